@@ -1,1 +1,28 @@
-//! (to come)
+//! What the processes of the multi-factor login say to each other.
+//!
+//! A *front end* (`pam_mfa.so` inside sshd, sudo, su..., or `mfa-enroll`) sends one request to
+//! `mfa-helper` and then relays what the helper asks until the helper gives its verdict. The bytes
+//! are specified in `docs/wire.md`; this crate is that page as code. It is loaded into login
+//! programs, so it uses std only, allocates nothing that the peer can size, does not recurse, and
+//! holds no unsafe code.
+
+#![forbid(unsafe_code)]
+
+mod channel;
+mod front;
+mod message;
+mod secret;
+mod text;
+
+pub use channel::{Broken, Channel, MAX_FRAME};
+pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, converse, greet};
+pub use message::{
+    AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_NAME, MAX_PLACE, MAX_TEXT, Malformed,
+    Outcome, Request, Status, ToHelper, VERSION, Verb, Verdict,
+};
+pub use secret::Secret;
+pub use text::printable;
+
+/// The longest answer that a front end passes on, in bytes. A recovery code has 19, a PIN at most 63; anything
+/// longer is no answer to what we ask.
+pub const MAX_ANSWER: usize = 256;

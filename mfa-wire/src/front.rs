@@ -1,0 +1,58 @@
+//! The front end's side of a conversation, the same for a login program and for the command line.
+
+use std::time::Duration;
+
+use crate::channel::{Broken, Channel};
+use crate::message::{Cancelled, Device, FromHelper, Malformed, Request, Status, ToHelper, VERSION, Verdict};
+use crate::secret::Secret;
+
+/// How long a front end waits for the helper's Hello before it tries another way.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a front end waits for the helper's next message. Nobody is asked meanwhile, so this
+/// covers a slow disk and a slow name service (and a touch: 30 s), not a human at a prompt.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Who stands between the helper and the person: a PAM conversation or a terminal.
+pub trait Prompter {
+    /// Shows `text` and returns what the person enters.
+    fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled>;
+    /// Shows `text`, at the latest together with the next prompt.
+    fn tell(&mut self, text: &str);
+    /// Shows a new device to be bound. Only `mfa-enroll` is sent one.
+    fn device(&mut self, device: &Device);
+    /// Shows one user's standing. Only `mfa-enroll` is sent one.
+    fn status(&mut self, status: &Status);
+}
+
+/// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
+pub fn greet(channel: &mut Channel) -> Result<(), Broken> {
+    match FromHelper::decode(&channel.receive(HELLO_TIMEOUT)?)? {
+        FromHelper::Hello(hello) if hello.oldest <= VERSION && VERSION <= hello.newest => Ok(()),
+        FromHelper::Hello(_) => Err(Broken::Version),
+        _ => Err(Broken::OutOfTurn),
+    }
+}
+
+/// Sends `request` and relays until the verdict. Without a verdict there is no success: whoever
+/// calls this must treat every error as "unavailable".
+pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, Broken> {
+    channel.send(&ToHelper::Request(request).encode()?, FRAME_TIMEOUT)?;
+    loop {
+        match FromHelper::decode(&channel.receive(FRAME_TIMEOUT)?)? {
+            FromHelper::Ask { echo, text } => {
+                let text = text.text().ok_or(Malformed::NotUtf8)?;
+                let reply = match prompter.ask(echo, text) {
+                    Ok(answer) => ToHelper::Answer(answer),
+                    Err(why) => ToHelper::Cancel(why),
+                };
+                channel.send(&reply.encode()?, FRAME_TIMEOUT)?;
+            }
+            FromHelper::Tell(text) => prompter.tell(&text),
+            FromHelper::Device(device) => prompter.device(&device),
+            FromHelper::Status(status) => prompter.status(&status),
+            FromHelper::Verdict(verdict) => return Ok(verdict),
+            FromHelper::Hello(_) => return Err(Broken::OutOfTurn),
+        }
+    }
+}

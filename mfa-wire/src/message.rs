@@ -1,0 +1,687 @@
+//! The messages, and their bytes. `docs/wire.md` is the specification.
+//!
+//! Integers are big-endian. A string is its length in two bytes and that many bytes of UTF-8. An
+//! optional value is a byte 0 or 1 and, after 1, the value. Nothing may follow the last field.
+
+use std::fmt;
+
+use crate::channel::MAX_FRAME;
+use crate::secret::Secret;
+
+/// The version of the language that this crate speaks.
+pub const VERSION: u8 = 1;
+
+/// The longest name (user, service, label), in bytes.
+pub const MAX_NAME: usize = 256;
+/// The longest remote host, terminal or address, in bytes.
+pub const MAX_PLACE: usize = 1024;
+/// The longest text to show, in bytes: a QR code in half blocks has 5 KiB.
+pub const MAX_TEXT: usize = 12 * 1024;
+/// The longest answer, in bytes.
+const ANSWER: usize = crate::MAX_ANSWER;
+/// The most devices that one status may list.
+const DEVICES: usize = 32;
+
+/// What is wrong with a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It ends inside a field.
+    Truncated,
+    /// Something follows its last field.
+    TrailingBytes,
+    /// A string is not UTF-8.
+    NotUtf8,
+    /// A field is longer than its limit.
+    TooLong,
+    /// Its type byte is not known.
+    UnknownType(u8),
+    /// A field holds a value that has no meaning.
+    UnknownValue,
+    /// The request is in a version that we do not speak.
+    UnknownVersion(u8),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::Truncated => f.write_str("it ends inside a field"),
+            Malformed::TrailingBytes => f.write_str("something follows the last field"),
+            Malformed::NotUtf8 => f.write_str("a string is not UTF-8"),
+            Malformed::TooLong => f.write_str("a field is too long"),
+            Malformed::UnknownType(t) => write!(f, "unknown type {t:#04x}"),
+            Malformed::UnknownValue => f.write_str("a field holds an unknown value"),
+            Malformed::UnknownVersion(v) => write!(f, "unknown version {v}"),
+        }
+    }
+}
+
+/// The helper's first message: the versions that it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The oldest version that it still understands.
+    pub oldest: u8,
+    /// Its own version.
+    pub newest: u8,
+}
+
+/// What our auth hook did in this PAM handle before the account hook was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthHook {
+    /// It was not called: a key login, cron, a cached sudo, su from root.
+    NotRun,
+    /// It returned `PAM_IGNORE`.
+    Ignored,
+}
+
+/// What a login program says about a login. Claims: root's are believed, other callers' are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// `PAM_USER`.
+    pub user: String,
+    /// `PAM_SERVICE`.
+    pub service: String,
+    /// `PAM_RHOST`.
+    pub rhost: Option<String>,
+    /// `PAM_TTY`.
+    pub tty: Option<String>,
+    /// `PAM_RUSER`.
+    pub ruser: Option<String>,
+    /// `SSH_AUTH_INFO_0` of the PAM environment: the methods that sshd has already accepted.
+    pub ssh_auth_info: Option<String>,
+    /// `stack=complete` stands on the module's line.
+    pub stack_complete: bool,
+}
+
+/// What `mfa-enroll` can ask for. `None` as user means the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Bind an authenticator app now, in this conversation.
+    Totp {
+        /// Whose device it will be.
+        user: Option<String>,
+        /// What the user calls it.
+        label: Option<String>,
+    },
+    /// Make a pending authenticator app, to be confirmed in another conversation.
+    TotpPending {
+        /// Whose device it will be.
+        user: String,
+        /// What the user calls it.
+        label: Option<String>,
+    },
+    /// Bind the pending device by two codes.
+    Confirm {
+        /// Whose device it is.
+        user: String,
+    },
+    /// Drop the pending device.
+    CancelPending {
+        /// Whose device it is.
+        user: String,
+    },
+    /// Destroy the binding.
+    Disable {
+        /// Whose binding it is.
+        user: Option<String>,
+    },
+    /// Say what is bound and required.
+    Status {
+        /// Whose standing is asked for.
+        user: Option<String>,
+    },
+    /// Say it for everybody who has a record.
+    List,
+}
+
+/// The one request of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The auth phase of a login.
+    Verify(Login),
+    /// The account phase of a login.
+    Account(Login, AuthHook),
+    /// Something for `mfa-enroll`.
+    Verb(Verb),
+}
+
+/// Why there is no answer to an Ask. None of these is a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The login program cannot ask, or its answer is unusable (absent, too long).
+    NoConversation,
+    /// The person gave up: Ctrl-C, Ctrl-D or an empty line.
+    ByUser,
+    /// The answer was the login secret that the program holds: it answers blindly.
+    LoginSecret,
+    /// The answer was the user's name: it answers blindly.
+    UserName,
+}
+
+/// What a front end sends.
+pub enum ToHelper {
+    /// The first message.
+    Request(Request),
+    /// The reply to an Ask.
+    Answer(Secret),
+    /// There is no reply to an Ask.
+    Cancel(Cancelled),
+}
+
+/// How a conversation ended. The numbers on the wire lie far apart, so that no single flipped bit
+/// turns a refusal into an acceptance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[repr(u32)]
+pub enum Outcome {
+    /// The second factor is verified; the verb is done.
+    Accepted = 0x5ac3_9d17,
+    /// Policy asks nothing of this login.
+    Ignored = 0x2e94_61f8,
+    /// Wrong, used, not allowed.
+    Refused = 0xa13c_62e8,
+    /// Too many wrong attempts.
+    Locked = 0xd16b_9e07,
+    /// There was nobody to ask, or they gave up.
+    NoInteraction = 0x866a_f735,
+    /// No decision is possible: store, policy or helper failed.
+    Unavailable = 0x71d5_0a4b,
+    /// No such user, binding or pending device.
+    NotFound = 0x3b08_c5d6,
+    /// It is so already.
+    Already = 0xe857_3aa9,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 8] = [
+        Outcome::Accepted,
+        Outcome::Ignored,
+        Outcome::Refused,
+        Outcome::Locked,
+        Outcome::NoInteraction,
+        Outcome::Unavailable,
+        Outcome::NotFound,
+        Outcome::Already,
+    ];
+}
+
+/// The helper's last message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The line that the person reads; empty when there is nothing to say.
+    pub text: String,
+}
+
+/// A new authenticator app, shown once.
+pub struct Device {
+    /// Whose it is.
+    pub user: String,
+    /// The key in base32, to be typed by hand.
+    pub key: Secret,
+    /// The `otpauth://` address, to be drawn as a QR code.
+    pub uri: Secret,
+    /// Seconds for which a code is valid.
+    pub period: u32,
+    /// Until when it can be confirmed, in seconds since 1970; 0 when only in this conversation.
+    pub expires: u64,
+}
+
+/// What is known of one bound device. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceStatus {
+    /// Its id.
+    pub id: String,
+    /// What the user calls it.
+    pub label: String,
+    /// When it was bound.
+    pub created: u64,
+    /// From where it was bound.
+    pub created_from: String,
+    /// When it last let somebody in.
+    pub last_used: Option<u64>,
+}
+
+/// One user's standing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The user.
+    pub user: String,
+    /// The kind of what is bound: `totp`, `u2f`.
+    pub kind: Option<String>,
+    /// A device waits for its confirmation.
+    pub pending: bool,
+    /// Some rule requires a second factor of this user.
+    pub required: bool,
+    /// The bound devices.
+    pub devices: Vec<DeviceStatus>,
+    /// Recovery codes that are left.
+    pub recovery_codes_left: u32,
+    /// Locked until then, in seconds since 1970.
+    pub locked_until: Option<u64>,
+}
+
+/// What the helper sends.
+pub enum FromHelper {
+    /// At once, before any work.
+    Hello(Hello),
+    /// Ask the person. The text may hold a new key, so it is wiped like one.
+    Ask {
+        /// Whether the answer is shown while it is typed.
+        echo: bool,
+        /// The prompt, with all that must be read before it.
+        text: Secret,
+    },
+    /// Show this.
+    Tell(String),
+    /// Show this new device.
+    Device(Device),
+    /// Show this user's standing.
+    Status(Status),
+    /// The end.
+    Verdict(Verdict),
+}
+
+const REQUEST: u8 = 0x10;
+const ANSWER_TYPE: u8 = 0x11;
+const CANCEL: u8 = 0x12;
+const HELLO: u8 = 0x20;
+const ASK: u8 = 0x21;
+const TELL: u8 = 0x22;
+const DEVICE: u8 = 0x23;
+const STATUS: u8 = 0x24;
+const VERDICT: u8 = 0x25;
+
+impl ToHelper {
+    /// The frame of this message.
+    pub fn encode(&self) -> Result<Secret, Malformed> {
+        let mut w = Writer::new();
+        match self {
+            ToHelper::Request(request) => {
+                w.u8(REQUEST)?;
+                w.u8(VERSION)?;
+                write_request(&mut w, request)?;
+            }
+            ToHelper::Answer(answer) => {
+                w.u8(ANSWER_TYPE)?;
+                w.bytes(answer.bytes(), ANSWER)?;
+            }
+            ToHelper::Cancel(why) => {
+                w.u8(CANCEL)?;
+                w.u8(match why {
+                    Cancelled::NoConversation => 1,
+                    Cancelled::ByUser => 2,
+                    Cancelled::LoginSecret => 3,
+                    Cancelled::UserName => 4,
+                })?;
+            }
+        }
+        Ok(w.0)
+    }
+
+    /// The message in a frame.
+    pub fn decode(frame: &Secret) -> Result<ToHelper, Malformed> {
+        let mut r = Reader(frame.bytes());
+        let message = match r.u8()? {
+            REQUEST => match r.u8()? {
+                VERSION => ToHelper::Request(read_request(&mut r)?),
+                other => return Err(Malformed::UnknownVersion(other)),
+            },
+            ANSWER_TYPE => ToHelper::Answer(Secret::copy_of(r.bytes(ANSWER)?)),
+            CANCEL => ToHelper::Cancel(match r.u8()? {
+                1 => Cancelled::NoConversation,
+                2 => Cancelled::ByUser,
+                3 => Cancelled::LoginSecret,
+                4 => Cancelled::UserName,
+                _ => return Err(Malformed::UnknownValue),
+            }),
+            other => return Err(Malformed::UnknownType(other)),
+        };
+        r.end()?;
+        Ok(message)
+    }
+}
+
+impl FromHelper {
+    /// The frame of this message.
+    pub fn encode(&self) -> Result<Secret, Malformed> {
+        let mut w = Writer::new();
+        match self {
+            FromHelper::Hello(hello) => {
+                w.u8(HELLO)?;
+                w.u8(hello.oldest)?;
+                w.u8(hello.newest)?;
+            }
+            FromHelper::Ask { echo, text } => {
+                w.u8(ASK)?;
+                w.bool(*echo)?;
+                w.bytes(text.bytes(), MAX_TEXT)?;
+            }
+            FromHelper::Tell(text) => {
+                w.u8(TELL)?;
+                w.str(text, MAX_TEXT)?;
+            }
+            FromHelper::Device(device) => {
+                w.u8(DEVICE)?;
+                w.str(&device.user, MAX_NAME)?;
+                w.bytes(device.key.bytes(), MAX_NAME)?;
+                w.bytes(device.uri.bytes(), MAX_TEXT)?;
+                w.u32(device.period)?;
+                w.u64(device.expires)?;
+            }
+            FromHelper::Status(status) => {
+                w.u8(STATUS)?;
+                write_status(&mut w, status)?;
+            }
+            FromHelper::Verdict(verdict) => {
+                w.u8(VERDICT)?;
+                w.u32(verdict.outcome as u32)?;
+                w.str(&verdict.text, MAX_TEXT)?;
+            }
+        }
+        Ok(w.0)
+    }
+
+    /// The message in a frame.
+    pub fn decode(frame: &Secret) -> Result<FromHelper, Malformed> {
+        let mut r = Reader(frame.bytes());
+        let message = match r.u8()? {
+            HELLO => FromHelper::Hello(Hello { oldest: r.u8()?, newest: r.u8()? }),
+            ASK => FromHelper::Ask { echo: r.bool()?, text: r.secret_text(MAX_TEXT)? },
+            TELL => FromHelper::Tell(r.str(MAX_TEXT)?),
+            DEVICE => FromHelper::Device(Device {
+                user: r.str(MAX_NAME)?,
+                key: r.secret_text(MAX_NAME)?,
+                uri: r.secret_text(MAX_TEXT)?,
+                period: r.u32()?,
+                expires: r.u64()?,
+            }),
+            STATUS => FromHelper::Status(read_status(&mut r)?),
+            VERDICT => {
+                let number = r.u32()?;
+                let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);
+                FromHelper::Verdict(Verdict {
+                    outcome: outcome.ok_or(Malformed::UnknownValue)?,
+                    text: r.str(MAX_TEXT)?,
+                })
+            }
+            other => return Err(Malformed::UnknownType(other)),
+        };
+        r.end()?;
+        Ok(message)
+    }
+}
+
+fn write_request(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
+    match request {
+        Request::Verify(login) => {
+            w.u8(1)?;
+            write_login(w, login)
+        }
+        Request::Account(login, auth) => {
+            w.u8(2)?;
+            write_login(w, login)?;
+            w.u8(match auth {
+                AuthHook::NotRun => 1,
+                AuthHook::Ignored => 2,
+            })
+        }
+        Request::Verb(verb) => {
+            w.u8(3)?;
+            write_verb(w, verb)
+        }
+    }
+}
+
+fn read_request(r: &mut Reader) -> Result<Request, Malformed> {
+    Ok(match r.u8()? {
+        1 => Request::Verify(read_login(r)?),
+        2 => {
+            let login = read_login(r)?;
+            let auth = match r.u8()? {
+                1 => AuthHook::NotRun,
+                2 => AuthHook::Ignored,
+                _ => return Err(Malformed::UnknownValue),
+            };
+            Request::Account(login, auth)
+        }
+        3 => Request::Verb(read_verb(r)?),
+        _ => return Err(Malformed::UnknownValue),
+    })
+}
+
+fn write_login(w: &mut Writer, login: &Login) -> Result<(), Malformed> {
+    w.str(&login.user, MAX_NAME)?;
+    w.str(&login.service, MAX_NAME)?;
+    w.option(login.rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
+    w.option(login.tty.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
+    w.option(login.ruser.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+    w.option(login.ssh_auth_info.as_ref(), |w, s| w.str(s, MAX_TEXT))?;
+    w.bool(login.stack_complete)
+}
+
+fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
+    Ok(Login {
+        user: r.str(MAX_NAME)?,
+        service: r.str(MAX_NAME)?,
+        rhost: r.option(|r| r.str(MAX_PLACE))?,
+        tty: r.option(|r| r.str(MAX_PLACE))?,
+        ruser: r.option(|r| r.str(MAX_NAME))?,
+        ssh_auth_info: r.option(|r| r.str(MAX_TEXT))?,
+        stack_complete: r.bool()?,
+    })
+}
+
+fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
+    match verb {
+        Verb::Totp { user, label } => {
+            w.u8(1)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::TotpPending { user, label } => {
+            w.u8(2)?;
+            w.str(user, MAX_NAME)?;
+            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::Confirm { user } => {
+            w.u8(3)?;
+            w.str(user, MAX_NAME)
+        }
+        Verb::CancelPending { user } => {
+            w.u8(4)?;
+            w.str(user, MAX_NAME)
+        }
+        Verb::Disable { user } => {
+            w.u8(5)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::Status { user } => {
+            w.u8(6)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::List => w.u8(7),
+    }
+}
+
+fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
+    Ok(match r.u8()? {
+        1 => Verb::Totp { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
+        2 => Verb::TotpPending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
+        3 => Verb::Confirm { user: r.str(MAX_NAME)? },
+        4 => Verb::CancelPending { user: r.str(MAX_NAME)? },
+        5 => Verb::Disable { user: r.option(|r| r.str(MAX_NAME))? },
+        6 => Verb::Status { user: r.option(|r| r.str(MAX_NAME))? },
+        7 => Verb::List,
+        _ => return Err(Malformed::UnknownValue),
+    })
+}
+
+fn write_status(w: &mut Writer, status: &Status) -> Result<(), Malformed> {
+    w.str(&status.user, MAX_NAME)?;
+    w.option(status.kind.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+    w.bool(status.pending)?;
+    w.bool(status.required)?;
+    if status.devices.len() > DEVICES {
+        return Err(Malformed::TooLong);
+    }
+    w.u8(status.devices.len() as u8)?;
+    for device in &status.devices {
+        w.str(&device.id, MAX_NAME)?;
+        w.str(&device.label, MAX_NAME)?;
+        w.u64(device.created)?;
+        w.str(&device.created_from, MAX_PLACE)?;
+        w.option(device.last_used.as_ref(), |w, t| w.u64(*t))?;
+    }
+    w.u32(status.recovery_codes_left)?;
+    w.option(status.locked_until.as_ref(), |w, t| w.u64(*t))
+}
+
+fn read_status(r: &mut Reader) -> Result<Status, Malformed> {
+    Ok(Status {
+        user: r.str(MAX_NAME)?,
+        kind: r.option(|r| r.str(MAX_NAME))?,
+        pending: r.bool()?,
+        required: r.bool()?,
+        devices: {
+            let count = usize::from(r.u8()?);
+            if count > DEVICES {
+                return Err(Malformed::TooLong);
+            }
+            (0..count)
+                .map(|_| {
+                    Ok(DeviceStatus {
+                        id: r.str(MAX_NAME)?,
+                        label: r.str(MAX_NAME)?,
+                        created: r.u64()?,
+                        created_from: r.str(MAX_PLACE)?,
+                        last_used: r.option(Reader::u64)?,
+                    })
+                })
+                .collect::<Result<_, _>>()?
+        },
+        recovery_codes_left: r.u32()?,
+        locked_until: r.option(Reader::u64)?,
+    })
+}
+
+/// Writes into one buffer that never moves, so that wiping it wipes all.
+struct Writer(Secret);
+
+impl Writer {
+    fn new() -> Self {
+        Writer(Secret::with_capacity(MAX_FRAME))
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        if self.0.append(bytes) { Ok(()) } else { Err(Malformed::TooLong) }
+    }
+
+    fn u8(&mut self, n: u8) -> Result<(), Malformed> {
+        self.raw(&[n])
+    }
+
+    fn u32(&mut self, n: u32) -> Result<(), Malformed> {
+        self.raw(&n.to_be_bytes())
+    }
+
+    fn u64(&mut self, n: u64) -> Result<(), Malformed> {
+        self.raw(&n.to_be_bytes())
+    }
+
+    fn bool(&mut self, b: bool) -> Result<(), Malformed> {
+        self.u8(u8::from(b))
+    }
+
+    fn bytes(&mut self, bytes: &[u8], limit: usize) -> Result<(), Malformed> {
+        let length = u16::try_from(bytes.len()).map_err(|_| Malformed::TooLong)?;
+        if bytes.len() > limit {
+            return Err(Malformed::TooLong);
+        }
+        self.raw(&length.to_be_bytes())?;
+        self.raw(bytes)
+    }
+
+    fn str(&mut self, s: &str, limit: usize) -> Result<(), Malformed> {
+        self.bytes(s.as_bytes(), limit)
+    }
+
+    fn option<T>(
+        &mut self,
+        value: Option<T>,
+        write: impl FnOnce(&mut Self, T) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        match value {
+            None => self.u8(0),
+            Some(value) => {
+                self.u8(1)?;
+                write(self, value)
+            }
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn raw(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed::Truncated)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, tail) = self.0.split_first_chunk().ok_or(Malformed::Truncated)?;
+        self.0 = tail;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn bool(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed::UnknownValue),
+        }
+    }
+
+    fn bytes(&mut self, limit: usize) -> Result<&'a [u8], Malformed> {
+        let length = usize::from(u16::from_be_bytes(self.array()?));
+        if length > limit {
+            return Err(Malformed::TooLong);
+        }
+        self.raw(length)
+    }
+
+    fn utf8(&mut self, limit: usize) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes(limit)?).map_err(|_| Malformed::NotUtf8)
+    }
+
+    fn str(&mut self, limit: usize) -> Result<String, Malformed> {
+        self.utf8(limit).map(str::to_owned)
+    }
+
+    fn secret_text(&mut self, limit: usize) -> Result<Secret, Malformed> {
+        Ok(Secret::copy_of(self.utf8(limit)?.as_bytes()))
+    }
+
+    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
+        if self.bool()? { read(self).map(Some) } else { Ok(None) }
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed::TrailingBytes) }
+    }
+}

@@ -1,0 +1,299 @@
+//! Frames over a real socket, any message there and back, and malformed frames by name.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use mfa_wire::{
+    AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed,
+    Outcome, Prompter, Request, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
+};
+use proptest::prelude::*;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn pair() -> (Channel, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (Channel::new(ours), theirs)
+}
+
+/// Every file of `tests/vectors/wire`: its first line says what must become of its bytes.
+#[test]
+fn malformed_vectors_are_refused_for_what_their_name_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/wire");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (expected, hex) = text.split_once('\n').unwrap();
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+        assert_eq!(read_as(&name, &bytes), expected, "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "the vectors are there");
+}
+
+/// What a reader makes of `bytes` and the end of the stream after them.
+fn read_as(name: &str, bytes: &[u8]) -> String {
+    let (mut ours, mut theirs) = pair();
+    theirs.write_all(bytes).unwrap();
+    theirs.shutdown(Shutdown::Write).unwrap();
+    let frame = match ours.receive(SOON) {
+        Ok(frame) => frame,
+        Err(broken) => return format!("{broken:?}"),
+    };
+    let error =
+        if name.starts_with("to_helper") { ToHelper::decode(&frame).err() } else { FromHelper::decode(&frame).err() };
+    error.map_or(String::from("accepted"), |malformed| format!("{malformed:?}"))
+}
+
+#[test]
+fn half_a_frame_in_time_is_no_frame() {
+    let (mut ours, mut theirs) = pair();
+    theirs.write_all(&[0, 0, 0, 9, 0x21]).unwrap();
+    assert_eq!(ours.receive(Duration::from_millis(20)).err(), Some(Broken::TimedOut));
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_given_up() {
+    let (mut ours, _theirs) = pair();
+    let frame = Secret::zeroed(MAX_FRAME);
+    let broken = (0..1000).find_map(|_| ours.send(&frame, Duration::from_millis(20)).err());
+    assert_eq!(broken, Some(Broken::TimedOut));
+}
+
+#[test]
+fn a_frame_over_the_limit_is_not_sent() {
+    let (mut ours, _theirs) = pair();
+    let length = MAX_FRAME + 1;
+    assert_eq!(ours.send(&Secret::zeroed(length), SOON), Err(Broken::Length(length as u32)));
+}
+
+#[test]
+fn a_helper_of_other_versions_only_is_not_spoken_to() {
+    for (oldest, newest, expected) in
+        [(1, 1, Ok(())), (1, 9, Ok(())), (2, 9, Err(Broken::Version)), (0, 0, Err(Broken::Version))]
+    {
+        let (mut ours, theirs) = pair();
+        let hello = FromHelper::Hello(Hello { oldest, newest });
+        Channel::new(theirs).send(&hello.encode().unwrap(), SOON).unwrap();
+        assert_eq!(greet(&mut ours), expected, "{oldest}..{newest}");
+    }
+}
+
+#[test]
+fn a_verdict_before_the_hello_is_nothing() {
+    let (mut ours, theirs) = pair();
+    let verdict = FromHelper::Verdict(Verdict { outcome: Outcome::Accepted, text: String::new() });
+    Channel::new(theirs).send(&verdict.encode().unwrap(), SOON).unwrap();
+    assert_eq!(greet(&mut ours), Err(Broken::OutOfTurn));
+}
+
+/// A prompter that keeps what it is shown and gives prepared answers.
+#[derive(Default)]
+struct Script {
+    answers: Vec<&'static str>,
+    shown: Vec<String>,
+}
+
+impl Prompter for Script {
+    fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
+        self.shown.push(format!("ask {echo} {text}"));
+        self.answers.pop().map(|answer| Secret::copy_of(answer.as_bytes())).ok_or(Cancelled::ByUser)
+    }
+    fn tell(&mut self, text: &str) {
+        self.shown.push(format!("tell {text}"));
+    }
+    fn device(&mut self, device: &Device) {
+        self.shown.push(format!("device {}", device.user));
+    }
+    fn status(&mut self, status: &Status) {
+        self.shown.push(format!("status {}", status.user));
+    }
+}
+
+/// Plays the helper: sends `messages` one after the other, reading a reply after each Ask.
+fn helper(stream: UnixStream, messages: Vec<FromHelper>) -> std::thread::JoinHandle<Vec<&'static str>> {
+    std::thread::spawn(move || {
+        let mut channel = Channel::new(stream);
+        let mut heard = vec![kind(&ToHelper::decode(&channel.receive(SOON).unwrap()).unwrap())];
+        for message in messages {
+            channel.send(&message.encode().unwrap(), SOON).unwrap();
+            if matches!(message, FromHelper::Ask { .. }) {
+                heard.push(kind(&ToHelper::decode(&channel.receive(SOON).unwrap()).unwrap()));
+            }
+        }
+        heard
+    })
+}
+
+fn kind(message: &ToHelper) -> &'static str {
+    match message {
+        ToHelper::Request(_) => "request",
+        ToHelper::Answer(_) => "answer",
+        ToHelper::Cancel(Cancelled::ByUser) => "cancelled by user",
+        ToHelper::Cancel(_) => "cancelled",
+    }
+}
+
+fn ask(text: &str) -> FromHelper {
+    FromHelper::Ask { echo: true, text: Secret::copy_of(text.as_bytes()) }
+}
+
+#[test]
+fn the_loop_relays_in_order_until_the_verdict() {
+    let (mut ours, theirs) = pair();
+    let verdict = Verdict { outcome: Outcome::Refused, text: "no".into() };
+    let script = vec![FromHelper::Tell("one".into()), ask("two"), ask("three"), FromHelper::Verdict(verdict.clone())];
+    let helper = helper(theirs, script);
+    let mut prompter = Script { answers: vec!["492039"], ..Script::default() };
+    assert_eq!(converse(&mut ours, Request::Verb(Verb::List), &mut prompter), Ok(verdict));
+    assert_eq!(prompter.shown, ["tell one", "ask true two", "ask true three"]);
+    assert_eq!(helper.join().unwrap(), ["request", "answer", "cancelled by user"]);
+}
+
+#[test]
+fn no_verdict_is_an_error_not_a_success() {
+    let (mut ours, theirs) = pair();
+    let helper = helper(theirs, vec![ask("code")]);
+    let mut prompter = Script { answers: vec!["492039"], ..Script::default() };
+    assert_eq!(converse(&mut ours, Request::Verb(Verb::List), &mut prompter), Err(Broken::Closed));
+    helper.join().unwrap();
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "\\PC{0,64}"
+}
+
+fn login() -> impl Strategy<Value = Login> {
+    let place = || proptest::option::of("\\PC{0,200}");
+    (name(), name(), place(), place(), proptest::option::of(name()), place(), any::<bool>()).prop_map(
+        |(user, service, rhost, tty, ruser, ssh_auth_info, stack_complete)| Login {
+            user,
+            service,
+            rhost,
+            tty,
+            ruser,
+            ssh_auth_info,
+            stack_complete,
+        },
+    )
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let someone = || proptest::option::of(name());
+    prop_oneof![
+        login().prop_map(Request::Verify),
+        (login(), prop_oneof![Just(AuthHook::NotRun), Just(AuthHook::Ignored)])
+            .prop_map(|(login, auth)| Request::Account(login, auth)),
+        (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Totp { user, label })),
+        (name(), someone()).prop_map(|(user, label)| Request::Verb(Verb::TotpPending { user, label })),
+        name().prop_map(|user| Request::Verb(Verb::Confirm { user })),
+        name().prop_map(|user| Request::Verb(Verb::CancelPending { user })),
+        someone().prop_map(|user| Request::Verb(Verb::Disable { user })),
+        someone().prop_map(|user| Request::Verb(Verb::Status { user })),
+        Just(Request::Verb(Verb::List)),
+    ]
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    let device = (name(), name(), any::<u64>(), name(), any::<Option<u64>>()).prop_map(
+        |(id, label, created, created_from, last_used)| DeviceStatus { id, label, created, created_from, last_used },
+    );
+    let devices = proptest::collection::vec(device, 0..4);
+    let kind = proptest::option::of(name());
+    (name(), kind, any::<bool>(), any::<bool>(), devices, any::<u32>(), any::<Option<u64>>()).prop_map(
+        |(user, kind, pending, required, devices, recovery_codes_left, locked_until)| Status {
+            user,
+            kind,
+            pending,
+            required,
+            devices,
+            recovery_codes_left,
+            locked_until,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_request_comes_back_as_it_was(request in request()) {
+        let frame = ToHelper::Request(request.clone()).encode().unwrap();
+        match ToHelper::decode(&frame).unwrap() {
+            ToHelper::Request(back) => prop_assert_eq!(back, request),
+            _ => prop_assert!(false),
+        }
+    }
+
+    #[test]
+    fn any_status_comes_back_as_it_was(status in status()) {
+        match FromHelper::decode(&FromHelper::Status(status.clone()).encode().unwrap()).unwrap() {
+            FromHelper::Status(back) => prop_assert_eq!(back, status),
+            _ => prop_assert!(false),
+        }
+    }
+
+    #[test]
+    fn any_answer_within_the_limit_comes_back_as_it_was(answer in proptest::collection::vec(any::<u8>(), 0..256)) {
+        match ToHelper::decode(&ToHelper::Answer(Secret::copy_of(&answer)).encode().unwrap()).unwrap() {
+            ToHelper::Answer(back) => prop_assert_eq!(back.bytes(), &answer),
+            _ => prop_assert!(false),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic_and_mean_one_thing(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let frame = Secret::copy_of(&bytes);
+        if let Ok(message) = ToHelper::decode(&frame) {
+            let again = message.encode().unwrap();
+            prop_assert_eq!(again.bytes(), &bytes);
+        }
+        if let Ok(message) = FromHelper::decode(&frame) {
+            let again = message.encode().unwrap();
+            prop_assert_eq!(again.bytes(), &bytes);
+        }
+    }
+
+    #[test]
+    fn a_request_cut_anywhere_is_refused(request in request(), cut in any::<proptest::sample::Index>()) {
+        let frame = ToHelper::Request(request).encode().unwrap();
+        let cut = cut.index(frame.bytes().len());
+        prop_assert!(ToHelper::decode(&Secret::copy_of(&frame.bytes()[..cut])).is_err());
+    }
+}
+
+#[test]
+fn a_field_over_its_limit_is_not_encoded() {
+    let long = |n| "x".repeat(n);
+    assert_eq!(ToHelper::Answer(Secret::zeroed(257)).encode().err(), Some(Malformed::TooLong));
+    assert!(ToHelper::Request(Request::Verb(Verb::Confirm { user: long(256) })).encode().is_ok());
+    let over = ToHelper::Request(Request::Verb(Verb::Confirm { user: long(257) }));
+    assert_eq!(over.encode().err(), Some(Malformed::TooLong));
+    assert_eq!(FromHelper::Tell(long(12 * 1024 + 1)).encode().err(), Some(Malformed::TooLong));
+}
+
+#[test]
+fn no_flipped_bit_turns_one_outcome_into_another() {
+    let outcome = |n: u32| {
+        let mut frame = vec![0x25];
+        frame.extend(n.to_be_bytes());
+        frame.extend([0, 0]);
+        match FromHelper::decode(&Secret::copy_of(&frame)) {
+            Ok(FromHelper::Verdict(verdict)) => Some(verdict.outcome),
+            _ => None,
+        }
+    };
+    let accepted = Outcome::Accepted as u32;
+    assert_eq!(outcome(accepted), Some(Outcome::Accepted));
+    for a in 0..32 {
+        for b in 0..32 {
+            let flipped = accepted ^ (1 << a) ^ (1 << b);
+            assert!(flipped == accepted || outcome(flipped).is_none());
+        }
+    }
+}
