@@ -1,0 +1,80 @@
+//! The helper's side of a conversation: ask, tell, show.
+
+use std::time::{Duration, Instant};
+
+use mfa_wire::{Broken, Cancelled, Channel, FromHelper, Hello, Request, Secret, ToHelper, VERSION, Verdict};
+
+/// How long a front end may take to state its request, and to read what we send.
+const MACHINE: Duration = Duration::from_secs(10);
+
+/// How long a conversation may last when it binds a device: two codes take a minute, fetching the
+/// phone takes the rest.
+pub const BINDING: Duration = Duration::from_secs(15 * 60);
+/// How long any other may last.
+pub const LOGIN: Duration = Duration::from_secs(10 * 60);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The front end says so.
+    Cancelled(Cancelled),
+    /// The front end is gone, late, or talks nonsense.
+    Gone(Broken),
+}
+
+impl From<Broken> for NoAnswer {
+    fn from(broken: Broken) -> Self {
+        NoAnswer::Gone(broken)
+    }
+}
+
+/// A conversation with one front end.
+pub struct Conversation {
+    channel: Channel,
+    end: Instant,
+}
+
+impl Conversation {
+    /// Greets, at once, and takes the one request.
+    pub fn open(mut channel: Channel) -> Result<(Conversation, Request), Broken> {
+        let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION });
+        channel.send(&hello.encode()?, MACHINE)?;
+        let ToHelper::Request(request) = ToHelper::decode(&channel.receive(MACHINE)?)? else {
+            return Err(Broken::OutOfTurn);
+        };
+        Ok((Conversation { channel, end: Instant::now() + LOGIN }, request))
+    }
+
+    /// Gives the person the time that binding a device takes.
+    pub fn allow_for_binding(&mut self) {
+        self.end = Instant::now() + BINDING;
+    }
+
+    /// Asks, and waits for the answer until the conversation's end.
+    pub fn ask(&mut self, text: &str) -> Result<Secret, NoAnswer> {
+        // Always shown while it is typed: sshd answers every hidden prompt with the login secret.
+        let text = Secret::copy_of(text.as_bytes());
+        self.send(&FromHelper::Ask { echo: true, text })?;
+        let frame = self.channel.receive(self.end.saturating_duration_since(Instant::now()))?;
+        match ToHelper::decode(&frame).map_err(Broken::from)? {
+            ToHelper::Answer(answer) => Ok(answer),
+            ToHelper::Cancel(why) => Err(NoAnswer::Cancelled(why)),
+            ToHelper::Request(_) => Err(NoAnswer::Gone(Broken::OutOfTurn)),
+        }
+    }
+
+    /// Shows a line, at the latest with the next prompt.
+    pub fn tell(&mut self, text: &str) -> Result<(), Broken> {
+        self.send(&FromHelper::Tell(text.to_owned()))
+    }
+
+    /// Sends anything else that is shown.
+    pub fn send(&mut self, message: &FromHelper) -> Result<(), Broken> {
+        self.channel.send(&message.encode()?, MACHINE)
+    }
+
+    /// Ends the conversation.
+    pub fn close(mut self, verdict: Verdict) -> Result<(), Broken> {
+        self.send(&FromHelper::Verdict(verdict))
+    }
+}

@@ -1,0 +1,3 @@
+//! The kinds of second factor: a closed set.
+
+pub mod totp;

@@ -1,0 +1,391 @@
+//! Binding and unbinding an authenticator app.
+
+use std::fmt;
+
+use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
+
+use super::Decision;
+use crate::conversation::Conversation;
+use crate::factor::totp::{Code, Totp};
+use crate::host::Host;
+use crate::identity;
+use crate::store::{Change, Credentials, Id, Pending, Store, StoreError};
+
+/// How long a pending device can be confirmed, in seconds.
+const PENDING_LIFE: u64 = 15 * 60;
+
+/// How often a person may enter two codes in one conversation.
+const TRIES: usize = 3;
+
+/// How far from now codes are looked for, in seconds: to say how old they are, not to accept them.
+const SEARCH: u64 = 4 * 3600;
+
+/// Binds an app in this conversation. Until the two codes are right nothing is kept anywhere.
+pub fn totp(
+    user: &str,
+    label: Option<&str>,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let user = known(user)?;
+    let store = host.store()?;
+    let record = store.load(&user)?;
+    if record.credentials.is_some() {
+        return Ok(already(&user));
+    }
+    let totp = new_totp(host)?;
+    conversation.send(&shown(&user, &totp, host, 0))?;
+    let pair = two_codes(&totp, TRIES, host, conversation)?;
+    let credentials = bound(new_id(host)?, clean_label(label), totp, pair, host);
+    store.commit(&record, Change::Bind(&credentials))?;
+    Ok(done(&user))
+}
+
+/// Makes a pending device, in place of any other that waits, and shows it.
+pub fn totp_pending(
+    user: &str,
+    label: Option<&str>,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = known(user)?;
+    let store = host.store()?;
+    let record = store.load(&user)?;
+    if record.credentials.is_some() {
+        return Ok(already(&user));
+    }
+    let expires = (host.now)() + PENDING_LIFE;
+    let pending = Pending { id: new_id(host)?, label: clean_label(label), expires, totp: new_totp(host)? };
+    // Kept before it is shown: what is shown can be confirmed.
+    store.commit(&record, Change::Pend(&pending))?;
+    conversation.send(&shown(&user, &pending.totp, host, expires))?;
+    Ok(Decision::new(Outcome::Accepted, "", "pending device made"))
+}
+
+/// Binds the pending device by two codes.
+pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    let mut record = store.load(&user)?;
+    if record.credentials.is_some() {
+        return Ok(already(&user));
+    }
+    let Some(pending) = record.pending.take() else { return Ok(nothing_pending(&user)) };
+    if pending.expires <= (host.now)() {
+        store.commit(&record, Change::Unpend)?;
+        let text = "The pending device has expired. Make a new one: mfa-enroll totp --json";
+        return Ok(Decision::new(Outcome::NotFound, text, "the pending device has expired"));
+    }
+    let pair = two_codes(&pending.totp, 1, host, conversation)?;
+    let credentials = bound(pending.id, pending.label, pending.totp, pair, host);
+    store.commit(&record, Change::Bind(&credentials))?;
+    Ok(done(&user))
+}
+
+/// Drops the pending device.
+pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    let record = store.load(&user)?;
+    if record.pending.is_none() {
+        return Ok(nothing_pending(&user));
+    }
+    store.commit(&record, Change::Unpend)?;
+    Ok(Decision::new(Outcome::Accepted, "The pending device is dropped.", "pending device dropped"))
+}
+
+/// Destroys the binding. Also the way out of a record that cannot be read any more.
+pub fn disable(user: &str, host: &Host) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    match store.load(&user) {
+        Ok(record) if record.credentials.is_none() => {
+            let text = format!("No device is bound for {}.", printable(&user, 64));
+            return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
+        }
+        Ok(record) => store.commit(&record, Change::Unbind)?,
+        Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => {
+            store.discard(&user)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let text = format!(
+        "The device of {0} is unbound and its key destroyed; the entry in the app is of no use any more. \
+         Tell whoever shares the account.",
+        printable(&user, 64)
+    );
+    Ok(Decision::new(Outcome::Accepted, text, "unbound"))
+}
+
+/// The name under which the name service knows `user`.
+fn known(user: &str) -> Result<String, Decision> {
+    match identity::find(user) {
+        Ok(Some(identity)) => Ok(identity.name),
+        Ok(None) => {
+            let text = format!("No user is called {}.", printable(user, 64));
+            Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
+        }
+        Err(e) => Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    }
+}
+
+/// The same, but a user who is gone and whose record is not can still be cleaned up.
+pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
+    match known(user) {
+        Err(unknown) if unknown.outcome == Outcome::NotFound => {
+            if store.has(user)? {
+                Ok(user.to_owned())
+            } else {
+                Err(unknown)
+            }
+        }
+        result => result,
+    }
+}
+
+fn already(user: &str) -> Decision {
+    let text = format!("{} has a device already. Unbind it first: mfa-enroll disable --user {0}", printable(user, 64));
+    Decision::new(Outcome::Already, text, "bound already")
+}
+
+fn nothing_pending(user: &str) -> Decision {
+    let text = format!("No device is pending for {}.", printable(user, 64));
+    Decision::new(Outcome::NotFound, text, "nothing pending")
+}
+
+fn done(user: &str) -> Decision {
+    let text = format!("The device of {} is bound. From the next login on its code is asked.", printable(user, 64));
+    Decision::new(Outcome::Accepted, text, "bound")
+}
+
+fn clean_label(label: Option<&str>) -> String {
+    printable(label.unwrap_or_default(), 64)
+}
+
+fn new_id(host: &Host) -> Result<Id, Decision> {
+    let mut id = Id::default();
+    (host.random)(&mut id.0).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
+    Ok(id)
+}
+
+fn new_totp(host: &Host) -> Result<Totp, Decision> {
+    let parameters = host.loaded.policy.totp;
+    let mut key = Secret::zeroed(parameters.algorithm.key_length());
+    (host.random)(key.bytes_mut()).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
+    Totp::new(parameters, key).ok_or_else(|| Decision::unavailable("the TOTP parameters of the policy"))
+}
+
+fn shown(user: &str, totp: &Totp, host: &Host, expires: u64) -> FromHelper {
+    FromHelper::Device(Device {
+        user: user.to_owned(),
+        key: totp.key_base32(),
+        uri: totp.uri(&host.issuer(), user),
+        period: totp.parameters.period as u32,
+        expires,
+    })
+}
+
+fn bound(id: Id, label: String, totp: Totp, pair: Pair, host: &Host) -> Credentials {
+    let created_from = String::from("root");
+    Credentials { id, label, created: (host.now)(), created_from, totp, burnt: [pair.first, pair.first + 1] }
+}
+
+/// Asks for two consecutive codes, and says which rule a wrong pair broke.
+fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversation) -> Result<Pair, Decision> {
+    let mut last = PairError::Wrong;
+    for attempt in 0..tries {
+        if attempt > 0 {
+            conversation.tell(&last.to_string())?;
+        }
+        let first = conversation.ask("First code: ")?;
+        let second = conversation.ask("Second code: ")?;
+        match judge(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
+            Ok(pair) => {
+                if let Some(remark) = pair.remark() {
+                    conversation.tell(&remark)?;
+                }
+                return Ok(pair);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(Decision::new(Outcome::Refused, format!("{last} Nothing was bound."), last.to_string()))
+}
+
+/// Two consecutive codes that were found.
+#[derive(Debug, PartialEq, Eq)]
+struct Pair {
+    first: u64,
+    /// How far the app's clock is from ours, in seconds; a multiple of the period.
+    offset: i64,
+}
+
+impl Pair {
+    fn remark(&self) -> Option<String> {
+        let distance = seconds(self.offset.unsigned_abs());
+        match self.offset {
+            0 => None,
+            ..0 => {
+                Some(format!("Your device's clock is about {distance} behind this host's: set it to automatic time."))
+            }
+            1.. => {
+                Some(format!("Your device's clock is about {distance} ahead of this host's: set it to automatic time."))
+            }
+        }
+    }
+}
+
+/// Which rule two codes broke.
+#[derive(Debug, PartialEq, Eq)]
+enum PairError {
+    /// The first (1) or second (2) is not of the form of a code.
+    Form(u8, u8),
+    /// Both are the same.
+    Same(u64),
+    /// The second belongs before the first.
+    Order,
+    /// Both are right, with others in between.
+    Gap,
+    /// They are consecutive, but this many seconds old.
+    Old(u64),
+    /// They are consecutive, but this many seconds in the future.
+    Ahead(u64),
+    /// Only the first is right.
+    SecondWrong,
+    /// Only the second is right.
+    FirstWrong,
+    /// Neither is right.
+    Wrong,
+}
+
+impl fmt::Display for PairError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PairError::Form(1, digits) => write!(f, "The first code is not {digits} digits."),
+            PairError::Form(_, digits) => write!(f, "The second code is not {digits} digits."),
+            PairError::Same(period) => {
+                write!(f, "Both codes are from the same {period} seconds: wait for the next one.")
+            }
+            PairError::Order => f.write_str("The codes are in the wrong order: the older one comes first."),
+            PairError::Gap => {
+                f.write_str("Both codes are right, but they do not follow each other: enter two in a row.")
+            }
+            PairError::Old(age) => write!(
+                f,
+                "These codes are {0} old, or your device's clock is {0} behind: set it to automatic time.",
+                seconds(*age)
+            ),
+            PairError::Ahead(by) => {
+                write!(f, "Your device's clock is {} ahead of this host's: set it to automatic time.", seconds(*by))
+            }
+            PairError::SecondWrong => f.write_str("The first code is right, the second is not."),
+            PairError::FirstWrong => f.write_str("The second code is right, the first is not."),
+            PairError::Wrong => f.write_str("Neither code belongs to this key: scan it, or type it, again."),
+        }
+    }
+}
+
+/// Looks for two consecutive steps whose codes these are. Only steps within the window are accepted;
+/// those further away serve to say what is wrong.
+fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
+    let parameters = totp.parameters;
+    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form(1, parameters.digits))?;
+    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form(2, parameters.digits))?;
+    if first.same(&second) {
+        return Err(PairError::Same(parameters.period));
+    }
+    let present = parameters.step(now);
+    let reach = SEARCH / parameters.period;
+    let steps = present.saturating_sub(reach)..=present + reach;
+    let firsts: Vec<u64> = steps.clone().filter(|step| totp.is(&first, *step)).collect();
+    let seconds: Vec<u64> = steps.filter(|step| totp.is(&second, *step)).collect();
+    let follow = |step: &&u64| seconds.contains(&(**step + 1));
+    let Some(&step) = firsts.iter().filter(follow).min_by_key(|step| (**step + 1).abs_diff(present)) else {
+        return Err(match (firsts.is_empty(), seconds.is_empty()) {
+            (false, false) if firsts.iter().any(|step| seconds.contains(&(step - 1))) => PairError::Order,
+            (false, false) => PairError::Gap,
+            (false, true) => PairError::SecondWrong,
+            (true, false) => PairError::FirstWrong,
+            (true, true) => PairError::Wrong,
+        });
+    };
+    let away = (step + 1).abs_diff(present);
+    match (step + 1).cmp(&present) {
+        _ if away <= window => {
+            let offset = (step + 1) as i64 - present as i64;
+            Ok(Pair { first: step, offset: offset * parameters.period as i64 })
+        }
+        std::cmp::Ordering::Less => Err(PairError::Old(away * parameters.period)),
+        _ => Err(PairError::Ahead(away * parameters.period)),
+    }
+}
+
+/// A duration as a person says it.
+fn seconds(n: u64) -> String {
+    match (n / 3600, n / 60 % 60, n % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (1, 0, _) => String::from("an hour"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::factor::totp::{Algorithm, Parameters};
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
+    const CODES: [&str; 10] =
+        ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
+
+    fn app() -> Totp {
+        let parameters = Parameters::checked(Algorithm::Sha1, 6, 30).unwrap();
+        Totp::new(parameters, Secret::copy_of(b"12345678901234567890")).unwrap()
+    }
+
+    /// Judges the codes at steps `a` and `b` when the present step is `present`.
+    fn pair(a: &str, b: &str, present: u64) -> Result<Pair, PairError> {
+        judge(&app(), &Secret::copy_of(a.as_bytes()), &Secret::copy_of(b.as_bytes()), present * 30, 1)
+    }
+
+    #[test]
+    fn two_in_a_row_near_now_are_accepted_with_the_offset() {
+        assert_eq!(pair(CODES[4], CODES[5], 5), Ok(Pair { first: 4, offset: 0 }));
+        assert_eq!(pair(CODES[4], CODES[5], 6), Ok(Pair { first: 4, offset: -30 }));
+        assert_eq!(pair(CODES[4], CODES[5], 4), Ok(Pair { first: 4, offset: 30 }));
+        assert_eq!(pair("338 314", " 254676", 5), Ok(Pair { first: 4, offset: 0 }));
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        assert_eq!(pair(CODES[4], CODES[4], 5), Err(PairError::Same(30)));
+        assert_eq!(pair(CODES[5], CODES[4], 5), Err(PairError::Order));
+        assert_eq!(pair(CODES[3], CODES[5], 5), Err(PairError::Gap));
+        assert_eq!(pair(CODES[1], CODES[2], 4), Err(PairError::Old(60)));
+        assert_eq!(pair(CODES[1], CODES[2], 122), Err(PairError::Old(3600)));
+        assert_eq!(pair(CODES[7], CODES[8], 5), Err(PairError::Ahead(90)));
+        assert_eq!(pair(CODES[4], "000000", 5), Err(PairError::SecondWrong));
+        assert_eq!(pair("000000", CODES[5], 5), Err(PairError::FirstWrong));
+        assert_eq!(pair("000000", "000001", 5), Err(PairError::Wrong));
+        assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form(1, 6)));
+        assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form(2, 6)));
+        assert_eq!(pair(CODES[0], CODES[1], NOW / 30), Err(PairError::Wrong), "far out of reach");
+    }
+
+    #[test]
+    fn the_sentences() {
+        assert_eq!(PairError::Same(30).to_string(), "Both codes are from the same 30 seconds: wait for the next one.");
+        assert!(PairError::Old(3600).to_string().starts_with("These codes are an hour old"));
+        assert_eq!(
+            Pair { first: 1, offset: -30 }.remark().as_deref(),
+            Some("Your device's clock is about 30 s behind this host's: set it to automatic time.")
+        );
+        assert_eq!(seconds(3660 + 3600), "2 h 1 min");
+    }
+}

@@ -1,0 +1,177 @@
+//! A login: its auth phase and its account phase.
+
+use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
+
+use super::Decision;
+use crate::conversation::Conversation;
+use crate::factor::totp::{Code, Match, Parameters, Totp};
+use crate::host::Host;
+use crate::identity;
+use crate::policy::{Require, Requirement, SshKey};
+use crate::store::{Change, CommitError, Record, State, Store};
+
+const PROMPT: &str = "One-time code: ";
+
+/// What everybody is told who reaches us without a proof that the first factor was right.
+const NEUTRAL: &str = "Second factor refused.";
+
+/// The service by which `mfa-enroll` has the first factor proved. The helper itself asks the device.
+const REPROOF: &str = "mfa-enroll";
+
+/// How often a change is tried again that lost a race against another login of the same user.
+const RACES: usize = 8;
+
+/// The auth phase: asks for the code of who has a device.
+pub fn verify(login: &Login, host: &Host, conversation: &mut Conversation) -> Decision {
+    if login.service == REPROOF {
+        return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
+    }
+    let user = match identity::find(&login.user) {
+        Ok(Some(user)) => user,
+        Ok(None) => return ask_in_vain(conversation, "unknown to the name service"),
+        Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
+    };
+    let asked = host.loaded.policy.decide(&user.name, &login.service, &mut |group| user.member(group));
+    let decision = if asked.require == Require::Off {
+        Decision::new(Outcome::Ignored, "", "off by rule")
+    } else {
+        second_factor(login, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
+    };
+    Decision { rule: Some(asked.rule), ..decision }
+}
+
+fn second_factor(
+    login: &Login,
+    user: &str,
+    asked: &Requirement,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let record = store.load(user)?;
+    Ok(match (&record.credentials, asked.require) {
+        (Some(_), _) => {
+            let decision = one_time_code(login, user, record, &store, host, conversation);
+            Decision { factor: "totp", ..decision.unwrap_or_else(|failed| failed) }
+        }
+        (None, Require::Mfa) if login.stack_complete => Decision::new(
+            Outcome::Refused,
+            format!(
+                "MFA is required of {0} and no device is bound. Ask an administrator to run: mfa-enroll totp --user {0}",
+                printable(user, 64)
+            ),
+            "required and not bound",
+        ),
+        (None, Require::Mfa) => ask_in_vain(conversation, "required and not bound"),
+        (None, _) => Decision::new(Outcome::Ignored, "", "not required and not bound"),
+    })
+}
+
+/// Asks, and judges the answer against the record as it is at that moment. The new state is durable
+/// before there is a verdict: that order is what makes the code good once.
+fn one_time_code(
+    login: &Login,
+    user: &str,
+    mut record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let refused = |truth: &str, reason: &str| {
+        // Only a stack that is known to come after a good first factor may be told more.
+        let text = if login.stack_complete { truth } else { NEUTRAL };
+        Decision::new(Outcome::Refused, text, reason)
+    };
+    let answer = conversation.ask(PROMPT)?;
+    for _ in 0..RACES {
+        let Some(credentials) = &record.credentials else {
+            return Ok(refused("The device was unbound meanwhile.", "unbound meanwhile"));
+        };
+        let parameters = credentials.totp.parameters;
+        let Some(code) = Code::parse(&answer, parameters.digits) else {
+            return Ok(refused(&format!("That is not a code of {} digits.", parameters.digits), "not a code"));
+        };
+        let now = (host.now)();
+        let step = parameters.step(now);
+        let window = host.loaded.policy.window;
+        let last_step = record.state.last_step;
+        let found = credentials.totp.find(&code, step.saturating_sub(window), step + window, last_step);
+        let (state, decision) = match found {
+            Match { fresh: Some(step), .. } => (
+                State { last_step: step, last_used: now, failures: 0, ..record.state },
+                Decision::new(Outcome::Accepted, "", "code"),
+            ),
+            Match { used: true, .. } => {
+                return Ok(refused("That code was used already. Wait for the next one.", "code used already"));
+            }
+            Match { .. } => (
+                State { failures: record.state.failures.saturating_add(1), ..record.state },
+                refused("That code is wrong.", "wrong code"),
+            ),
+        };
+        match store.commit(&record, Change::State(&state)) {
+            Ok(()) => return Ok(decision),
+            Err(CommitError::Conflict) => record = store.load(user)?,
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+}
+
+/// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
+fn ask_in_vain(conversation: &mut Conversation, reason: &str) -> Decision {
+    let answer = match conversation.ask(PROMPT) {
+        Ok(answer) => answer,
+        Err(none) => return none.into(),
+    };
+    let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
+    if let (Some(nobody), Some(code)) = (nobody, Code::parse(&answer, Parameters::DEFAULT.digits)) {
+        std::hint::black_box(nobody.find(&code, 1, 3, 0));
+    }
+    Decision::new(Outcome::Refused, NEUTRAL, reason)
+}
+
+/// The account phase. It has something to decide only where the auth phase was not ours: sshd skips
+/// it for a key.
+pub fn account(login: &Login, auth: AuthHook, host: &Host) -> Decision {
+    if login.service == REPROOF {
+        return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
+    }
+    if auth == AuthHook::Ignored {
+        return Decision::new(Outcome::Ignored, "", "decided in auth");
+    }
+    if !came_by_sshd(login) {
+        // cron, at, systemd-user, a cached sudo, su from root: nobody is there to ask.
+        return Decision::new(Outcome::Ignored, "", "no auth phase");
+    }
+    key_alone(login, host).unwrap_or_else(|failed| failed)
+}
+
+/// sshd is recognised by what it does, since its service name can be chosen.
+fn came_by_sshd(login: &Login) -> bool {
+    login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
+}
+
+fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
+    let user = match identity::find(&login.user) {
+        Ok(Some(user)) => user,
+        Ok(None) => return Err(Decision::unavailable("unknown to the name service")),
+        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    };
+    let asked = host.loaded.policy.decide(&user.name, &login.service, &mut |group| user.member(group));
+    let enough = match (asked.require, asked.ssh_key) {
+        (Require::Off, _) | (_, SshKey::Allow) => true,
+        (Require::Mfa, SshKey::Deny) => false,
+        (Require::IfBound, SshKey::Deny) => host.store()?.load(&user.name)?.credentials.is_none(),
+    };
+    let decision = if enough {
+        Decision::new(Outcome::Ignored, "", "a key alone is enough by rule")
+    } else {
+        Decision::new(
+            Outcome::Refused,
+            "MFA is required: a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive",
+            "a key alone",
+        )
+    };
+    Ok(Decision { rule: Some(asked.rule), ..decision })
+}

@@ -1,0 +1,117 @@
+//! What happens in each kind of conversation: functions that read like the man page.
+
+pub mod device;
+pub mod login;
+pub mod standing;
+
+use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
+
+use crate::audit::Level;
+use crate::conversation::NoAnswer;
+use crate::store::{CommitError, StoreError};
+
+/// How a conversation ended, for the person and for the log.
+#[must_use]
+pub struct Decision {
+    /// For the front end.
+    pub outcome: Outcome,
+    /// The line that the person reads.
+    pub text: String,
+    /// Why, for the log.
+    pub reason: String,
+    /// The rule of the policy that decided, where one did.
+    pub rule: Option<String>,
+    /// The kind of device that was asked, for the log.
+    pub factor: &'static str,
+}
+
+impl Decision {
+    fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
+        Decision { outcome, text: text.into(), reason: reason.into(), rule: None, factor: "none" }
+    }
+
+    /// No decision is possible. The reason is the administrator's to read, in the log.
+    fn unavailable(reason: impl ToString) -> Decision {
+        let text = "MFA is unavailable; the system log says why.";
+        Decision::new(Outcome::Unavailable, text, reason.to_string())
+    }
+
+    /// The caller may not ask this.
+    pub fn not_allowed() -> Decision {
+        Decision::new(Outcome::Refused, "Only root may ask this.", "not allowed")
+    }
+
+    /// The verdict to send.
+    pub fn verdict(&self) -> Verdict {
+        Verdict { outcome: self.outcome, text: self.text.clone() }
+    }
+
+    /// How it stands in the log.
+    pub fn level(&self) -> Level {
+        match self.outcome {
+            Outcome::Accepted | Outcome::Ignored => Level::Info,
+            Outcome::NotFound | Outcome::Already => Level::Notice,
+            Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => Level::Warning,
+            Outcome::Unavailable => Level::Error,
+        }
+    }
+
+    /// The word for the log.
+    pub fn word(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Accepted => "accepted",
+            Outcome::Ignored => "ignored",
+            Outcome::Refused => "refused",
+            Outcome::Locked => "locked",
+            Outcome::NoInteraction => "no-interaction",
+            Outcome::Unavailable => "unavailable",
+            Outcome::NotFound => "not-found",
+            Outcome::Already => "already",
+        }
+    }
+}
+
+impl From<StoreError> for Decision {
+    fn from(error: StoreError) -> Decision {
+        Decision::unavailable(error)
+    }
+}
+
+impl From<CommitError> for Decision {
+    fn from(error: CommitError) -> Decision {
+        match error {
+            CommitError::Store(error) => error.into(),
+            CommitError::Conflict => {
+                Decision::new(Outcome::Refused, "The binding was changed from elsewhere meanwhile.", "lost a race")
+            }
+        }
+    }
+}
+
+/// Not a guess, and not counted as one.
+impl From<NoAnswer> for Decision {
+    fn from(none: NoAnswer) -> Decision {
+        let (text, reason) = match none {
+            NoAnswer::Cancelled(Cancelled::ByUser) => ("Cancelled.", String::from("cancelled")),
+            NoAnswer::Cancelled(Cancelled::NoConversation) => (
+                "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
+                String::from("the program cannot ask"),
+            ),
+            NoAnswer::Cancelled(Cancelled::LoginSecret) => (
+                "This program sent your login secret as the code. With ssh, use keyboard-interactive authentication.",
+                String::from("the program answered with the login secret"),
+            ),
+            NoAnswer::Cancelled(Cancelled::UserName) => {
+                ("This program sent your name as the code.", String::from("the program answered with the user's name"))
+            }
+            NoAnswer::Gone(broken) => return broken.into(),
+        };
+        Decision::new(Outcome::NoInteraction, text, reason)
+    }
+}
+
+impl From<Broken> for Decision {
+    fn from(broken: Broken) -> Decision {
+        Decision::new(Outcome::NoInteraction, "", format!("no answer: {broken}"))
+    }
+}

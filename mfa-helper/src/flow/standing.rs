@@ -1,0 +1,62 @@
+//! Who has what.
+
+use mfa_wire::{DeviceStatus, FromHelper, Outcome, Status};
+
+use super::Decision;
+use super::device::known_or_kept;
+use crate::conversation::Conversation;
+use crate::host::Host;
+use crate::identity;
+use crate::policy::Member;
+use crate::store::{Record, Store};
+
+/// Shows one user's standing.
+pub fn status(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    let status = standing(&user, &store.load(&user)?, host);
+    conversation.send(&FromHelper::Status(status))?;
+    Ok(Decision::new(Outcome::Accepted, "", "shown"))
+}
+
+/// Shows it for everybody who has something bound or pending, in order of their names.
+pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    let store: Store = host.store()?;
+    let mut unreadable = 0;
+    for user in store.users()? {
+        match store.load(&user) {
+            Ok(record) if record.credentials.is_none() && record.pending.is_none() => {}
+            Ok(record) => conversation.send(&FromHelper::Status(standing(&user, &record, host)))?,
+            Err(error) => {
+                unreadable += 1;
+                conversation.tell(&error.to_string())?;
+            }
+        }
+    }
+    if unreadable > 0 {
+        let text = format!("{unreadable} records cannot be read.");
+        return Err(Decision::new(Outcome::Unavailable, text.clone(), text));
+    }
+    Ok(Decision::new(Outcome::Accepted, "", "shown"))
+}
+
+fn standing(user: &str, record: &Record, host: &Host) -> Status {
+    let identity = identity::find(user).ok().flatten();
+    let mut member = |group: &str| identity.as_ref().map_or(Member::Unknown, |identity| identity.member(group));
+    let device = record.credentials.as_ref().map(|bound| DeviceStatus {
+        id: bound.id.to_string(),
+        label: bound.label.clone(),
+        created: bound.created,
+        created_from: bound.created_from.clone(),
+        last_used: (record.state.last_used > 0).then_some(record.state.last_used),
+    });
+    Status {
+        user: user.to_owned(),
+        kind: device.as_ref().map(|_| String::from("totp")),
+        pending: record.pending.as_ref().is_some_and(|pending| pending.expires > (host.now)()),
+        required: host.loaded.policy.requires_of(user, &mut member),
+        devices: device.into_iter().collect(),
+        recovery_codes_left: 0,
+        locked_until: None,
+    }
+}

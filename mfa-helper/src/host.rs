@@ -1,0 +1,45 @@
+//! What a conversation takes from the machine: the clock, randomness, the policy in force.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::policy::files::Loaded;
+use crate::store::{Store, StoreError};
+
+/// The machine, as far as a decision depends on it.
+pub struct Host {
+    /// Seconds since 1970. A clock before that is taken for 1970, where no code is good.
+    pub now: fn() -> u64,
+    /// Fills a buffer with random bytes from the kernel.
+    pub random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
+    /// The policy, and what is wrong with the one in place.
+    pub loaded: Loaded,
+}
+
+impl Host {
+    /// The real clock and the kernel's randomness.
+    pub fn real(loaded: Loaded) -> Host {
+        Host { now: clock, random: getrandom::fill, loaded }
+    }
+
+    /// Opens the store that the policy names.
+    pub fn store(&self) -> Result<Store, StoreError> {
+        Store::open(Path::new(&self.loaded.policy.store))
+    }
+
+    /// The name that the app shows.
+    pub fn issuer(&self) -> String {
+        let configured = self.loaded.policy.issuer.clone();
+        configured.unwrap_or_else(|| {
+            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+            // A colon would split the label of the address; no host name has one, but it is not ours.
+            let short = name.split('.').next().unwrap_or_default().replace(':', "-");
+            if short.is_empty() { String::from("linux") } else { short }
+        })
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place where the helper's clock is read")]
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

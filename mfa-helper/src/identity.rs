@@ -1,0 +1,72 @@
+//! Who a name is, by the system's name service.
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, User, getgrouplist};
+
+use crate::policy::Member;
+
+/// A user whom the name service knows, under the name that it gives.
+pub struct Identity {
+    /// `pw_name`: the key of the record. Never the name as it was typed.
+    pub name: String,
+    gid: Gid,
+    /// All groups, if they can be told.
+    groups: Option<Vec<Gid>>,
+}
+
+/// Looks `name` up; `None` when the name service says that there is no such user.
+pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
+    match User::from_name(name) {
+        // getpwnam(3): both are ways to say "not found".
+        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Ok(Some(user)) => {
+            let groups = CString::new(user.name.as_str()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+            Ok(Some(Identity { name: user.name, gid: user.gid, groups }))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+impl Identity {
+    /// Whether this user belongs to `group`.
+    ///
+    /// `getgrouplist` leaves out what a dead directory service would have said, and says nothing of
+    /// it. So the group itself must resolve too; one that does not leaves the question open.
+    pub fn member(&self, group: &str) -> Member {
+        let Ok(Some(group)) = Group::from_name(group) else { return Member::Unknown };
+        if group.gid == self.gid || group.mem.contains(&self.name) {
+            return Member::Yes;
+        }
+        match &self.groups {
+            Some(groups) if groups.contains(&group.gid) => Member::Yes,
+            Some(_) => Member::No,
+            None => Member::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_known_and_in_its_group() {
+        let root = find("root").unwrap().unwrap();
+        assert_eq!(root.name, "root");
+        assert_eq!(root.member("root"), Member::Yes);
+        assert_eq!(root.member("nogroup"), Member::No);
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_leaves_the_question_open() {
+        let root = find("root").unwrap().unwrap();
+        assert_eq!(root.member("no-such-group"), Member::Unknown);
+    }
+
+    #[test]
+    fn an_unknown_user_is_none() {
+        assert!(find("no-such-user").unwrap().is_none());
+    }
+}

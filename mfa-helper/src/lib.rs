@@ -1,0 +1,149 @@
+//! The only code of the multi-factor login that runs with privilege. One process serves one
+//! conversation: it takes a request, asks what it must, decides, and ends. `docs/privsep.md` draws
+//! the whole.
+//!
+//! Its conversation is its standard input, a connected socket, as inetd and systemd hand it over.
+
+#![deny(unsafe_code)]
+
+pub mod audit;
+pub mod caller;
+pub mod conversation;
+pub mod factor;
+pub mod flow;
+pub mod host;
+pub mod identity;
+pub mod policy;
+pub mod rootfile;
+pub mod store;
+mod sys;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use mfa_wire::{Channel, Login, Request, Verb};
+
+use crate::audit::Level;
+use crate::caller::Caller;
+use crate::conversation::{BINDING, Conversation};
+use crate::flow::{Decision, device, login, standing};
+use crate::host::Host;
+
+/// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
+pub fn main() -> ExitCode {
+    // First of all, before anything inherited can matter.
+    if sys::reset_process().is_err() {
+        return ExitCode::FAILURE;
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // Where, never what: the message could quote a secret.
+        let place = panic.location().map_or(String::new(), ToString::to_string);
+        audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
+    }));
+    // The kernel's own end of every conversation, should ours not come.
+    nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
+    match converse() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn converse() -> Result<(), String> {
+    let config = config()?;
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
+    let stream = UnixStream::from(socket);
+    let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
+    let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
+    let host = Host::real(policy::files::load(&config));
+    if let Some(error) = &host.loaded.error {
+        audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
+    }
+    let decision = decide(caller, &request, &host, &mut conversation);
+    record(caller, &request, &decision);
+    conversation.close(decision.verdict()).map_err(|e| e.to_string())
+}
+
+/// The one argument, which only root can have given: this process is served by spawning it.
+fn config() -> Result<PathBuf, String> {
+    let mut arguments = std::env::args_os().skip(1);
+    let config = match arguments.next() {
+        None => return Ok(PathBuf::from(policy::files::DEFAULT)),
+        Some(argument) => argument.to_str().and_then(|a| a.strip_prefix("--config=")).map(PathBuf::from),
+    };
+    match (config, arguments.next()) {
+        (Some(path), None) if path.is_absolute() => Ok(path),
+        _ => Err(String::from("usage: mfa-helper [--config=/FILE], with a conversation on standard input")),
+    }
+}
+
+fn decide(caller: Caller, request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
+    if !caller.may_ask() {
+        return Decision::not_allowed();
+    }
+    let done = match request {
+        Request::Verify(login) => return login::verify(login, host, conversation),
+        Request::Account(login, auth) => return login::account(login, *auth, host),
+        Request::Verb(verb) => match verb {
+            Verb::Totp { user, label } => device::totp(subject(user), label.as_deref(), host, conversation),
+            Verb::TotpPending { user, label } => device::totp_pending(user, label.as_deref(), host, conversation),
+            Verb::Confirm { user } => device::confirm(user, host, conversation),
+            Verb::CancelPending { user } => device::cancel(user, host),
+            Verb::Disable { user } => device::disable(subject(user), host),
+            Verb::Status { user } => standing::status(subject(user), host, conversation),
+            Verb::List => standing::list(host, conversation),
+        },
+    };
+    done.unwrap_or_else(|failed| failed)
+}
+
+/// Whom a verb concerns that names nobody: the caller, who is root.
+fn subject(user: &Option<String>) -> &str {
+    user.as_deref().unwrap_or("root")
+}
+
+/// The audit line.
+fn record(caller: Caller, request: &Request, decision: &Decision) {
+    let uid = caller.uid.to_string();
+    let mut fields = vec![("event", event(request))];
+    match request {
+        Request::Verify(login) | Request::Account(login, _) => {
+            let Login { user, service, rhost, tty, ruser, .. } = login;
+            fields.extend([("user", user.as_str()), ("service", service)]);
+            let claims = [("rhost", rhost), ("tty", tty), ("ruser", ruser)];
+            fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+            fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
+            fields.push(("factor", decision.factor));
+        }
+        Request::Verb(Verb::List) => {}
+        Request::Verb(verb) => fields.push(("user", subject_of(verb))),
+    }
+    fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
+    audit::log(decision.level(), &fields);
+}
+
+fn event(request: &Request) -> &'static str {
+    match request {
+        Request::Verify(_) => "verify",
+        Request::Account(..) => "account",
+        Request::Verb(Verb::Totp { .. }) => "totp",
+        Request::Verb(Verb::TotpPending { .. }) => "totp-pending",
+        Request::Verb(Verb::Confirm { .. }) => "confirm",
+        Request::Verb(Verb::CancelPending { .. }) => "cancel",
+        Request::Verb(Verb::Disable { .. }) => "disable",
+        Request::Verb(Verb::Status { .. }) => "status",
+        Request::Verb(Verb::List) => "list",
+    }
+}
+
+fn subject_of(verb: &Verb) -> &str {
+    match verb {
+        Verb::Totp { user, .. } | Verb::Disable { user } | Verb::Status { user } => subject(user),
+        Verb::TotpPending { user, .. } | Verb::Confirm { user } | Verb::CancelPending { user } => user,
+        Verb::List => "",
+    }
+}

@@ -1,0 +1,141 @@
+//! The policy's files, and the copy of the last one that loaded well.
+
+use std::path::Path;
+
+use mfa_wire::Secret;
+
+use super::parse::{PolicyError, Source, parse};
+use super::{Policy, without_files};
+use crate::rootfile::{Dir, Fault};
+use crate::store;
+
+/// Where the policy is unless root says otherwise.
+pub const DEFAULT: &str = "/etc/mfa/mfa.toml";
+
+/// The folder of the folder of copies. It does not depend on the policy, which may be unreadable.
+const COPIES_IN: &str = "/var/lib/mfa";
+/// The folder of copies.
+const COPIES: &str = "policy";
+
+/// The longest file, and the longest copy of all files together.
+const LIMIT: usize = 256 * 1024;
+
+/// A policy, and why it is not the one in place if it is not.
+pub struct Loaded {
+    /// The policy in force.
+    pub policy: Policy,
+    /// What is wrong with the files in place. To be said loudly, and to root only.
+    pub error: Option<PolicyError>,
+}
+
+/// Loads the main file at `path` and the drop-ins in the folder `mfa.d` beside it.
+///
+/// What cannot be read or parsed is replaced by the last policy that could; without one, everybody
+/// is required. So a typo neither opens nor locks out.
+pub fn load(path: &Path) -> Loaded {
+    match read(path).and_then(|sources| Ok((parse(&sources)?, sources))) {
+        Ok((policy, sources)) => {
+            keep_copy(path, &sources);
+            Loaded { policy, error: None }
+        }
+        Err(error) => {
+            let copy = read_copy(path).and_then(|sources| parse(&sources).ok());
+            Loaded { policy: copy.unwrap_or_else(without_files), error: Some(error) }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Source>, PolicyError> {
+    let unreadable = |fault: Fault| PolicyError(fault.to_string());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Err(PolicyError(format!("{} is no path of a file", path.display())));
+    };
+    let dir = Dir::open(parent).map_err(unreadable)?;
+    let mut sources = Vec::new();
+    match dir.subdir("mfa.d") {
+        Ok(drop_ins) => {
+            let mut names = drop_ins.names().map_err(unreadable)?;
+            names.retain(|name| name.ends_with(".toml") && !name.starts_with('.'));
+            names.sort_unstable();
+            for name in &names {
+                sources.push(text(&drop_ins, name)?);
+            }
+        }
+        Err(fault) if fault.is_missing() => {}
+        Err(fault) => return Err(unreadable(fault)),
+    }
+    sources.push(text(&dir, name)?);
+    Ok(sources)
+}
+
+fn text(dir: &Dir, name: &str) -> Result<Source, PolicyError> {
+    let path = dir.path_of(name);
+    match dir.read_public(name, LIMIT) {
+        Ok(Some(bytes)) => match bytes.text() {
+            Some(text) => Ok((path, text.to_owned())),
+            None => Err(PolicyError(format!("{path} is not UTF-8"))),
+        },
+        Ok(None) => Err(PolicyError(format!("{path} is missing"))),
+        Err(fault) => Err(PolicyError(fault.to_string())),
+    }
+}
+
+/// Remembers a policy that loaded well. A store that cannot be written must not fail a login here:
+/// where the login itself needs to write, it will say so.
+fn keep_copy(path: &Path, sources: &[Source]) {
+    let Ok(name) = copy_name(path) else { return };
+    let bytes = encode(sources);
+    let Ok(dir) = Dir::open(Path::new(COPIES_IN)).and_then(|dir| dir.make_subdir(COPIES)) else { return };
+    if dir.read_private(&name, LIMIT).ok().flatten().is_some_and(|kept| kept.bytes() == bytes) {
+        return;
+    }
+    if let Ok(_lock) = dir.lock() {
+        let _ = dir.replace(&name, &bytes);
+    }
+}
+
+fn read_copy(path: &Path) -> Option<Vec<Source>> {
+    let dir = Dir::open(Path::new(COPIES_IN)).and_then(|dir| dir.subdir(COPIES)).ok()?;
+    decode(&dir.read_private(&copy_name(path).ok()?, LIMIT).ok()??)
+}
+
+/// The name of the copy that belongs to the policy at `path`.
+fn copy_name(path: &Path) -> Result<String, store::StoreError> {
+    store::encode_name(path.to_str().unwrap_or_default())
+}
+
+/// One line with the lengths of path and text, then both, for each file.
+fn encode(sources: &[Source]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (path, text) in sources {
+        bytes.extend_from_slice(format!("{} {}\n{path}{text}", path.len(), text.len()).as_bytes());
+    }
+    bytes
+}
+
+fn decode(bytes: &Secret) -> Option<Vec<Source>> {
+    let mut rest = bytes.text()?;
+    let mut sources = Vec::new();
+    while !rest.is_empty() {
+        let (lengths, tail) = rest.split_once('\n')?;
+        let (path, text) = lengths.split_once(' ')?;
+        let (path, tail) = tail.split_at_checked(path.parse().ok()?)?;
+        let (text, tail) = tail.split_at_checked(text.parse().ok()?)?;
+        sources.push((path.to_owned(), text.to_owned()));
+        rest = tail;
+    }
+    Some(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_gives_back_what_was_kept() {
+        let sources = vec![("a b".to_owned(), "x\ny".to_owned()), ("é".to_owned(), String::new())];
+        assert_eq!(decode(&Secret::copy_of(&encode(&sources))), Some(sources.clone()));
+        let bytes = encode(&sources);
+        assert_eq!(decode(&Secret::copy_of(&bytes[..bytes.len() - 1])), None, "cut off");
+    }
+}

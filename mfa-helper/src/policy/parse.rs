@@ -1,0 +1,326 @@
+//! From TOML to a [`Policy`]. Strict: what is not known is an error, with the line and the nearest
+//! name that is known.
+
+use std::fmt;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Policy, Require, Rule, SshKey};
+use crate::factor::totp::{Algorithm, Parameters};
+
+/// What is wrong with a policy, as root may read it (it quotes the line).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyError(pub String);
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A file's name and its text.
+pub type Source = (String, String);
+
+/// The main file. Everything in it is optional.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Main {
+    issuer: Option<Spanned<String>>,
+    totp: TotpTable,
+    store: StoreTable,
+    rule: Vec<Spanned<RuleTable>>,
+}
+
+/// A drop-in: rules only, so that no setting has two places.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct DropIn {
+    rule: Vec<Spanned<RuleTable>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct TotpTable {
+    digits: Option<Spanned<u64>>,
+    period: Option<Spanned<String>>,
+    algorithm: Option<Spanned<String>>,
+    window: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct StoreTable {
+    backend: Option<Spanned<String>>,
+    path: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleTable {
+    name: Option<Spanned<String>>,
+    users: Option<Spanned<Vec<String>>>,
+    groups: Option<Spanned<Vec<String>>>,
+    services: Option<Spanned<Vec<String>>>,
+    require: RequireName,
+    ssh_key: Option<SshKeyName>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum RequireName {
+    Off,
+    IfBound,
+    Mfa,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum SshKeyName {
+    Deny,
+    Allow,
+}
+
+/// Reads drop-ins in the given order and then, last, the main file.
+pub fn parse(sources: &[Source]) -> Result<Policy, PolicyError> {
+    let Some((main, drop_ins)) = sources.split_last() else { return Ok(Policy::default()) };
+    let mut policy = Policy::default();
+    for source in drop_ins {
+        let file = File(source);
+        let DropIn { rule } = file.toml()?;
+        file.rules(rule, &mut policy.rules)?;
+    }
+    File(main).main(&mut policy)?;
+    Ok(policy)
+}
+
+struct File<'a>(&'a Source);
+
+impl File<'_> {
+    fn toml<T: for<'de> Deserialize<'de>>(&self) -> Result<T, PolicyError> {
+        let (path, text) = self.0;
+        toml::from_str(text).map_err(|e| {
+            let place = e.span().map_or(String::new(), |span| format!(":{}", line_of(text, span.start)));
+            let nearest = nearest(e.message()).map_or(String::new(), |known| format!("\ndid you mean `{known}`?"));
+            PolicyError(format!("{path}{place}: {}{nearest}", e.to_string().trim_end()))
+        })
+    }
+
+    fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
+        let Main { issuer, totp, store, rule } = self.toml()?;
+        if let Some(issuer) = issuer {
+            let name = issuer.get_ref();
+            let fit =
+                !name.is_empty() && name.len() <= 64 && !name.contains(':') && !name.chars().any(char::is_control);
+            self.demand(fit, &issuer, "an issuer has 1 to 64 bytes, no colon and no control character")?;
+            policy.issuer = Some(issuer.into_inner());
+        }
+        self.totp(totp, policy)?;
+        if let Some(backend) = store.backend {
+            self.demand(backend.get_ref() == "files", &backend, "the only backend is \"files\"")?;
+        }
+        if let Some(path) = store.path {
+            self.demand(path.get_ref().starts_with('/'), &path, "the path must be absolute")?;
+            policy.store = path.into_inner();
+        }
+        self.rules(rule, &mut policy.rules)
+    }
+
+    fn totp(&self, table: TotpTable, policy: &mut Policy) -> Result<(), PolicyError> {
+        if let Some(digits) = table.digits {
+            self.demand((6..=8).contains(digits.get_ref()), &digits, "digits is 6, 7 or 8")?;
+            policy.totp.digits = *digits.get_ref() as u8;
+        }
+        if let Some(period) = table.period {
+            let seconds = seconds(period.get_ref()).filter(|s| (15..=300).contains(s));
+            self.demand(seconds.is_some(), &period, "a period is \"15s\" to \"5m\"")?;
+            policy.totp.period = seconds.unwrap_or(Parameters::DEFAULT.period);
+        }
+        if let Some(algorithm) = table.algorithm {
+            let known = Algorithm::from_name(algorithm.get_ref());
+            self.demand(known.is_some(), &algorithm, "an algorithm is \"SHA1\", \"SHA256\" or \"SHA512\"")?;
+            policy.totp.algorithm = known.unwrap_or(Parameters::DEFAULT.algorithm);
+        }
+        if let Some(window) = table.window {
+            self.demand(*window.get_ref() <= 10, &window, "a window is 0 to 10 steps")?;
+            policy.window = *window.get_ref();
+        }
+        Ok(())
+    }
+
+    fn rules(&self, tables: Vec<Spanned<RuleTable>>, rules: &mut Vec<Rule>) -> Result<(), PolicyError> {
+        for table in tables {
+            let line = line_of(&self.0.1, table.span().start);
+            let table = table.into_inner();
+            let name = match table.name {
+                Some(name) => {
+                    let fit = !name.get_ref().is_empty() && !name.get_ref().chars().any(char::is_control);
+                    self.demand(fit, &name, "a rule's name is not empty and has no control character")?;
+                    format!(" {}", name.get_ref())
+                }
+                None => String::new(),
+            };
+            let file = self.0.0.rsplit('/').next().unwrap_or_default();
+            let require = match table.require {
+                RequireName::Off => Require::Off,
+                RequireName::IfBound => Require::IfBound,
+                RequireName::Mfa => Require::Mfa,
+            };
+            let ssh_key = match table.ssh_key {
+                Some(SshKeyName::Deny) => SshKey::Deny,
+                Some(SshKeyName::Allow) => SshKey::Allow,
+                None => SshKey::default_for(require),
+            };
+            rules.push(Rule {
+                origin: format!("{file}:{line}{name}"),
+                users: self.list(table.users)?,
+                groups: self.list(table.groups)?,
+                services: self.list(table.services)?,
+                require,
+                ssh_key,
+            });
+        }
+        Ok(())
+    }
+
+    /// An empty list would match nobody, where its absence matches everybody: too easy to confuse.
+    fn list(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<String>>, PolicyError> {
+        let Some(list) = list else { return Ok(None) };
+        let fit = !list.get_ref().is_empty() && list.get_ref().iter().all(|entry| !entry.is_empty());
+        self.demand(fit, &list, "an empty list or name matches nobody: leave the key out to mean everybody")?;
+        Ok(Some(list.into_inner()))
+    }
+
+    fn demand<T>(&self, fit: bool, value: &Spanned<T>, rule: &str) -> Result<(), PolicyError> {
+        if fit {
+            return Ok(());
+        }
+        let (path, text) = self.0;
+        let start = value.span().start;
+        let line = line_of(text, start);
+        let begin = text[..start].rfind('\n').map_or(0, |n| n + 1);
+        let content = text[begin..].lines().next().unwrap_or_default();
+        let caret = format!("{}{}", " ".repeat(text[begin..start].chars().count()), "^");
+        Err(PolicyError(format!("{path}:{line}: {rule}\n  | {content}\n  | {caret}")))
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
+}
+
+/// `"90s"`, `"5m"`, `"8h"` in seconds.
+fn seconds(text: &str) -> Option<u64> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return None,
+    };
+    text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of `a`,
+/// `b`". Only a name that is a slip away (a third of its letters) is worth proposing.
+fn nearest(message: &str) -> Option<&str> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next().filter(|_| message.starts_with("unknown "))?;
+    let near = names.map(|known| (distance(unknown, known), known)).min()?;
+    (near.0 <= 1 + unknown.len() / 3).then_some(near.1)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(&[("/etc/mfa/mfa.toml".into(), text.into())]).unwrap_err().0
+    }
+
+    #[test]
+    fn the_shipped_file_changes_nothing() {
+        let shipped = include_str!("../../../config/mfa.toml");
+        assert_eq!(parse(&[("mfa.toml".into(), shipped.into())]), Ok(Policy::default()));
+    }
+
+    #[test]
+    fn drop_ins_come_first_and_hold_rules_only() {
+        let rule = |user: &str| format!("[[rule]]\nusers = [\"{user}\"]\nrequire = \"off\"\n");
+        let sources =
+            [("10-a.toml".into(), rule("a")), ("20-b.toml".into(), rule("b")), ("mfa.toml".into(), rule("c"))];
+        let policy = parse(&sources).unwrap();
+        let origins: Vec<_> = policy.rules.iter().map(|r| r.origin.as_str()).collect();
+        assert_eq!(origins, ["10-a.toml:1", "20-b.toml:1", "mfa.toml:1"]);
+        let misplaced = parse(&[("10-a.toml".into(), "issuer = \"x\"".into()), ("mfa.toml".into(), String::new())]);
+        assert!(misplaced.unwrap_err().0.contains("unknown field `issuer`"));
+    }
+
+    #[test]
+    fn an_unknown_key_names_line_caret_and_nearest_key() {
+        let said = error("issuer = \"web1\"\n\n[[rule]]\ngrups = [\"wheel\"]\nrequire = \"mfa\"\n");
+        assert!(said.starts_with("/etc/mfa/mfa.toml:4: "), "{said}");
+        assert!(said.contains("grups") && said.contains("^^^^^"), "{said}");
+        assert!(said.ends_with("did you mean `groups`?"), "{said}");
+        assert!(error("[totp]\ndigit = 6").ends_with("did you mean `digits`?"));
+        assert!(error("[[rule]]\nrequire = \"mfaa\"").ends_with("did you mean `mfa`?"));
+        assert!(!error("[[rule]]\nxyzzy = 1").contains("did you mean"));
+    }
+
+    #[test]
+    fn a_rule_must_say_what_it_requires() {
+        assert!(error("[[rule]]\nusers = [\"a\"]").contains("missing field `require`"));
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_range() {
+        let said = error("[totp]\ndigits = 9\n");
+        assert_eq!(said, "/etc/mfa/mfa.toml:2: digits is 6, 7 or 8\n  | digits = 9\n  |          ^");
+        for wrong in [
+            "issuer = \"a:b\"",
+            "issuer = \"\"",
+            "[totp]\nperiod = \"30\"",
+            "[totp]\nperiod = \"1h\"",
+            "[totp]\nalgorithm = \"MD5\"",
+            "[totp]\nwindow = 11",
+            "[store]\nbackend = \"etcd\"",
+            "[store]\npath = \"var/lib/mfa\"",
+            "[[rule]]\nrequire = \"off\"\nname = \"a\\nb\"",
+        ] {
+            assert!(error(wrong).contains('^'), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_refused_since_an_absent_one_means_everybody() {
+        assert!(error("[[rule]]\nusers = []\nrequire = \"off\"").contains("leave the key out"));
+        assert!(error("[[rule]]\ngroups = [\"\"]\nrequire = \"off\"").contains("leave the key out"));
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(seconds("90s"), Some(90));
+        assert_eq!(seconds("5m"), Some(300));
+        for wrong in ["", "s", "5", "-5s", "5 s", "99999999999999999999s", "5ms", "é"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_not_a_crash() {
+        assert!(!error(&"[".repeat(100_000)).is_empty());
+    }
+}

@@ -1,0 +1,318 @@
+//! Files that only root can have written.
+//!
+//! Every path is walked from `/` by directory descriptors, without following a symbolic link at any
+//! step, and every step must belong to root and be writable by nobody else: who can rename a folder
+//! can replace what is in it (CVE-2024-47191, CVE-2019-12209).
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path};
+use std::time::{Duration, Instant};
+
+use mfa_wire::Secret;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
+
+/// How long a writer waits for another one in the same folder.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// Why a file or folder is not used. The sentence names the remedy.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or folder.
+    pub path: String,
+    /// What is wrong with it.
+    pub what: What,
+}
+
+/// What is wrong with a file or folder.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    /// The system call failed.
+    Failed(Errno),
+    /// It is a symbolic link, a FIFO, a device, a folder in a file's place...
+    Kind,
+    /// It belongs to this uid.
+    Owner(u32),
+    /// Others may write it (or, where it holds secrets, read it); the mode that it has.
+    Mode(u32),
+    /// It has this many names.
+    Links(u64),
+    /// It is longer than this many bytes.
+    Long(usize),
+    /// Another process keeps it locked.
+    Busy,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match &self.what {
+            What::Failed(Errno::ENOENT) => write!(f, "{path} is missing"),
+            What::Failed(e) => write!(f, "{path}: {}", e.desc()),
+            What::Kind => write!(f, "{path} is a link, a FIFO, a device or a folder, where a plain file belongs"),
+            What::Owner(uid) => write!(f, "{path} belongs to uid {uid}: chown root {path}"),
+            What::Mode(mode) => write!(f, "{path} has mode {mode:04o} and is open to others: chmod go-rwx {path}"),
+            What::Links(n) => write!(f, "{path} has {n} names, so somebody may have linked it"),
+            What::Busy => write!(f, "{path} is locked by another process for too long"),
+            What::Long(limit) => write!(f, "{path} is longer than {limit} bytes"),
+        }
+    }
+}
+
+impl Fault {
+    /// Whether there simply is no such file or folder.
+    pub fn is_missing(&self) -> bool {
+        self.what == What::Failed(Errno::ENOENT)
+    }
+}
+
+/// A folder that only root can write.
+pub struct Dir {
+    fd: OwnedFd,
+    path: String,
+}
+
+impl Dir {
+    /// Opens an absolute path, step by step.
+    pub fn open(path: &Path) -> Result<Dir, Fault> {
+        let slash = nix::fcntl::open("/", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        let mut dir = Dir { fd: slash.map_err(|e| fault("/", What::Failed(e)))?, path: String::from("/") };
+        dir.check()?;
+        for step in path.components() {
+            match step {
+                Component::RootDir => {}
+                Component::Normal(name) => match name.to_str() {
+                    Some(name) => dir = dir.subdir(name)?,
+                    None => return Err(fault(&path.to_string_lossy(), What::Failed(Errno::EILSEQ))),
+                },
+                _ => return Err(fault(&path.to_string_lossy(), What::Kind)),
+            }
+        }
+        Ok(dir)
+    }
+
+    /// Opens a folder in this one.
+    pub fn subdir(&self, name: &str) -> Result<Dir, Fault> {
+        let path = self.path_of(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => {
+                let dir = Dir { fd, path };
+                dir.check()?;
+                Ok(dir)
+            }
+            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(fault(&path, What::Kind)),
+            Err(e) => Err(fault(&path, What::Failed(e))),
+        }
+    }
+
+    /// Opens a folder in this one, and makes it first if need be.
+    pub fn make_subdir(&self, name: &str) -> Result<Dir, Fault> {
+        match mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)) {
+            Ok(()) => fsync(&self.fd).map_err(|e| self.failed(name, e))?,
+            Err(Errno::EEXIST) => {}
+            Err(e) => return Err(self.failed(name, e)),
+        }
+        self.subdir(name)
+    }
+
+    /// Keeps other writers out of this folder until the lock is dropped; the kernel drops it when we
+    /// die, so a crash leaves no lock behind.
+    pub fn lock(&self) -> Result<Flock<OwnedFd>, Fault> {
+        let mut fd = self.fd.try_clone().map_err(|_| self.failed("", Errno::EMFILE))?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(lock),
+                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => fd = back,
+                Err((_, Errno::EWOULDBLOCK)) => return Err(fault(&self.path, What::Busy)),
+                Err((_, e)) => return Err(self.failed("", e)),
+            }
+            #[allow(clippy::disallowed_methods, reason = "flock has no timeout, so its wait is made of short naps")]
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let stat = fstat(&self.fd).map_err(|e| fault(&self.path, What::Failed(e)))?;
+        check_owner_and_mode(&self.path, &stat, 0o022)
+    }
+
+    /// Opens a plain file that holds secrets: nobody but root may read or write it.
+    pub fn open_private(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Fault> {
+        self.open_file(name, flags, 0o077)
+    }
+
+    fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
+        let path = self.path_of(name);
+        // Not blocking, so that a FIFO in its place cannot hang a login.
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let fd = match openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)) {
+            Ok(fd) => fd,
+            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => return Err(fault(&path, What::Kind)),
+            Err(e) => return Err(fault(&path, What::Failed(e))),
+        };
+        let stat = fstat(&fd).map_err(|e| fault(&path, What::Failed(e)))?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Err(fault(&path, What::Kind));
+        }
+        check_owner_and_mode(&path, &stat, forbidden)?;
+        if stat.st_nlink != 1 {
+            return Err(fault(&path, What::Links(stat.st_nlink)));
+        }
+        Ok(fd)
+    }
+
+    /// Reads a file that holds secrets; `None` when there is none.
+    pub fn read_private(&self, name: &str, limit: usize) -> Result<Option<Secret>, Fault> {
+        self.read_file(name, limit, 0o077)
+    }
+
+    /// Reads a file that everybody may read; `None` when there is none.
+    pub fn read_public(&self, name: &str, limit: usize) -> Result<Option<Secret>, Fault> {
+        self.read_file(name, limit, 0o022)
+    }
+
+    fn read_file(&self, name: &str, limit: usize, forbidden: u32) -> Result<Option<Secret>, Fault> {
+        match self.open_file(name, OFlag::O_RDONLY, forbidden) {
+            Ok(fd) => self.read(name, &fd, limit).map(Some),
+            Err(fault) if fault.is_missing() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Reads an open file from its beginning.
+    pub fn read(&self, name: &str, fd: &OwnedFd, limit: usize) -> Result<Secret, Fault> {
+        // One byte more than allowed shows that there is more; the buffer is never moved.
+        let mut buf = Secret::zeroed(limit + 1);
+        let mut filled = 0;
+        while filled <= limit {
+            match pread(fd, &mut buf.bytes_mut()[filled..], filled as i64) {
+                Ok(0) => return Ok(Secret::copy_of(&buf.bytes()[..filled])),
+                Ok(n) => filled += n,
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(fault(&self.path_of(name), What::Failed(e))),
+            }
+        }
+        Err(fault(&self.path_of(name), What::Long(limit)))
+    }
+
+    /// Puts a file in the place of `name`, durably: the rename is the one moment at which it changes,
+    /// and whatever fails before it changes nothing. What it replaces is overwritten afterwards, since
+    /// it may hold a key.
+    pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
+        let new = format!("{name}.new");
+        let old = self.open_existing(name);
+        match unlinkat(&self.fd, new.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(self.failed(&new, e)),
+        }
+        let file = self.open_private(&new, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)?;
+        crate::sys::no_copy_on_write(&file);
+        let written = write_at(&file, content, 0).and_then(|()| fsync(&file));
+        let renamed = written.and_then(|()| renameat(&self.fd, new.as_str(), &self.fd, name));
+        if let Err(e) = renamed {
+            wipe(&file);
+            let _ = unlinkat(&self.fd, new.as_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(self.failed(name, e));
+        }
+        fsync(&self.fd).map_err(|e| self.failed("", e))?;
+        if let Some(old) = old {
+            wipe(&old);
+        }
+        Ok(())
+    }
+
+    /// Overwrites and removes `name`; what is not there need not be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Fault> {
+        if let Some(file) = self.open_existing(name) {
+            wipe(&file);
+        }
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => fsync(&self.fd).map_err(|e| self.failed("", e)),
+            Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(self.failed(name, e)),
+        }
+    }
+
+    /// Opens `name` to overwrite it. What cannot be opened as a plain file of ours holds no key of ours.
+    fn open_existing(&self, name: &str) -> Option<OwnedFd> {
+        self.open_private(name, OFlag::O_RDWR).ok()
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// The path of `name` in this folder, for a message.
+    pub fn path_of(&self, name: &str) -> String {
+        format!("{}/{}", self.path.trim_end_matches('/'), name)
+    }
+
+    /// A fault of `name` in this folder, by a system call that failed.
+    pub fn failed(&self, name: &str, errno: Errno) -> Fault {
+        fault(&self.path_of(name), What::Failed(errno))
+    }
+
+    /// The names in this folder, without `.` and `..`, in no order.
+    pub fn names(&self) -> Result<Vec<String>, Fault> {
+        let failed = |e| fault(&self.path, What::Failed(e));
+        let copy = self.fd.as_fd().try_clone_to_owned().map_err(|_| failed(Errno::EMFILE))?;
+        let mut listing = nix::dir::Dir::from_fd(copy).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in listing.iter() {
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry.map_err(failed)?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Overwrites an open file with zeros, as far as the file system lets us.
+fn wipe(file: &OwnedFd) {
+    let length = fstat(file).map_or(0, |stat| stat.st_size.clamp(0, 1 << 20) as usize);
+    let _ = write_at(file, &vec![0; length], 0);
+    let _ = fdatasync(file);
+}
+
+/// Writes all of `bytes` at `offset`.
+pub fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match pwrite(file, bytes, offset as i64) {
+            Ok(n) => {
+                bytes = &bytes[n..];
+                offset += n as u64;
+            }
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn check_owner_and_mode(path: &str, stat: &FileStat, forbidden: u32) -> Result<(), Fault> {
+    // The helper runs as root only, so "our own" is root's; unit tests run as somebody.
+    if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() {
+        return Err(fault(path, What::Owner(stat.st_uid)));
+    }
+    if stat.st_mode & forbidden != 0 {
+        return Err(fault(path, What::Mode(stat.st_mode & 0o7777)));
+    }
+    Ok(())
+}
+
+fn fault(path: &str, what: What) -> Fault {
+    Fault { path: path.to_owned(), what }
+}

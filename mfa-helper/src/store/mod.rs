@@ -1,0 +1,357 @@
+//! The store: one record for each user, on files under one folder. `docs/files.md` specifies them.
+//!
+//! A record is loaded without a lock, the person is asked, and the change is committed only if the
+//! record is still the one that was loaded; otherwise the caller loads and judges again.
+
+mod record;
+
+use std::fmt;
+use std::path::Path;
+
+use mfa_wire::Secret;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::fdatasync;
+use sha2::{Digest, Sha256};
+
+use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
+pub use record::{Credentials, Damage, Id, Pending, State};
+
+use crate::rootfile::{Dir, Fault, write_at};
+
+/// What the file `FORMAT` holds. It exists from installation: without it "nobody is bound" could mean
+/// that the disk with the bindings is not mounted.
+pub const FORMAT: &str = "mfa-store 1\n";
+
+const CREDENTIALS_FILE: &str = "credentials";
+const PENDING_FILE: &str = "pending";
+const STATE_FILE: &str = "state";
+
+/// Why the store gives no answer. Never to be read as "not bound".
+#[derive(Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// A file or folder cannot be used.
+    Fault(Fault),
+    /// `FORMAT` says that another version of the software made this store.
+    Format(String),
+    /// A file of the record is damaged.
+    Damaged(String, Damage),
+    /// There is state, but the credentials that it belongs to are gone.
+    Orphan(String),
+    /// The name cannot be kept: it is empty, too long, or holds control characters.
+    Name,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Fault(fault) => write!(f, "{fault}"),
+            StoreError::Format(path) => write!(f, "{path} was made by another version of the software"),
+            StoreError::Damaged(path, damage) => write!(f, "{path} {damage}"),
+            StoreError::Orphan(path) => write!(f, "{path} is there, but the credentials that belong to it are gone"),
+            StoreError::Name => f.write_str("the user's name cannot be kept in the store"),
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        StoreError::Fault(fault)
+    }
+}
+
+/// Why nothing was changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CommitError {
+    /// The record is no longer the one that was loaded: load it again and judge again.
+    Conflict,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for CommitError {
+    fn from(error: E) -> Self {
+        CommitError::Store(error.into())
+    }
+}
+
+/// Everything that is kept of one user, as it was at one moment.
+pub struct Record {
+    user: String,
+    /// The bound device.
+    pub credentials: Option<Credentials>,
+    /// What attempts have changed since it was bound.
+    pub state: State,
+    /// The device that waits for its two codes.
+    pub pending: Option<Pending>,
+    revision: [u8; 32],
+}
+
+/// One change of a record.
+pub enum Change<'a> {
+    /// An attempt was judged.
+    State(&'a State),
+    /// A device is bound (and any pending one is gone).
+    Bind(&'a Credentials),
+    /// Nothing is bound or pending any more.
+    Unbind,
+    /// A device waits for its two codes, in place of any other that did.
+    Pend(&'a Pending),
+    /// No device waits any more.
+    Unpend,
+}
+
+/// The store.
+pub struct Store {
+    users: Dir,
+}
+
+impl Store {
+    /// Opens the store below `path`.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let root = Dir::open(path)?;
+        let format = root.read_public("FORMAT", 256)?.ok_or_else(|| root.failed("FORMAT", Errno::ENOENT))?;
+        if format.bytes() != FORMAT.as_bytes() {
+            return Err(StoreError::Format(root.path_of("FORMAT")));
+        }
+        Ok(Store { users: root.subdir("users")? })
+    }
+
+    /// Reads the record of `user`; one who has none has an empty one.
+    pub fn load(&self, user: &str) -> Result<Record, StoreError> {
+        let Some(dir) = self.user_dir(user)? else { return Files::default().record(user, "") };
+        let path = dir.path_of("");
+        match Files::read(&dir)?.record(user, &path) {
+            // A slot may have been read while it was written: look again while nobody writes.
+            Err(StoreError::Damaged(..) | StoreError::Orphan(_)) => {
+                let _lock = dir.lock()?;
+                Files::read(&dir)?.record(user, &path)
+            }
+            done => done,
+        }
+    }
+
+    /// Makes `change`, durably, if the record is still the one in `record`.
+    pub fn commit(&self, record: &Record, change: Change) -> Result<(), CommitError> {
+        let user = record.user.as_str();
+        let dir = match self.user_dir(user)? {
+            Some(dir) => dir,
+            None => self.users.make_subdir(&encode_name(user)?)?,
+        };
+        let _lock = dir.lock()?;
+        let files = Files::read(&dir)?;
+        if files.revision() != record.revision {
+            return Err(CommitError::Conflict);
+        }
+        match change {
+            Change::State(state) => write_state(&dir, files.newest_slot(), state)?,
+            Change::Bind(credentials) => {
+                // The room that logins will need is taken now, while failing harms nobody.
+                if files.state.is_none() {
+                    write_state(&dir, None, &State::fresh(Id::default(), [0, 0]))?;
+                }
+                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+                dir.remove(PENDING_FILE)?;
+            }
+            Change::Unbind => unbind(&dir, user)?,
+            Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
+            Change::Unpend => dir.remove(PENDING_FILE)?,
+        }
+        Ok(())
+    }
+
+    /// Destroys whatever is kept of `user`, readable or not: the way out of a damaged record.
+    /// Says whether there was anything.
+    pub fn discard(&self, user: &str) -> Result<bool, StoreError> {
+        let Some(dir) = self.user_dir(user)? else { return Ok(false) };
+        let _lock = dir.lock()?;
+        let any = !dir.names()?.is_empty();
+        if any {
+            unbind(&dir, user)?;
+        }
+        Ok(any)
+    }
+
+    /// Whether anything is kept of `user`.
+    pub fn has(&self, user: &str) -> Result<bool, StoreError> {
+        match self.user_dir(user)? {
+            Some(dir) => Ok(!dir.names()?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    /// Whose records there are, in order of their names.
+    pub fn users(&self) -> Result<Vec<String>, StoreError> {
+        let mut users: Vec<String> = self.users.names()?.iter().filter_map(|name| decode_name(name)).collect();
+        users.sort_unstable();
+        Ok(users)
+    }
+
+    fn user_dir(&self, user: &str) -> Result<Option<Dir>, StoreError> {
+        match self.users.subdir(&encode_name(user)?) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(fault) if fault.is_missing() => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// The bytes of a record's files at one moment.
+#[derive(Default)]
+struct Files {
+    credentials: Option<Secret>,
+    state: Option<Secret>,
+    pending: Option<Secret>,
+}
+
+impl Files {
+    fn read(dir: &Dir) -> Result<Files, Fault> {
+        Ok(Files {
+            credentials: dir.read_private(CREDENTIALS_FILE, CREDENTIALS_LIMIT)?,
+            state: dir.read_private(STATE_FILE, 2 * SLOT)?,
+            pending: dir.read_private(PENDING_FILE, SLOT)?,
+        })
+    }
+
+    /// Changes when any file does: what compare-and-swap compares.
+    fn revision(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for file in [&self.credentials, &self.state, &self.pending] {
+            let bytes = file.as_ref().map(Secret::bytes);
+            hash.update(bytes.map_or(u64::MAX, |b| b.len() as u64).to_be_bytes());
+            hash.update(bytes.unwrap_or_default());
+        }
+        hash.finalize().into()
+    }
+
+    fn record(&self, user: &str, path: &str) -> Result<Record, StoreError> {
+        let damaged = |name: &str, damage| StoreError::Damaged(format!("{path}{name}"), damage);
+        let binding = match &self.credentials {
+            Some(bytes) => Some(decode_credentials(bytes.bytes(), user).map_err(|d| damaged(CREDENTIALS_FILE, d))?),
+            None => None,
+        };
+        let pending = match &self.pending {
+            Some(bytes) => Some(Pending::decode(bytes.bytes(), user).map_err(|d| damaged(PENDING_FILE, d))?),
+            None => None,
+        };
+        let kept = match (&self.state, self.newest_slot()) {
+            (None, _) => None,
+            (Some(_), Some((_, state))) => Some(state),
+            (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
+        };
+        let (credentials, state) = match (binding, kept) {
+            (Some(Binding::Bound(credentials)), kept) => {
+                let fresh = State::fresh(credentials.id, credentials.burnt);
+                // State of another binding counts as absent; the codes burnt at binding then hold.
+                let state = kept.filter(|kept| kept.id == credentials.id).unwrap_or(fresh);
+                (Some(*credentials), state)
+            }
+            // A binding that was being removed.
+            (Some(Binding::Disabled), _) => (None, State::fresh(Id::default(), [0, 0])),
+            (None, Some(kept)) if kept.id != Id::default() => {
+                return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
+            }
+            (None, _) => (None, State::fresh(Id::default(), [0, 0])),
+        };
+        // A crash between binding and tidying up leaves the pending file of what is bound now.
+        let pending = pending.filter(|p| credentials.as_ref().is_none_or(|c| c.id != p.id));
+        Ok(Record { user: user.to_owned(), credentials, state, pending, revision: self.revision() })
+    }
+
+    /// The slot written last: its sequence and what it says. `None` when neither can be read.
+    fn newest_slot(&self) -> Option<(u64, State)> {
+        let bytes = self.state.as_ref()?.bytes();
+        if bytes.len() != 2 * SLOT {
+            return None;
+        }
+        let slots = bytes.chunks_exact(SLOT).filter_map(|slot| State::decode(slot).ok());
+        slots.max_by_key(|(sequence, _)| *sequence)
+    }
+}
+
+/// Writes the slot that does not hold the newest state, in place: it needs no free block, and a cut
+/// leaves the other slot.
+fn write_state(dir: &Dir, newest: Option<(u64, State)>, state: &State) -> Result<(), StoreError> {
+    let failed = |e| dir.failed(STATE_FILE, e);
+    let Some((sequence, _)) = newest else { return create_state(dir, state) };
+    let sequence = sequence.wrapping_add(1);
+    let file = dir.open_private(STATE_FILE, OFlag::O_RDWR)?;
+    let offset = (sequence % 2) * SLOT as u64;
+    write_at(&file, &state.encode(sequence), offset).map_err(failed)?;
+    fdatasync(&file).map_err(failed)?;
+    Ok(())
+}
+
+/// Makes the state file at its full size, so that no later write needs a block.
+fn create_state(dir: &Dir, state: &State) -> Result<(), StoreError> {
+    let mut bytes = [0; 2 * SLOT];
+    bytes[..SLOT].copy_from_slice(&state.encode(0));
+    Ok(dir.replace(STATE_FILE, &bytes)?)
+}
+
+fn unbind(dir: &Dir, user: &str) -> Result<(), StoreError> {
+    // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
+    dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
+    dir.remove(PENDING_FILE)?;
+    dir.remove(STATE_FILE)?;
+    dir.remove(CREDENTIALS_FILE)?;
+    Ok(())
+}
+
+/// The folder's name of a user: letters, digits, `-` and `_` as they are, every other byte as `%XX`.
+/// Two names never share one, none is `.` or `..`, and none holds a slash.
+pub fn encode_name(user: &str) -> Result<String, StoreError> {
+    let mut name = String::new();
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // NAME_MAX; and a control character would forge a line of the record.
+    if name.is_empty() || name.len() > 255 || user.chars().any(char::is_control) {
+        return Err(StoreError::Name);
+    }
+    Ok(name)
+}
+
+fn decode_name(name: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        if c == '%' {
+            bytes.push(u8::from_str_radix(rest.get(1..3)?, 16).ok()?);
+            rest = &rest[3..];
+        } else {
+            bytes.extend_from_slice(c.to_string().as_bytes());
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    let user = String::from_utf8(bytes).ok()?;
+    // Only what we would write ourselves.
+    (encode_name(&user).ok()? == name).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_injective_and_harmless() {
+        assert_eq!(encode_name("alice_1-x").unwrap(), "alice_1-x");
+        assert_eq!(encode_name("..").unwrap(), "%2E%2E");
+        assert_eq!(encode_name("a/b").unwrap(), "a%2Fb");
+        assert_eq!(encode_name("a%2Fb").unwrap(), "a%252Fb");
+        assert_eq!(encode_name("DOM\\müller").unwrap(), "DOM%5Cm%C3%BCller");
+        assert!(encode_name("").is_err());
+        assert!(encode_name("a\nkey X").is_err());
+        assert!(encode_name(&"x".repeat(256)).is_err());
+        for name in ["alice", "..", "a%2Fb", "DOM\\müller"] {
+            assert_eq!(decode_name(&encode_name(name).unwrap()).as_deref(), Some(name));
+        }
+        assert_eq!(decode_name("a%2fb"), None, "we write capitals");
+        assert_eq!(decode_name("%zz"), None);
+        assert_eq!(decode_name("%é"), None);
+    }
+}

@@ -1,0 +1,320 @@
+//! What a record says, and its bytes. `docs/files.md` is the specification.
+//!
+//! Every file is lines of `name value`, in a fixed order, closed by the SHA-256 of all before it.
+//! The writer and the parser are one list of lines each, so what the parser accepts is exactly what
+//! the writer writes.
+
+use std::fmt::Write;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use mfa_wire::Secret;
+use sha2::{Digest, Sha256};
+
+use crate::factor::totp::{Algorithm, Parameters, Totp};
+
+/// The length of a state slot, and of a device's block on most disks.
+pub const SLOT: usize = 4096;
+
+/// The longest file of credentials, in bytes.
+pub const CREDENTIALS_LIMIT: usize = 64 * 1024;
+
+/// The identity of one binding. Nil belongs to no binding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Id(pub [u8; 16]);
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// A bound authenticator app: written when the binding changes, never by a login.
+pub struct Credentials {
+    /// The binding's identity.
+    pub id: Id,
+    /// What the user calls it.
+    pub label: String,
+    /// When it was bound, in seconds since 1970.
+    pub created: u64,
+    /// From where it was bound.
+    pub created_from: String,
+    /// The device itself.
+    pub totp: Totp,
+    /// The steps of the two codes that bound it; they are used up.
+    pub burnt: [u64; 2],
+}
+
+/// A device that waits for its two codes.
+pub struct Pending {
+    /// What will be its binding's identity.
+    pub id: Id,
+    /// What the user calls it.
+    pub label: String,
+    /// From then on it can no longer be confirmed, in seconds since 1970.
+    pub expires: u64,
+    /// The device itself.
+    pub totp: Totp,
+}
+
+/// What attempts change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The binding that it belongs to.
+    pub id: Id,
+    /// The highest step whose code was accepted: neither it nor any before it is accepted again.
+    pub last_step: u64,
+    /// When a code was last accepted, in seconds since 1970; 0 for never.
+    pub last_used: u64,
+    /// Wrong codes since then.
+    pub failures: u64,
+}
+
+impl State {
+    /// The state of a binding that nobody has used yet.
+    pub fn fresh(id: Id, burnt: [u64; 2]) -> State {
+        State { id, last_step: burnt[0].max(burnt[1]), last_used: 0, failures: 0 }
+    }
+}
+
+/// What is wrong with the bytes of a record.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Damage {
+    /// The checksum is missing or does not match: cut off or overwritten.
+    Checksum,
+    /// It was written by a version that we do not know.
+    Version,
+    /// It belongs to another user.
+    OtherUser,
+    /// A line is missing, out of order, or holds no legal value.
+    Line,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Damage::Checksum => "is damaged: its checksum does not match",
+            Damage::Version => "was written by a version of the software that this one does not know",
+            Damage::OtherUser => "belongs to another user",
+            Damage::Line => "is damaged: a line is missing or has no meaning",
+        })
+    }
+}
+
+/// What a file of credentials says.
+pub enum Binding {
+    /// A device.
+    Bound(Box<Credentials>),
+    /// None any more: what a change of binding leaves until the file is removed.
+    Disabled,
+}
+
+const CREDENTIALS: &str = "mfa-credentials 1";
+const PENDING: &str = "mfa-pending 1";
+const STATE: &str = "mfa-state 1";
+
+impl Credentials {
+    /// The file.
+    pub fn encode(&self, user: &str) -> Secret {
+        let mut text = Text::new(CREDENTIALS_LIMIT, CREDENTIALS);
+        text.line("user", format_args!("{user}"));
+        text.line("kind", format_args!("totp"));
+        text.line("id", format_args!("{}", self.id));
+        text.line("label", format_args!("{}", self.label));
+        text.line("created", format_args!("{}", self.created));
+        text.line("created-from", format_args!("{}", self.created_from));
+        text.totp(&self.totp);
+        text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
+        text.seal()
+    }
+}
+
+/// The file that says that nothing is bound any more.
+pub fn encode_disabled(user: &str) -> Secret {
+    let mut text = Text::new(SLOT, CREDENTIALS);
+    text.line("user", format_args!("{user}"));
+    text.line("kind", format_args!("none"));
+    text.seal()
+}
+
+/// Reads a file of credentials.
+pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
+    let mut lines = Lines::open(bytes, CREDENTIALS)?;
+    lines.user(user)?;
+    let binding = match lines.value("kind")? {
+        "none" => Binding::Disabled,
+        "totp" => Binding::Bound(Box::new(Credentials {
+            id: lines.id()?,
+            label: lines.value("label")?.to_owned(),
+            created: lines.number("created")?,
+            created_from: lines.value("created-from")?.to_owned(),
+            totp: lines.totp()?,
+            burnt: {
+                let (first, second) = lines.value("burnt")?.split_once(' ').ok_or(Damage::Line)?;
+                [number(first)?, number(second)?]
+            },
+        })),
+        _ => return Err(Damage::Line),
+    };
+    lines.end()?;
+    Ok(binding)
+}
+
+impl Pending {
+    /// The file.
+    pub fn encode(&self, user: &str) -> Secret {
+        let mut text = Text::new(SLOT, PENDING);
+        text.line("user", format_args!("{user}"));
+        text.line("id", format_args!("{}", self.id));
+        text.line("label", format_args!("{}", self.label));
+        text.line("expires", format_args!("{}", self.expires));
+        text.totp(&self.totp);
+        text.seal()
+    }
+
+    /// Reads the file.
+    pub fn decode(bytes: &[u8], user: &str) -> Result<Pending, Damage> {
+        let mut lines = Lines::open(bytes, PENDING)?;
+        lines.user(user)?;
+        let pending = Pending {
+            id: lines.id()?,
+            label: lines.value("label")?.to_owned(),
+            expires: lines.number("expires")?,
+            totp: lines.totp()?,
+        };
+        lines.end()?;
+        Ok(pending)
+    }
+}
+
+impl State {
+    /// One slot, [`SLOT`] bytes long. The slot with the higher `sequence` counts.
+    pub fn encode(&self, sequence: u64) -> [u8; SLOT] {
+        let mut text = Text::new(SLOT, STATE);
+        text.line("sequence", format_args!("{sequence}"));
+        text.line("id", format_args!("{}", self.id));
+        text.line("last-step", format_args!("{}", self.last_step));
+        text.line("last-used", format_args!("{}", self.last_used));
+        text.line("failures", format_args!("{}", self.failures));
+        let sealed = text.seal();
+        let mut slot = [0; SLOT];
+        slot[..sealed.bytes().len()].copy_from_slice(sealed.bytes());
+        slot
+    }
+
+    /// Reads one slot.
+    pub fn decode(slot: &[u8]) -> Result<(u64, State), Damage> {
+        let used = slot.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        let mut lines = Lines::open(&slot[..used], STATE)?;
+        let sequence = lines.number("sequence")?;
+        let state = State {
+            id: lines.id()?,
+            last_step: lines.number("last-step")?,
+            last_used: lines.number("last-used")?,
+            failures: lines.number("failures")?,
+        };
+        lines.end()?;
+        Ok((sequence, state))
+    }
+}
+
+/// Writes lines into one buffer that never moves.
+struct Text(Secret);
+
+impl Text {
+    fn new(capacity: usize, first_line: &str) -> Text {
+        let mut text = Text(Secret::with_capacity(capacity));
+        text.raw(format_args!("{first_line}\n"));
+        text
+    }
+
+    fn raw(&mut self, args: std::fmt::Arguments) {
+        struct Bounded<'a>(&'a mut Secret);
+        impl Write for Bounded<'_> {
+            fn write_str(&mut self, s: &str) -> std::fmt::Result {
+                if self.0.append(s.as_bytes()) { Ok(()) } else { Err(std::fmt::Error) }
+            }
+        }
+        // Every value has a limit (names 256 bytes, places 1 KiB, keys 64 bytes), so all of them fit.
+        // Were it not so, the line would be cut and the reader would refuse the file.
+        let _ = Bounded(&mut self.0).write_fmt(args);
+    }
+
+    fn line(&mut self, name: &str, value: std::fmt::Arguments) {
+        self.raw(format_args!("{name} {value}\n"));
+    }
+
+    fn totp(&mut self, totp: &Totp) {
+        let Parameters { algorithm, digits, period } = totp.parameters;
+        self.line("totp", format_args!("{algorithm} {digits} {period}"));
+        self.raw(format_args!("key "));
+        let key = totp.key_base32();
+        let _ = self.0.append(key.bytes());
+        self.raw(format_args!("\n"));
+    }
+
+    fn seal(mut self) -> Secret {
+        let sum = HEXLOWER.encode(&Sha256::digest(self.0.bytes()));
+        self.line("sha256", format_args!("{sum}"));
+        self.0
+    }
+}
+
+struct Lines<'a>(std::str::Split<'a, char>);
+
+impl<'a> Lines<'a> {
+    fn open(bytes: &'a [u8], first_line: &str) -> Result<Lines<'a>, Damage> {
+        // "sha256 ", 64 digits, newline.
+        let (body, seal) = bytes.split_at_checked(bytes.len().wrapping_sub(72)).ok_or(Damage::Checksum)?;
+        let sum = HEXLOWER.encode(&Sha256::digest(body));
+        if seal != format!("sha256 {sum}\n").as_bytes() {
+            return Err(Damage::Checksum);
+        }
+        let body = std::str::from_utf8(body).map_err(|_| Damage::Line)?;
+        let mut lines = body.strip_suffix('\n').ok_or(Damage::Line)?.split('\n');
+        if lines.next() == Some(first_line) { Ok(Lines(lines)) } else { Err(Damage::Version) }
+    }
+
+    fn value(&mut self, name: &str) -> Result<&'a str, Damage> {
+        let line = self.0.next().ok_or(Damage::Line)?;
+        line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).ok_or(Damage::Line)
+    }
+
+    fn number(&mut self, name: &str) -> Result<u64, Damage> {
+        number(self.value(name)?)
+    }
+
+    fn id(&mut self) -> Result<Id, Damage> {
+        let hex = self.value("id")?;
+        let mut id = Id::default();
+        match HEXLOWER.decode_len(hex.len()) {
+            Ok(16) => HEXLOWER.decode_mut(hex.as_bytes(), &mut id.0).map(|_| id).map_err(|_| Damage::Line),
+            _ => Err(Damage::Line),
+        }
+    }
+
+    fn user(&mut self, user: &str) -> Result<(), Damage> {
+        if self.value("user")? == user { Ok(()) } else { Err(Damage::OtherUser) }
+    }
+
+    fn totp(&mut self) -> Result<Totp, Damage> {
+        let mut words = self.value("totp")?.split(' ');
+        let algorithm = words.next().and_then(Algorithm::from_name).ok_or(Damage::Line)?;
+        let digits = number(words.next().ok_or(Damage::Line)?)?;
+        let period = number(words.next().ok_or(Damage::Line)?)?;
+        let parameters = Parameters::checked(algorithm, digits, period).ok_or(Damage::Line)?;
+        let key = self.value("key")?.as_bytes();
+        let mut raw = Secret::zeroed(BASE32_NOPAD.decode_len(key.len()).map_err(|_| Damage::Line)?);
+        BASE32_NOPAD.decode_mut(key, raw.bytes_mut()).map_err(|_| Damage::Line)?;
+        Totp::new(parameters, raw).ok_or(Damage::Line)
+    }
+
+    fn end(mut self) -> Result<(), Damage> {
+        if self.0.next().is_none() { Ok(()) } else { Err(Damage::Line) }
+    }
+}
+
+/// A number as the writer writes it: no sign, no leading zero, so that there is one spelling only.
+fn number(text: &str) -> Result<u64, Damage> {
+    let n: u64 = text.parse().map_err(|_| Damage::Line)?;
+    if n.to_string() == text { Ok(n) } else { Err(Damage::Line) }
+}

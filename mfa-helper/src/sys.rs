@@ -1,0 +1,81 @@
+//! The only room with unsafe code: what has no safe wrapper.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+
+/// Puts off everything that was inherited from a login program or from the user in front of it
+/// (su and sudo pass on the user's limits, priority, mask and descriptors).
+///
+/// Called first in `main`, while there is one thread. Fails when we are not root.
+pub fn reset_process() -> nix::Result<()> {
+    // SAFETY: there is no other thread that could be reading the environment.
+    unsafe { libc::clearenv() };
+    // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    null_output()?;
+    for signal in Signal::iterator() {
+        // SAFETY: the default action is no code of ours. KILL and STOP refuse, which is fine.
+        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    }
+    // SAFETY: as above. A front end that closes must not kill us before the state is written.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn)? };
+    SigSet::empty().thread_set_mask()?;
+    // Root's uid in all three places, and root's groups: su and sudo arrive with the user's real uid.
+    nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
+    nix::unistd::setgroups(&[Gid::from_raw(0)])?;
+    nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
+    // A process group and terminal of our own: a Ctrl-C meant for the login is not meant for us.
+    let _ = nix::unistd::setsid();
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    nix::unistd::chdir("/")?;
+    for limit in [Resource::RLIMIT_AS, Resource::RLIMIT_CPU, Resource::RLIMIT_DATA, Resource::RLIMIT_FSIZE] {
+        setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY)?;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, 256, 256)?;
+    // No core, ever: it would hold the key.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // SAFETY: these take plain numbers and touch no memory of ours. What they cannot do (no core, no
+    // swap, the usual priority) is no reason to refuse a login.
+    unsafe {
+        libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+    }
+    Ok(())
+}
+
+/// Standard output and error go nowhere: whatever they are, they belong to the host.
+fn null_output() -> nix::Result<()> {
+    let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())?;
+    for fd in [1, 2] {
+        // SAFETY: dup2 onto 1 and 2, which no Rust object owns.
+        if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
+            return Err(nix::Error::last());
+        }
+    }
+    if null.as_raw_fd() <= 2 {
+        // It landed on a number that must stay open.
+        std::mem::forget(null);
+    }
+    Ok(())
+}
+
+/// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place
+/// needs no new block on a full disk. Must come before the first byte; others ignore it.
+pub fn no_copy_on_write(file: &OwnedFd) {
+    const FS_NOCOW_FL: libc::c_int = 0x0080_0000;
+    let mut flags: libc::c_int = 0;
+    // SAFETY: both requests read or write one int, which lives across the calls.
+    unsafe {
+        if libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) == 0 {
+            flags |= FS_NOCOW_FL;
+            libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags);
+        }
+    }
+}
