@@ -1,0 +1,433 @@
+//! The store on a real file system: what is kept, what is refused, what a race or a cut leaves.
+
+use std::fs;
+use std::io::{Read, Seek};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use mfa_helper::factor::totp::{Parameters, Totp};
+use mfa_helper::store::{Change, CommitError, Credentials, FORMAT, Id, Pending, Record, State, Store, StoreError};
+use mfa_wire::Secret;
+
+/// A store of its own, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}"));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("users")).unwrap();
+        for dir in [&path, &path.join("users")] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let place = Place(path);
+        place.write("FORMAT", FORMAT.as_bytes());
+        place
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.0).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn of_alice(&self, name: &str) -> PathBuf {
+        self.path("users/alice").join(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Binds alice, and says so in the state once.
+    fn bound(&self) -> Store {
+        let store = self.store();
+        store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+        let record = store.load("alice").unwrap();
+        let state = State { last_step: 200, ..record.state.clone() };
+        store.commit(&record, Change::State(&state)).unwrap();
+        store
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn app() -> Totp {
+    Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap()
+}
+
+fn credentials(id: u8) -> Credentials {
+    Credentials {
+        id: Id([id; 16]),
+        label: "old phone".into(),
+        created: 1_700_000_000,
+        created_from: "root".into(),
+        totp: app(),
+        burnt: [100, 101],
+    }
+}
+
+fn pending(id: u8) -> Pending {
+    Pending { id: Id([id; 16]), label: String::new(), expires: 1_700_000_900, totp: app() }
+}
+
+fn error(store: &Store) -> StoreError {
+    store.load("alice").err().expect("must be refused")
+}
+
+fn key(record: &Record) -> Option<String> {
+    let bound = record.credentials.as_ref()?;
+    bound.totp.key_base32().text().map(str::to_owned)
+}
+
+#[test]
+fn who_has_no_record_has_an_empty_one() {
+    let place = Place::new("empty");
+    let record = place.store().load("alice").unwrap();
+    assert!(record.credentials.is_none() && record.pending.is_none());
+    assert!(!place.path("users/alice").exists(), "asking leaves no trace");
+}
+
+#[test]
+fn what_was_bound_is_what_is_loaded() {
+    let place = Place::new("roundtrip");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    let record = store.load("alice").unwrap();
+    let bound = record.credentials.as_ref().unwrap();
+    assert_eq!((bound.id, bound.label.as_str(), bound.burnt), (Id([1; 16]), "old phone", [100, 101]));
+    assert_eq!((bound.created, bound.created_from.as_str()), (1_700_000_000, "root"));
+    assert_eq!(bound.totp.parameters, Parameters::DEFAULT);
+    assert_eq!(key(&record).as_deref(), Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
+    assert_eq!(record.state.last_step, 101, "both codes of the binding are burnt");
+    assert_eq!(store.users().unwrap(), ["alice"]);
+}
+
+#[test]
+fn a_commit_over_a_record_that_changed_is_a_conflict() {
+    let place = Place::new("conflict");
+    let store = place.bound();
+    let stale = store.load("alice").unwrap();
+    let state = State { failures: 1, ..stale.state.clone() };
+    store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
+    for change in [Change::State(&state), Change::Unbind, Change::Bind(&credentials(9)), Change::Pend(&pending(9))] {
+        assert_eq!(store.commit(&stale, change), Err(CommitError::Conflict));
+    }
+    assert_eq!(store.load("alice").unwrap().state.failures, 1);
+}
+
+#[test]
+fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
+    let place = Place::new("rebound");
+    let store = place.bound();
+    let old = store.load("alice").unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    assert_eq!(store.commit(&old, Change::State(&old.state)), Err(CommitError::Conflict));
+}
+
+#[test]
+fn two_hundred_attempts_alternate_slots_in_a_file_that_never_grows() {
+    let place = Place::new("slots");
+    let store = place.bound();
+    for n in 0..200 {
+        let record = store.load("alice").unwrap();
+        let state = State { last_step: 1000 + n, ..record.state.clone() };
+        store.commit(&record, Change::State(&state)).unwrap();
+        assert_eq!(store.load("alice").unwrap().state, state);
+    }
+    assert_eq!(fs::metadata(place.of_alice("state")).unwrap().len(), 8192);
+}
+
+#[test]
+fn one_torn_slot_leaves_the_other() {
+    let place = Place::new("torn");
+    let store = place.bound();
+    let intact = fs::read(place.of_alice("state")).unwrap();
+    let mut seen = Vec::new();
+    for slot in [0, 1] {
+        let mut torn = intact.clone();
+        torn[slot * 4096 + 20] ^= 1;
+        fs::write(place.of_alice("state"), &torn).unwrap();
+        seen.push(store.load("alice").unwrap().state.last_step);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [101, 200], "the old state or the new one; the burnt codes hold in both");
+}
+
+#[test]
+fn a_damaged_state_is_never_taken_for_an_unused_one() {
+    let place = Place::new("state-damage");
+    let store = place.bound();
+    let intact = fs::read(place.of_alice("state")).unwrap();
+    let both_torn: Vec<u8> = intact.iter().enumerate().map(|(i, b)| if i % 4096 == 20 { b ^ 1 } else { *b }).collect();
+    let damages: [(&str, &[u8]); 5] = [
+        ("both slots torn", &both_torn),
+        ("cut off", &intact[..4096]),
+        ("empty", b""),
+        ("zeros", &[0; 8192]),
+        ("garbage", &[0xa5; 8192]),
+    ];
+    for (name, bytes) in damages {
+        fs::write(place.of_alice("state"), bytes).unwrap();
+        assert!(matches!(error(&store), StoreError::Damaged(..)), "{name}");
+    }
+}
+
+#[test]
+fn damaged_credentials_are_never_taken_for_none() {
+    let place = Place::new("credentials-damage");
+    let store = place.bound();
+    let intact = fs::read(place.of_alice("credentials")).unwrap();
+    for cut in [0, 1, 60, intact.len() - 1] {
+        fs::write(place.of_alice("credentials"), &intact[..cut]).unwrap();
+        assert!(matches!(error(&store), StoreError::Damaged(..)), "cut at {cut}");
+    }
+    for at in (0..intact.len()).step_by(7) {
+        let mut flipped = intact.clone();
+        flipped[at] ^= 4;
+        fs::write(place.of_alice("credentials"), &flipped).unwrap();
+        assert!(matches!(error(&store), StoreError::Damaged(..)), "flipped at {at}");
+    }
+    fs::write(place.of_alice("credentials"), vec![b'x'; 100_000]).unwrap();
+    assert!(matches!(error(&store), StoreError::Fault(_)), "too long");
+}
+
+#[test]
+fn another_users_credentials_are_refused() {
+    let place = Place::new("other-user");
+    let store = place.bound();
+    fs::rename(place.path("users/alice"), place.path("users/bob")).unwrap();
+    assert!(store.load("bob").err().unwrap().to_string().contains("belongs to another user"));
+}
+
+#[test]
+fn state_without_credentials_is_damage_not_freedom() {
+    let place = Place::new("orphan");
+    let store = place.bound();
+    fs::remove_file(place.of_alice("credentials")).unwrap();
+    assert!(matches!(error(&store), StoreError::Orphan(_)));
+}
+
+#[test]
+fn credentials_without_state_still_refuse_the_codes_of_the_binding() {
+    let place = Place::new("no-state");
+    let store = place.bound();
+    fs::remove_file(place.of_alice("state")).unwrap();
+    let record = store.load("alice").unwrap();
+    assert_eq!(record.state.last_step, 101);
+    let state = State { last_step: 300, ..record.state.clone() };
+    store.commit(&record, Change::State(&state)).unwrap();
+    assert_eq!(store.load("alice").unwrap().state.last_step, 300);
+}
+
+#[test]
+fn whatever_stands_in_a_files_place_is_refused_at_once() {
+    for name in ["credentials", "state", "pending"] {
+        let place = Place::new(&format!("in-place-of-{name}"));
+        let store = place.bound();
+        store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(5))).unwrap();
+        let path = place.of_alice(name);
+        let original = place.of_alice("original");
+        fs::rename(&path, &original).unwrap();
+        let refused = |what: &str| {
+            assert!(matches!(error(&store), StoreError::Fault(_)), "{what} in place of {name}");
+        };
+
+        symlink(&original, &path).unwrap();
+        refused("a symbolic link");
+        fs::remove_file(&path).unwrap();
+
+        fs::hard_link(&original, &path).unwrap();
+        refused("a second name");
+        fs::remove_file(&path).unwrap();
+
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        refused("a FIFO");
+        fs::remove_file(&path).unwrap();
+
+        fs::create_dir(&path).unwrap();
+        refused("a folder");
+        fs::remove_dir(&path).unwrap();
+
+        fs::rename(&original, &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        refused("a file that others may read");
+        if nix::unistd::geteuid().is_root() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+            refused("a file of somebody else");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_others_may_write_is_refused() {
+    let place = Place::new("open-folder");
+    let store = place.bound();
+    fs::set_permissions(place.path("users/alice"), fs::Permissions::from_mode(0o720)).unwrap();
+    assert!(matches!(error(&store), StoreError::Fault(_)));
+    fs::set_permissions(place.path("users"), fs::Permissions::from_mode(0o702)).unwrap();
+    assert!(Store::open(&place.0).is_err());
+    fs::set_permissions(place.path("users"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(Store::open(&place.0).is_err());
+}
+
+#[test]
+fn a_link_on_the_way_is_refused() {
+    let place = Place::new("linked");
+    let link = place.path("link");
+    symlink(&place.0, &link).unwrap();
+    assert!(Store::open(&link).is_err());
+}
+
+#[test]
+fn without_its_format_a_store_says_nothing_about_anybody() {
+    let place = Place::new("format");
+    place.bound();
+    fs::write(place.path("FORMAT"), "mfa-store 2\n").unwrap();
+    assert!(matches!(Store::open(&place.0).err(), Some(StoreError::Format(_))));
+    fs::remove_file(place.path("FORMAT")).unwrap();
+    assert!(matches!(Store::open(&place.0).err(), Some(StoreError::Fault(fault)) if fault.is_missing()));
+    fs::remove_dir_all(&place.0).unwrap();
+    assert!(matches!(Store::open(&place.0).err(), Some(StoreError::Fault(fault)) if fault.is_missing()));
+}
+
+#[test]
+fn unbinding_leaves_nothing_and_overwrites_the_key() {
+    let place = Place::new("unbind");
+    let store = place.bound();
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(5))).unwrap();
+    let mut old: Vec<fs::File> =
+        ["credentials", "pending"].iter().map(|name| fs::File::open(place.of_alice(name)).unwrap()).collect();
+    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    assert_eq!(fs::read_dir(place.path("users/alice")).unwrap().count(), 0);
+    assert!(store.load("alice").unwrap().credentials.is_none());
+    for file in &mut old {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert!(!bytes.is_empty() && bytes.iter().all(|b| *b == 0), "the key's bytes are gone from the disk");
+    }
+}
+
+#[test]
+fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
+    let place = Place::new("unbind-cut");
+    let store = place.bound();
+    let (state, before) =
+        (fs::read(place.of_alice("state")).unwrap(), fs::read(place.of_alice("credentials")).unwrap());
+    // What the rename leaves: a file that says "none", and the state of the binding that was.
+    let none = b"mfa-credentials 1\nuser alice\nkind none\n";
+    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    let sealed = [none.as_slice(), format!("sha256 {}\n", sha256(none)).as_bytes()].concat();
+    place.write("users/alice/credentials", &sealed);
+    place.write("users/alice/state", &state);
+    assert!(store.load("alice").unwrap().credentials.is_none());
+    // And binding again from there works.
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    assert_eq!(store.load("alice").unwrap().state.last_step, 101);
+    assert_ne!(before, fs::read(place.of_alice("credentials")).unwrap());
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}
+
+#[test]
+fn a_binding_cut_before_tidying_up_leaves_no_pending_device() {
+    let place = Place::new("bind-cut");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    let kept = fs::read(place.of_alice("pending")).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    place.write("users/alice/pending", &kept);
+    let record = store.load("alice").unwrap();
+    assert!(record.credentials.is_some() && record.pending.is_none());
+}
+
+#[test]
+fn a_leftover_of_a_write_that_was_cut_is_in_nobodys_way() {
+    let place = Place::new("leftover");
+    let store = place.store();
+    fs::create_dir(place.path("users/alice")).unwrap();
+    fs::set_permissions(place.path("users/alice"), fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["credentials.new", "state.new", "pending.new"] {
+        place.write(&format!("users/alice/{name}"), b"half a fi");
+    }
+    assert!(store.load("alice").unwrap().credentials.is_none());
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    assert!(store.load("alice").unwrap().credentials.is_some());
+}
+
+#[test]
+fn discarding_clears_what_cannot_be_read() {
+    let place = Place::new("discard");
+    let store = place.bound();
+    place.write("users/alice/credentials", b"garbage");
+    assert!(store.load("alice").is_err());
+    assert_eq!(store.discard("alice"), Ok(true));
+    assert!(store.load("alice").unwrap().credentials.is_none());
+    assert_eq!(store.discard("alice"), Ok(false));
+    assert_eq!(store.discard("nobody"), Ok(false));
+}
+
+#[test]
+fn a_new_binding_does_not_inherit_the_old_ones_state() {
+    let place = Place::new("inherit");
+    let store = place.bound();
+    let state = fs::read(place.of_alice("state")).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    place.write("users/alice/state", &state);
+    assert_eq!(store.load("alice").unwrap().state, State::fresh(Id([2; 16]), [100, 101]));
+}
+
+#[test]
+fn a_writer_that_holds_the_record_for_too_long_is_not_waited_for() {
+    let place = Place::new("busy");
+    let store = place.bound();
+    let record = store.load("alice").unwrap();
+    let holder = fs::File::open(place.path("users/alice")).unwrap();
+    holder.lock().unwrap();
+    let refused = store.commit(&record, Change::State(&record.state)).unwrap_err();
+    assert!(matches!(&refused, CommitError::Store(StoreError::Fault(fault)) if fault.to_string().contains("locked")));
+    drop(holder);
+    assert_eq!(store.commit(&record, Change::State(&record.state)), Ok(()));
+}
+
+#[test]
+fn of_sixty_four_writers_at_once_none_overwrites_another() {
+    let place = Place::new("race");
+    place.bound();
+    let path = &place.0;
+    let wins: u64 = std::thread::scope(|scope| {
+        let writer = |_| {
+            scope.spawn(move || {
+                let store = Store::open(path).unwrap();
+                let mut wins = 0;
+                for _ in 0..4 {
+                    let record = store.load("alice").unwrap();
+                    let state = State { failures: record.state.failures + 1, ..record.state.clone() };
+                    wins += u64::from(store.commit(&record, Change::State(&state)).is_ok());
+                }
+                wins
+            })
+        };
+        let threads: Vec<_> = (0..64).map(writer).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(wins > 0);
+    assert_eq!(place.store().load("alice").unwrap().state.failures, wins, "every commit that won is counted");
+}
