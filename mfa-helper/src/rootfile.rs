@@ -229,16 +229,21 @@ impl Dir {
         Ok(())
     }
 
-    /// Overwrites and removes `name`; what is not there need not be removed.
+    /// Removes and then overwrites `name`; what is not there need not be removed.
+    ///
+    /// In this order, because a cut between the two must not leave a file of zeros, which would be a
+    /// damaged record.
     pub fn remove(&self, name: &str) -> Result<(), Fault> {
-        if let Some(file) = self.open_existing(name) {
+        let file = self.open_existing(name);
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => fsync(&self.fd).map_err(|e| self.failed("", e))?,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(e) => return Err(self.failed(name, e)),
+        }
+        if let Some(file) = file {
             wipe(&file);
         }
-        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) => fsync(&self.fd).map_err(|e| self.failed("", e)),
-            Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(self.failed(name, e)),
-        }
+        Ok(())
     }
 
     /// Opens `name` to overwrite it. What cannot be opened as a plain file of ours holds no key of ours.

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
@@ -23,8 +23,11 @@ pub fn reset_process() -> nix::Result<()> {
         // SAFETY: the default action is no code of ours. KILL and STOP refuse, which is fine.
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
     }
-    // SAFETY: as above. A front end that closes must not kill us before the state is written.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn)? };
+    // A front end that closes, or a file size limit, is an error of one call and must not kill us.
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        // SAFETY: as above.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn)? };
+    }
     SigSet::empty().thread_set_mask()?;
     // Root's uid in all three places, and root's groups: su and sudo arrive with the user's real uid.
     nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
@@ -34,10 +37,11 @@ pub fn reset_process() -> nix::Result<()> {
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     nix::unistd::chdir("/")?;
-    for limit in [Resource::RLIMIT_AS, Resource::RLIMIT_CPU, Resource::RLIMIT_DATA, Resource::RLIMIT_FSIZE] {
-        setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY)?;
+    let unlimited = [Resource::RLIMIT_AS, Resource::RLIMIT_CPU, Resource::RLIMIT_DATA, Resource::RLIMIT_FSIZE];
+    for limit in unlimited {
+        lift(limit, RLIM_INFINITY);
     }
-    setrlimit(Resource::RLIMIT_NOFILE, 256, 256)?;
+    lift(Resource::RLIMIT_NOFILE, 256);
     // No core, ever: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     // SAFETY: these take plain numbers and touch no memory of ours. What they cannot do (no core, no
@@ -48,6 +52,16 @@ pub fn reset_process() -> nix::Result<()> {
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
     }
     Ok(())
+}
+
+/// Sets a limit to `wanted`, or, in a container where even root may not raise it, as near as may be. What
+/// is too little then shows as an error of its own.
+fn lift(limit: Resource, wanted: u64) {
+    if setrlimit(limit, wanted, wanted).is_err()
+        && let Ok((_, hard)) = getrlimit(limit)
+    {
+        let _ = setrlimit(limit, hard.min(wanted), hard);
+    }
 }
 
 /// Standard output and error go nowhere: whatever they are, they belong to the host.

@@ -151,7 +151,11 @@ impl Store {
                     write_state(&dir, None, &State::fresh(Id::default(), [0, 0]))?;
                 }
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
-                dir.remove(PENDING_FILE)?;
+                // Bound from here on. What follows makes later damage visible and tidies up; a failure of
+                // it must not be reported as one of the binding.
+                let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot());
+                let _ = write_state(&dir, newest, &State::fresh(credentials.id, credentials.burnt));
+                let _ = dir.remove(PENDING_FILE);
             }
             Change::Unbind => unbind(&dir, user)?,
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
