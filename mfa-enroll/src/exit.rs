@@ -1,0 +1,72 @@
+//! The exit codes: what scripts may rely on.
+
+use std::process::ExitCode;
+
+use mfa_wire::Outcome;
+
+/// How `mfa-enroll` ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// It is done.
+    Done = 0,
+    /// A wrong code, not allowed, locked, cancelled.
+    Refused = 1,
+    /// The command line makes no sense, or names a file that cannot be made.
+    Usage = 2,
+    /// No such user, no binding, nothing pending.
+    NotFound = 3,
+    /// It is so already.
+    Already = 4,
+    /// The helper or its store cannot be reached, or the answer cannot be written.
+    Unavailable = 5,
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted => Exit::Done,
+            Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => Exit::Refused,
+            Outcome::NotFound => Exit::NotFound,
+            Outcome::Already => Exit::Already,
+            // "Policy asks nothing" answers a login; as the answer to a verb it means nothing.
+            Outcome::Unavailable | Outcome::Ignored => Exit::Unavailable,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_documented_code() {
+        for (outcome, code) in [
+            (Outcome::Accepted, 0),
+            (Outcome::Refused, 1),
+            (Outcome::Locked, 1),
+            (Outcome::NoInteraction, 1),
+            (Outcome::NotFound, 3),
+            (Outcome::Already, 4),
+            (Outcome::Unavailable, 5),
+            (Outcome::Ignored, 5),
+        ] {
+            assert_eq!(Exit::from(outcome) as u8, code, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_acceptance_is_success() {
+        assert_eq!(Exit::Done as u8, 0);
+        for exit in [Exit::Refused, Exit::Usage, Exit::NotFound, Exit::Already, Exit::Unavailable] {
+            assert_ne!(exit as u8, 0);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What scripts and people read: messages on stderr, data on stdout, as text or as JSON.
+
+use std::io::{self, Write};
+
+use mfa_wire::{Device, DeviceStatus, Secret, Status, printable};
+
+use crate::exit::Exit;
+
+/// The longest line of text from outside that is shown, in characters.
+const LONGEST: usize = 4096;
+
+/// `text` from outside as it may be shown: nothing in it steers the terminal. Quotes and
+/// backslashes stay as they are, because these lines are for reading.
+pub(crate) fn shown(text: &str) -> String {
+    text.split_inclusive(['"', '\\'])
+        .map(|part| match part.strip_suffix(['"', '\\']) {
+            Some(head) => printable(head, LONGEST) + &part[head.len()..],
+            None => printable(part, LONGEST),
+        })
+        .collect()
+}
+
+/// Says `text` on stderr.
+pub(crate) fn say(text: &str) {
+    for line in text.lines() {
+        let _ = writeln!(io::stderr(), "{}", shown(line));
+    }
+}
+
+/// Says on stderr what went wrong, and that it was us who say so.
+pub(crate) fn complain(text: &str, exit: Exit) -> Exit {
+    let _ = writeln!(io::stderr(), "mfa-enroll: {}", text.lines().map(shown).collect::<Vec<_>>().join("\n  "));
+    exit
+}
+
+/// How a standing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One user, a line for each thing.
+    Lines,
+    /// One user as a JSON object.
+    Object,
+    /// A line for each user.
+    Table,
+    /// A JSON array of users.
+    Array,
+}
+
+/// Data on its way out, each user as they come: a hundred thousand of them need no memory.
+pub(crate) struct Report<W> {
+    out: W,
+    form: Form,
+    count: usize,
+    /// Why the data could not be written; from then on nothing is.
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Report<W> {
+    pub(crate) fn new(out: W, form: Form) -> Self {
+        Report { out, form, count: 0, failed: None }
+    }
+
+    /// Writes one user's standing.
+    pub(crate) fn add(&mut self, status: &Status) {
+        let head = match (self.form, self.count) {
+            (Form::Array, 0) => "[\n",
+            (Form::Array, _) => ",\n",
+            (Form::Table, 0) => TABLE_HEAD,
+            _ => "",
+        };
+        self.write(head);
+        self.count += 1;
+        self.write(&match self.form {
+            Form::Lines => lines(status),
+            Form::Object => object(status) + "\n",
+            Form::Table => table_row(status),
+            Form::Array => object(status),
+        });
+    }
+
+    /// Writes data that is complete in itself.
+    pub(crate) fn write(&mut self, text: &str) {
+        if self.failed.is_none() {
+            self.failed = self.out.write_all(text.as_bytes()).err();
+        }
+    }
+
+    /// All is there: ends what was begun, and says whether it was written. A report that is not
+    /// ended stays without its closing bracket, so that nobody takes a part for the whole.
+    pub(crate) fn end(&mut self) -> io::Result<usize> {
+        match (self.form, self.count) {
+            (Form::Array, 0) => self.write("[]\n"),
+            (Form::Array, _) => self.write("\n]\n"),
+            _ => {}
+        }
+        match self.failed.take() {
+            Some(e) => Err(e),
+            None => self.out.flush().map(|()| self.count),
+        }
+    }
+}
+
+fn lines(status: &Status) -> String {
+    let mut text = format!("user            {}\n", shown(&status.user));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<15} {}\n", shown(value)));
+    line(
+        "device",
+        match status.kind.as_deref() {
+            None => "none",
+            Some("totp") => "totp (authenticator app)",
+            Some("u2f") => "u2f (security key)",
+            Some(other) => other,
+        },
+    );
+    for device in &status.devices {
+        line("  id", &device.id);
+        if !device.label.is_empty() {
+            line("  label", &device.label);
+        }
+        line("  bound", &format!("{} from {}", utc(device.created), device.created_from));
+        line("  last used", &device.last_used.map_or("never".into(), utc));
+    }
+    line("pending", if status.pending { "yes, to be confirmed" } else { "no" });
+    line("required", if status.required { "yes" } else { "no" });
+    line("recovery codes", &format!("{} left", status.recovery_codes_left));
+    line("locked", &status.locked_until.map_or("no".into(), |t| format!("until {}", utc(t))));
+    text
+}
+
+const TABLE_HEAD: &str = "USER             DEVICE   REQUIRED  BOUND              LAST USED          LOCKED\n";
+
+fn table_row(status: &Status) -> String {
+    let minute = |t: u64| utc(t)[..16].replace('T', " ") + "Z";
+    let earliest = status.devices.iter().map(|d| d.created).min();
+    let latest = status.devices.iter().filter_map(|d| d.last_used).max();
+    let row = format!(
+        "{:<16} {:<8} {:<9} {:<18} {:<18} {}",
+        shown(&status.user),
+        status.kind.as_deref().map_or_else(|| if status.pending { "pending".into() } else { "-".into() }, shown),
+        if status.required { "yes" } else { "no" },
+        earliest.map_or("-".into(), minute),
+        latest.map_or("-".into(), minute),
+        if status.locked_until.is_some() { "yes" } else { "no" },
+    );
+    row + "\n"
+}
+
+fn object(status: &Status) -> String {
+    let devices: Vec<String> = status.devices.iter().map(device_object).collect();
+    format!(
+        "{{\"user\":{},\"kind\":{},\"pending\":{},\"required\":{},\"devices\":[{}],\"recovery_codes_left\":{},\
+         \"locked_until\":{}}}",
+        string(&status.user),
+        status.kind.as_deref().map_or("null".into(), string),
+        status.pending,
+        status.required,
+        devices.join(","),
+        status.recovery_codes_left,
+        time(status.locked_until),
+    )
+}
+
+fn device_object(device: &DeviceStatus) -> String {
+    format!(
+        "{{\"id\":{},\"label\":{},\"created\":{},\"created_from\":{},\"last_used\":{}}}",
+        string(&device.id),
+        string(&device.label),
+        time(Some(device.created)),
+        string(&device.created_from),
+        time(device.last_used),
+    )
+}
+
+/// A pending device, for whoever hands it to its user.
+pub(crate) fn pending_object(device: &Device) -> Secret {
+    let text = zeroize::Zeroizing::new(format!(
+        "{{\"user\":{},\"secret\":{},\"uri\":{},\"expires\":{}}}\n",
+        string(&device.user),
+        string(device.key.text().unwrap_or_default()),
+        string(device.uri.text().unwrap_or_default()),
+        time(Some(device.expires)),
+    ));
+    Secret::copy_of(text.as_bytes())
+}
+
+fn time(seconds: Option<u64>) -> String {
+    seconds.map_or("null".into(), |t| string(&utc(t)))
+}
+
+/// A JSON string. All beyond printable ASCII is escaped, so that it is the same in every locale and
+/// steers no terminal that shows it.
+fn string(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A time since 1970 as RFC 3339 writes it, in UTC: `2026-11-21T22:40:00Z`.
+fn utc(seconds: u64) -> String {
+    // Days are counted from 1 March of year 0, so that a leap day ends its year; 400 years repeat.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", 400 * era + year + next_year)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> Status {
+        Status {
+            user: "alice".into(),
+            kind: Some("totp".into()),
+            pending: false,
+            required: true,
+            devices: vec![DeviceStatus {
+                id: "7f3a".into(),
+                label: "my \"phone\"".into(),
+                created: 1_795_300_800,
+                created_from: "10.0.0.5".into(),
+                last_used: None,
+            }],
+            recovery_codes_left: 9,
+            locked_until: Some(1_795_300_860),
+        }
+    }
+
+    fn bob() -> Status {
+        Status {
+            user: "bob".into(),
+            kind: None,
+            pending: true,
+            required: false,
+            devices: Vec::new(),
+            recovery_codes_left: 0,
+            locked_until: None,
+        }
+    }
+
+    fn report(form: Form, of: &[Status]) -> String {
+        let mut report = Report::new(Vec::new(), form);
+        of.iter().for_each(|status| report.add(status));
+        report.end().unwrap();
+        String::from_utf8(report.out).unwrap()
+    }
+
+    #[test]
+    fn the_keys_of_a_standing_are_the_documented_ones_in_their_order() {
+        assert_eq!(
+            report(Form::Object, &[alice()]),
+            "{\"user\":\"alice\",\"kind\":\"totp\",\"pending\":false,\"required\":true,\"devices\":[{\"id\":\"7f3a\",\
+             \"label\":\"my \\\"phone\\\"\",\"created\":\"2026-11-21T22:40:00Z\",\"created_from\":\"10.0.0.5\",\
+             \"last_used\":null}],\"recovery_codes_left\":9,\"locked_until\":\"2026-11-21T22:41:00Z\"}\n"
+        );
+        assert_eq!(
+            report(Form::Object, &[bob()]),
+            "{\"user\":\"bob\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
+             \"recovery_codes_left\":0,\"locked_until\":null}\n"
+        );
+    }
+
+    #[test]
+    fn an_array_is_json_however_many_are_in_it() {
+        for n in 0..4 {
+            let all = vec![alice(); n];
+            let value: serde_json::Value = serde_json::from_str(&report(Form::Array, &all)).unwrap();
+            assert_eq!(value.as_array().unwrap().len(), n);
+        }
+    }
+
+    #[test]
+    fn a_report_that_broke_off_is_no_json() {
+        let mut report = Report::new(Vec::new(), Form::Array);
+        report.add(&alice());
+        assert!(serde_json::from_slice::<serde_json::Value>(&report.out).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_is_noticed() {
+        let mut disk = [0u8; 8];
+        let mut report = Report::new(&mut disk[..], Form::Array);
+        report.add(&alice());
+        assert!(report.end().is_err());
+    }
+
+    #[test]
+    fn any_text_survives_as_a_json_string_and_steers_nothing() {
+        let nasty = "\"\\/\0\x08\t\n\x1b[31m\x7f\u{9b}é日\u{202e}\u{2028}😀";
+        let json = string(nasty);
+        assert!(json.chars().all(|c| (' '..='~').contains(&c)), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), nasty);
+    }
+
+    #[test]
+    fn a_pending_device_has_the_documented_keys() {
+        let device = Device {
+            user: "alice".into(),
+            key: Secret::copy_of(b"JBSWY3DPEHPK3PXP"),
+            uri: Secret::copy_of(b"otpauth://totp/web1:alice?secret=JBSWY3DPEHPK3PXP&issuer=web1"),
+            period: 30,
+            expires: 1_795_300_800,
+        };
+        assert_eq!(
+            pending_object(&device).text().unwrap(),
+            "{\"user\":\"alice\",\"secret\":\"JBSWY3DPEHPK3PXP\",\
+             \"uri\":\"otpauth://totp/web1:alice?secret=JBSWY3DPEHPK3PXP&issuer=web1\",\
+             \"expires\":\"2026-11-21T22:40:00Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(951_868_800), "2000-03-01T00:00:00Z");
+        assert_eq!(utc(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(utc(4_107_542_399), "2100-02-28T23:59:59Z");
+        assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
+        let _ = utc(u64::MAX);
+    }
+
+    #[test]
+    fn a_table_fits_80_columns() {
+        let table = report(Form::Table, &[alice(), bob()]);
+        assert_eq!(
+            table,
+            "USER             DEVICE   REQUIRED  BOUND              LAST USED          LOCKED\n\
+             alice            totp     yes       2026-11-21 22:40Z  -                  yes\n\
+             bob              pending  no        -                  -                  no\n"
+        );
+        assert!(table.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn a_standing_reads_well() {
+        assert_eq!(
+            report(Form::Lines, &[alice()]),
+            "user            alice\n\
+             device          totp (authenticator app)\n\
+             \x20 id            7f3a\n\
+             \x20 label         my \"phone\"\n\
+             \x20 bound         2026-11-21T22:40:00Z from 10.0.0.5\n\
+             \x20 last used     never\n\
+             pending         no\n\
+             required        yes\n\
+             recovery codes  9 left\n\
+             locked          until 2026-11-21T22:41:00Z\n"
+        );
+    }
+
+    #[test]
+    fn text_from_outside_steers_no_terminal_and_keeps_its_quotes() {
+        assert_eq!(shown("no user \"bo\\b\x1b[2J\" "), "no user \"bo\\b\\u{1b}[2J\" ");
+        assert_eq!(shown("\"\""), "\"\"");
+    }
+}

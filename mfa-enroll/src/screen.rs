@@ -1,0 +1,603 @@
+//! What the person sees while binding: the QR code, the key, a few words, never more than the
+//! window holds. Pure.
+
+use mfa_wire::{Device, printable};
+use zeroize::Zeroizing;
+
+use crate::cli::Drawing;
+use crate::qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
+
+/// The window when nobody can tell its size.
+pub(crate) const USUAL: Size = Size { rows: 24, cols: 80 };
+
+/// Blank columns between the QR code and the words beside it.
+const GAP: usize = 2;
+/// Words beside a QR code need this many columns.
+const NARROWEST: usize = 20;
+/// The longest name or label that is shown, in characters.
+const LONGEST: usize = 64;
+
+/// How the QR code is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    picture: Picture,
+    ink: Ink,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Picture {
+    Drawn(Glyphs),
+    /// Plain characters, because the terminal shows no others.
+    OnlyAscii,
+    None,
+}
+
+impl Look {
+    /// What was asked for, as far as the terminal can do it.
+    pub(crate) fn new(drawing: &Drawing, coloured: bool, utf8: bool) -> Look {
+        Look {
+            picture: match drawing {
+                Drawing { key_only: true, .. } => Picture::None,
+                Drawing { ascii: true, .. } => Picture::Drawn(Glyphs::Ascii),
+                _ if utf8 => Picture::Drawn(Glyphs::Blocks),
+                _ => Picture::OnlyAscii,
+            },
+            ink: match (drawing.invert, coloured) {
+                (true, _) => Ink::Dark,
+                (false, true) => Ink::Coloured,
+                (false, false) => Ink::Light,
+            },
+        }
+    }
+
+    fn glyphs(self) -> Option<Glyphs> {
+        match self.picture {
+            Picture::Drawn(glyphs) => Some(glyphs),
+            Picture::OnlyAscii => Some(Glyphs::Ascii),
+            Picture::None => None,
+        }
+    }
+}
+
+/// A device to be bound, as it is shown.
+pub(crate) struct Binding {
+    symbol: Option<Symbol>,
+    key: Zeroizing<String>,
+    /// What an app asks for besides the key, in the words that apps use.
+    fields: Vec<(&'static str, String)>,
+    period: u32,
+}
+
+impl Binding {
+    pub(crate) fn of(device: &Device) -> Binding {
+        Binding {
+            symbol: Symbol::of(device.uri.bytes()),
+            key: Zeroizing::new(device.key.text().unwrap_or_default().to_owned()),
+            fields: fields(device.uri.text().unwrap_or_default(), &device.user),
+            period: device.period,
+        }
+    }
+
+    /// Seconds until the app shows a new code, and the number of the present one.
+    pub(crate) fn countdown(&self, now: std::time::Duration) -> Countdown {
+        countdown(now.as_secs(), self.period)
+    }
+
+    /// The lines to show in a window that must hold `below` rows more. The widest quiet zone and the
+    /// most words that fit; without a QR code when none fits.
+    pub(crate) fn lines(&self, look: Look, window: Size, below: usize) -> Lines {
+        let room = Size { rows: window.rows.saturating_sub(below), cols: window.cols };
+        let drawn = look.glyphs().zip(self.symbol.as_ref()).and_then(|(glyphs, symbol)| {
+            [Quiet::WIDE, Quiet::NARROW].into_iter().find_map(|quiet| {
+                let size = symbol.size(glyphs, quiet);
+                let text = [Words::Many, Words::Few, Words::Key].into_iter().find_map(|words| {
+                    self.beside(words, look, size, room).or_else(|| self.above(words, look, size, room))
+                })?;
+                Some(text.around(symbol.draw(glyphs, look.ink, quiet)))
+            })
+        });
+        drawn.unwrap_or_else(|| self.without_picture(look, window, below))
+    }
+
+    fn beside(&self, words: Words, look: Look, picture: Size, room: Size) -> Option<Text> {
+        let cols = room.cols.checked_sub(picture.cols + GAP).filter(|cols| *cols >= NARROWEST)?;
+        let lines = self.words(words, look, cols);
+        let fits = picture.rows <= room.rows && lines.len() <= room.rows && widest(&lines) <= cols;
+        fits.then_some(Text { lines, beside: true })
+    }
+
+    fn above(&self, words: Words, look: Look, picture: Size, room: Size) -> Option<Text> {
+        let lines = self.words(words, look, room.cols);
+        let fits = picture.cols <= room.cols && picture.rows + lines.len() <= room.rows && widest(&lines) <= room.cols;
+        fits.then_some(Text { lines, beside: false })
+    }
+
+    fn without_picture(&self, look: Look, window: Size, below: usize) -> Lines {
+        let why = self.why_no_picture(look, window, below);
+        let look = Look { picture: Picture::None, ..look };
+        let mut lines = wrap(&why, window.cols);
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        for words in [Words::Many, Words::Few, Words::Key] {
+            let text = self.words(words, look, window.cols);
+            if lines.len() + text.len() + below <= window.rows || words == Words::Key {
+                lines.extend(text.iter().cloned());
+                break;
+            }
+        }
+        Zeroizing::new(lines)
+    }
+
+    fn why_no_picture(&self, look: Look, window: Size, below: usize) -> String {
+        let (Some(glyphs), Some(symbol)) = (look.glyphs(), &self.symbol) else {
+            return match look.picture {
+                Picture::None => String::new(),
+                _ => "The address is too long for a QR code: type the key.".into(),
+            };
+        };
+        let picture = symbol.size(glyphs, Quiet::NARROW);
+        let beside = picture.cols + GAP + NARROWEST;
+        let needs = if window.cols >= beside {
+            format!("{beside}x{}", picture.rows + below)
+        } else {
+            let key = self.words(Words::Key, look, picture.cols).len();
+            format!("{}x{}", picture.cols, picture.rows + key + below)
+        };
+        let has = format!("{}x{}", window.cols, window.rows);
+        match look.picture {
+            Picture::OnlyAscii => format!(
+                "This locale is not UTF-8, so the QR code would need a window of {needs}; this one has {has}. \
+                 Enlarge it, or type the key."
+            ),
+            _ => format!(
+                "Your window is too small for the QR code: it needs {needs} and has {has}. \
+                 Enlarge it, or type the key."
+            ),
+        }
+    }
+
+    fn words(&self, words: Words, look: Look, cols: usize) -> Lines {
+        let scan = look.glyphs().is_some();
+        let mut lines = Vec::new();
+        match words {
+            Words::Many if scan => {
+                lines.extend(wrap("Scan this code with an authenticator app, or type into the app:", cols));
+            }
+            Words::Many => lines.extend(wrap("Type into an authenticator app:", cols)),
+            Words::Few if scan => lines.extend(wrap("Scan or type into an app:", cols)),
+            Words::Few => lines.extend(wrap("Type into an app:", cols)),
+            Words::Key => return Zeroizing::new(self.key_lines("", cols)),
+        }
+        if words == Words::Many {
+            lines.push(String::new());
+        }
+        for (name, value) in &self.fields {
+            let value = wrap(value, cols.saturating_sub(10).max(8));
+            lines.extend(value.iter().enumerate().map(|(n, v)| format!("  {:<7} {v}", if n == 0 { name } else { "" })));
+        }
+        lines.extend(self.key_lines("  key     ", cols));
+        if words == Words::Many {
+            lines.push(String::new());
+            lines.extend(wrap("Then enter two codes in a row: the one that the app shows, and the next one.", cols));
+            lines.push(String::new());
+            lines.extend(wrap("Ctrl-C leaves; nothing is bound then.", cols));
+            if scan && look.ink == Ink::Light {
+                lines.push(String::new());
+                lines.extend(wrap("On a light terminal, start again with --invert.", cols));
+            }
+        }
+        Zeroizing::new(lines)
+    }
+
+    /// The key in groups of four, as many to a line as fit evenly.
+    fn key_lines(&self, head: &str, cols: usize) -> Vec<String> {
+        let groups: Vec<&str> = groups(&self.key).collect();
+        let fit = (cols.saturating_sub(head.len()) + 1) / 5;
+        let per_line = [8, 4, 2].into_iter().find(|n| *n <= fit).unwrap_or(1);
+        let indent = " ".repeat(head.len());
+        groups
+            .chunks(per_line)
+            .enumerate()
+            .map(|(n, chunk)| {
+                let mut line = String::with_capacity(head.len() + 5 * chunk.len());
+                line.push_str(if n == 0 { head } else { &indent });
+                for (n, group) in chunk.iter().enumerate() {
+                    line.push_str(if n == 0 { "" } else { " " });
+                    line.push_str(group);
+                }
+                line
+            })
+            .collect()
+    }
+}
+
+/// How much is said around the QR code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Many,
+    Few,
+    Key,
+}
+
+/// Words, and where they stand.
+struct Text {
+    lines: Lines,
+    beside: bool,
+}
+
+impl Text {
+    fn around(mut self, picture: Lines) -> Lines {
+        if !self.beside {
+            self.lines.extend(picture.iter().cloned());
+            return self.lines;
+        }
+        // Words that are shorter than the picture start a little below its upper edge.
+        let top = picture.len().saturating_sub(self.lines.len()).min(2);
+        let rows = picture.len().max(self.lines.len());
+        let blank = String::new();
+        let width = picture.first().map_or(0, |line| columns(line));
+        Zeroizing::new(
+            (0..rows)
+                .map(|row| {
+                    let beside = " ".repeat(width);
+                    let left = picture.get(row).unwrap_or(&beside);
+                    let right = row.checked_sub(top).and_then(|n| self.lines.get(n)).unwrap_or(&blank);
+                    let gap = if right.is_empty() { "" } else { &" ".repeat(GAP) };
+                    [left, gap, right].concat()
+                })
+                .collect(),
+        )
+    }
+}
+
+/// What an app wants to know besides the key, out of the address: the name and the issuer, and what
+/// differs from the habits of all apps.
+fn fields(uri: &str, user: &str) -> Vec<(&'static str, String)> {
+    let (label, query) = uri.strip_prefix("otpauth://totp/").unwrap_or_default().split_once('?').unwrap_or_default();
+    let label = decoded(label);
+    let (prefix, account) = match label.split_once(':') {
+        Some((issuer, account)) => (Some(issuer.to_owned()), account.trim_start().to_owned()),
+        None => (None, label),
+    };
+    let parameter = |name: &str| {
+        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| decoded(v))
+    };
+    let differs = |name: &str, habit: &str| parameter(name).filter(|value| value != habit);
+    let account = if account.is_empty() { user.to_owned() } else { account };
+    [
+        ("issuer", parameter("issuer").or(prefix)),
+        ("account", Some(account)),
+        ("type", Some("time-based".into())),
+        ("digits", differs("digits", "6")),
+        ("period", differs("period", "30")),
+        ("hash", differs("algorithm", "SHA1")),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, printable(&value?, LONGEST))))
+    .collect()
+}
+
+/// Undoes percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `key` in groups of four.
+fn groups(key: &str) -> impl Iterator<Item = &str> {
+    (0..key.len()).step_by(4).filter_map(|at| key.get(at..key.len().min(at + 4)))
+}
+
+/// Where in the life of a code we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Countdown {
+    /// The number of the step.
+    pub(crate) step: u64,
+    /// Seconds until the next one: 1 to the period.
+    pub(crate) left: u64,
+}
+
+fn countdown(now: u64, period: u32) -> Countdown {
+    let period = u64::from(period.max(1));
+    Countdown { step: now / period, left: period - now % period }
+}
+
+/// `question` with the life of the present code: the first and the second code are asked alike,
+/// but for the second one the person waits until the app has left the step of the first.
+pub(crate) fn prompt(question: &str, clock: Countdown, first_given_in: Option<u64>, cols: usize) -> String {
+    let stem = question.trim_end().trim_end_matches(':');
+    let long = match first_given_in {
+        Some(step) if step != clock.step => format!("{stem} (the app shows it now; {} s left): ", clock.left),
+        _ => format!("{stem} (the app shows a new one in {} s): ", clock.left),
+    };
+    let short = format!("{stem} ({} s): ", clock.left);
+    let room_to_type = 10;
+    [long, short].into_iter().find(|p| columns(p) + room_to_type <= cols).unwrap_or_else(|| question.to_owned())
+}
+
+/// All lines as one text, made in one piece so that wiping it wipes all.
+pub(crate) fn joined(lines: &Lines) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(lines.iter().map(|line| line.len() + 1).sum()));
+    for line in lines.iter() {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Breaks `text` into lines of at most `cols` columns, between words where it can.
+pub(crate) fn wrap(text: &str, cols: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= cols => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+        while let Some(rest) = lines.last_mut().and_then(|line| overflow(line, cols)) {
+            lines.push(rest);
+        }
+    }
+    lines
+}
+
+/// Cuts off what `line` has beyond `cols` columns.
+fn overflow(line: &mut String, cols: usize) -> Option<String> {
+    let mut used = 0;
+    let at = line.char_indices().find(|(at, c)| {
+        used += char_columns(*c);
+        used > cols && *at > 0
+    })?;
+    Some(line.split_off(at.0))
+}
+
+fn widest(lines: &[String]) -> usize {
+    lines.iter().map(|line| columns(line)).max().unwrap_or(0)
+}
+
+/// The columns that `text` takes, at most: a block is one, any other character beyond ASCII may be
+/// two, a colour is none.
+pub(crate) fn columns(text: &str) -> usize {
+    let mut in_colour = false;
+    text.chars()
+        .map(|c| match c {
+            '\x1b' => {
+                in_colour = true;
+                0
+            }
+            _ if in_colour => {
+                in_colour = c != 'm';
+                0
+            }
+            c => char_columns(c),
+        })
+        .sum()
+}
+
+fn char_columns(c: char) -> usize {
+    if c.is_ascii() || ('\u{2580}'..='\u{259f}').contains(&c) { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mfa_wire::Secret;
+
+    const KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+
+    fn binding(issuer: &str) -> Binding {
+        let uri = format!("otpauth://totp/{issuer}:alice?secret={KEY}&issuer={issuer}");
+        Binding::of(&Device {
+            user: "alice".into(),
+            key: Secret::copy_of(KEY.as_bytes()),
+            uri: Secret::copy_of(uri.as_bytes()),
+            period: 30,
+            expires: 0,
+        })
+    }
+
+    /// Issuers that make the symbols of versions 4 to 8.
+    fn bindings() -> impl Iterator<Item = (usize, Binding)> {
+        [(4, 4), (5, 14), (6, 26), (7, 44), (8, 56)].into_iter().map(|(version, n)| {
+            let name = "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz"[..n].to_owned();
+            let binding = binding(&name);
+            let wide = binding.symbol.as_ref().unwrap().size(Glyphs::Blocks, Quiet { across: 0, down: 0 }).cols;
+            assert_eq!(wide, 17 + 4 * version);
+            (version, binding)
+        })
+    }
+
+    fn coloured() -> Look {
+        Look::new(&Drawing::default(), true, true)
+    }
+
+    fn has_picture(lines: &Lines) -> bool {
+        lines.iter().any(|line| line.contains('\u{2588}'))
+    }
+
+    fn all_text(lines: &Lines) -> String {
+        let blocks = |c: char| ('\u{2580}'..='\u{259f}').contains(&c);
+        lines.join(" ").replace(blocks, " ").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The key as a person would copy it.
+    fn key_is_readable(lines: &Lines) -> bool {
+        let text = all_text(lines);
+        let groups: Vec<&str> = text.split(' ').filter(|word| groups(KEY).any(|g| g == *word)).collect();
+        groups.concat() == KEY
+    }
+
+    const WINDOWS: [(usize, usize); 8] =
+        [(80, 24), (80, 25), (60, 20), (132, 50), (45, 40), (40, 15), (20, 10), (200, 12)];
+
+    #[test]
+    fn is_never_larger_than_the_window() {
+        for (version, binding) in bindings() {
+            for (cols, rows) in WINDOWS {
+                for below in 1..=3 {
+                    for drawing in [
+                        Drawing::default(),
+                        Drawing { ascii: true, ..Drawing::default() },
+                        Drawing { key_only: true, ..Drawing::default() },
+                    ] {
+                        let look = Look::new(&drawing, true, true);
+                        let lines = binding.lines(look, Size { rows, cols }, below);
+                        let case =
+                            format!("version {version}, {cols}x{rows}, {below} below, {drawing:?}", drawing = look);
+                        assert!(widest(&lines) <= cols, "{case}: {} columns", widest(&lines));
+                        // Ten rows of twenty columns do not hold the reason and the key.
+                        assert!(lines.len() + below <= rows || rows == 10, "{case}: {} rows", lines.len());
+                        assert!(key_is_readable(&lines), "{case}: {}", lines.join("\n"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shows_the_code_wherever_it_fits() {
+        let largest = |cols, rows, below| {
+            bindings()
+                .filter(|(_, binding)| has_picture(&binding.lines(coloured(), Size { rows, cols }, below)))
+                .map(|(version, _)| version)
+                .max()
+        };
+        assert_eq!(largest(80, 24, 1), Some(6), "23 rows or 22, and the prompt");
+        assert_eq!(largest(80, 24, 2), Some(6));
+        assert_eq!(largest(80, 25, 1), Some(7));
+        assert_eq!(largest(60, 20, 1), Some(4));
+        assert_eq!(largest(60, 20, 2), Some(4));
+        assert_eq!(largest(132, 50, 3), Some(8));
+        assert_eq!(largest(40, 15, 1), None);
+    }
+
+    #[test]
+    fn the_usual_window_holds_the_usual_code_with_a_wide_border_and_all_words() {
+        let lines = binding("web1").lines(coloured(), USUAL, 2);
+        assert_eq!(lines.len(), 19);
+        let text = all_text(&lines);
+        for words in ["Scan this code", "issuer web1", "account alice", "time-based", "two codes in a row", "Ctrl-C"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_words_beside_do_not_spoil_the_code() {
+        for (cols, rows) in [(80, 24), (60, 20), (45, 40), (132, 50)] {
+            let binding = binding("web1");
+            let lines = binding.lines(Look::new(&Drawing::default(), false, true), Size { rows, cols }, 2);
+            let cells: Vec<Vec<char>> = lines.iter().map(|l| l.chars().collect()).collect();
+            let text = crate::qr::reader::decode(cols, 2 * rows, |x, y| {
+                let cell = cells.get(y / 2).and_then(|row| row.get(x)).unwrap_or(&' ');
+                !matches!((cell, y % 2), ('\u{2588}', _) | ('\u{2580}', 0) | ('\u{2584}', 1))
+            });
+            assert_eq!(text, Some(format!("otpauth://totp/web1:alice?secret={KEY}&issuer=web1")), "{cols}x{rows}");
+        }
+    }
+
+    #[test]
+    fn says_what_a_small_window_lacks_and_tells_the_truth() {
+        let binding = binding("web1");
+        let small = binding.lines(coloured(), Size { rows: 18, cols: 36 }, 1);
+        assert!(!has_picture(&small));
+        assert!(all_text(&small).contains("too small for the QR code: it needs 37x21 and has 36x18"), "{small:?}");
+        assert!(has_picture(&binding.lines(coloured(), Size { rows: 21, cols: 37 }, 1)));
+        assert!(!has_picture(&binding.lines(coloured(), Size { rows: 20, cols: 37 }, 1)));
+        assert!(!has_picture(&binding.lines(coloured(), Size { rows: 21, cols: 36 }, 1)));
+        let low = binding.lines(coloured(), Size { rows: 18, cols: 80 }, 1);
+        assert!(all_text(&low).contains("needs 59x19 and has 80x18"), "{low:?}");
+        assert!(has_picture(&binding.lines(coloured(), Size { rows: 19, cols: 59 }, 1)));
+    }
+
+    #[test]
+    fn without_utf8_draws_ascii_or_says_why_not() {
+        let look = Look::new(&Drawing::default(), true, false);
+        assert!(all_text(&binding("web1").lines(look, USUAL, 1)).starts_with("This locale is not UTF-8"));
+        let large = binding("web1").lines(look, Size { rows: 60, cols: 120 }, 1);
+        assert!(large.iter().all(|line| line.is_ascii()));
+        assert!(large.len() > 35);
+    }
+
+    #[test]
+    fn without_colours_a_light_terminal_is_thought_of() {
+        let dark = Look::new(&Drawing::default(), false, true);
+        let lines = binding("web1").lines(dark, USUAL, 1);
+        assert!(lines.iter().all(|line| !line.contains('\x1b')));
+        assert!(all_text(&lines).contains("--invert"));
+        let light = Look::new(&Drawing { invert: true, ..Drawing::default() }, true, true);
+        let lines = binding("web1").lines(light, USUAL, 1);
+        assert!(lines.iter().all(|line| !line.contains('\x1b')));
+        assert!(lines[0].starts_with("    "), "the border is ground");
+    }
+
+    #[test]
+    fn a_key_stands_in_groups_of_four() {
+        let grouped = |key: &'static str| groups(key).collect::<Vec<_>>().join(" ");
+        assert_eq!(grouped("JBSWY3DPEHPK3PXP"), "JBSW Y3DP EHPK 3PXP");
+        assert_eq!(grouped("JBSWY3"), "JBSW Y3");
+        assert_eq!(grouped(""), "");
+        let lines = binding("web1").key_lines("  key     ", 37);
+        assert_eq!(lines, ["  key     JBSW Y3DP EHPK 3PXP", "          JBSW Y3DP EHPK 3PXP"]);
+    }
+
+    #[test]
+    fn tells_what_is_typed_by_hand() {
+        let of = |uri| fields(uri, "alice");
+        assert_eq!(
+            of("otpauth://totp/M%C3%BCller%20%26%20Co:alice?secret=X&issuer=M%C3%BCller%20%26%20Co"),
+            [("issuer", "Müller & Co".into()), ("account", "alice".into()), ("type", "time-based".into())]
+        );
+        assert_eq!(
+            of("otpauth://totp/web1:%20alice?secret=X&digits=8&period=60&algorithm=SHA256")[2..],
+            [("type", "time-based".into()), ("digits", "8".into()), ("period", "60".into()), ("hash", "SHA256".into())]
+        );
+        assert_eq!(of("otpauth://totp/alice?secret=X&digits=6&period=30")[0], ("account", "alice".into()));
+        assert_eq!(of("otpauth://totp/a%1b%5b31m?secret=X")[0], ("account", "a\\u{1b}[31m".into()));
+        assert_eq!(of("nonsense%")[0], ("account", "alice".into()));
+    }
+
+    #[test]
+    fn counts_down_to_the_next_step() {
+        assert_eq!(countdown(0, 30), Countdown { step: 0, left: 30 });
+        assert_eq!(countdown(29, 30), Countdown { step: 0, left: 1 });
+        assert_eq!(countdown(30, 30), Countdown { step: 1, left: 30 });
+        assert_eq!(countdown(1_700_000_013, 60), Countdown { step: 28_333_333, left: 27 });
+        assert_eq!(countdown(7, 0), Countdown { step: 7, left: 1 }, "no division by a period of zero");
+    }
+
+    #[test]
+    fn the_prompt_says_when_the_second_code_is_there() {
+        let at = |step, left| Countdown { step, left };
+        assert_eq!(prompt("First code: ", at(7, 17), None, 80), "First code (the app shows a new one in 17 s): ");
+        assert_eq!(prompt("Second code: ", at(7, 17), Some(7), 80), "Second code (the app shows a new one in 17 s): ");
+        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 80), "Second code (the app shows it now; 25 s left): ");
+        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 40), "Second code (25 s): ");
+        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 20), "Second code: ");
+    }
+
+    #[test]
+    fn wraps_between_words_and_breaks_what_is_too_long() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("日本語", 4), ["日本", "語"]);
+        assert_eq!(wrap("", 4), Vec::<String>::new());
+        assert_eq!(wrap("日", 1), ["日"], "what cannot fit is not lost");
+    }
+}
