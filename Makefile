@@ -1,0 +1,68 @@
+# Everything that one does with this tree. `make demo` and `make test` set up what they need, as root
+# or through sudo, on a fresh Debian with a Rust toolchain.
+
+SHELL := /bin/bash
+DESTDIR ?=
+PREFIX ?= /usr
+# The PAM modules' folder of this system: where pam_permit.so lives.
+PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/lib64/security $(PREFIX)/lib/security; do \
+	[ -e $$d/pam_permit.so ] && echo $$d && break; done)
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.PHONY: all demo test lint unit pam e2e deb install bench setup clean
+
+all:
+	cargo build --release --locked
+
+## make demo: a disposable Debian with sshd on loopback and MFA on; log in, and bind inside the container
+demo: setup
+	tests/as-root tests/demo
+
+## make test: lint, unit, pam, package and e2e, with the seconds of each
+test:
+	tests/run
+
+lint:
+	tests/lint
+
+unit:
+	cargo test --locked --workspace --exclude pam-tests --exclude e2e
+
+## real libpam, in a throw-away copy of this machine
+pam: all
+	tests/as-root tests/sandbox cargo test --locked -p pam-tests
+
+## the installed package in a fresh Debian, booted
+e2e: deb
+	tests/as-root cargo test --locked -p e2e
+
+deb:
+	packaging/build-deb.sh
+
+## without a package manager: copies the files and makes the store; changes nobody's login
+install: all
+	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-helper $(DESTDIR)$(PREFIX)/libexec/mfa-helper
+	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-enroll $(DESTDIR)$(PREFIX)/bin/mfa-enroll
+	test -n "$(PAMDIR)" || { echo "no folder of PAM modules found: make install PAMDIR=..." >&2; exit 1; }
+	install -D -m 0644 $(CARGO_TARGET_DIR)/release/libpam_mfa.so $(DESTDIR)$(PAMDIR)/pam_mfa.so.new
+	mv -f $(DESTDIR)$(PAMDIR)/pam_mfa.so.new $(DESTDIR)$(PAMDIR)/pam_mfa.so
+	install -d -m 0755 $(DESTDIR)/etc/mfa/mfa.d
+	test -e $(DESTDIR)/etc/mfa/mfa.toml || install -m 0644 config/mfa.toml $(DESTDIR)/etc/mfa/mfa.toml
+	test -e $(DESTDIR)/etc/pam.d/mfa-enroll || install -D -m 0644 config/pam.d/mfa-enroll $(DESTDIR)/etc/pam.d/mfa-enroll
+	if [ -d $(DESTDIR)$(PREFIX)/share/pam-configs ]; then \
+		install -m 0644 config/pam-configs/mfa $(DESTDIR)$(PREFIX)/share/pam-configs/mfa; fi
+	for page in packaging/man/*.[1-8]; do \
+		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	# Last: a store that exists says that nobody is bound.
+	if [ ! -e $(DESTDIR)/var/lib/mfa ]; then \
+		install -d -m 0700 $(DESTDIR)/var/lib/mfa/users && printf 'mfa-store 1\n' > $(DESTDIR)/var/lib/mfa/FORMAT; fi
+
+## what a login costs, beside pam_permit
+bench: all
+	tests/as-root tests/sandbox bench/run
+
+setup:
+	tests/setup
+
+clean:
+	cargo clean
