@@ -1,1 +1,130 @@
-//! (to come)
+//! `pam_mfa.so`: asks for a second factor after the first.
+//!
+//! This code is loaded into sshd, sudo, su and login, so it does as little as it can: it says what
+//! it knows about the login to `mfa-helper`, relays the helper's questions to the PAM conversation
+//! and the answers back, and turns the helper's verdict into a PAM code. It reads no file, decides
+//! nothing, and leaves nothing behind in its host.
+
+#![deny(unsafe_code)]
+
+mod arguments;
+mod conversation;
+mod guard;
+mod helper;
+mod login;
+mod mark;
+mod sys;
+
+use std::ffi::CStr;
+
+use mfa_wire::{AuthHook, Login, Outcome, Request, printable};
+use pam::constants::{PamFlag, PamResultCode};
+use pam::module::{PamHandle, PamHooks};
+
+use crate::arguments::Arguments;
+use crate::conversation::Conversation;
+#[doc(hidden)]
+pub use crate::guard::guarded;
+use crate::sys::pam::log;
+
+struct Module;
+
+/// The six symbols that libpam looks for.
+#[allow(missing_docs)]
+mod exported {
+    use super::Module;
+    pam::pam_hooks!(Module);
+}
+
+impl PamHooks for Module {
+    /// The auth phase: verifies a bound device.
+    fn sm_authenticate(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(|| {
+            // First of all, and fatal when it fails: sshd's `password` method uses one handle for every attempt of a
+            // connection, and the mark of an earlier one must not vouch for a later one.
+            if mark::clear(pam).is_err() {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            }
+            let arguments = Arguments::read(pam, &args);
+            let Some(login) = login::gather(pam, &arguments) else {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            };
+            let outcome = consult(pam, &arguments, flags, &login, Request::Verify(login.clone()));
+            if matches!(outcome, Outcome::Accepted | Outcome::Ignored) && mark::set(pam, &login, outcome).is_err() {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            }
+            code(outcome, PamResultCode::PAM_AUTH_ERR)
+        })
+    }
+
+    /// The account phase: also entered by logins that never saw our auth hook (a key login, cron, a cached sudo, su
+    /// from root).
+    fn acct_mgmt(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(|| {
+            let arguments = Arguments::read(pam, &args);
+            let Some(login) = login::gather(pam, &arguments) else {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            };
+            let auth = match mark::of(pam, &login) {
+                Some(Outcome::Accepted) => return PamResultCode::PAM_SUCCESS,
+                Some(Outcome::Ignored) => AuthHook::Ignored,
+                _ => AuthHook::NotRun,
+            };
+            let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
+            code(outcome, PamResultCode::PAM_PERM_DENIED)
+        })
+    }
+
+    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail where the module stands alone.
+    fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+}
+
+/// Holds one conversation with the helper. Whatever goes wrong is "unavailable": without the helper's explicit word
+/// nobody is let past.
+fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login, request: Request) -> Outcome {
+    let debug = |line: &str| {
+        if arguments.debug {
+            log(pam, libc::LOG_INFO, line);
+        }
+    };
+    debug(match request {
+        Request::Verify(_) => "auth: asking the helper",
+        Request::Account(_, AuthHook::Ignored) => "account, after auth was ignored: asking the helper",
+        _ => "account, auth was not run: asking the helper",
+    });
+    let mut helper = match helper::reach(arguments) {
+        Ok(helper) => helper,
+        Err(why) => {
+            log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));
+            return Outcome::Unavailable;
+        }
+    };
+    let mut conversation = Conversation::new(pam, &login.user, flags);
+    match helper.converse(request, &mut conversation) {
+        Ok(verdict) => {
+            debug(&format!("verdict: {:?} \"{}\"", verdict.outcome, printable(&verdict.text, 200)));
+            drop(helper);
+            conversation.farewell(&verdict);
+            verdict.outcome
+        }
+        Err(why) => {
+            log(pam, libc::LOG_ERR, &format!("mfa-helper failed before its verdict: {why}"));
+            Outcome::Unavailable
+        }
+    }
+}
+
+/// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".
+fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
+    match outcome {
+        Outcome::Accepted => PamResultCode::PAM_SUCCESS,
+        Outcome::Ignored => PamResultCode::PAM_IGNORE,
+        Outcome::Refused => refusal,
+        Outcome::Locked => PamResultCode::PAM_MAXTRIES,
+        Outcome::NoInteraction => PamResultCode::PAM_CONV_ERR,
+        // The last two answer questions that a login never asks.
+        Outcome::Unavailable | Outcome::NotFound | Outcome::Already => PamResultCode::PAM_AUTHINFO_UNAVAIL,
+    }
+}

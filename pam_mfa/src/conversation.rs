@@ -1,0 +1,104 @@
+//! The PAM conversation as a [`Prompter`].
+
+use mfa_wire::{Cancelled, Device, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Secret, Status, Verdict};
+use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PamFlag, PamMessageStyle};
+use pam::items::AuthTok;
+use pam::module::PamHandle;
+
+use crate::sys::pam::{Response, send};
+
+/// The conversation of one PAM transaction.
+///
+/// Everything is said in the prompt. A PAM_TEXT_INFO of its own would be held back by sshd, and su writes it to
+/// stdout, which may be a file.
+pub(crate) struct Conversation<'a> {
+    pam: &'a PamHandle,
+    user: &'a str,
+    silent: bool,
+    /// What was told and waits for the next prompt. At binding it may hold the new key.
+    pending: Secret,
+}
+
+impl<'a> Conversation<'a> {
+    pub(crate) fn new(pam: &'a PamHandle, user: &'a str, flags: PamFlag) -> Self {
+        let silent = flags & PAM_SILENT != 0;
+        Conversation { pam, user, silent, pending: Secret::with_capacity(MAX_FRAME) }
+    }
+
+    /// Says what is still to be said: one message, whose fate matters to nobody.
+    ///
+    /// PAM_SILENT cannot keep back a refusal, because sudo always sets it and the refusal names the remedy.
+    pub(crate) fn farewell(mut self, verdict: &Verdict) {
+        let past = matches!(verdict.outcome, Outcome::Accepted | Outcome::Ignored);
+        if past && self.silent {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let told = pending.bytes();
+        // The host ends a message's last line itself.
+        let told = if verdict.text.is_empty() { told.trim_ascii_end() } else { told };
+        if !told.is_empty() || !verdict.text.is_empty() {
+            let _ = self.say(PAM_ERROR_MSG, &[told, verdict.text.as_bytes()]);
+        }
+    }
+
+    /// Sends the parts as one message. `None`: the host cannot, or did not.
+    fn say(&self, style: PamMessageStyle, parts: &[&[u8]]) -> Option<Response> {
+        let mut message = Secret::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+        let whole = parts.iter().all(|part| message.append(part)) && message.append(b"\0");
+        if whole { send(self.pam, style, &message) } else { None }
+    }
+
+    /// What the host handed us as the person's answer, judged before it is copied.
+    fn judge(&self, answer: &[u8]) -> Result<Secret, Cancelled> {
+        let secret = self.pam.get_item::<AuthTok>().ok().flatten();
+        if answer.is_empty() {
+            Err(Cancelled::ByUser)
+        } else if secret.is_some_and(|secret| same(answer, secret.as_bytes())) {
+            Err(Cancelled::LoginSecret)
+        } else if same(answer, self.user.as_bytes()) {
+            Err(Cancelled::UserName)
+        } else if answer.len() > MAX_ANSWER {
+            Err(Cancelled::NoConversation)
+        } else {
+            Ok(Secret::copy_of(answer))
+        }
+    }
+}
+
+impl Prompter for Conversation<'_> {
+    fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
+        let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
+        let style = if echo { PAM_PROMPT_ECHO_ON } else { PAM_PROMPT_ECHO_OFF };
+        let response = self.say(style, &[pending.bytes(), text.as_bytes()]).ok_or(Cancelled::NoConversation)?;
+        self.judge(response.answer().ok_or(Cancelled::NoConversation)?)
+    }
+
+    /// Text beyond the buffer is dropped: the helper does not size our memory.
+    fn tell(&mut self, text: &str) {
+        let _ = self.pending.append(text.as_bytes()) && self.pending.append(b"\n");
+    }
+
+    fn device(&mut self, _: &Device) {}
+
+    fn status(&mut self, _: &Status) {}
+}
+
+/// Blind programs answer every prompt with the secret or the name that they hold, some with a newline behind it.
+fn same(answer: &[u8], held: &[u8]) -> bool {
+    answer == held || answer.trim_ascii() == held.trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn blind_answer_is_recognised_through_white_space() {
+        assert!(same(b"hunter2", b"hunter2"));
+        assert!(same(b"hunter2\r\n", b"hunter2"));
+        assert!(same(b"hunter2", b" hunter2 "));
+        assert!(!same(b"492039", b"hunter2"));
+        assert!(!same(b"hunter", b"hunter2"), "a prefix is another answer");
+    }
+}

@@ -1,0 +1,82 @@
+//! What the host says about the login.
+
+use std::ffi::CStr;
+
+use mfa_wire::{Login, MAX_NAME, MAX_PLACE, MAX_TEXT};
+use pam::items::{RHost, RUser, Service, Tty, User};
+use pam::module::PamHandle;
+
+use crate::arguments::Arguments;
+use crate::sys::pam::{getenv, log};
+
+/// The login, or `None` when the host names no user or service that we could pass on faithfully.
+///
+/// `PAM_USER` is taken as it stands; pam_get_user would ask for a name. A user's or service's name that is cut or
+/// mended would be the name of somebody else, so such a login is refused; rhost, tty and ruser only describe.
+pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
+    let user = pam.get_item::<User>().ok().flatten().and_then(|item| name(item.0));
+    let service = pam.get_item::<Service>().ok().flatten().and_then(|item| name(item.0));
+    let (Some(user), Some(service)) = (user, service) else {
+        log(pam, libc::LOG_ERR, "refused: PAM_USER or PAM_SERVICE is missing, too long or not UTF-8");
+        return None;
+    };
+    Some(Login {
+        user,
+        service,
+        rhost: pam.get_item::<RHost>().ok().flatten().map(|item| description(item.0, MAX_PLACE)),
+        tty: pam.get_item::<Tty>().ok().flatten().map(|item| description(item.0, MAX_PLACE)),
+        ruser: pam.get_item::<RUser>().ok().flatten().map(|item| description(item.0, MAX_NAME)),
+        // From the PAM environment, which sshd fills; never from the process's own.
+        ssh_auth_info: getenv(pam, c"SSH_AUTH_INFO_0").map(methods),
+        stack_complete: arguments.stack_complete,
+    })
+}
+
+fn name(raw: &CStr) -> Option<String> {
+    raw.to_str().ok().filter(|name| !name.is_empty() && name.len() <= MAX_NAME).map(str::to_owned)
+}
+
+fn description(raw: &CStr, limit: usize) -> String {
+    let text = raw.to_string_lossy();
+    let end = (0..=limit.min(text.len())).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+/// A list that is too long is "sshd, methods unknown": a cut list would tell a half-truth about what was passed.
+fn methods(raw: &CStr) -> String {
+    let text = raw.to_string_lossy();
+    if text.len() > MAX_TEXT { String::new() } else { text.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use super::*;
+
+    fn c(bytes: impl Into<Vec<u8>>) -> CString {
+        CString::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn name_is_never_cut_or_mended() {
+        assert_eq!(name(c"alice").as_deref(), Some("alice"));
+        assert_eq!(name(&c(vec![b'a'; MAX_NAME])).map(|n| n.len()), Some(MAX_NAME));
+        assert_eq!(name(&c(vec![b'a'; MAX_NAME + 1])), None, "cut: the name of somebody else");
+        assert_eq!(name(c"al\xffice"), None, "mended: the name of somebody else");
+        assert_eq!(name(c""), None);
+    }
+
+    #[test]
+    fn description_is_mended_and_cut_between_characters() {
+        assert_eq!(description(c"10.0.0.1", 99), "10.0.0.1");
+        assert_eq!(description(c"a\xffb", 99), "a\u{fffd}b");
+        assert_eq!(description(&c("aé".repeat(9)), 2), "a", "cut inside a character");
+    }
+
+    #[test]
+    fn overlong_list_of_methods_is_present_but_empty() {
+        assert_eq!(methods(&c(vec![b'a'; MAX_TEXT])).len(), MAX_TEXT);
+        assert_eq!(methods(&c(vec![b'a'; MAX_TEXT + 1])), "");
+    }
+}

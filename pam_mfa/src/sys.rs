@@ -1,0 +1,6 @@
+//! All the unsafe code of the module.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod pam;
+pub(crate) mod spawn;
