@@ -1,0 +1,131 @@
+//! The helper killed at every system call of a login, a binding and an unbinding: what was there before, or what comes
+//! after, working; never a code that is good twice, never a record that cannot be read.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use pam_tests::Bound;
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS};
+
+const TRACE: &str = "/tmp/mfa-test-trace";
+
+/// Every (name, number) of the system calls that the helper makes while `act` runs.
+fn calls(bound: &Bound, act: impl FnOnce()) -> Vec<(String, u32)> {
+    bound.install_traced(&format!("-o {TRACE}"));
+    act();
+    let mut counts = BTreeMap::new();
+    for line in fs::read_to_string(TRACE).unwrap().lines() {
+        // "+++ exited with 0 +++" and signals are no calls.
+        if let Some((name, _)) = line
+            .split_once('(')
+            .filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        {
+            *counts.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    assert!(counts.contains_key("openat") && counts.contains_key("execve"), "a trace of a helper: {counts:?}");
+    // The last call never returns.
+    counts.into_iter().flat_map(|(name, count)| (1..=count).map(move |n| (name.clone(), n))).collect()
+}
+
+fn killing(name: &str, number: u32) -> String {
+    // `:when=N` is counted for each name.
+    format!("-o {TRACE} -e trace={name} -e inject={name}:signal=KILL:when={number}")
+}
+
+#[test]
+fn a_login_killed_at_any_call_accepts_its_code_at_most_once() {
+    let mut bound = Bound::fresh("killed");
+    bound.advance(1);
+    let saved = bound.saved();
+    let code = bound.code(0);
+    let calls = calls(&bound, || assert_eq!(bound.auth(&code), SUCCESS));
+    let (mut before, mut after) = (0, 0);
+    for (name, number) in &calls {
+        bound.put_back(&saved);
+        bound.install_traced(&killing(name, *number));
+        let killed = bound.auth(&code);
+        bound.install();
+        let again = bound.auth(&code);
+        // The order is commit, then verdict: where there was a verdict the code is burnt.
+        match (killed, again) {
+            (AUTHINFO_UNAVAIL, SUCCESS) => before += 1,
+            (AUTHINFO_UNAVAIL, AUTH_ERR) => after += 1,
+            (SUCCESS, AUTH_ERR) => after += 1,
+            other => panic!("killed at {name} {number}: {other:?}"),
+        }
+        bound.advance(1);
+        assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "the next code, after a kill at {name} {number}");
+        bound.advance(-1);
+    }
+    assert!(before > 30 && after > 3, "{before} kills before the commit, {after} after it");
+}
+
+#[test]
+fn a_wrong_code_killed_at_any_call_opens_nothing() {
+    let mut bound = Bound::fresh("guessing");
+    bound.advance(1);
+    let saved = bound.saved();
+    let calls = calls(&bound, || assert_eq!(bound.auth("000000"), AUTH_ERR));
+    for (name, number) in &calls {
+        bound.put_back(&saved);
+        bound.install_traced(&killing(name, *number));
+        assert!([AUTHINFO_UNAVAIL, AUTH_ERR].contains(&bound.auth("000000")), "killed at {name} {number}");
+        bound.install();
+        assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "the right code, after a kill at {name} {number}");
+    }
+}
+
+#[test]
+fn a_binding_killed_at_any_call_is_bound_or_can_be_confirmed_again() {
+    let mut bound = Bound::fresh("binding");
+    assert!(bound.system.enroll(&["disable", "--user", "binding"], "").status.success());
+    bound.set_key(bound.pend());
+    let saved = bound.saved();
+    let (first, second) = (bound.code(-1), bound.code(0));
+    let confirm = || bound.system.enroll(&["confirm", "--user", "binding", &first, &second], "").status.code();
+    let calls = calls(&bound, || assert_eq!(confirm(), Some(0)));
+    for (name, number) in &calls {
+        bound.put_back(&saved);
+        bound.install_traced(&killing(name, *number));
+        let killed = confirm();
+        bound.install();
+        // 0: it was not bound yet and is now; 4: it was.
+        let again = confirm();
+        assert!(
+            matches!((killed, again), (Some(5), Some(0 | 4)) | (Some(0), Some(4))),
+            "{name} {number}: {killed:?} {again:?}"
+        );
+        assert_eq!(bound.auth(&second), AUTH_ERR, "burnt at binding, killed at {name} {number}");
+        assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "killed at {name} {number}");
+    }
+}
+
+#[test]
+fn an_unbinding_killed_at_any_call_leaves_the_device_or_none() {
+    let bound = Bound::fresh("leaving");
+    let saved = bound.saved();
+    let disable = || bound.system.enroll(&["disable", "--user", "leaving"], "").status.code();
+    let calls = calls(&bound, || assert_eq!(disable(), Some(0)));
+    let free = |answer: &str| bound.auth(answer);
+    bound.system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    for (name, number) in &calls {
+        bound.put_back(&saved);
+        bound.install_traced(&killing(name, *number));
+        let killed = disable();
+        bound.install();
+        // Either nothing is asked any more, or the device still works.
+        let state = free("000000");
+        assert!([AUTH_ERR, SUCCESS].contains(&state), "killed at {name} {number}: {killed:?} {state}");
+        if state == AUTH_ERR {
+            assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "the device still works, killed at {name} {number}");
+            assert_eq!(disable(), Some(0));
+        }
+        assert_eq!(free("000000"), SUCCESS, "nothing is bound");
+        let mut bound_again = bound.saved();
+        bound_again.retain(|(path, _)| path.ends_with("credentials"));
+        assert!(bound_again.len() <= 1);
+    }
+}

@@ -1,0 +1,313 @@
+//! A login through the real helper: every answer, what becomes of it, and what the log says.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, CONV_ERR, IGNORE, PERM_DENIED, SUCCESS};
+use pam_tests::{Bound, Log, SILENT, System, add_user};
+
+/// `PAM_IGNORE` by all modules makes libpam say "permission denied"; a stack of ours alone shows it so.
+const IGNORED_ALONE: i32 = PERM_DENIED;
+
+/// The audit lines of the helper that hold `text`.
+fn audit(log: &Log, text: &str) -> Vec<String> {
+    let lines = log.lines_with("mfa-helper[").into_iter();
+    lines.filter(|line| line.contains(text)).collect()
+}
+
+#[test]
+fn a_code_is_good_once() {
+    let mut bound = Bound::fresh("once");
+    let log = Log::listen();
+    let next = bound.code(1);
+    assert_eq!(bound.auth(&next), SUCCESS, "an app whose clock is a step ahead");
+    let again = bound.login(&next);
+    assert_eq!(again.code("auth"), AUTH_ERR);
+    assert!(again.said().last().unwrap().text.contains("That code was used already. Wait for the next one."));
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
+    bound.advance(1);
+    assert_eq!(bound.auth(&bound.code(-1)), AUTH_ERR, "used, a step later");
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
+    let verdicts: Vec<_> = audit(&log, "event=verify user=once service=door").iter().map(|line| words(line)).collect();
+    let expected =
+        ["accepted code", "refused code used already", "accepted code", "refused code used already", "accepted code"];
+    assert_eq!(verdicts, expected);
+}
+
+/// Verdict and reason of an audit line.
+fn words(line: &str) -> String {
+    let after = line.split(" verdict=").nth(1).unwrap();
+    after.replace(" reason=", " ").replace('"', "").trim().to_owned()
+}
+
+#[test]
+fn the_codes_of_the_binding_are_burnt() {
+    let bound = Bound::fresh("burnt");
+    assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR);
+    assert_eq!(bound.auth(&bound.code(-1)), AUTH_ERR);
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS);
+}
+
+#[test]
+fn a_code_before_one_that_was_used_is_used_up_too() {
+    let mut bound = Bound::fresh("earlier");
+    bound.advance(5);
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS);
+    assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "the step before");
+    bound.advance(-3);
+    assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "a clock set back");
+}
+
+#[test]
+fn each_answer_gets_its_code_and_only_a_guess_is_counted() {
+    let mut bound = Bound::fresh("answers");
+    bound.advance(3000);
+    let good = bound.code(0);
+    let spaced = format!(" {} {} ", &good[..3], &good[3..]);
+    let full_width: String = good.chars().map(|c| char::from_u32(c as u32 - 0x30 + 0xff10).unwrap()).collect();
+    let yesterday = bound.code(-2880);
+    // Answer, code, whether it is a guess.
+    let table = [
+        (wrong(&good), AUTH_ERR, true),
+        (yesterday, AUTH_ERR, true),
+        (bound.code(2), AUTH_ERR, true),
+        (bound.code(-2), AUTH_ERR, true),
+        (String::new(), CONV_ERR, false),
+        (good[..5].to_owned(), AUTH_ERR, false),
+        (format!("{good}7"), AUTH_ERR, false),
+        ("abcdef".to_owned(), AUTH_ERR, false),
+        (full_width, AUTH_ERR, false),
+        ("answers".to_owned(), CONV_ERR, false),
+        ("x".repeat(600), CONV_ERR, false),
+        (spaced, SUCCESS, false),
+    ];
+    let mut guesses = 0;
+    for (answer, code, guess) in table {
+        let before = fs::read(bound.file("state")).unwrap();
+        assert_eq!(bound.auth(&answer), code, "{answer:?}");
+        let after = fs::read(bound.file("state")).unwrap();
+        assert_eq!(before != after, guess || code == SUCCESS, "{answer:?}");
+        guesses += u32::from(guess);
+        if code != SUCCESS {
+            let state = String::from_utf8_lossy(&after).into_owned();
+            assert!(guesses == 0 || state.contains(&format!("\nfailures {guesses}\n")), "{answer:?}");
+        }
+    }
+}
+
+/// Another code of the same form.
+fn wrong(code: &str) -> String {
+    code.chars().map(|c| if c == '9' { '0' } else { char::from(c as u8 + 1) }).collect()
+}
+
+#[test]
+fn a_program_that_answers_blindly_is_told_so_and_not_counted() {
+    let bound = Bound::fresh("blind");
+    bound.system.service("door", "auth required pam_unix.so\nauth required {module} stack=complete");
+    let before = fs::read(bound.file("state")).unwrap();
+    for (conv, reason) in [
+        ("login-secret", "the program answered with the login secret"),
+        ("user-name", "the program answered with the user's name"),
+        ("null-answer", "the program cannot ask"),
+        ("null-array", "the program cannot ask"),
+        ("error", "the program cannot ask"),
+    ] {
+        let log = Log::listen();
+        let host = bound.system.host("door").user("blind").password(pam_tests::PASSWORD);
+        let report = host.conv(conv).steps(&["auth"]).run();
+        assert_eq!(report.code("auth"), CONV_ERR, "{conv}");
+        let line = audit(&log, "user=blind").pop().unwrap();
+        assert_eq!(words(&line), format!("no-interaction {reason}"), "{conv}");
+        assert!(!line.contains(pam_tests::PASSWORD));
+    }
+    assert_eq!(before, fs::read(bound.file("state")).unwrap(), "none of these is a guess");
+}
+
+#[test]
+fn without_a_complete_stack_everybody_is_told_the_same() {
+    let mut bound = Bound::fresh("neutral");
+    bound.advance(100);
+    bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
+    bound.system.service("door", "auth required {module}\naccount required {module}");
+    add_user("unbound");
+    let good = bound.code(0);
+    assert_eq!(bound.auth(&good), SUCCESS);
+    let said = |user: &str, answer: &str| {
+        let report = bound.system.host("door").user(user).answer(answer).steps(&["auth"]).run();
+        assert_eq!(report.code("auth"), AUTH_ERR, "{user} {answer}");
+        report.said()
+    };
+    let used = said("neutral", &good);
+    assert!(used[0].text.contains("One-time code: ") && used[1].text.contains("Second factor refused."), "{used:?}");
+    for (user, answer) in [("neutral", "000000"), ("neutral", "x"), ("unbound", "000000"), ("no-such-user", "000000")] {
+        assert_eq!(said(user, answer), used, "{user} {answer}");
+    }
+}
+
+#[test]
+fn who_is_required_and_has_no_device_is_refused_with_the_remedy() {
+    add_user("wanting");
+    let bound = Bound::fresh("bystander");
+    bound.system.config("[[rule]]\nname = \"all\"\nusers = [\"wanting\"]\nservices = [\"door\"]\nrequire = \"mfa\"\n");
+    let log = Log::listen();
+    let report = bound.system.host("door").user("wanting").answer("000000").flags(SILENT).steps(&["auth"]).run();
+    assert_eq!(report.code("auth"), AUTH_ERR);
+    let said = report.said();
+    assert_eq!(said.len(), 1, "no prompt: there is nothing to ask for. {said:?}");
+    assert!(said[0].text.contains("mfa-enroll totp --user wanting"), "{said:?}");
+    assert!(said[0].text.is_ascii());
+    let line = audit(&log, "user=wanting").pop().unwrap();
+    assert!(line.contains(r#"rule="mfa.toml:1 all""#) && line.contains("factor=none"), "{line}");
+    assert_eq!(words(&line), "refused required and not bound");
+}
+
+#[test]
+fn what_policy_does_not_ask_is_ignored_and_logged() {
+    add_user("free");
+    let bound = Bound::fresh("exempt");
+    bound.system.config("[[rule]]\nusers = [\"exempt\"]\nservices = [\"door\"]\nrequire = \"off\"\n");
+    for (user, reason) in [("free", "not required and not bound"), ("exempt", "off by rule")] {
+        let log = Log::listen();
+        let report = bound.system.host("door").user(user).steps(&["auth", "account"]).run();
+        assert_eq!((report.code("auth"), report.code("account")), (IGNORED_ALONE, IGNORED_ALONE), "{IGNORE}");
+        assert_eq!(report.said(), [], "nobody is asked");
+        assert_eq!(words(&audit(&log, &format!("event=verify user={user}"))[0]), format!("ignored {reason}"));
+        assert_eq!(words(&audit(&log, &format!("event=account user={user}"))[0]), "ignored decided in auth");
+    }
+}
+
+#[test]
+fn the_service_of_the_re_proof_is_left_to_the_first_factor() {
+    let bound = Bound::fresh("reproof");
+    bound.system.service("mfa-enroll", "auth required pam_permit.so\nauth required {module}\naccount required pam_permit.so\naccount required {module}");
+    bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
+    let report = bound.system.host("mfa-enroll").user("reproof").steps(&["auth", "account"]).run();
+    assert_eq!((report.code("auth"), report.code("account")), (SUCCESS, SUCCESS));
+}
+
+#[test]
+fn a_key_alone_is_judged_in_account_by_the_rule() {
+    add_user("keyed");
+    add_user("both");
+    let bound = Bound::fresh("both");
+    bound.system.service("sshd", "auth required pam_permit.so\nauth required {module} stack=complete\naccount required pam_permit.so\naccount required {module}");
+    let account = |user: &str, policy: &str| {
+        bound.system.config(policy);
+        let host = bound.system.host("sshd").user(user).word("item", "3:ssh").steps(&["account"]);
+        (host.run().code("account"), user.to_owned())
+    };
+    let mfa = "[[rule]]\nrequire = \"mfa\"\n";
+    let strict = "[[rule]]\nrequire = \"if-bound\"\nssh_key = \"deny\"\n";
+    let lax = "[[rule]]\nrequire = \"mfa\"\nssh_key = \"allow\"\n";
+    let off = "[[rule]]\nrequire = \"off\"\nssh_key = \"deny\"\n";
+    let table = [
+        ("keyed", "", SUCCESS),
+        ("both", "", SUCCESS),
+        ("keyed", mfa, PERM_DENIED),
+        ("both", mfa, PERM_DENIED),
+        ("keyed", strict, SUCCESS),
+        ("both", strict, PERM_DENIED),
+        ("both", lax, SUCCESS),
+        ("both", off, SUCCESS),
+    ];
+    for (user, policy, expected) in table {
+        assert_eq!(account(user, policy), (expected, user.to_owned()), "{user} under {policy:?}");
+    }
+    // The same sshd under another service name is known by its terminal.
+    bound.system.config(mfa);
+    bound.system.service("doorway", "account required pam_permit.so\naccount required {module}");
+    let door = |tty: &str| {
+        bound.system.host("doorway").user("keyed").word("item", format!("3:{tty}")).steps(&["account"]).run()
+    };
+    assert_eq!(door("ssh").code("account"), PERM_DENIED);
+    assert_eq!(door("/dev/pts/3").code("account"), SUCCESS, "cron, at, a cached sudo, su from root go on");
+}
+
+#[test]
+fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
+    add_user("typist");
+    let system = System::fresh();
+    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    let auth = || system.host("door").user("typist").answer("000000").steps(&["auth"]).run().code("auth");
+    system.config("[[rule]]\nusers = [\"typist\"]\nrequire = \"off\"\n[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(auth(), SUCCESS);
+    for broken in ["[[rule]]\nuser = [\"typist\"]\nrequire = \"mfa\"\n", "\u{0}", "[[", "[totp]\ndigits = 99\n"] {
+        let log = Log::listen();
+        system.config(broken);
+        assert_eq!(auth(), SUCCESS, "the last policy that loaded holds after {broken:?}");
+        let said = audit(&log, "event=policy").pop().unwrap();
+        assert!(said.starts_with("<83>") && said.contains("/etc/mfa/mfa.toml:"), "loud, with file and line: {said}");
+    }
+    fs::remove_file("/etc/mfa/mfa.toml").unwrap();
+    assert_eq!(auth(), SUCCESS, "a policy that is gone is one that cannot be read");
+    fs::remove_dir_all(system.store().join("policy")).unwrap();
+    assert_eq!(auth(), AUTH_ERR, "with no policy at all everybody is required");
+    system.config("");
+    assert_eq!(auth(), SUCCESS);
+}
+
+#[test]
+fn a_policy_that_others_may_write_is_not_obeyed() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    add_user("worker");
+    let system = System::fresh();
+    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    let auth = || system.host("door").user("worker").steps(&["auth"]).run().code("auth");
+    system.config("[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(auth(), AUTH_ERR);
+    let opening = "[[rule]]\nrequire = \"off\"\n";
+    system.config(opening);
+    fs::set_permissions("/etc/mfa/mfa.toml", PermissionsExt::from_mode(0o666)).unwrap();
+    assert_eq!(auth(), AUTH_ERR, "writable by everybody");
+    fs::set_permissions("/etc/mfa/mfa.toml", PermissionsExt::from_mode(0o644)).unwrap();
+    chown("/etc/mfa/mfa.toml", Some(65534), None).unwrap();
+    assert_eq!(auth(), AUTH_ERR, "of another owner");
+    fs::rename("/etc/mfa/mfa.toml", "/etc/mfa/elsewhere").unwrap();
+    symlink("/etc/mfa/elsewhere", "/etc/mfa/mfa.toml").unwrap();
+    assert_eq!(auth(), AUTH_ERR, "a symbolic link");
+    fs::remove_file("/etc/mfa/mfa.toml").unwrap();
+    system.config("[[rule]]\nrequire = \"mfa\"\n");
+    fs::write("/etc/mfa/mfa.d/10-open.toml", opening).unwrap();
+    fs::set_permissions("/etc/mfa/mfa.d", PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(auth(), AUTH_ERR, "a folder in which everybody may write");
+    fs::set_permissions("/etc/mfa/mfa.d", PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(auth(), SUCCESS, "the drop-in comes first");
+}
+
+#[test]
+fn hostile_surroundings_change_nothing() {
+    let mut bound = Bound::fresh("hostile");
+    let hostile = [
+        ("LD_PRELOAD", "/nowhere.so"),
+        ("RUST_BACKTRACE", "full"),
+        ("HOME", "/tmp"),
+        ("XDG_CONFIG_HOME", "/tmp"),
+        ("TMPDIR", "/tmp"),
+        ("MFA_CONFIG", "/tmp/mfa.toml"),
+        ("PATH", "/tmp"),
+    ];
+    let with = |bound: &Bound, answer: &str, limits: &str| {
+        let mut host = bound.system.host("door").user("hostile").answer(answer).steps(&["auth"]);
+        for (name, value) in hostile.iter().skip(1) {
+            host = host.env(name, value);
+        }
+        host.under(&["/bin/sh", "-c", &format!("{limits}; exec \"$@\""), "sh"]).run().code("auth")
+    };
+    // Soft limits, as a user would set them before su: 4 KiB is less than the state file.
+    let limits = "ulimit -S -f 8; ulimit -S -t 60; ulimit -S -c unlimited; umask 000; cd /tmp";
+    assert_eq!(with(&bound, "000000", limits), AUTH_ERR);
+    assert_eq!(with(&bound, &bound.code(1), limits), SUCCESS, "the second slot is written in spite of the limit");
+    bound.advance(3);
+    assert_eq!(bound.auth(&bound.code(-3)), AUTH_ERR);
+    assert_eq!(fs::metadata(bound.file("state")).unwrap().len(), 8192);
+}
+
+#[test]
+fn a_user_who_is_not_root_gets_no_verdict_by_starting_the_helper() {
+    let bound = Bound::fresh("caller");
+    let host = bound.system.host("door").user("caller").answer(&bound.code(1)).steps(&["auth"]);
+    let report = host.under(&["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]);
+    assert_eq!(report.run().code("auth"), AUTHINFO_UNAVAIL);
+}

@@ -1,0 +1,78 @@
+//! What the auth hook leaves for the account hook.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use pam_tests::Stage;
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, PERM_DENIED, SUCCESS};
+
+const STACK: &str =
+    "auth required pam_permit.so\nauth required {mfa}\naccount required pam_permit.so\naccount required {mfa}";
+
+fn stage(script: &str) -> Stage {
+    let stage = Stage::new(STACK);
+    stage.script(script);
+    stage
+}
+
+/// What the helper was told in its last run.
+fn last_request(stage: &Stage) -> String {
+    stage.noted().last().unwrap().clone()
+}
+
+#[test]
+fn verified_login_passes_account_without_a_second_helper() {
+    let stage = stage("hello\nrequest\nverdict Accepted");
+    let report = stage.host().steps(&["auth", "account"]).run();
+    assert_eq!((report.code("auth"), report.code("account")), (SUCCESS, SUCCESS));
+    assert_eq!(stage.runs(), 1, "account asked again");
+}
+
+#[test]
+fn ignored_auth_is_told_to_the_helper_in_account() {
+    let stage = stage("hello\nrequest\nverdict Ignored\n---\nhello\nrequest\nverdict Refused");
+    let report = stage.host().steps(&["auth", "account"]).run();
+    assert_eq!((report.code("auth"), report.code("account")), (SUCCESS, PERM_DENIED));
+    assert!(last_request(&stage).starts_with("Account("), "{:?}", stage.noted());
+    assert!(last_request(&stage).ends_with(", Ignored)"), "{:?}", stage.noted());
+}
+
+#[test]
+fn account_alone_says_that_auth_was_not_run() {
+    let stage = stage("hello\nrequest\nverdict Refused");
+    assert_eq!(stage.host().steps(&["account"]).run().code("account"), PERM_DENIED);
+    assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
+}
+
+/// Applications and modules change PAM_USER between the phases.
+#[test]
+fn success_of_one_user_does_not_pass_another_in_account() {
+    let stage = stage("hello\nrequest\nverdict Accepted\n---\nhello\nrequest\nverdict Refused");
+    let report = stage.host().steps(&["auth", "user=mallory", "account"]).run();
+    assert_eq!(report.code("account"), PERM_DENIED, "alice's code let mallory in");
+    assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
+    assert!(last_request(&stage).contains("user: \"mallory\""), "{:?}", stage.noted());
+}
+
+/// sshd's `password` method uses one handle for all attempts of a connection.
+#[test]
+fn success_of_an_earlier_attempt_does_not_outlive_a_refused_one() {
+    for second in ["hello\nrequest\nverdict Refused", "exit", "hello\nrequest\nkill"] {
+        let stage =
+            stage(&format!("hello\nrequest\nverdict Accepted\n---\n{second}\n---\nhello\nrequest\nverdict Refused"));
+        let report = stage.host().steps(&["auth", "auth", "account"]).run();
+        let expected = if second.ends_with("Refused") { AUTH_ERR } else { AUTHINFO_UNAVAIL };
+        assert_eq!(report.codes("auth"), [SUCCESS, expected]);
+        assert_eq!(report.code("account"), PERM_DENIED, "an old success passed account after \"{second}\"");
+        assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
+    }
+}
+
+#[test]
+fn refused_auth_leaves_no_mark() {
+    for verdict in ["Refused", "Locked", "NoInteraction", "Unavailable", "NotFound", "Already"] {
+        let stage = stage(&format!("hello\nrequest\nverdict {verdict}\n---\nhello\nrequest\nverdict Refused"));
+        let report = stage.host().steps(&["auth", "account"]).run();
+        assert_eq!(report.code("account"), PERM_DENIED, "account passed after auth was {verdict}");
+        assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
+    }
+}
