@@ -30,6 +30,7 @@ unit:
 
 ## real libpam, in a throw-away copy of this machine
 pam: all
+	cargo build --locked --workspace
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests
 
 ## the installed package in a fresh Debian, booted

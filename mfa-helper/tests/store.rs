@@ -1,5 +1,7 @@
 //! The store on a real file system: what is kept, what is refused, what a race or a cut leaves.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,5 +1,7 @@
 //! Frames over a real socket, any message there and back, and malformed frames by name.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
