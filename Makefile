@@ -40,23 +40,26 @@ e2e: deb
 deb:
 	packaging/build-deb.sh
 
-## without a package manager: copies the files and makes the store; changes nobody's login
+## without a package manager: copies the files, and makes the store at the first installation; changes nobody's login
 install: all
+	test -n "$(PAMDIR)" || { echo "no folder of PAM modules found: make install PAMDIR=..." >&2; exit 1; }
+	# Only at the first one: a store that is empty says that nobody is bound, so one that is missing must be noticed.
+	if [ ! -e $(DESTDIR)$(PREFIX)/libexec/mfa-helper ] && [ ! -e $(DESTDIR)/var/lib/mfa ]; then \
+		install -d -m 0700 $(DESTDIR)/var/lib/mfa $(DESTDIR)/var/lib/mfa/users && \
+		(umask 077 && printf 'mfa-store 1\n' > $(DESTDIR)/var/lib/mfa/FORMAT); fi
 	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-helper $(DESTDIR)$(PREFIX)/libexec/mfa-helper
 	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-enroll $(DESTDIR)$(PREFIX)/bin/mfa-enroll
-	test -n "$(PAMDIR)" || { echo "no folder of PAM modules found: make install PAMDIR=..." >&2; exit 1; }
+	# A rename, so that no login finds half a module.
 	install -D -m 0644 $(CARGO_TARGET_DIR)/release/libpam_mfa.so $(DESTDIR)$(PAMDIR)/pam_mfa.so.new
 	mv -f $(DESTDIR)$(PAMDIR)/pam_mfa.so.new $(DESTDIR)$(PAMDIR)/pam_mfa.so
-	install -d -m 0755 $(DESTDIR)/etc/mfa/mfa.d
+	install -d -m 0755 $(DESTDIR)/etc/mfa $(DESTDIR)/etc/mfa/mfa.d
 	test -e $(DESTDIR)/etc/mfa/mfa.toml || install -m 0644 config/mfa.toml $(DESTDIR)/etc/mfa/mfa.toml
-	test -e $(DESTDIR)/etc/pam.d/mfa-enroll || install -D -m 0644 config/pam.d/mfa-enroll $(DESTDIR)/etc/pam.d/mfa-enroll
+	# These two are Debian's ways; elsewhere the stacks are the administrator's to write.
 	if [ -d $(DESTDIR)$(PREFIX)/share/pam-configs ]; then \
-		install -m 0644 config/pam-configs/mfa $(DESTDIR)$(PREFIX)/share/pam-configs/mfa; fi
+		install -m 0644 config/pam-configs/mfa $(DESTDIR)$(PREFIX)/share/pam-configs/mfa; \
+		test -e $(DESTDIR)/etc/pam.d/mfa-enroll || install -m 0644 config/pam.d/mfa-enroll $(DESTDIR)/etc/pam.d/mfa-enroll; fi
 	for page in packaging/man/*.[1-8]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
-	# Last: a store that exists says that nobody is bound.
-	if [ ! -e $(DESTDIR)/var/lib/mfa ]; then \
-		install -d -m 0700 $(DESTDIR)/var/lib/mfa/users && printf 'mfa-store 1\n' > $(DESTDIR)/var/lib/mfa/FORMAT; fi
 
 ## what a login costs, beside pam_permit
 bench: all

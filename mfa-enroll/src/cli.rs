@@ -51,7 +51,7 @@ pub(crate) enum Verb {
     /// Drop the pending device of a user
     Cancel(Whose),
     /// Disable the binding of a user and destroy its secret
-    Disable(WhoseOrMine),
+    Disable(Whose),
     /// Say what is bound and required; never a secret
     Status(Status),
     /// Say it for everybody who has a record
@@ -60,9 +60,9 @@ pub(crate) enum Verb {
 
 #[derive(Args, Clone)]
 pub(crate) struct Totp {
-    /// Whose device it will be [default: yours]
+    /// Whose device it will be
     #[arg(long, value_parser = name)]
-    pub(crate) user: Option<String>,
+    pub(crate) user: String,
 
     /// What to call the device
     #[arg(long, value_parser = name)]
@@ -78,7 +78,7 @@ pub(crate) struct Totp {
     /// Ask nothing: make a pending device and print it as JSON
     /// with "user", "secret", "uri" and "expires", a time like
     /// "2026-11-21T22:40:00Z"; confirm binds it, cancel drops it
-    #[arg(long, verbatim_doc_comment, requires = "user", conflicts_with_all = ["ascii", "invert", "key_only"])]
+    #[arg(long, verbatim_doc_comment, conflicts_with_all = ["ascii", "invert", "key_only"])]
     pub(crate) json: bool,
 }
 
@@ -128,13 +128,6 @@ pub(crate) struct Whose {
 }
 
 #[derive(Args, Clone)]
-pub(crate) struct WhoseOrMine {
-    /// Whose device it is [default: yours]
-    #[arg(long, value_parser = name)]
-    pub(crate) user: Option<String>,
-}
-
-#[derive(Args, Clone)]
 pub(crate) struct Status {
     /// Whose standing to tell [default: yours]
     #[arg(long, value_parser = name)]
@@ -156,11 +149,11 @@ impl Verb {
     /// The same, as the helper is told.
     pub(crate) fn on_the_wire(&self) -> mfa_wire::Verb {
         match self.clone() {
-            Verb::Totp(Totp { user: Some(user), label, json: true, .. }) => mfa_wire::Verb::TotpPending { user, label },
-            Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user, label },
+            Verb::Totp(Totp { user, label, json: true, .. }) => mfa_wire::Verb::TotpPending { user, label },
+            Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user: Some(user), label },
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
-            Verb::Disable(WhoseOrMine { user }) => mfa_wire::Verb::Disable { user },
+            Verb::Disable(Whose { user }) => mfa_wire::Verb::Disable { user: Some(user) },
             Verb::Status(Status { user, .. }) => mfa_wire::Verb::Status { user },
             Verb::List(_) => mfa_wire::Verb::List,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mfa_wire::{Cancelled, Device, Outcome, Prompter, Secret, Status, Verdict};
 
-use crate::cli::{Confirm, Drawing, List, Totp, Verb, Whose, WhoseOrMine};
+use crate::cli::{Confirm, Drawing, List, Totp, Verb, Whose};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::helper::NoVerdict;
@@ -143,7 +143,7 @@ impl Front {
     /// What the helper did although we failed afterwards.
     fn remains(&self) -> String {
         match &self.verb {
-            Verb::Totp(Totp { json: true, user: Some(user), .. }) => {
+            Verb::Totp(Totp { json: true, user, .. }) => {
                 format!("; a pending device was made all the same, mfa-enroll cancel --user {user} drops it")
             }
             _ => String::new(),
@@ -216,22 +216,17 @@ fn text_or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 
 /// The sentence for a success, when the helper has none of its own.
 fn success(verb: &Verb) -> String {
-    let of = |user: &Option<String>| user.as_ref().map_or(String::new(), |user| format!(" of {user}"));
     match verb {
         Verb::Totp(Totp { json: true, .. }) | Verb::Status(_) | Verb::List(_) => String::new(),
-        Verb::Totp(Totp { user, .. }) => bound(&of(user)),
-        Verb::Confirm(Confirm { user, .. }) => bound(&format!(" of {user}")),
+        Verb::Totp(Totp { user, .. }) | Verb::Confirm(Confirm { user, .. }) => {
+            format!("The authenticator app of {user} is bound: the next login asks for its code.")
+        }
         Verb::Cancel(Whose { user }) => format!("The pending device of {user} is dropped."),
-        Verb::Disable(WhoseOrMine { user }) => format!(
-            "The binding{} is disabled and its secret destroyed: the device lets nobody in any more.\n\
-             Whoever shares this account must be told.",
-            of(user)
+        Verb::Disable(Whose { user }) => format!(
+            "The binding of {user} is disabled and its secret destroyed: the device lets nobody in any more.\n\
+             Whoever shares this account must be told."
         ),
     }
-}
-
-fn bound(of: &str) -> String {
-    format!("The authenticator app{of} is bound: the next login asks for its code.")
 }
 
 /// The sentence for a failure, when the helper has none of its own.

@@ -25,8 +25,8 @@ pub enum Level {
 /// `LOG_AUTHPRIV` of syslog(3).
 const AUTHPRIV: u8 = 10 << 3;
 
-/// The most characters of one value.
-const VALUE: usize = 256;
+/// The most characters of one value: the report on a policy quotes a line of it.
+const VALUE: usize = 1024;
 
 /// Writes one line. A log that cannot be written to is no reason to let in or to keep out.
 pub fn log(level: Level, fields: &[(&str, &str)]) {

@@ -23,7 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mfa_wire::{Channel, Login, Request, Verb};
+use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;
 use crate::caller::Caller;
@@ -63,7 +63,10 @@ fn converse() -> Result<(), String> {
     if let Some(error) = &host.loaded.error {
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
-    let decision = decide(caller, &request, &host, &mut conversation);
+    let mut decision = decide(caller, &request, &host, &mut conversation);
+    if let Request::Verb(_) = request {
+        speak_plainly(&host, &mut conversation, &mut decision);
+    }
     record(caller, &request, &decision);
     conversation.close(decision.verdict()).map_err(|e| e.to_string())
 }
@@ -101,6 +104,17 @@ fn decide(caller: Caller, request: &Request, host: &Host, conversation: &mut Con
     done.unwrap_or_else(|failed| failed)
 }
 
+/// Root at the command line may read what everybody else is sent to the log for.
+fn speak_plainly(host: &Host, conversation: &mut Conversation, decision: &mut Decision) {
+    if let Some(error) = &host.loaded.error {
+        // Lost only if nobody is there any more to read it.
+        let _ = conversation.tell(&format!("The policy in place is not in force:\n{}", error.0));
+    }
+    if decision.outcome == Outcome::Unavailable {
+        decision.text.clone_from(&decision.reason);
+    }
+}
+
 /// Whom a verb concerns that names nobody: the caller, who is root.
 fn subject(user: &Option<String>) -> &str {
     user.as_deref().unwrap_or("root")
@@ -123,7 +137,18 @@ fn record(caller: Caller, request: &Request, decision: &Decision) {
         Request::Verb(verb) => fields.push(("user", subject_of(verb))),
     }
     fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
-    audit::log(decision.level(), &fields);
+    audit::log(level(request, decision), &fields);
+}
+
+fn level(request: &Request, decision: &Decision) -> Level {
+    match (request, decision.outcome) {
+        (Request::Verb(Verb::Status { .. } | Verb::List), Outcome::Accepted) => Level::Info,
+        (Request::Verb(_), Outcome::Accepted) => Level::Notice,
+        (_, Outcome::Accepted | Outcome::Ignored) => Level::Info,
+        (_, Outcome::NotFound | Outcome::Already) => Level::Info,
+        (_, Outcome::Refused | Outcome::Locked | Outcome::NoInteraction) => Level::Warning,
+        (_, Outcome::Unavailable) => Level::Error,
+    }
 }
 
 fn event(request: &Request) -> &'static str {

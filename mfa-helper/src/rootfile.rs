@@ -55,7 +55,9 @@ impl fmt::Display for Fault {
         match &self.what {
             What::Failed(Errno::ENOENT) => write!(f, "{path} is missing"),
             What::Failed(e) => write!(f, "{path}: {}", e.desc()),
-            What::Kind => write!(f, "{path} is a link, a FIFO, a device or a folder, where a plain file belongs"),
+            What::Kind => {
+                write!(f, "{path} is a link, a FIFO, a device or a folder in a file's place, or a file in a folder's")
+            }
             What::Owner(uid) => write!(f, "{path} belongs to uid {uid}: chown root {path}"),
             What::Mode(mode) => write!(f, "{path} has mode {mode:04o} and is open to others: chmod go-rwx {path}"),
             What::Links(n) => write!(f, "{path} has {n} names, so somebody may have linked it"),
@@ -189,18 +191,20 @@ impl Dir {
 
     /// Reads an open file from its beginning.
     pub fn read(&self, name: &str, fd: &OwnedFd, limit: usize) -> Result<Secret, Fault> {
-        // One byte more than allowed shows that there is more; the buffer is never moved.
-        let mut buf = Secret::zeroed(limit + 1);
+        let size = fstat(fd).map_err(|e| self.failed(name, e))?.st_size;
+        let size = usize::try_from(size).ok().filter(|size| *size <= limit);
+        let mut buf = Secret::zeroed(size.ok_or_else(|| fault(&self.path_of(name), What::Long(limit)))?);
         let mut filled = 0;
-        while filled <= limit {
+        while filled < buf.bytes().len() {
             match pread(fd, &mut buf.bytes_mut()[filled..], filled as i64) {
-                Ok(0) => return Ok(Secret::copy_of(&buf.bytes()[..filled])),
+                // It was cut off meanwhile. What is missing reads as zeros, which no checksum forgives.
+                Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(Errno::EINTR) => {}
-                Err(e) => return Err(fault(&self.path_of(name), What::Failed(e))),
+                Err(e) => return Err(self.failed(name, e)),
             }
         }
-        Err(fault(&self.path_of(name), What::Long(limit)))
+        Ok(buf)
     }
 
     /// Puts a file in the place of `name`, durably: the rename is the one moment at which it changes,

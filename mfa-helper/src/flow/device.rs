@@ -34,10 +34,11 @@ pub fn totp(
     if record.credentials.is_some() {
         return Ok(already(&user));
     }
+    let label = checked_label(label)?;
     let totp = new_totp(host)?;
     conversation.send(&shown(&user, &totp, host, 0))?;
     let pair = two_codes(&totp, TRIES, host, conversation)?;
-    let credentials = bound(new_id(host)?, clean_label(label), totp, pair, host);
+    let credentials = bound(new_id(host)?, label, totp, pair, host);
     store.commit(&record, Change::Bind(&credentials))?;
     Ok(done(&user))
 }
@@ -56,7 +57,7 @@ pub fn totp_pending(
         return Ok(already(&user));
     }
     let expires = (host.now)() + PENDING_LIFE;
-    let pending = Pending { id: new_id(host)?, label: clean_label(label), expires, totp: new_totp(host)? };
+    let pending = Pending { id: new_id(host)?, label: checked_label(label)?, expires, totp: new_totp(host)? };
     // Kept before it is shown: what is shown can be confirmed.
     store.commit(&record, Change::Pend(&pending))?;
     conversation.send(&shown(&user, &pending.totp, host, expires))?;
@@ -160,8 +161,14 @@ fn done(user: &str) -> Decision {
     Decision::new(Outcome::Accepted, text, "bound")
 }
 
-fn clean_label(label: Option<&str>) -> String {
-    printable(label.unwrap_or_default(), 64)
+/// A label is kept as it is given, so it must be fit to be a line of the record and of a terminal.
+fn checked_label(label: Option<&str>) -> Result<String, Decision> {
+    let label = label.unwrap_or_default();
+    if label.chars().count() > 64 || label.chars().any(char::is_control) {
+        let text = "A label has at most 64 characters, and no control characters.";
+        return Err(Decision::new(Outcome::Refused, text, "label not accepted"));
+    }
+    Ok(label.to_owned())
 }
 
 fn new_id(host: &Host) -> Result<Id, Decision> {

@@ -6,7 +6,6 @@ pub mod standing;
 
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 
-use crate::audit::Level;
 use crate::conversation::NoAnswer;
 use crate::store::{CommitError, StoreError};
 
@@ -44,16 +43,6 @@ impl Decision {
     /// The verdict to send.
     pub fn verdict(&self) -> Verdict {
         Verdict { outcome: self.outcome, text: self.text.clone() }
-    }
-
-    /// How it stands in the log.
-    pub fn level(&self) -> Level {
-        match self.outcome {
-            Outcome::Accepted | Outcome::Ignored => Level::Info,
-            Outcome::NotFound | Outcome::Already => Level::Notice,
-            Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => Level::Warning,
-            Outcome::Unavailable => Level::Error,
-        }
     }
 
     /// The word for the log.

@@ -34,7 +34,7 @@ pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, De
         }
     }
     if unreadable > 0 {
-        let text = format!("{unreadable} records cannot be read.");
+        let text = format!("Records that cannot be read: {unreadable}.");
         return Err(Decision::new(Outcome::Unavailable, text.clone(), text));
     }
     Ok(Decision::new(Outcome::Accepted, "", "shown"))

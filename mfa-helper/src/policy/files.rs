@@ -17,7 +17,7 @@ const COPIES_IN: &str = "/var/lib/mfa";
 /// The folder of copies.
 const COPIES: &str = "policy";
 
-/// The longest file, and the longest copy of all files together.
+/// The longest policy in bytes: all files together, as they are copied.
 const LIMIT: usize = 256 * 1024;
 
 /// A policy, and why it is not the one in place if it is not.
@@ -65,6 +65,9 @@ fn read(path: &Path) -> Result<Vec<Source>, PolicyError> {
         Err(fault) => return Err(unreadable(fault)),
     }
     sources.push(text(&dir, name)?);
+    if encode(&sources).len() > LIMIT {
+        return Err(PolicyError(format!("the policy at {} has more than {LIMIT} bytes", path.display())));
+    }
     Ok(sources)
 }
 

@@ -301,6 +301,9 @@ impl<'a> Lines<'a> {
         let algorithm = words.next().and_then(Algorithm::from_name).ok_or(Damage::Line)?;
         let digits = number(words.next().ok_or(Damage::Line)?)?;
         let period = number(words.next().ok_or(Damage::Line)?)?;
+        if words.next().is_some() {
+            return Err(Damage::Line);
+        }
         let parameters = Parameters::checked(algorithm, digits, period).ok_or(Damage::Line)?;
         let key = self.value("key")?.as_bytes();
         let mut raw = Secret::zeroed(BASE32_NOPAD.decode_len(key.len()).map_err(|_| Damage::Line)?);
