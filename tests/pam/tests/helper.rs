@@ -50,7 +50,7 @@ fn nonsense_instead_of_a_greeting_is_unavailable() {
         assert_eq!(code_of(&format!("raw {raw}\nexit")), AUTHINFO_UNAVAIL, "{what}");
     }
     assert_eq!(code_of("big-frame\nexit"), AUTHINFO_UNAVAIL, "frame over the limit");
-    assert_eq!(code_of("hello-of-the-future\nwait-for-close"), AUTHINFO_UNAVAIL, "unknown version");
+    assert_eq!(code_of("hello-of-the-future\nrequest\nverdict Accepted"), AUTHINFO_UNAVAIL, "unknown version");
 }
 
 #[test]
