@@ -213,10 +213,8 @@ impl Dir {
     pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
         let new = format!("{name}.new");
         let old = self.open_existing(name);
-        match unlinkat(&self.fd, new.as_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(e) => return Err(self.failed(&new, e)),
-        }
+        // What a crash may have left; it may hold a key.
+        self.remove(&new)?;
         let file = self.open_private(&new, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)?;
         crate::sys::no_copy_on_write(&file);
         let written = write_at(&file, content, 0).and_then(|()| fsync(&file));
