@@ -1,0 +1,322 @@
+//! What the tests of the product share: people with devices, and the doors at which they are asked.
+#![allow(dead_code, reason = "no test needs all of it")]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::Mutex,
+};
+
+use e2e::{Log, Machine, Terminal, oath, oath::Codes};
+
+/// A Debian with the package installed and switched on as its documentation says.
+pub fn shipped() -> Machine {
+    enabled(Machine::build().package().boot())
+}
+
+pub fn enabled(machine: Machine) -> Machine {
+    machine.sh_ok("pam-auth-update --enable mfa");
+    machine.user("visitor", "pw-visitor");
+    machine
+}
+
+/// A user of their own for every scenario, with a password that occurs nowhere else.
+///
+/// When the scenario fails, the journal from its begin is printed; when it ends well, the journal
+/// must hold no secret of this person.
+pub struct Person {
+    pub machine: &'static Machine,
+    pub name: String,
+    pub password: String,
+    pub log: Log<'static>,
+    /// Keys and passwords, and codes: what no log may hold.
+    secrets: RefCell<Vec<String>>,
+    codes: RefCell<Vec<String>>,
+    checked: Cell<bool>,
+}
+
+impl Person {
+    /// May use sudo. Has no device.
+    pub fn new(machine: &'static Machine, name: &str) -> Self {
+        // Two at once would wait a second for each other's lock of /etc/passwd.
+        static PASSWD: Mutex<()> = Mutex::new(());
+        let password = format!("Geheim-{name}-9!");
+        {
+            let _alone = PASSWD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            machine.user(name, &password);
+            machine.sh_ok(&format!("usermod --append --groups sudo {name}"));
+        }
+        Self {
+            machine,
+            name: name.to_owned(),
+            log: machine.journal_from_here(),
+            secrets: RefCell::new(vec![password.clone()]),
+            codes: RefCell::default(),
+            password,
+            checked: Cell::new(false),
+        }
+    }
+
+    /// With an app bound, without a word on any screen.
+    pub fn bound(machine: &'static Machine, name: &str) -> (Self, App) {
+        let person = Self::new(machine, name);
+        let app = person.bind();
+        (person, app)
+    }
+
+    /// Binds an app with the codes of the last step and the present one, so that the one of the next
+    /// step is good at once.
+    pub fn bind(&self) -> App {
+        let json = self.machine.sh_ok(&format!("mfa-enroll totp --user {} --json", self.name));
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let key = json["secret"].as_str().expect("a key").to_owned();
+        let codes = Codes::now(&key);
+        self.machine.sh_ok(&format!("mfa-enroll confirm --user {} {} {}", self.name, codes.previous, codes.present));
+        self.keep_secret(&key);
+        self.keep_codes(&codes);
+        App { step: self.burnt_step(), key, burnt: codes.present, good: codes.next }
+    }
+
+    /// Unbinds the app and binds another: the way to a second good code without waiting for it.
+    pub fn rebind(&self) -> App {
+        self.machine.sh_ok(&format!("mfa-enroll disable --user {}", self.name));
+        self.bind()
+    }
+
+    pub fn keep_secret(&self, secret: &str) {
+        self.secrets.borrow_mut().push(secret.to_owned());
+    }
+
+    pub fn keep_codes(&self, codes: &Codes) {
+        self.codes.borrow_mut().extend([&codes.previous, &codes.present, &codes.next].map(String::clone));
+    }
+
+    /// The state of the binding as the store keeps it (docs/files.md).
+    pub fn state(&self) -> State {
+        let text = self.machine.read(&format!("/var/lib/mfa/users/{}/state", self.name));
+        let newest = text.split("mfa-state 1\n").skip(1).max_by_key(|slot| number(slot, "sequence "));
+        let newest = newest.unwrap_or_else(|| panic!("no slot in the state of {}: {text:?}", self.name));
+        State { last_step: number(newest, "last-step "), failures: number(newest, "failures ") }
+    }
+
+    /// The second of the steps that were burnt at binding.
+    fn burnt_step(&self) -> u64 {
+        let credentials = self.machine.read(&format!("/var/lib/mfa/users/{}/credentials", self.name));
+        let line = credentials.lines().find(|line| line.starts_with("burnt ")).expect("docs/files.md");
+        line.rsplit(' ').next().and_then(|step| step.parse().ok()).expect("a number")
+    }
+
+    /// Is anything kept of this person?
+    pub fn has_record(&self) -> bool {
+        !self.machine.sh(&format!("ls -A /var/lib/mfa/users/{}", self.name)).stdout.trim().is_empty()
+    }
+
+    /// Waits for the helper's line about this person with all these words.
+    pub fn logged(&self, words: &[&str]) -> String {
+        let user = format!("user={}", self.name);
+        self.log.wait_for(|line| {
+            line.contains("mfa-helper")
+                && line.split(' ').any(|word| word == user)
+                && words.iter().all(|word| line.contains(word))
+        })
+    }
+
+    /// How many of our lines about this person have all these words by now.
+    pub fn count_logged(&self, words: &[&str]) -> usize {
+        let user = format!("user={}", self.name);
+        let text = self.log.text();
+        let ours = text.lines().filter(|line| line.contains("mfa-helper") && line.split(' ').any(|w| w == user));
+        ours.filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    /// Was a session opened for this person, or by this person for root?
+    pub fn got_in(&self) -> bool {
+        let text = self.log.text();
+        let named = [
+            format!("session opened for user {}", self.name),
+            format!("Accepted keyboard-interactive/pam for {}", self.name),
+            format!("Accepted password for {}", self.name),
+            format!("Accepted publickey for {}", self.name),
+            format!(" {} : TTY=", self.name),
+        ];
+        // The tests themselves become somebody by runuser, which asks nobody.
+        let mut lines = text.lines().filter(|line| !line.contains(" runuser["));
+        lines.any(|line| named.iter().any(|n| line.contains(n.as_str())))
+    }
+
+    /// No password, no key and no code of this person is in the journal, in no field of it.
+    pub fn nothing_secret_is_logged(&self) {
+        self.checked.set(true);
+        let everything = self.machine.sh_ok("journalctl --sync; journalctl --boot --all --output=verbose");
+        for secret in self.secrets.borrow().iter() {
+            assert!(!everything.contains(secret.as_str()), "the journal holds the password or key {secret}");
+        }
+        // Only messages: a time stamp of microseconds has six digits as well.
+        let messages = self.machine.sh_ok("journalctl --boot --all --output=cat");
+        let words: std::collections::HashSet<&str> = messages.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+        for code in self.codes.borrow().iter() {
+            assert!(!words.contains(code.as_str()), "the journal holds the code {code}");
+        }
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the journal of {}'s scenario:\n{}", self.name, self.log.text());
+        } else if !self.checked.get() {
+            self.nothing_secret_is_logged();
+        }
+    }
+}
+
+/// An authenticator app, bound a moment ago.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub key: String,
+    /// The code of the step in which it was bound, and that step.
+    pub burnt: String,
+    pub step: u64,
+    /// The only one that is good without waiting.
+    pub good: String,
+}
+
+impl App {
+    /// As good as a wrong code can be: six digits that this app shows at no time near now.
+    pub fn wrong(&self) -> String {
+        let now = oath::unix_now();
+        let near: Vec<String> = (0..9).map(|n| oath::totp(&self.key, now + 30 * n - 120)).collect();
+        (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).expect("there are a million")
+    }
+
+    /// What it showed a day ago at this time.
+    pub fn yesterdays(&self) -> String {
+        oath::totp(&self.key, oath::unix_now() - 86_400)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub last_step: u64,
+    pub failures: u64,
+}
+
+fn number(slot: &str, name: &str) -> u64 {
+    let line = slot.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}in {slot:?}"))
+}
+
+/// Where the password is asked, and then the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Ssh,
+    Sudo,
+    SudoI,
+    Su,
+    SuDash,
+    Login,
+}
+
+pub const CODE: &str = "One-time code: ";
+
+impl Door {
+    /// The PAM service.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Ssh => "sshd",
+            Self::Sudo => "sudo",
+            Self::SudoI => "sudo-i",
+            Self::Su => "su",
+            Self::SuDash => "su-l",
+            Self::Login => "login",
+        }
+    }
+
+    /// Knocks, on a terminal of 80 by 24. Who comes in gets a shell.
+    pub fn knock(self, who: &Person) -> Terminal {
+        let name = &who.name;
+        let terminal = who.machine.terminal();
+        match self {
+            Self::Ssh => terminal
+                .user("visitor")
+                .run(&format!("exec ssh -o PreferredAuthentications=keyboard-interactive {name}@localhost")),
+            Self::Sudo => terminal.user(name).run("exec sudo bash --norc"),
+            Self::SudoI => terminal.user(name).run("exec sudo -i"),
+            Self::Su => terminal.user("visitor").run(&format!("exec su {name}")),
+            Self::SuDash => terminal.user("visitor").run(&format!("exec su - {name}")),
+            Self::Login => terminal.run(&format!("exec login {name}")),
+        }
+    }
+
+    pub fn password_prompt(self, who: &Person) -> String {
+        match self {
+            Self::Ssh => format!("({}@localhost) Password: ", who.name),
+            Self::Sudo | Self::SudoI => format!("[sudo] password for {}: ", who.name),
+            Self::Su | Self::SuDash | Self::Login => "Password: ".to_owned(),
+        }
+    }
+
+    pub fn code_prompt(self, who: &Person) -> String {
+        match self {
+            Self::Ssh => format!("({}@localhost) {CODE}", who.name),
+            _ => CODE.to_owned(),
+        }
+    }
+
+    /// What this program says when PAM says no, after our own words.
+    pub fn refusal(self, who: &Person) -> String {
+        match self {
+            // Asked again from the start.
+            Self::Ssh => self.password_prompt(who),
+            Self::Sudo | Self::SudoI => "Sorry, try again.".to_owned(),
+            Self::Su | Self::SuDash => "Authentication failure".to_owned(),
+            Self::Login => "Login incorrect".to_owned(),
+        }
+    }
+
+    /// Knocks and gives the right password, up to the prompt for the code.
+    #[track_caller]
+    pub fn up_to_the_code(self, who: &Person) -> Terminal {
+        let mut t = self.knock(who);
+        t.wait_for(&self.password_prompt(who));
+        t.type_line(&who.password);
+        t.wait_for(&self.code_prompt(who));
+        t
+    }
+
+    /// The shell behind this door is there, and belongs to whom it should. Leaves it again.
+    #[track_caller]
+    pub fn is_open(self, who: &Person, t: &mut Terminal) {
+        let inside = if matches!(self, Self::Sudo | Self::SudoI) { "root" } else { &who.name };
+        t.wait_for(if inside == "root" { "# " } else { "$ " });
+        t.type_line("echo \"in as:$(id -un)\"");
+        t.wait_for(&format!("in as:{inside}\n"));
+        t.type_line("exit");
+        assert_eq!(t.exit_code(), 0);
+    }
+
+    /// The whole way in, with password and code.
+    #[track_caller]
+    pub fn lets_in(self, who: &Person, code: &str) {
+        let mut t = self.up_to_the_code(who);
+        t.type_line(code);
+        self.is_open(who, &mut t);
+    }
+
+    /// The whole way in, with the password alone.
+    #[track_caller]
+    pub fn lets_in_without_code(self, who: &Person) {
+        let mut t = self.knock(who);
+        t.wait_for(&self.password_prompt(who));
+        t.type_line(&who.password);
+        self.is_open(who, &mut t);
+        assert!(!t.text().contains(CODE), "a code was asked:\n{}", t.screen());
+    }
+}
+
+/// Puts a rule into force, whole: who logs in meanwhile must not read half of it.
+pub fn rule(machine: &Machine, file: &str, lines: &str) {
+    let new = format!("/etc/mfa/mfa.d/{file}.new");
+    machine.write(&new, format!("[[rule]]\n{lines}\n"));
+    machine.sh_ok(&format!("mv {new} /etc/mfa/mfa.d/{file}.toml"));
+}
