@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::message::Malformed;
 use crate::secret::Secret;
 
-/// The most bytes that a frame may hold after its length: room for a QR code drawn in UTF-8 (8 KiB)
+/// The most bytes that a frame may hold after its length: room for a QR code drawn in UTF-8 (5 KiB)
 /// and for every field of a request at its own limit.
 pub const MAX_FRAME: usize = 16 * 1024;
 
@@ -60,7 +60,7 @@ impl Channel {
         Channel(stream)
     }
 
-    /// The stream itself, for whoever needs its credentials.
+    /// The stream itself: to ask the kernel who is at its other end, or to shut it down.
     pub fn stream(&self) -> &UnixStream {
         &self.0
     }

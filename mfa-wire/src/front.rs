@@ -6,8 +6,9 @@ use crate::channel::{Broken, Channel};
 use crate::message::{Cancelled, Device, FromHelper, Malformed, Request, Status, ToHelper, VERSION, Verdict};
 use crate::secret::Secret;
 
-/// How long a front end waits for the helper's Hello before it tries another way.
-pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a front end waits for the Hello of a helper that it has started itself. There is no other
+/// way to fall back to, so a cold disk gets its time.
+pub const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a front end waits for the helper's next message. Nobody is asked meanwhile, so this
 /// covers a slow disk and a slow name service (and a touch: 30 s), not a human at a prompt.
@@ -26,8 +27,8 @@ pub trait Prompter {
 }
 
 /// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
-pub fn greet(channel: &mut Channel) -> Result<(), Broken> {
-    match FromHelper::decode(&channel.receive(HELLO_TIMEOUT)?)? {
+pub fn greet(channel: &mut Channel, patience: Duration) -> Result<(), Broken> {
+    match FromHelper::decode(&channel.receive(patience)?)? {
         FromHelper::Hello(hello) if hello.oldest <= VERSION && VERSION <= hello.newest => Ok(()),
         FromHelper::Hello(_) => Err(Broken::Version),
         _ => Err(Broken::OutOfTurn),

@@ -15,14 +15,10 @@ mod secret;
 mod text;
 
 pub use channel::{Broken, Channel, MAX_FRAME};
-pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, converse, greet};
+pub use front::{FRAME_TIMEOUT, Prompter, SPAWN_TIMEOUT, converse, greet};
 pub use message::{
-    AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_NAME, MAX_PLACE, MAX_TEXT, Malformed,
-    Outcome, Request, Status, ToHelper, VERSION, Verb, Verdict,
+    AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE, MAX_TEXT,
+    Malformed, Outcome, Request, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
 pub use text::printable;
-
-/// The longest answer that a front end passes on, in bytes. A recovery code has 19, a PIN at most 63; anything
-/// longer is no answer to what we ask.
-pub const MAX_ANSWER: usize = 256;

@@ -17,8 +17,9 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_PLACE: usize = 1024;
 /// The longest text to show, in bytes: a QR code in half blocks has 5 KiB.
 pub const MAX_TEXT: usize = 12 * 1024;
-/// The longest answer, in bytes.
-const ANSWER: usize = crate::MAX_ANSWER;
+/// The longest answer that a front end passes on, in bytes. A recovery code has 19, a PIN at most 63; anything longer is
+/// no answer to what we ask.
+pub const MAX_ANSWER: usize = 256;
 /// The most devices that one status may list.
 const DEVICES: usize = 32;
 
@@ -218,14 +219,20 @@ pub struct Verdict {
 pub struct Device {
     /// Whose it is.
     pub user: String,
+    /// Under which name the app shows it.
+    pub issuer: String,
     /// The key in base32, to be typed by hand.
     pub key: Secret,
-    /// The `otpauth://` address, to be drawn as a QR code.
+    /// The `otpauth://` address, to be drawn as a QR code. It holds all the rest.
     pub uri: Secret,
+    /// The hash, as apps name it: `SHA1`, `SHA256`, `SHA512`.
+    pub algorithm: String,
+    /// Digits of a code.
+    pub digits: u8,
     /// Seconds for which a code is valid.
     pub period: u32,
-    /// Until when it can be confirmed, in seconds since 1970; 0 when only in this conversation.
-    pub expires: u64,
+    /// Until when it can be confirmed, in seconds since 1970; absent when only in this conversation.
+    pub expires: Option<u64>,
 }
 
 /// What is known of one bound device. Times are seconds since 1970.
@@ -305,7 +312,7 @@ impl ToHelper {
             }
             ToHelper::Answer(answer) => {
                 w.u8(ANSWER_TYPE)?;
-                w.bytes(answer.bytes(), ANSWER)?;
+                w.bytes(answer.bytes(), MAX_ANSWER)?;
             }
             ToHelper::Cancel(why) => {
                 w.u8(CANCEL)?;
@@ -328,7 +335,7 @@ impl ToHelper {
                 VERSION => ToHelper::Request(read_request(&mut r)?),
                 other => return Err(Malformed::UnknownVersion(other)),
             },
-            ANSWER_TYPE => ToHelper::Answer(Secret::copy_of(r.bytes(ANSWER)?)),
+            ANSWER_TYPE => ToHelper::Answer(Secret::copy_of(r.bytes(MAX_ANSWER)?)),
             CANCEL => ToHelper::Cancel(match r.u8()? {
                 1 => Cancelled::NoConversation,
                 2 => Cancelled::ByUser,
@@ -365,10 +372,13 @@ impl FromHelper {
             FromHelper::Device(device) => {
                 w.u8(DEVICE)?;
                 w.str(&device.user, MAX_NAME)?;
+                w.str(&device.issuer, MAX_NAME)?;
                 w.bytes(device.key.bytes(), MAX_NAME)?;
                 w.bytes(device.uri.bytes(), MAX_TEXT)?;
+                w.str(&device.algorithm, MAX_NAME)?;
+                w.u8(device.digits)?;
                 w.u32(device.period)?;
-                w.u64(device.expires)?;
+                w.option(device.expires, |w, t| w.u64(t))?;
             }
             FromHelper::Status(status) => {
                 w.u8(STATUS)?;
@@ -392,10 +402,13 @@ impl FromHelper {
             TELL => FromHelper::Tell(r.str(MAX_TEXT)?),
             DEVICE => FromHelper::Device(Device {
                 user: r.str(MAX_NAME)?,
+                issuer: r.str(MAX_NAME)?,
                 key: r.secret_text(MAX_NAME)?,
                 uri: r.secret_text(MAX_TEXT)?,
+                algorithm: r.str(MAX_NAME)?,
+                digits: r.u8()?,
                 period: r.u32()?,
-                expires: r.u64()?,
+                expires: r.option(Reader::u64)?,
             }),
             STATUS => FromHelper::Status(read_status(&mut r)?),
             VERDICT => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mfa_wire::{Broken, Channel, Prompter, Request, Verdict, converse, greet};
+use mfa_wire::{Broken, Channel, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet};
 
 use crate::arguments::Arguments;
 use crate::sys::spawn::{self, Orphan};
@@ -31,7 +31,7 @@ pub(crate) fn reach(arguments: &Arguments) -> Result<Helper, Unreachable> {
     }
     let (stream, orphan) = spawn::start(&arguments.helper, arguments.config.as_deref()).map_err(Unreachable::Spawn)?;
     let mut helper = Helper { channel: Channel::new(stream), _orphan: orphan };
-    greet(&mut helper.channel).map_err(Unreachable::Hello)?;
+    greet(&mut helper.channel, SPAWN_TIMEOUT).map_err(Unreachable::Hello)?;
     Ok(helper)
 }
 

@@ -33,17 +33,21 @@ pub(crate) fn getenv<'a>(pam: &'a PamHandle, name: &CStr) -> Option<&'a CStr> {
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }
 
-/// The name of our data in the handle. It holds our version, because the type behind it is that of this build: another
-/// version of the module in the same stack must not read it.
-const MARK: &str = concat!("pam_mfa ", env!("CARGO_PKG_VERSION"), " mark");
+/// The name of our data in the handle. It holds an address in this very shared object, because the type behind it is
+/// that of this build: another build of the module in the same stack must not read it.
+fn mark_name() -> String {
+    static HERE: u8 = 0;
+    format!("pam_mfa mark {:p}", &raw const HERE)
+}
 
 pub(crate) fn mark(pam: &PamHandle) -> Option<&Mark> {
-    // SAFETY: nobody but set_mark stores under this name, and it stores this type.
-    unsafe { pam.get_data::<Option<Mark>>(MARK) }.ok()?.as_ref()
+    // SAFETY: nobody but set_mark stores under this name, and it stores this type. libpam keeps a module loaded until
+    // pam_end, so the name stays the same for a handle, and nobody else's can be like it.
+    unsafe { pam.get_data::<Option<Mark>>(&mark_name()) }.ok()?.as_ref()
 }
 
 pub(crate) fn set_mark(pam: &mut PamHandle, mark: Option<Mark>) -> PamResult<()> {
-    pam.set_data(MARK, Box::new(mark))
+    pam.set_data(&mark_name(), Box::new(mark))
 }
 
 #[repr(C)]

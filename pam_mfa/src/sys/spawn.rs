@@ -35,14 +35,12 @@ pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream,
     let config = config.map(|file| [b"--config=", file.to_bytes_with_nul()].concat());
     let config = config.map(|bytes| CString::from_vec_with_nul(bytes).map_err(Error::other)).transpose()?;
     let config = config.as_ref().map_or(ptr::null(), |word| word.as_ptr());
-    // Aligned to 16 bytes, as every ABI of ours wants the stack. They grow downwards.
-    let mut stacks = [vec![0u128; STACK / 16], vec![0u128; STACK / 16]];
-    let [middle, child] = stacks.each_mut().map(|stack| stack.as_mut_ptr_range().end.cast::<c_void>());
+    let (middle, child) = (Stack::new()?, Stack::new()?);
     let mut plan = Plan {
         path: helper.as_ptr(),
         argv: [c"mfa-helper".as_ptr(), config, ptr::null()],
         socket: theirs.as_raw_fd(),
-        child_stack: child,
+        child_stack: child.top(),
         child: 0,
         error: 0,
     };
@@ -51,7 +49,8 @@ pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream,
     // SAFETY: the middle runs on a stack of its own and, because of CLONE_VFORK, while this thread is suspended, so the
     // memory that both see is used by one at a time. It does not return into our frames. No signal handler of the host
     // can run in it (they are blocked), and no cancellation strikes here.
-    let pid = unsafe { libc::clone(run_middle, middle, libc::CLONE_VM | libc::CLONE_VFORK, (&raw mut plan).cast()) };
+    let pid =
+        unsafe { libc::clone(run_middle, middle.top(), libc::CLONE_VM | libc::CLONE_VFORK, (&raw mut plan).cast()) };
     let failed = if pid < 0 { Some(Error::last_os_error()) } else { collect_middle(pid) };
     drop(quiet);
 
@@ -62,6 +61,32 @@ pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream,
         (Some(error), _) => Err(error),
         (None, 0) => Ok((UnixStream::from(ours), Orphan(child))),
         (None, error) => Err(Error::from_raw_os_error(error)),
+    }
+}
+
+/// Memory for a clone to run on. Mapped, not allocated: where there is none, that is an error and not the end of the
+/// host.
+struct Stack(*mut c_void);
+
+impl Stack {
+    fn new() -> Result<Stack> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new mapping, nowhere in particular.
+        let base = unsafe { libc::mmap(ptr::null_mut(), STACK, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if base == libc::MAP_FAILED { Err(Error::last_os_error()) } else { Ok(Stack(base)) }
+    }
+
+    /// Where it begins: stacks grow downwards. Aligned to a page, and so to all that an ABI of ours wants.
+    fn top(&self) -> *mut c_void {
+        // SAFETY: one past the end of the mapping.
+        unsafe { self.0.byte_add(STACK) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: ours alone; both clones have ended, or run on memory of their own since execve.
+        unsafe { libc::munmap(self.0, STACK) };
     }
 }
 
@@ -204,8 +229,7 @@ unsafe fn close_from_three() {
         if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) == 0 {
             return;
         }
-        // Linux before 5.9, or a filter. The bound keeps an unlimited host from costing minutes; the helper closes what
-        // it finds open as well.
+        // Linux before 5.9, or a filter. The bound keeps an unlimited host from costing minutes.
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
         let end = if limit.rlim_max < 65_536 { limit.rlim_max as c_int } else { 65_536 };
