@@ -9,7 +9,7 @@ store=$root/var/lib/mfa
 module=$root/$(dpkg-deb -c "$deb" | sed -n 's|.* \./\(.*/pam_mfa\.so\)$|\1|p')
 work=$(mktemp -d)
 watcher=
-trap 'kill $watcher 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill $watcher 2>/dev/null || :; rm -rf "$work"' EXIT
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 check() {
@@ -35,13 +35,13 @@ fresh_store() {
     mode_is "$store" 700 && mode_is "$store/users" 700 && mode_is "$store/FORMAT" 600 &&
         [ -z "$(ls -A "$store/users")" ] && echo 'mfa-store 1' | cmp - "$store/FORMAT"
 }
-# The module's lines come after the block that checks the password.
+# In auth the module comes after the block that checks the password. In account it comes before: pam_unix ends the
+# stack there when the password has expired.
 enabled() {
-    for kind in auth account; do
-        sed -n '/pam_permit\.so/,$p' "$root/etc/pam.d/common-$kind" |
-            grep -E "^${kind}[[:space:]]+required[[:space:]]+pam_mfa\.so" || return 1
-    done
-    grep -E 'pam_mfa\.so +stack=complete' "$root/etc/pam.d/common-auth"
+    sed -n '/pam_permit\.so/,$p' "$root/etc/pam.d/common-auth" |
+        grep -E '^auth[[:space:]]+required[[:space:]]+pam_mfa\.so stack=complete' &&
+        sed '/pam_unix\.so/,$d' "$root/etc/pam.d/common-account" |
+        grep -E '^account[[:space:]]+required[[:space:]]+pam_mfa\.so'
 }
 never_missing() { while [ -e "$module" ]; do :; done; touch "$work/gap"; }
 newer_deb() {
@@ -64,7 +64,7 @@ check 'mfa.d is 0755' mode_is "$root/etc/mfa/mfa.d" 755
 check 'store is made' fresh_store
 
 check 'enable' in_root pam-auth-update --enable mfa
-check 'enabled: both lines after the primary block' enabled
+check 'enabled: after the password in auth, before it in account' enabled
 stack >"$work/enabled"
 echo bound >"$store/users/somebody"
 echo '# mine' >>"$root/etc/mfa/mfa.toml"

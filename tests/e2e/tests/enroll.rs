@@ -329,7 +329,7 @@ fn a_pending_device_is_cancelled_or_expires() {
     let codes = Codes::now(&key);
     let (code, _, said) = enroll(&format!("confirm --user petra {} {}", codes.previous, codes.present));
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("The pending device has expired."), "{said}");
+    assert!(said.contains("The pending device of petra has expired."), "{said}");
     not_bound(&who);
 }
 

@@ -207,3 +207,17 @@ fn a_ticket_of_sudo_needs_no_code() {
     assert_eq!(who.count_logged(&["event=verify"]), 1);
     assert_eq!(who.count_logged(&["event=account", "reason=\"no auth phase\""]), 2);
 }
+
+/// pam_unix ends Debian's account stack when the password has expired: a line of ours after it would not be reached.
+#[test]
+fn an_expired_password_does_not_open_the_door_to_a_key_alone() {
+    let who = Person::new(&MACHINE, "karola");
+    trusts_the_key(&who);
+    rule(&MACHINE, "50-karola", "users = [\"karola\"]\nrequire = \"mfa\"");
+    key_is_refused(&who);
+    MACHINE.sh_ok("chage --lastday 0 karola");
+    let mut t = by_key(&who);
+    assert_eq!(t.exit_code(), 255);
+    assert!(t.text().contains("MFA is required: a key alone is not enough."), "{}", t.screen());
+    assert!(t.text().contains("Connection closed by"), "{}", t.screen());
+}

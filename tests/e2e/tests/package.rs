@@ -72,18 +72,17 @@ fn switching_on_and_off_and_removing() {
     let off = stacks(&MACHINE);
 
     MACHINE.sh_ok("pam-auth-update --enable mfa");
-    let after_the_password = |file: &str| {
+    // The line of a file that starts so, and where it is among the lines that count.
+    let line = |file: &str, start: &str| {
         let text = MACHINE.read(&format!("/etc/pam.d/{file}"));
-        let lines: Vec<_> = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        let at = |start: &str| lines.iter().position(|l| l.starts_with(start)).expect("the line is there");
-        let kind = file.strip_prefix("common-").expect("a common file");
-        let (permit, ours) =
-            (at(&format!("{kind} required pam_permit.so")), at(&format!("{kind} required pam_mfa.so")));
-        assert!(ours == permit + 1 || ours == permit + 2, "{text}");
-        lines[ours].clone()
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines = text.lines().map(words).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.enumerate().find(|(_, line)| line.contains(start)).unwrap_or_else(|| panic!("{start}: {text}"))
     };
-    assert_eq!(after_the_password("common-auth"), "auth required pam_mfa.so stack=complete");
-    assert_eq!(after_the_password("common-account"), "account required pam_mfa.so");
+    let (permit, _) = line("common-auth", "pam_permit.so");
+    assert_eq!(line("common-auth", "pam_mfa.so"), (permit + 1, "auth required pam_mfa.so stack=complete".into()));
+    // pam_unix ends this stack when the password has expired, so ours is the first.
+    assert_eq!(line("common-account", "pam_mfa.so"), (0, "account required pam_mfa.so".into()));
     assert_eq!(
         MACHINE.sh_ok("grep -rl '^[^#]*pam_mfa' /etc/pam.d | sort"),
         "/etc/pam.d/common-account\n/etc/pam.d/common-auth\n"

@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{CODE, Door, Person, rule, shipped};
+use common::{CODE, Door, Person, policy_file, rule, shipped};
 use e2e::Machine;
 
 static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
@@ -175,6 +175,7 @@ fn root_is_a_user_like_any_other() {
 
     // The last way back in of README.md.
     ROOTS.sh_ok(r#"printf '[[rule]]\nusers = ["root"]\nrequire = "off"\n' >/etc/mfa/mfa.d/00-rescue.toml"#);
+    ROOTS.sh_ok("touch -d @1700000000 /etc/mfa/mfa.d/00-rescue.toml");
     let mut t = su();
     t.wait_for("Password: ");
     t.type_line("Geheim-root-9!");
@@ -193,13 +194,13 @@ fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
     let (bound, app) = Person::bound(&TYPO, "bodo");
     let (required, free) = (Person::new(&TYPO, "rolf"), Person::new(&TYPO, "fritz"));
     let good = "[[rule]]\nname = \"rolf too\"\nusers = [\"rolf\"]\nrequire = \"mfa\"\n";
-    TYPO.write("/etc/mfa/mfa.toml", good);
+    policy_file(&TYPO, "/etc/mfa/mfa.toml", good);
     is_refused(Door::Su, &required);
 
     let complaint = |line: &str| {
         line.contains("mfa-helper") && line.contains("event=policy") && line.contains("/etc/mfa/mfa.toml:3")
     };
-    TYPO.write("/etc/mfa/mfa.toml", good.replace("users", "user"));
+    policy_file(&TYPO, "/etc/mfa/mfa.toml", &good.replace("users", "user"));
     is_refused(Door::Ssh, &required);
     let line = required.log.wait_for(complaint);
     assert!(line.contains("unknown field `user`") && line.contains("did you mean `users`?"), "{line}");
@@ -216,7 +217,11 @@ fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
     required.log.wait_for(|line| line.contains("event=policy") && line.contains("/etc/mfa/mfa.toml is missing"));
     Door::Su.lets_in_without_code(&free);
 
-    TYPO.write("/etc/mfa/mfa.toml", "");
+    policy_file(&TYPO, "/etc/mfa/mfa.toml", "");
+    is_refused(Door::Su, &required);
+    required.log.wait_for(|line| line.contains("event=policy") && line.contains("/etc/mfa/mfa.toml is empty"));
+
+    policy_file(&TYPO, "/etc/mfa/mfa.toml", "# no rules\n");
     Door::Su.lets_in_without_code(&required);
 }
 
@@ -234,7 +239,7 @@ fn without_an_earlier_policy_a_typo_requires_everybody() {
     // The remedy still works, and so does the way to mend the policy.
     let app = who.bind();
     Door::Su.lets_in(&who, &app.good);
-    FIRST.sh_ok("sed -i /^requires/d /etc/mfa/mfa.toml");
+    FIRST.sh_ok("sed -i /^requires/d /etc/mfa/mfa.toml; touch -d @1700000000 /etc/mfa/mfa.toml");
     let other = Person::new(&FIRST, "egon");
     Door::Ssh.lets_in_without_code(&other);
 }

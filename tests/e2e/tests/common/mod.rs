@@ -314,9 +314,15 @@ impl Door {
     }
 }
 
-/// Puts a rule into force, whole: who logs in meanwhile must not read half of it.
+/// Puts a rule into force.
 pub fn rule(machine: &Machine, file: &str, lines: &str) {
-    let new = format!("/etc/mfa/mfa.d/{file}.new");
-    machine.write(&new, format!("[[rule]]\n{lines}\n"));
-    machine.sh_ok(&format!("mv {new} /etc/mfa/mfa.d/{file}.toml"));
+    policy_file(machine, &format!("/etc/mfa/mfa.d/{file}.toml"), &format!("[[rule]]\n{lines}\n"));
+}
+
+/// Writes a file of the policy, and lets it look as if that were a while ago: one that was changed in the last two
+/// seconds may be half written and is not believed yet.
+pub fn policy_file(machine: &Machine, path: &str, text: &str) {
+    let new = format!("{path}.new");
+    machine.write(&new, text);
+    machine.sh_ok(&format!("touch -d @1700000000 {new}; mv {new} {path}"));
 }
