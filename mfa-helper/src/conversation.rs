@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mfa_wire::{Broken, Cancelled, Channel, FromHelper, Hello, Request, Secret, ToHelper, VERSION, Verdict};
 
-/// How long a front end may take to state its request, and to read what we send.
+/// How long a front end may take to hear our Hello and to state its request.
 const MACHINE: Duration = Duration::from_secs(10);
 
 /// How long a conversation may last when it binds a device: two codes take a minute, fetching the
@@ -55,7 +55,7 @@ impl Conversation {
         // Always shown while it is typed: sshd answers every hidden prompt with the login secret.
         let text = Secret::copy_of(text.as_bytes());
         self.send(&FromHelper::Ask { echo: true, text })?;
-        let frame = self.channel.receive(self.end.saturating_duration_since(Instant::now()))?;
+        let frame = self.channel.receive(self.left())?;
         match ToHelper::decode(&frame).map_err(Broken::from)? {
             ToHelper::Answer(answer) => Ok(answer),
             ToHelper::Cancel(why) => Err(NoAnswer::Cancelled(why)),
@@ -68,9 +68,13 @@ impl Conversation {
         self.send(&FromHelper::Tell(text.to_owned()))
     }
 
-    /// Sends anything else that is shown.
+    /// Sends anything else that is shown. A list may be read through a pager, page by page.
     pub fn send(&mut self, message: &FromHelper) -> Result<(), Broken> {
-        self.channel.send(&message.encode()?, MACHINE)
+        self.channel.send(&message.encode()?, self.left())
+    }
+
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
     }
 
     /// Ends the conversation.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::policy::files::Loaded;
+use crate::policy::files::{self, Loaded};
 use crate::store::{Store, StoreError};
 
 /// The machine, as far as a decision depends on it.
@@ -17,9 +17,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// The real clock and the kernel's randomness.
-    pub fn real(loaded: Loaded) -> Host {
-        Host { now: clock, random: getrandom::fill, loaded }
+    /// The real clock, the kernel's randomness, and the policy at `path`.
+    pub fn real(path: &Path) -> Host {
+        Host { now: clock, random: getrandom::fill, loaded: files::load(path, clock()) }
     }
 
     /// Opens the store that the policy names.

@@ -6,15 +6,15 @@
 
 #![deny(unsafe_code)]
 
-pub mod audit;
-pub mod caller;
-pub mod conversation;
+mod audit;
+mod caller;
+mod conversation;
 pub mod factor;
-pub mod flow;
-pub mod host;
-pub mod identity;
-pub mod policy;
-pub mod rootfile;
+mod flow;
+mod host;
+mod identity;
+mod policy;
+mod rootfile;
 pub mod store;
 mod sys;
 
@@ -59,16 +59,17 @@ fn converse() -> Result<(), String> {
     let stream = UnixStream::from(socket);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
     let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
-    let host = Host::real(policy::files::load(&config));
+    let host = Host::real(&config);
     if let Some(error) = &host.loaded.error {
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
-    let mut decision = decide(caller, &request, &host, &mut conversation);
-    if let Request::Verb(_) = request {
-        speak_plainly(&host, &mut conversation, &mut decision);
-    }
+    let decision = if caller.may_ask() { serve(&request, &host, &mut conversation) } else { Decision::not_allowed() };
     record(caller, &request, &decision);
-    conversation.close(decision.verdict()).map_err(|e| e.to_string())
+    match conversation.close(decision.verdict()) {
+        // Whoever left without an answer is not there for the verdict either: that is in the log by now.
+        Err(e) if decision.outcome != Outcome::NoInteraction => Err(e.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// The one argument, which only root can have given: this process is served by spawning it.
@@ -84,34 +85,33 @@ fn config() -> Result<PathBuf, String> {
     }
 }
 
-fn decide(caller: Caller, request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
-    if !caller.may_ask() {
-        return Decision::not_allowed();
+fn serve(request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
+    match request {
+        Request::Verify(login) => login::verify(login, host, conversation),
+        Request::Account(login, auth) => login::account(login, *auth, host),
+        Request::Verb(verb) => {
+            let mut decision = serve_verb(verb, host, conversation).unwrap_or_else(|failed| failed);
+            // Root at the command line may read what everybody else is sent to the log for.
+            if decision.outcome == Outcome::Unavailable {
+                decision.text.clone_from(&decision.reason);
+            }
+            decision
+        }
     }
-    let done = match request {
-        Request::Verify(login) => return login::verify(login, host, conversation),
-        Request::Account(login, auth) => return login::account(login, *auth, host),
-        Request::Verb(verb) => match verb {
-            Verb::Totp { user, label } => device::totp(subject(user), label.as_deref(), host, conversation),
-            Verb::TotpPending { user, label } => device::totp_pending(user, label.as_deref(), host, conversation),
-            Verb::Confirm { user } => device::confirm(user, host, conversation),
-            Verb::CancelPending { user } => device::cancel(user, host),
-            Verb::Disable { user } => device::disable(subject(user), host),
-            Verb::Status { user } => standing::status(subject(user), host, conversation),
-            Verb::List => standing::list(host, conversation),
-        },
-    };
-    done.unwrap_or_else(|failed| failed)
 }
 
-/// Root at the command line may read what everybody else is sent to the log for.
-fn speak_plainly(host: &Host, conversation: &mut Conversation, decision: &mut Decision) {
+fn serve_verb(verb: &Verb, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     if let Some(error) = &host.loaded.error {
-        // Lost only if nobody is there any more to read it.
-        let _ = conversation.tell(&format!("The policy in place is not in force:\n{}", error.0));
+        conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
-    if decision.outcome == Outcome::Unavailable {
-        decision.text.clone_from(&decision.reason);
+    match verb {
+        Verb::Totp { user, label } => device::totp(subject(user), label.as_deref(), host, conversation),
+        Verb::TotpPending { user, label } => device::totp_pending(user, label.as_deref(), host, conversation),
+        Verb::Confirm { user } => device::confirm(user, host, conversation),
+        Verb::CancelPending { user } => device::cancel(user, host),
+        Verb::Disable { user } => device::disable(subject(user), host),
+        Verb::Status { user } => standing::status(subject(user), host, conversation),
+        Verb::List => standing::list(host, conversation),
     }
 }
 
@@ -133,8 +133,7 @@ fn record(caller: Caller, request: &Request, decision: &Decision) {
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
             fields.push(("factor", decision.factor));
         }
-        Request::Verb(Verb::List) => {}
-        Request::Verb(verb) => fields.push(("user", subject_of(verb))),
+        Request::Verb(verb) => fields.extend(subject_of(verb).map(|user| ("user", user))),
     }
     fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
     audit::log(level(request, decision), &fields);
@@ -165,10 +164,10 @@ fn event(request: &Request) -> &'static str {
     }
 }
 
-fn subject_of(verb: &Verb) -> &str {
+fn subject_of(verb: &Verb) -> Option<&str> {
     match verb {
-        Verb::Totp { user, .. } | Verb::Disable { user } | Verb::Status { user } => subject(user),
-        Verb::TotpPending { user, .. } | Verb::Confirm { user } | Verb::CancelPending { user } => user,
-        Verb::List => "",
+        Verb::Totp { user, .. } | Verb::Disable { user } | Verb::Status { user } => Some(subject(user)),
+        Verb::TotpPending { user, .. } | Verb::Confirm { user } | Verb::CancelPending { user } => Some(user),
+        Verb::List => None,
     }
 }

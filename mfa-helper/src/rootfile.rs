@@ -16,6 +16,11 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
+/// What only root may do with anything of ours: the mode bits by which others could write.
+const WRITE: u32 = 0o022;
+/// What only root may do with secrets: the mode bits by which others could read or execute.
+const READ: u32 = 0o055;
+
 /// How long a writer waits for another one in the same folder.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// How often it looks.
@@ -39,8 +44,13 @@ pub enum What {
     Kind,
     /// It belongs to this uid.
     Owner(u32),
-    /// Others may write it (or, where it holds secrets, read it); the mode that it has.
-    Mode(u32),
+    /// Its mode allows others some of what is forbidden.
+    Mode {
+        /// The mode that it has.
+        mode: u32,
+        /// The bits that it may not have.
+        forbidden: u32,
+    },
     /// It has this many names.
     Links(u64),
     /// It is longer than this many bytes.
@@ -59,8 +69,11 @@ impl fmt::Display for Fault {
                 write!(f, "{path} is a link, a FIFO, a device or a folder in a file's place, or a file in a folder's")
             }
             What::Owner(uid) => write!(f, "{path} belongs to uid {uid}: chown root {path}"),
-            What::Mode(mode) => write!(f, "{path} has mode {mode:04o} and is open to others: chmod go-rwx {path}"),
-            What::Links(n) => write!(f, "{path} has {n} names, so somebody may have linked it"),
+            What::Mode { mode, forbidden } => {
+                let remedy = if *forbidden == WRITE { "go-w" } else { "go-rwx" };
+                write!(f, "{path} has mode {mode:04o} and is open to others: chmod {remedy} {path}")
+            }
+            What::Links(n) => write!(f, "{path} has {n} names, where one belongs: put a copy in its place"),
             What::Busy => write!(f, "{path} is locked by another process for too long"),
             What::Long(limit) => write!(f, "{path} is longer than {limit} bytes"),
         }
@@ -72,6 +85,14 @@ impl Fault {
     pub fn is_missing(&self) -> bool {
         self.what == What::Failed(Errno::ENOENT)
     }
+}
+
+/// What is in a file.
+pub struct Content {
+    /// All of it.
+    pub bytes: Secret,
+    /// When it was last written, in seconds since 1970.
+    pub modified: u64,
 }
 
 /// A folder that only root can write.
@@ -143,15 +164,26 @@ impl Dir {
 
     fn check(&self) -> Result<(), Fault> {
         let stat = fstat(&self.fd).map_err(|e| fault(&self.path, What::Failed(e)))?;
-        check_owner_and_mode(&self.path, &stat, 0o022)
+        check_owner_and_mode(&self.path, &stat, WRITE)
     }
 
     /// Opens a plain file that holds secrets: nobody but root may read or write it.
     pub fn open_private(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Fault> {
-        self.open_file(name, flags, 0o077)
+        self.open_file(name, flags, WRITE | READ)
     }
 
     fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
+        // A file that was replaced between opening and looking has no name any more: look for the new one.
+        for _ in 0..100 {
+            match self.try_open_file(name, flags, forbidden) {
+                Err(Fault { what: What::Links(0), .. }) => {}
+                result => return result,
+            }
+        }
+        Err(fault(&self.path_of(name), What::Links(0)))
+    }
+
+    fn try_open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
         let path = self.path_of(name);
         // Not blocking, so that a FIFO in its place cannot hang a login.
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -173,15 +205,15 @@ impl Dir {
 
     /// Reads a file that holds secrets; `None` when there is none.
     pub fn read_private(&self, name: &str, limit: usize) -> Result<Option<Secret>, Fault> {
-        self.read_file(name, limit, 0o077)
+        Ok(self.read_file(name, limit, WRITE | READ)?.map(|content| content.bytes))
     }
 
     /// Reads a file that everybody may read; `None` when there is none.
-    pub fn read_public(&self, name: &str, limit: usize) -> Result<Option<Secret>, Fault> {
-        self.read_file(name, limit, 0o022)
+    pub fn read_public(&self, name: &str, limit: usize) -> Result<Option<Content>, Fault> {
+        self.read_file(name, limit, WRITE)
     }
 
-    fn read_file(&self, name: &str, limit: usize, forbidden: u32) -> Result<Option<Secret>, Fault> {
+    fn read_file(&self, name: &str, limit: usize, forbidden: u32) -> Result<Option<Content>, Fault> {
         match self.open_file(name, OFlag::O_RDONLY, forbidden) {
             Ok(fd) => self.read(name, &fd, limit).map(Some),
             Err(fault) if fault.is_missing() => Ok(None),
@@ -189,22 +221,21 @@ impl Dir {
         }
     }
 
-    /// Reads an open file from its beginning.
-    pub fn read(&self, name: &str, fd: &OwnedFd, limit: usize) -> Result<Secret, Fault> {
-        let size = fstat(fd).map_err(|e| self.failed(name, e))?.st_size;
-        let size = usize::try_from(size).ok().filter(|size| *size <= limit);
-        let mut buf = Secret::zeroed(size.ok_or_else(|| fault(&self.path_of(name), What::Long(limit)))?);
+    fn read(&self, name: &str, fd: &OwnedFd, limit: usize) -> Result<Content, Fault> {
+        let stat = fstat(fd).map_err(|e| self.failed(name, e))?;
+        let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= limit);
+        let mut bytes = Secret::zeroed(size.ok_or_else(|| fault(&self.path_of(name), What::Long(limit)))?);
         let mut filled = 0;
-        while filled < buf.bytes().len() {
-            match pread(fd, &mut buf.bytes_mut()[filled..], filled as i64) {
-                // It was cut off meanwhile. What is missing reads as zeros, which no checksum forgives.
-                Ok(0) => break,
+        while filled < bytes.bytes().len() {
+            match pread(fd, &mut bytes.bytes_mut()[filled..], filled as i64) {
+                // It was cut off while it was read.
+                Ok(0) => return Err(self.failed(name, Errno::EIO)),
                 Ok(n) => filled += n,
                 Err(Errno::EINTR) => {}
                 Err(e) => return Err(self.failed(name, e)),
             }
         }
-        Ok(buf)
+        Ok(Content { bytes, modified: u64::try_from(stat.st_mtime).unwrap_or(0) })
     }
 
     /// Puts a file in the place of `name`, durably: the rename is the one moment at which it changes,
@@ -251,11 +282,6 @@ impl Dir {
     /// Opens `name` to overwrite it. What cannot be opened as a plain file of ours holds no key of ours.
     fn open_existing(&self, name: &str) -> Option<OwnedFd> {
         self.open_private(name, OFlag::O_RDWR).ok()
-    }
-
-    /// Its descriptor.
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
     }
 
     /// The path of `name` in this folder, for a message.
@@ -315,7 +341,7 @@ fn check_owner_and_mode(path: &str, stat: &FileStat, forbidden: u32) -> Result<(
         return Err(fault(path, What::Owner(stat.st_uid)));
     }
     if stat.st_mode & forbidden != 0 {
-        return Err(fault(path, What::Mode(stat.st_mode & 0o7777)));
+        return Err(fault(path, What::Mode { mode: stat.st_mode & 0o7777, forbidden }));
     }
     Ok(())
 }

@@ -44,14 +44,35 @@ pub fn reset_process() -> nix::Result<()> {
     lift(Resource::RLIMIT_NOFILE, 256);
     // No core, ever: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // SAFETY: these take plain numbers and touch no memory of ours. What they cannot do (no core, no
-    // swap, the usual priority) is no reason to refuse a login.
+    usual_priority();
+    // Locked memory is never swapped out. Only where it is unlimited: a limit would then hold for every
+    // mapping, and name service modules could not be loaded.
+    let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();
+    // SAFETY: these take plain numbers and touch no memory of ours. What they cannot do is no reason to
+    // refuse a login.
     unsafe {
-        libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
+        if unlimited {
+            libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
+        }
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
     }
     Ok(())
+}
+
+/// A helper that a user has made slow would keep the lock of a record from everybody else.
+fn usual_priority() {
+    let every_cpu = [0xffu8; 128];
+    let scheduling = libc::sched_param { sched_priority: 0 };
+    // ioprio_set(2): IOPRIO_WHO_PROCESS, and 0 for "as the CPU priority says".
+    const IO_OF_PROCESS: libc::c_int = 1;
+    // SAFETY: plain numbers, and two buffers that live across the calls.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const scheduling);
+        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+        libc::syscall(libc::SYS_sched_setaffinity, 0, every_cpu.len(), every_cpu.as_ptr());
+        libc::syscall(libc::SYS_ioprio_set, IO_OF_PROCESS, 0, 0);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 
 /// Sets a limit to `wanted`, or, in a container where even root may not raise it, as near as may be. What

@@ -28,7 +28,7 @@ impl Place {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.0).unwrap()
+        Store::open(&self.0).expect("the build folder, and all above it, must be writable by its owner only")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -120,10 +120,59 @@ fn a_commit_over_a_record_that_changed_is_a_conflict() {
     let stale = store.load("alice").unwrap();
     let state = State { failures: 1, ..stale.state.clone() };
     store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
-    for change in [Change::State(&state), Change::Unbind, Change::Bind(&credentials(9)), Change::Pend(&pending(9))] {
+    for change in [Change::State(&state), Change::Bind(&credentials(9)), Change::Pend(&pending(9)), Change::Unpend] {
         assert_eq!(store.commit(&stale, change), Err(CommitError::Conflict));
     }
     assert_eq!(store.load("alice").unwrap().state.failures, 1);
+}
+
+#[test]
+fn a_pending_device_that_came_or_went_is_a_conflict_too() {
+    let place = Place::new("pending-conflict");
+    let store = place.store();
+    let none = store.load("alice").unwrap();
+    store.commit(&none, Change::Pend(&pending(1))).unwrap();
+    assert_eq!(store.commit(&none, Change::Pend(&pending(2))), Err(CommitError::Conflict));
+    let one = store.load("alice").unwrap();
+    store.commit(&one, Change::Unpend).unwrap();
+    assert_eq!(store.commit(&one, Change::Bind(&credentials(1))), Err(CommitError::Conflict));
+}
+
+#[test]
+fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
+    let place = Place::new("bind");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    assert!(!place.of_alice("pending").exists());
+    fs::remove_file(place.of_alice("credentials")).unwrap();
+    assert!(matches!(error(&store), StoreError::Orphan(_)), "lost before anybody logged in");
+}
+
+/// One spelling only: who could write another could write what the checksum is of.
+#[test]
+fn a_record_in_other_words_is_damaged_though_its_checksum_is_right() {
+    let place = Place::new("words");
+    let store = place.bound();
+    let sealed = fs::read_to_string(place.of_alice("credentials")).unwrap();
+    let (body, _) = sealed.split_once("sha256 ").unwrap();
+    for (from, to) in [
+        ("created 1700000000", "created 01700000000"),
+        ("created 1700000000", "created +1700000000"),
+        ("totp SHA1 6 30", "totp SHA1 6 30 more"),
+        ("totp SHA1 6 30", "totp SHA1 9 30"),
+        ("totp SHA1 6 30", "totp SHA1 6 0"),
+        ("burnt 100 101\n", "burnt 100 101\nmore 1\n"),
+        ("kind totp\n", "kind totp\nkind totp\n"),
+        ("label old phone\n", ""),
+        ("key GEZDGNBV", "key gezdgnbv"),
+    ] {
+        assert!(body.contains(from), "{from}");
+        let body = body.replacen(from, to, 1);
+        let forged = format!("{body}sha256 {}\n", sha256(body.as_bytes()));
+        fs::write(place.of_alice("credentials"), forged).unwrap();
+        assert!(matches!(error(&store), StoreError::Damaged(_, mfa_helper::store::Damage::Line)), "{to}");
+    }
 }
 
 #[test]
@@ -131,7 +180,7 @@ fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
     let place = Place::new("rebound");
     let store = place.bound();
     let old = store.load("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.unbind("alice").unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
     assert_eq!(store.commit(&old, Change::State(&old.state)), Err(CommitError::Conflict));
 }
@@ -309,9 +358,10 @@ fn unbinding_leaves_nothing_and_overwrites_the_key() {
     let place = Place::new("unbind");
     let store = place.bound();
     store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(5))).unwrap();
+    place.write("users/alice/pending.new", b"half a key");
     let mut old: Vec<fs::File> =
         ["credentials", "pending"].iter().map(|name| fs::File::open(place.of_alice(name)).unwrap()).collect();
-    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.unbind("alice").unwrap();
     assert_eq!(fs::read_dir(place.path("users/alice")).unwrap().count(), 0);
     assert!(store.load("alice").unwrap().credentials.is_none());
     for file in &mut old {
@@ -330,7 +380,7 @@ fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
         (fs::read(place.of_alice("state")).unwrap(), fs::read(place.of_alice("credentials")).unwrap());
     // What the rename leaves: a file that says "none", and the state of the binding that was.
     let none = b"mfa-credentials 1\nuser alice\nkind none\n";
-    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.unbind("alice").unwrap();
     let sealed = [none.as_slice(), format!("sha256 {}\n", sha256(none)).as_bytes()].concat();
     place.write("users/alice/credentials", &sealed);
     place.write("users/alice/state", &state);
@@ -374,15 +424,15 @@ fn a_leftover_of_a_write_that_was_cut_is_in_nobodys_way() {
 }
 
 #[test]
-fn discarding_clears_what_cannot_be_read() {
+fn unbinding_clears_what_cannot_be_read() {
     let place = Place::new("discard");
     let store = place.bound();
     place.write("users/alice/credentials", b"garbage");
     assert!(store.load("alice").is_err());
-    assert_eq!(store.discard("alice"), Ok(true));
+    store.unbind("alice").unwrap();
     assert!(store.load("alice").unwrap().credentials.is_none());
-    assert_eq!(store.discard("alice"), Ok(false));
-    assert_eq!(store.discard("nobody"), Ok(false));
+    store.unbind("alice").unwrap();
+    assert_eq!(store.unbind("nobody"), Ok(()));
 }
 
 #[test]
@@ -390,7 +440,7 @@ fn a_new_binding_does_not_inherit_the_old_ones_state() {
     let place = Place::new("inherit");
     let store = place.bound();
     let state = fs::read(place.of_alice("state")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    store.unbind("alice").unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
     place.write("users/alice/state", &state);
     assert_eq!(store.load("alice").unwrap().state, State::fresh(Id([2; 16]), [100, 101]));

@@ -6,7 +6,7 @@ use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
 
 use super::Decision;
 use crate::conversation::Conversation;
-use crate::factor::totp::{Code, Totp};
+use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity;
 use crate::store::{Change, Credentials, Id, Pending, Store, StoreError};
@@ -36,7 +36,7 @@ pub fn totp(
     }
     let label = checked_label(label)?;
     let totp = new_totp(host)?;
-    conversation.send(&shown(&user, &totp, host, 0))?;
+    conversation.send(&shown(&user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation)?;
     let credentials = bound(new_id(host)?, label, totp, pair, host);
     store.commit(&record, Change::Bind(&credentials))?;
@@ -60,7 +60,7 @@ pub fn totp_pending(
     let pending = Pending { id: new_id(host)?, label: checked_label(label)?, expires, totp: new_totp(host)? };
     // Kept before it is shown: what is shown can be confirmed.
     store.commit(&record, Change::Pend(&pending))?;
-    conversation.send(&shown(&user, &pending.totp, host, expires))?;
+    conversation.send(&shown(&user, &pending.totp, host, Some(expires)))?;
     Ok(Decision::new(Outcome::Accepted, "", "pending device made"))
 }
 
@@ -76,7 +76,7 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     let Some(pending) = record.pending.take() else { return Ok(nothing_pending(&user)) };
     if pending.expires <= (host.now)() {
         store.commit(&record, Change::Unpend)?;
-        let text = "The pending device has expired. Make a new one: mfa-enroll totp --json";
+        let text = format!("The pending device of {0} has expired. {1}", printable(&user, 64), make_one(&user));
         return Ok(Decision::new(Outcome::NotFound, text, "the pending device has expired"));
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
@@ -106,10 +106,8 @@ pub fn disable(user: &str, host: &Host) -> Result<Decision, Decision> {
             let text = format!("No device is bound for {}.", printable(&user, 64));
             return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
         }
-        Ok(record) => store.commit(&record, Change::Unbind)?,
-        Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => {
-            store.discard(&user)?;
-        }
+        // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
+        Ok(_) | Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => store.unbind(&user)?,
         Err(error) => return Err(error.into()),
     }
     let text = format!(
@@ -152,8 +150,12 @@ fn already(user: &str) -> Decision {
 }
 
 fn nothing_pending(user: &str) -> Decision {
-    let text = format!("No device is pending for {}.", printable(user, 64));
+    let text = format!("No device is pending for {}. {}", printable(user, 64), make_one(user));
     Decision::new(Outcome::NotFound, text, "nothing pending")
+}
+
+fn make_one(user: &str) -> String {
+    format!("Make one: mfa-enroll totp --json --user {}", printable(user, 64))
 }
 
 fn done(user: &str) -> Decision {
@@ -184,12 +186,17 @@ fn new_totp(host: &Host) -> Result<Totp, Decision> {
     Totp::new(parameters, key).ok_or_else(|| Decision::unavailable("the TOTP parameters of the policy"))
 }
 
-fn shown(user: &str, totp: &Totp, host: &Host, expires: u64) -> FromHelper {
+fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelper {
+    let Parameters { algorithm, digits, period } = totp.parameters;
+    let issuer = host.issuer();
     FromHelper::Device(Device {
         user: user.to_owned(),
         key: totp.key_base32(),
-        uri: totp.uri(&host.issuer(), user),
-        period: totp.parameters.period as u32,
+        uri: totp.uri(&issuer, user),
+        issuer,
+        algorithm: algorithm.to_string(),
+        digits,
+        period: period as u32,
         expires,
     })
 }
@@ -210,7 +217,7 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
         let second = conversation.ask("Second code: ")?;
         match judge(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
             Ok(pair) => {
-                if let Some(remark) = pair.remark() {
+                if let Some(remark) = pair.remark(totp.parameters.period) {
                     conversation.tell(&remark)?;
                 }
                 return Ok(pair);
@@ -230,25 +237,23 @@ struct Pair {
 }
 
 impl Pair {
-    fn remark(&self) -> Option<String> {
+    /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
+    fn remark(&self, period: u64) -> Option<String> {
+        let side = match self.offset {
+            1.. => "ahead of",
+            offset if offset.unsigned_abs() > period => "behind",
+            _ => return None,
+        };
         let distance = seconds(self.offset.unsigned_abs());
-        match self.offset {
-            0 => None,
-            ..0 => {
-                Some(format!("Your device's clock is about {distance} behind this host's: set it to automatic time."))
-            }
-            1.. => {
-                Some(format!("Your device's clock is about {distance} ahead of this host's: set it to automatic time."))
-            }
-        }
+        Some(format!("Your device's clock is about {distance} {side} this host's: set it to automatic time."))
     }
 }
 
 /// Which rule two codes broke.
 #[derive(Debug, PartialEq, Eq)]
 enum PairError {
-    /// The first (1) or second (2) is not of the form of a code.
-    Form(u8, u8),
+    /// The first or the second is not of the form of a code, which has so many digits.
+    Form(&'static str, u8),
     /// Both are the same.
     Same(u64),
     /// The second belongs before the first.
@@ -270,8 +275,7 @@ enum PairError {
 impl fmt::Display for PairError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PairError::Form(1, digits) => write!(f, "The first code is not {digits} digits."),
-            PairError::Form(_, digits) => write!(f, "The second code is not {digits} digits."),
+            PairError::Form(which, digits) => write!(f, "The {which} code is not {digits} digits."),
             PairError::Same(period) => {
                 write!(f, "Both codes are from the same {period} seconds: wait for the next one.")
             }
@@ -298,8 +302,8 @@ impl fmt::Display for PairError {
 /// those further away serve to say what is wrong.
 fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
     let parameters = totp.parameters;
-    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form(1, parameters.digits))?;
-    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form(2, parameters.digits))?;
+    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form("first", parameters.digits))?;
+    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form("second", parameters.digits))?;
     if first.same(&second) {
         return Err(PairError::Same(parameters.period));
     }
@@ -311,7 +315,7 @@ fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) ->
     let follow = |step: &&u64| seconds.contains(&(**step + 1));
     let Some(&step) = firsts.iter().filter(follow).min_by_key(|step| (**step + 1).abs_diff(present)) else {
         return Err(match (firsts.is_empty(), seconds.is_empty()) {
-            (false, false) if firsts.iter().any(|step| seconds.contains(&(step - 1))) => PairError::Order,
+            (false, false) if seconds.iter().any(|step| firsts.contains(&(step + 1))) => PairError::Order,
             (false, false) => PairError::Gap,
             (false, true) => PairError::SecondWrong,
             (true, false) => PairError::FirstWrong,
@@ -380,8 +384,8 @@ mod tests {
         assert_eq!(pair(CODES[4], "000000", 5), Err(PairError::SecondWrong));
         assert_eq!(pair("000000", CODES[5], 5), Err(PairError::FirstWrong));
         assert_eq!(pair("000000", "000001", 5), Err(PairError::Wrong));
-        assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form(1, 6)));
-        assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form(2, 6)));
+        assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form("first", 6)));
+        assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form("second", 6)));
         assert_eq!(pair(CODES[0], CODES[1], NOW / 30), Err(PairError::Wrong), "far out of reach");
     }
 
@@ -389,10 +393,13 @@ mod tests {
     fn the_sentences() {
         assert_eq!(PairError::Same(30).to_string(), "Both codes are from the same 30 seconds: wait for the next one.");
         assert!(PairError::Old(3600).to_string().starts_with("These codes are an hour old"));
-        assert_eq!(
-            Pair { first: 1, offset: -30 }.remark().as_deref(),
-            Some("Your device's clock is about 30 s behind this host's: set it to automatic time.")
-        );
+        let remark = |offset| Pair { first: 1, offset }.remark(30);
+        assert_eq!(remark(0), None);
+        assert_eq!(remark(-30), None, "typed slowly");
+        let behind = "Your device's clock is about 1 min behind this host's: set it to automatic time.";
+        assert_eq!(remark(-60).as_deref(), Some(behind));
+        let ahead = "Your device's clock is about 30 s ahead of this host's: set it to automatic time.";
+        assert_eq!(remark(30).as_deref(), Some(ahead));
         assert_eq!(seconds(3660 + 3600), "2 h 1 min");
     }
 }

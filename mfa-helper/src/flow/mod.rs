@@ -70,9 +70,11 @@ impl From<CommitError> for Decision {
     fn from(error: CommitError) -> Decision {
         match error {
             CommitError::Store(error) => error.into(),
-            CommitError::Conflict => {
-                Decision::new(Outcome::Refused, "The binding was changed from elsewhere meanwhile.", "lost a race")
-            }
+            CommitError::Conflict => Decision::new(
+                Outcome::Refused,
+                "The record was changed from elsewhere meanwhile: try again.",
+                "lost a race",
+            ),
         }
     }
 }

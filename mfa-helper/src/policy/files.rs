@@ -6,7 +6,7 @@ use mfa_wire::Secret;
 
 use super::parse::{PolicyError, Source, parse};
 use super::{Policy, without_files};
-use crate::rootfile::{Dir, Fault};
+use crate::rootfile::{Content, Dir, Fault};
 use crate::store;
 
 /// Where the policy is unless root says otherwise.
@@ -28,59 +28,68 @@ pub struct Loaded {
     pub error: Option<PolicyError>,
 }
 
-/// Loads the main file at `path` and the drop-ins in the folder `mfa.d` beside it.
+/// How long a file must have been left alone to be believed, in seconds. Whoever writes it in place
+/// (an editor, `cp`) makes it empty first, and an empty policy would ask nothing of anybody.
+const SETTLED: u64 = 2;
+
+/// Loads the main file at `path` and the drop-ins in the folder `mfa.d` beside it, at the time `now`.
 ///
-/// What cannot be read or parsed is replaced by the last policy that could; without one, everybody
-/// is required. So a typo neither opens nor locks out.
-pub fn load(path: &Path) -> Loaded {
-    match read(path).and_then(|sources| Ok((parse(&sources)?, sources))) {
-        Ok((policy, sources)) => {
-            keep_copy(path, &sources);
+/// What cannot be read or parsed, or is just being written, is replaced by the last policy that could
+/// be; without one, everybody is required. So a typo neither opens nor locks out.
+pub fn load(path: &Path, now: u64) -> Loaded {
+    let read = read(path, now);
+    if let Ok(Files { settled: false, .. }) = read
+        && let Some(policy) = last_good(path)
+    {
+        return Loaded { policy, error: None };
+    }
+    match read.and_then(|files| Ok((parse(&files.sources)?, files))) {
+        Ok((policy, files)) => {
+            if files.settled {
+                keep_copy(path, &files.sources);
+            }
             Loaded { policy, error: None }
         }
-        Err(error) => {
-            let copy = read_copy(path).and_then(|sources| parse(&sources).ok());
-            Loaded { policy: copy.unwrap_or_else(without_files), error: Some(error) }
-        }
+        Err(error) => Loaded { policy: last_good(path).unwrap_or_else(without_files), error: Some(error) },
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Source>, PolicyError> {
+/// The files in place.
+struct Files {
+    sources: Vec<Source>,
+    /// None was changed in the last moment.
+    settled: bool,
+}
+
+fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
     let unreadable = |fault: Fault| PolicyError(fault.to_string());
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(PolicyError(format!("{} is no path of a file", path.display())));
     };
     let dir = Dir::open(parent).map_err(unreadable)?;
-    let mut sources = Vec::new();
-    match dir.subdir("mfa.d") {
-        Ok(drop_ins) => {
-            let mut names = drop_ins.names().map_err(unreadable)?;
-            names.retain(|name| name.ends_with(".toml") && !name.starts_with('.'));
-            names.sort_unstable();
-            for name in &names {
-                sources.push(text(&drop_ins, name)?);
-            }
+    // Not optional: where it is gone, rules may be gone with it.
+    let drop_ins = dir.subdir("mfa.d").map_err(unreadable)?;
+    let mut names = drop_ins.names().map_err(unreadable)?;
+    names.retain(|name| name.ends_with(".toml") && !name.starts_with('.'));
+    names.sort_unstable();
+    let mut files = Files { sources: Vec::new(), settled: true };
+    for (dir, name) in names.iter().map(|name| (&drop_ins, name.as_str())).chain([(&dir, name)]) {
+        let path = dir.path_of(name);
+        let content = dir.read_public(name, LIMIT).map_err(unreadable)?;
+        let Some(Content { bytes, modified }) = content else {
+            return Err(PolicyError(format!("{path} is missing")));
+        };
+        files.settled &= modified > now || now - modified >= SETTLED;
+        match bytes.text() {
+            Some("") => return Err(PolicyError(format!("{path} is empty: if that is meant, let it hold a comment"))),
+            Some(text) => files.sources.push((path, text.to_owned())),
+            None => return Err(PolicyError(format!("{path} is not UTF-8"))),
         }
-        Err(fault) if fault.is_missing() => {}
-        Err(fault) => return Err(unreadable(fault)),
     }
-    sources.push(text(&dir, name)?);
-    if encode(&sources).len() > LIMIT {
+    if encode(&files.sources).len() > LIMIT {
         return Err(PolicyError(format!("the policy at {} has more than {LIMIT} bytes", path.display())));
     }
-    Ok(sources)
-}
-
-fn text(dir: &Dir, name: &str) -> Result<Source, PolicyError> {
-    let path = dir.path_of(name);
-    match dir.read_public(name, LIMIT) {
-        Ok(Some(bytes)) => match bytes.text() {
-            Some(text) => Ok((path, text.to_owned())),
-            None => Err(PolicyError(format!("{path} is not UTF-8"))),
-        },
-        Ok(None) => Err(PolicyError(format!("{path} is missing"))),
-        Err(fault) => Err(PolicyError(fault.to_string())),
-    }
+    Ok(files)
 }
 
 /// Remembers a policy that loaded well. A store that cannot be written must not fail a login here:
@@ -97,9 +106,10 @@ fn keep_copy(path: &Path, sources: &[Source]) {
     }
 }
 
-fn read_copy(path: &Path) -> Option<Vec<Source>> {
+fn last_good(path: &Path) -> Option<Policy> {
     let dir = Dir::open(Path::new(COPIES_IN)).and_then(|dir| dir.subdir(COPIES)).ok()?;
-    decode(&dir.read_private(&copy_name(path).ok()?, LIMIT).ok()??)
+    let copy = dir.read_private(&copy_name(path).ok()?, LIMIT).ok()??;
+    parse(&decode(&copy)?).ok()
 }
 
 /// The name of the copy that belongs to the policy at `path`.

@@ -6,12 +6,13 @@
 pub mod files;
 mod parse;
 
+use serde::Deserialize;
+
 use crate::factor::totp::Parameters;
 
-pub use parse::PolicyError;
-
 /// What a rule asks for, the weaker first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Require {
     /// Nothing, even of who has a device.
     Off,
@@ -22,7 +23,8 @@ pub enum Require {
 }
 
 /// What an ssh key (or GSSAPI, or a trusted host) alone is worth, the weaker first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SshKey {
     /// Enough.
     Allow,
@@ -256,6 +258,12 @@ mod tests {
         );
         assert_eq!(require(&policy, "alice", "sshd", |_| Member::Unknown), Require::Mfa);
         assert_eq!(require(&policy, "alice", "sshd", |_| Member::Yes), Require::Off);
+    }
+
+    #[test]
+    fn an_undecided_exemption_before_no_other_rule_exempts_nobody() {
+        let policy = policy("[[rule]]\ngroups = [\"robots\"]\nrequire = \"off\"\n");
+        assert_eq!(require(&policy, "alice", "sshd", |_| Member::Unknown), Require::IfBound);
     }
 
     #[test]

@@ -62,23 +62,8 @@ struct RuleTable {
     users: Option<Spanned<Vec<String>>>,
     groups: Option<Spanned<Vec<String>>>,
     services: Option<Spanned<Vec<String>>>,
-    require: RequireName,
-    ssh_key: Option<SshKeyName>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum RequireName {
-    Off,
-    IfBound,
-    Mfa,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum SshKeyName {
-    Deny,
-    Allow,
+    require: Require,
+    ssh_key: Option<SshKey>,
 }
 
 /// Reads drop-ins in the given order and then, last, the main file.
@@ -127,19 +112,19 @@ impl File<'_> {
     }
 
     fn totp(&self, table: TotpTable, policy: &mut Policy) -> Result<(), PolicyError> {
+        let totp = &mut policy.totp;
         if let Some(digits) = table.digits {
-            self.demand((6..=8).contains(digits.get_ref()), &digits, "digits is 6, 7 or 8")?;
-            policy.totp.digits = *digits.get_ref() as u8;
+            let known = Parameters::checked(totp.algorithm, *digits.get_ref(), totp.period);
+            totp.digits = known.ok_or_else(|| self.wrong(&digits, "digits is 6, 7 or 8"))?.digits;
         }
         if let Some(period) = table.period {
-            let seconds = seconds(period.get_ref()).filter(|s| (15..=300).contains(s));
-            self.demand(seconds.is_some(), &period, "a period is \"15s\" to \"5m\"")?;
-            policy.totp.period = seconds.unwrap_or(Parameters::DEFAULT.period);
+            let known = seconds(period.get_ref()).and_then(|s| Parameters::checked(totp.algorithm, 6, s));
+            totp.period = known.ok_or_else(|| self.wrong(&period, "a period is \"15s\" to \"5m\""))?.period;
         }
         if let Some(algorithm) = table.algorithm {
+            let rule = "an algorithm is \"SHA1\", \"SHA256\" or \"SHA512\"";
             let known = Algorithm::from_name(algorithm.get_ref());
-            self.demand(known.is_some(), &algorithm, "an algorithm is \"SHA1\", \"SHA256\" or \"SHA512\"")?;
-            policy.totp.algorithm = known.unwrap_or(Parameters::DEFAULT.algorithm);
+            totp.algorithm = known.ok_or_else(|| self.wrong(&algorithm, rule))?;
         }
         if let Some(window) = table.window {
             self.demand(*window.get_ref() <= 10, &window, "a window is 0 to 10 steps")?;
@@ -161,23 +146,13 @@ impl File<'_> {
                 None => String::new(),
             };
             let file = self.0.0.rsplit('/').next().unwrap_or_default();
-            let require = match table.require {
-                RequireName::Off => Require::Off,
-                RequireName::IfBound => Require::IfBound,
-                RequireName::Mfa => Require::Mfa,
-            };
-            let ssh_key = match table.ssh_key {
-                Some(SshKeyName::Deny) => SshKey::Deny,
-                Some(SshKeyName::Allow) => SshKey::Allow,
-                None => SshKey::default_for(require),
-            };
             rules.push(Rule {
                 origin: format!("{file}:{line}{name}"),
                 users: self.list(table.users)?,
                 groups: self.list(table.groups)?,
-                services: self.list(table.services)?,
-                require,
-                ssh_key,
+                services: self.services(table.services)?,
+                require: table.require,
+                ssh_key: table.ssh_key.unwrap_or(SshKey::default_for(table.require)),
             });
         }
         Ok(())
@@ -191,17 +166,29 @@ impl File<'_> {
         Ok(Some(list.into_inner()))
     }
 
-    fn demand<T>(&self, fit: bool, value: &Spanned<T>, rule: &str) -> Result<(), PolicyError> {
-        if fit {
-            return Ok(());
+    /// libpam knows services in small letters only, so any other would never match.
+    fn services(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<String>>, PolicyError> {
+        if let Some(list) = &list {
+            let fit = |name: &String| !name.contains(|c: char| c.is_uppercase() || c == '/');
+            let rule = "a service is the name of a file in /etc/pam.d, in small letters";
+            self.demand(list.get_ref().iter().all(fit), list, rule)?;
         }
+        self.list(list)
+    }
+
+    fn demand<T>(&self, fit: bool, value: &Spanned<T>, rule: &str) -> Result<(), PolicyError> {
+        if fit { Ok(()) } else { Err(self.wrong(value, rule)) }
+    }
+
+    /// The error that points at `value`.
+    fn wrong<T>(&self, value: &Spanned<T>, rule: &str) -> PolicyError {
         let (path, text) = self.0;
         let start = value.span().start;
         let line = line_of(text, start);
         let begin = text[..start].rfind('\n').map_or(0, |n| n + 1);
         let content = text[begin..].lines().next().unwrap_or_default();
         let caret = format!("{}{}", " ".repeat(text[begin..start].chars().count()), "^");
-        Err(PolicyError(format!("{path}:{line}: {rule}\n  | {content}\n  | {caret}")))
+        PolicyError(format!("{path}:{line}: {rule}\n  | {content}\n  | {caret}"))
     }
 }
 
@@ -258,6 +245,17 @@ mod tests {
     }
 
     #[test]
+    fn every_value_arrives() {
+        let text = "issuer = \"web1\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
+                    [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
+        let policy = parse(&[("mfa.toml".into(), text.into())]).unwrap();
+        let totp = Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 };
+        let expected =
+            Policy { issuer: Some("web1".into()), totp, window: 2, store: "/srv/mfa".into(), rules: Vec::new() };
+        assert_eq!(policy, expected);
+    }
+
+    #[test]
     fn drop_ins_come_first_and_hold_rules_only() {
         let rule = |user: &str| format!("[[rule]]\nusers = [\"{user}\"]\nrequire = \"off\"\n");
         let sources =
@@ -308,6 +306,12 @@ mod tests {
     fn an_empty_list_is_refused_since_an_absent_one_means_everybody() {
         assert!(error("[[rule]]\nusers = []\nrequire = \"off\"").contains("leave the key out"));
         assert!(error("[[rule]]\ngroups = [\"\"]\nrequire = \"off\"").contains("leave the key out"));
+    }
+
+    #[test]
+    fn a_service_that_could_never_match_is_refused() {
+        assert!(error("[[rule]]\nservices = [\"SSHD\"]\nrequire = \"mfa\"").contains("small letters"));
+        assert!(error("[[rule]]\nservices = [\"/etc/pam.d/sshd\"]\nrequire = \"mfa\"").contains("small letters"));
     }
 
     #[test]

@@ -42,13 +42,20 @@ pub enum StoreError {
     Name,
 }
 
+/// What to do about a record that cannot be read.
+const DROP: &str = "restore it, or drop the record by mfa-enroll disable --user NAME";
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Fault(fault) => write!(f, "{fault}"),
-            StoreError::Format(path) => write!(f, "{path} was made by another version of the software"),
-            StoreError::Damaged(path, damage) => write!(f, "{path} {damage}"),
-            StoreError::Orphan(path) => write!(f, "{path} is there, but the credentials that belong to it are gone"),
+            StoreError::Format(path) => {
+                write!(f, "{path} was made by another version of the software: see mfa-helper(8)")
+            }
+            StoreError::Damaged(path, damage) => write!(f, "{path} {damage}: {DROP}"),
+            StoreError::Orphan(path) => {
+                write!(f, "{path} is there, but the credentials that belong to it are gone: {DROP}")
+            }
             StoreError::Name => f.write_str("the user's name cannot be kept in the store"),
         }
     }
@@ -93,8 +100,6 @@ pub enum Change<'a> {
     State(&'a State),
     /// A device is bound (and any pending one is gone).
     Bind(&'a Credentials),
-    /// Nothing is bound or pending any more.
-    Unbind,
     /// A device waits for its two codes, in place of any other that did.
     Pend(&'a Pending),
     /// No device waits any more.
@@ -111,7 +116,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let root = Dir::open(path)?;
         let format = root.read_public("FORMAT", 256)?.ok_or_else(|| root.failed("FORMAT", Errno::ENOENT))?;
-        if format.bytes() != FORMAT.as_bytes() {
+        if format.bytes.bytes() != FORMAT.as_bytes() {
             return Err(StoreError::Format(root.path_of("FORMAT")));
         }
         Ok(Store { users: root.subdir("users")? })
@@ -157,23 +162,24 @@ impl Store {
                 let _ = write_state(&dir, newest, &State::fresh(credentials.id, credentials.burnt));
                 let _ = dir.remove(PENDING_FILE);
             }
-            Change::Unbind => unbind(&dir, user)?,
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
             Change::Unpend => dir.remove(PENDING_FILE)?,
         }
         Ok(())
     }
 
-    /// Destroys whatever is kept of `user`, readable or not: the way out of a damaged record.
-    /// Says whether there was anything.
-    pub fn discard(&self, user: &str) -> Result<bool, StoreError> {
-        let Some(dir) = self.user_dir(user)? else { return Ok(false) };
+    /// Destroys whatever is kept of `user`, readable or not. No compare-and-swap: whoever loaded the
+    /// record before loses by its revision.
+    pub fn unbind(&self, user: &str) -> Result<(), StoreError> {
+        let Some(dir) = self.user_dir(user)? else { return Ok(()) };
         let _lock = dir.lock()?;
-        let any = !dir.names()?.is_empty();
-        if any {
-            unbind(&dir, user)?;
+        // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
+        dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
+        // All of it: a write that was cut may have left a file with a key.
+        for name in dir.names()?.iter().filter(|name| *name != CREDENTIALS_FILE) {
+            dir.remove(name)?;
         }
-        Ok(any)
+        Ok(dir.remove(CREDENTIALS_FILE)?)
     }
 
     /// Whether anything is kept of `user`.
@@ -291,15 +297,6 @@ fn create_state(dir: &Dir, state: &State) -> Result<(), StoreError> {
     let mut bytes = [0; 2 * SLOT];
     bytes[..SLOT].copy_from_slice(&state.encode(0));
     Ok(dir.replace(STATE_FILE, &bytes)?)
-}
-
-fn unbind(dir: &Dir, user: &str) -> Result<(), StoreError> {
-    // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
-    dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
-    dir.remove(PENDING_FILE)?;
-    dir.remove(STATE_FILE)?;
-    dir.remove(CREDENTIALS_FILE)?;
-    Ok(())
 }
 
 /// The folder's name of a user: letters, digits, `-` and `_` as they are, every other byte as `%XX`.

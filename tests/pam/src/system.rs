@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::{Host, artifact, clock_library, require_sandbox, run};
 
@@ -44,7 +45,7 @@ impl System {
         }
         folder("/etc/mfa", 0o755);
         folder("/etc/mfa/mfa.d", 0o755);
-        system.config("");
+        system.config("# nothing\n");
         system.make_store();
         system.install(&Helper::real());
         system
@@ -52,7 +53,12 @@ impl System {
 
     /// Writes `/etc/mfa/mfa.toml`.
     pub fn config(&self, toml: &str) {
-        fs::write("/etc/mfa/mfa.toml", toml).unwrap();
+        settled("/etc/mfa/mfa.toml", toml);
+    }
+
+    /// Writes a file in `/etc/mfa/mfa.d`.
+    pub fn drop_in(&self, name: &str, toml: &str) {
+        settled(&format!("/etc/mfa/mfa.d/{name}"), toml);
     }
 
     /// Puts a helper at its place, `/usr/libexec/mfa-helper`, for the module and for `mfa-enroll`.
@@ -226,6 +232,13 @@ impl Helper {
 /// for writing that we write, and executing it would fail as "text file busy".
 fn make_program(from: &Path, to: &str) {
     run("install", &["-m", "755", from.to_str().unwrap(), to]);
+}
+
+/// Writes a policy file that nobody is just writing: one that was changed a moment ago is not believed yet.
+fn settled(path: &str, text: &str) {
+    fs::write(path, text).unwrap();
+    let long_ago = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
 }
 
 fn numbered(stem: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use pam_tests::Bound;
-use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS};
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, CONV_ERR, SUCCESS};
 
 const TRACE: &str = "/tmp/mfa-test-trace";
 
@@ -28,6 +28,11 @@ fn calls(bound: &Bound, act: impl FnOnce()) -> Vec<(String, u32)> {
     assert!(counts.contains_key("openat") && counts.contains_key("execve"), "a trace of a helper: {counts:?}");
     // The last call never returns.
     counts.into_iter().flat_map(|(name, count)| (1..=count).map(move |n| (name.clone(), n))).collect()
+}
+
+/// A call that fails instead of being made.
+fn failing(name: &str, number: u32, errno: &str) -> String {
+    format!("-o {TRACE} -e trace={name} -e inject={name}:error={errno}:when={number}")
 }
 
 fn killing(name: &str, number: u32) -> String {
@@ -61,6 +66,29 @@ fn a_login_killed_at_any_call_accepts_its_code_at_most_once() {
         bound.advance(-1);
     }
     assert!(before > 30 && after > 3, "{before} kills before the commit, {after} after it");
+}
+
+/// CVE-2025-23013: an error that ends in PAM_IGNORE is a way in. The stack holds a pam_permit, so that it would show.
+#[test]
+fn no_call_that_fails_opens_anything() {
+    let mut bound = Bound::fresh("failing");
+    bound.advance(1);
+    bound.system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    let saved = bound.saved();
+    let calls = calls(&bound, || assert_eq!(bound.auth("000000"), AUTH_ERR));
+    for (name, number) in &calls {
+        let errno = if name == "openat" || name == "mmap" { "EMFILE" } else { "EIO" };
+        bound.install_traced(&failing(name, *number, errno));
+        let wrong = bound.auth("000000");
+        assert!([AUTHINFO_UNAVAIL, AUTH_ERR, CONV_ERR].contains(&wrong), "{name} {number} fails: {wrong}");
+        let right = bound.auth(&bound.code(0));
+        assert!([SUCCESS, AUTHINFO_UNAVAIL, AUTH_ERR, CONV_ERR].contains(&right), "{name} {number} fails: {right}");
+        bound.install();
+        if right == SUCCESS {
+            assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "accepted, so used up, although {name} {number} failed");
+        }
+        bound.put_back(&saved);
+    }
 }
 
 #[test]

@@ -203,8 +203,8 @@ fn a_key_alone_is_judged_in_account_by_the_rule() {
     let lax = "[[rule]]\nrequire = \"mfa\"\nssh_key = \"allow\"\n";
     let off = "[[rule]]\nrequire = \"off\"\nssh_key = \"deny\"\n";
     let table = [
-        ("keyed", "", SUCCESS),
-        ("both", "", SUCCESS),
+        ("keyed", "# nothing\n", SUCCESS),
+        ("both", "# nothing\n", SUCCESS),
         ("keyed", mfa, PERM_DENIED),
         ("both", mfa, PERM_DENIED),
         ("keyed", strict, SUCCESS),
@@ -244,8 +244,33 @@ fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
     assert_eq!(auth(), SUCCESS, "a policy that is gone is one that cannot be read");
     fs::remove_dir_all(system.store().join("policy")).unwrap();
     assert_eq!(auth(), AUTH_ERR, "with no policy at all everybody is required");
-    system.config("");
+    system.config("# nothing\n");
     assert_eq!(auth(), SUCCESS);
+}
+
+/// An editor that writes in place makes the file empty first. Whoever logs in at that moment must not profit.
+#[test]
+fn a_policy_that_is_being_written_or_was_emptied_is_not_believed() {
+    add_user("early");
+    let system = System::fresh();
+    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    let auth = || system.host("door").user("early").steps(&["auth"]).run().code("auth");
+    system.config("[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(auth(), AUTH_ERR);
+    fs::write("/etc/mfa/mfa.toml", "").unwrap();
+    assert_eq!(auth(), AUTH_ERR, "empty a moment ago");
+    fs::write("/etc/mfa/mfa.toml", "# the rule is still to come\n").unwrap();
+    assert_eq!(auth(), AUTH_ERR, "half of it, a moment ago");
+    for _ in 0..2 {
+        system.config("");
+        assert_eq!(auth(), AUTH_ERR, "empty for good, and no copy to fall back to");
+    }
+    system.config("# no rules\n");
+    assert_eq!(auth(), SUCCESS);
+    system.drop_in("50-all.toml", "[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(auth(), AUTH_ERR);
+    fs::rename("/etc/mfa/mfa.d", "/etc/mfa/elsewhere").unwrap();
+    assert_eq!(auth(), AUTH_ERR, "the folder of drop-ins is gone, and their rules are not");
 }
 
 #[test]
@@ -269,7 +294,7 @@ fn a_policy_that_others_may_write_is_not_obeyed() {
     assert_eq!(auth(), AUTH_ERR, "a symbolic link");
     fs::remove_file("/etc/mfa/mfa.toml").unwrap();
     system.config("[[rule]]\nrequire = \"mfa\"\n");
-    fs::write("/etc/mfa/mfa.d/10-open.toml", opening).unwrap();
+    system.drop_in("10-open.toml", opening);
     fs::set_permissions("/etc/mfa/mfa.d", PermissionsExt::from_mode(0o777)).unwrap();
     assert_eq!(auth(), AUTH_ERR, "a folder in which everybody may write");
     fs::set_permissions("/etc/mfa/mfa.d", PermissionsExt::from_mode(0o755)).unwrap();
