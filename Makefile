@@ -25,17 +25,21 @@ test:
 lint:
 	tests/lint
 
+## Built by whoever calls, run by root: some of them are about what only root can do.
 unit:
-	cargo test --locked --workspace --exclude pam-tests --exclude e2e
+	cargo test --locked --no-run --workspace --exclude pam-tests --exclude e2e
+	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e
 
 ## real libpam, in a throw-away copy of this machine
 pam: all
 	cargo build --locked --workspace
+	cargo test --locked --no-run -p pam-tests
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests
 
 ## the installed package in a fresh Debian, booted
 e2e: deb
-	tests/as-root cargo test --locked -p e2e
+	cargo test --locked --no-run -p e2e
+	tests/as-root cargo test --locked -p e2e -- --test-threads 6
 
 deb:
 	packaging/build-deb.sh
