@@ -1,9 +1,10 @@
 //! A helper that knows no secrets: what `mfa-enroll` is tried out and tested with. It speaks the
-//! language of the real one, and the name it is called by says how it behaves:
+//! language of the real one, in its sentences, and the name it is called by says how it behaves:
 //!
 //! `helper` well; `wide` with an issuer that makes a large QR code; `quick` with a new code every 5
-//! seconds; `crowd` with 100,000 users; `mute` closes without a word; `stranger` speaks another version; `half` closes after the
-//! request; `config` refuses, naming its arguments.
+//! seconds; `slow` judges two codes when the fifo `judge` beside it ends; `crowd` with 100,000 users;
+//! `mute` closes without a word; `stranger` speaks another version; `half` closes after the
+//! request; `wordless` refuses without a reason; `config` refuses, naming its arguments.
 //!
 //! Its users: `alice` may do anything, `bound` is bound already, anybody else does not exist.
 
@@ -20,9 +21,14 @@ use mfa_wire::{
 type Done<T> = Result<T, Box<dyn Error>>;
 
 const KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+const BOUND: &str = "The device of alice is bound. From the next login on its code is asked.";
+const WRONG: &str = "Neither code belongs to this key: scan it, or type it, again.";
+const CLOCK: &str = "Your device's clock is about 30 s behind this host's: set it to automatic time.";
 const PATIENCE: Duration = Duration::from_secs(900);
 
 fn main() -> Done<()> {
+    // As the real one: what happens at the terminal is not for us.
+    let _ = nix::unistd::setsid();
     let name = std::env::args().next().unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
@@ -35,6 +41,7 @@ fn main() -> Done<()> {
     let ToHelper::Request(Request::Verb(verb)) = talk.hear()? else { return Err("not a verb".into()) };
     match name {
         "half" => return Ok(()),
+        "wordless" => return talk.end(Outcome::Refused, ""),
         "config" => {
             let arguments: Vec<String> = std::env::args().skip(1).collect();
             return talk.end(Outcome::Refused, &arguments.join(" "));
@@ -52,23 +59,27 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
     };
     match verb {
         Verb::Totp { user, .. } => match user.as_deref() {
-            Some("alice") | None => bind(talk, device(issuer, period, 0)),
-            Some("bound") => talk.end(Outcome::Already, ""),
-            Some(_) => talk.end(Outcome::NotFound, "no user \"\x1b[31m\""),
+            Some("alice") => bind(talk, device(issuer, period, None), name),
+            Some("bound") => talk
+                .end(Outcome::Already, "bound has a device already. Unbind it first: mfa-enroll disable --user bound"),
+            _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
         },
         Verb::TotpPending { user, .. } if user == "alice" => {
-            talk.say(device(issuer, period, 1_795_300_800))?;
+            talk.say(device(issuer, period, Some(1_795_300_800)))?;
             talk.end(Outcome::Accepted, "")
         }
-        Verb::Confirm { user } if user == "alice" => {
-            let Ok(first) = talk.ask("First code: ")? else { return talk.end(Outcome::NoInteraction, "") };
-            let Ok(second) = talk.ask("Second code: ")? else { return talk.end(Outcome::NoInteraction, "") };
-            match (first.bytes(), second.bytes()) {
-                (b"492 039", b" 123456") => talk.end(Outcome::Accepted, ""),
-                _ => talk.end(Outcome::Refused, "these codes are not right"),
-            }
-        }
-        Verb::Disable { user } if user.as_deref() == Some("alice") => talk.end(Outcome::Accepted, ""),
+        Verb::Confirm { user } if user == "alice" => match talk.two_codes()? {
+            Err(why) => talk.cancelled(why),
+            Ok((first, second)) => match (first.bytes(), second.bytes()) {
+                (b"492 039", b" 123456") => talk.end(Outcome::Accepted, BOUND),
+                _ => talk.end(Outcome::Refused, &format!("{WRONG} Nothing was bound.")),
+            },
+        },
+        Verb::Disable { user } if user.as_deref() == Some("alice") => talk.end(
+            Outcome::Accepted,
+            "The device of alice is unbound and its key destroyed; the entry in the app is of no use any more. \
+             Tell whoever shares the account.",
+        ),
         Verb::Status { .. } => {
             talk.say(status("alice"))?;
             talk.end(Outcome::Accepted, "")
@@ -80,42 +91,51 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
             }
             talk.end(Outcome::Accepted, "")
         }
-        _ => talk.end(Outcome::NotFound, ""),
+        Verb::CancelPending { user } => talk.end(
+            Outcome::NotFound,
+            &format!("No device is pending for {user}. Make one: mfa-enroll totp --json --user {user}"),
+        ),
+        _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
     }
 }
 
 /// Any two different codes bind, but 000000 is wrong.
-fn bind(talk: &mut Talk, device: FromHelper) -> Done<()> {
+fn bind(talk: &mut Talk, device: FromHelper, name: &str) -> Done<()> {
     talk.say(device)?;
     let mut why = "";
     for attempt in 0..3 {
         if attempt > 0 {
             talk.say(FromHelper::Tell(why.into()))?;
         }
-        let Ok(first) = talk.ask("First code: ")? else {
-            return talk.end(Outcome::NoInteraction, "Nothing was bound.");
+        let (first, second) = match talk.two_codes()? {
+            Ok(codes) => codes,
+            Err(why) => return talk.cancelled(why),
         };
-        let Ok(second) = talk.ask("Second code: ")? else {
-            return talk.end(Outcome::NoInteraction, "Nothing was bound.");
-        };
+        if name == "slow" {
+            let path = std::env::args().next().unwrap_or_default();
+            std::fs::read(std::path::Path::new(&path).with_file_name("judge"))?;
+        }
         why = match (first.bytes(), second.bytes()) {
-            (b"000000", _) | (_, b"000000") => "That is not the code of this key: did the app take it over?",
+            (b"000000", _) | (_, b"000000") => WRONG,
             (a, b) if a == b => "Both codes are from the same 30 seconds: wait for the next one.",
             _ => {
-                talk.say(FromHelper::Tell("Your app's clock is 34 s behind this host's.".into()))?;
-                return talk.end(Outcome::Accepted, "");
+                talk.say(FromHelper::Tell(CLOCK.into()))?;
+                return talk.end(Outcome::Accepted, BOUND);
             }
         };
     }
-    talk.end(Outcome::Refused, why)
+    talk.end(Outcome::Refused, &format!("{why} Nothing was bound."))
 }
 
-fn device(issuer: &str, period: u32, expires: u64) -> FromHelper {
+fn device(issuer: &str, period: u32, expires: Option<u64>) -> FromHelper {
     let uri = format!("otpauth://totp/{issuer}:alice?secret={KEY}&issuer={issuer}");
     FromHelper::Device(Device {
         user: "alice".into(),
+        issuer: issuer.into(),
         key: Secret::copy_of(KEY.as_bytes()),
         uri: Secret::copy_of(uri.as_bytes()),
+        algorithm: "SHA1".into(),
+        digits: 6,
         period,
         expires,
     })
@@ -159,6 +179,22 @@ impl Talk {
             ToHelper::Cancel(why) => Ok(Err(why)),
             ToHelper::Request(_) => Err("a second request".into()),
         }
+    }
+
+    fn two_codes(&mut self) -> Done<Result<(Secret, Secret), Cancelled>> {
+        let first = match self.ask("First code: ")? {
+            Ok(first) => first,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(self.ask("Second code: ")?.map(|second| (first, second)))
+    }
+
+    fn cancelled(&mut self, why: Cancelled) -> Done<()> {
+        let text = match why {
+            Cancelled::ByUser => "Cancelled.",
+            _ => "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
+        };
+        self.end(Outcome::NoInteraction, text)
     }
 
     fn end(&mut self, outcome: Outcome, text: &str) -> Done<()> {

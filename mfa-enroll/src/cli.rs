@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-
-/// The longest name that the helper takes, in bytes.
-const LONGEST_NAME: usize = 256;
+use mfa_wire::{MAX_ANSWER, MAX_NAME};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -26,7 +24,9 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Start this helper instead of the installed one (root only; for tests)
+    // In debug builds only: who may run a verb by sudo must not be able to run a program of theirs.
+    /// Start this helper instead of the installed one
+    #[cfg(debug_assertions)]
     #[arg(long, global = true, value_name = "FILE", hide = true)]
     pub(crate) helper: Option<PathBuf>,
 
@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// What to do. Without a verb: say where the caller stands.
+    /// What to do. Without a verb: say where root stands.
     pub(crate) fn verb(&self) -> Verb {
         self.verb.clone().unwrap_or(Verb::Status(Status { user: None, json: false }))
     }
@@ -50,9 +50,9 @@ pub(crate) enum Verb {
     Confirm(Confirm),
     /// Drop the pending device of a user
     Cancel(Whose),
-    /// Disable the binding of a user and destroy its secret
+    /// Disable the binding of a user and destroy its key
     Disable(Whose),
-    /// Say what is bound and required; never a secret
+    /// Say what is bound and required; never a key
     Status(Status),
     /// Say it for everybody who has a record
     List(List),
@@ -129,7 +129,7 @@ pub(crate) struct Whose {
 
 #[derive(Args, Clone)]
 pub(crate) struct Status {
-    /// Whose standing to tell [default: yours]
+    /// Whose standing to tell [default: root]
     #[arg(long, value_parser = name)]
     pub(crate) user: Option<String>,
 
@@ -163,14 +163,14 @@ impl Verb {
 fn name(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("it is empty".into()),
-        n if n > LONGEST_NAME => Err(format!("it is longer than {LONGEST_NAME} bytes")),
+        n if n > MAX_NAME => Err(format!("it is longer than {MAX_NAME} bytes")),
         _ => Ok(text.into()),
     }
 }
 
 /// A code is passed on as it is: the helper judges it, spaces included.
 fn code(text: &str) -> Result<String, String> {
-    if text.len() > mfa_wire::MAX_ANSWER { Err("it is too long for a code".into()) } else { Ok(text.into()) }
+    if text.len() > MAX_ANSWER { Err("it is too long for a code".into()) } else { Ok(text.into()) }
 }
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_verb_tells_the_status_of_the_caller() {
+    fn without_a_verb_tells_the_status_of_root() {
         assert_eq!(parse("mfa-enroll").unwrap().verb().on_the_wire(), mfa_wire::Verb::Status { user: None });
     }
 

@@ -1,14 +1,14 @@
 //! Reaching the helper.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mfa_wire::{Broken, Channel, Prompter, Request, Verdict, converse, greet};
+use mfa_wire::{Broken, Channel, Prompter, Request, SPAWN_TIMEOUT, Verdict, greet};
 
 use crate::cli::Cli;
 use crate::exit::Exit;
@@ -52,70 +52,46 @@ impl From<&NoVerdict> for Exit {
     }
 }
 
-/// A helper that has greeted us.
-pub(crate) struct Helper {
-    channel: Channel,
-    process: Child,
-}
-
-/// Finds a helper. The one seam between the command line and the ways to the helper: today root
-/// starts it; a socket for everybody else comes here.
-pub(crate) fn reach(cli: &Cli) -> Result<Helper, NoVerdict> {
+/// Starts a helper, makes the request and relays until the verdict. The one seam between the command
+/// line and the ways to the helper: today root starts it; a socket for everybody else comes here.
+pub(crate) fn converse(cli: &Cli, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, NoVerdict> {
     if !nix::unistd::geteuid().is_root() {
         return Err(NoVerdict::NotRoot);
     }
-    let mut helper =
-        spawn(cli.helper.as_deref().unwrap_or(Path::new(HELPER)), cli.config.as_deref()).map_err(NoVerdict::Start)?;
-    match greet(&mut helper.channel) {
-        Ok(()) => Ok(helper),
-        Err(e) => {
-            helper.end();
-            Err(NoVerdict::Greeting(e))
-        }
+    let (mut channel, mut process) = spawn(cli).map_err(NoVerdict::Start)?;
+    let verdict = greet(&mut channel, SPAWN_TIMEOUT)
+        .map_err(NoVerdict::Greeting)
+        .and_then(|()| mfa_wire::converse(&mut channel, request, prompter).map_err(NoVerdict::Half));
+    // After its verdict the helper ends by itself; one that makes no sense is ended.
+    if verdict.is_err() {
+        let _ = process.kill();
     }
+    drop(channel);
+    let _ = process.wait();
+    verdict
 }
 
-/// Starts the helper with one end of a socket pair as its stdin: the convention of the product.
-fn spawn(program: &Path, config: Option<&Path>) -> io::Result<Helper> {
+/// Starts the helper with one end of a socket pair as its stdin: the convention of the product. It takes
+/// itself out of our session and resets its signals, so that a Ctrl-C at the terminal is for us alone;
+/// one that comes before finds a helper that has done nothing yet.
+fn spawn(cli: &Cli) -> io::Result<(Channel, Child)> {
+    #[cfg(debug_assertions)]
+    let program = cli.helper.as_deref().unwrap_or(Path::new(HELPER));
+    #[cfg(not(debug_assertions))]
+    let program = Path::new(HELPER);
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(program);
-    if let Some(config) = config {
-        let mut argument = std::ffi::OsString::from("--config=");
+    if let Some(config) = &cli.config {
+        let mut argument = OsString::from("--config=");
         argument.push(std::path::absolute(config)?);
         command.arg(argument);
     }
     let process = command
         .env_clear()
         .current_dir("/")
-        // A Ctrl-C at the terminal is for us: the helper sees our end close and tidies up.
-        .process_group(0)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    Ok(Helper { channel: Channel::new(ours), process })
-}
-
-impl Helper {
-    /// Makes the request and relays until the verdict.
-    pub(crate) fn converse(&mut self, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, NoVerdict> {
-        let verdict = converse(&mut self.channel, request, prompter).map_err(NoVerdict::Half);
-        if verdict.is_err() {
-            self.end();
-        }
-        verdict
-    }
-
-    /// Gives up on a helper that makes no sense.
-    fn end(&mut self) {
-        let _ = self.process.kill();
-    }
-}
-
-impl Drop for Helper {
-    /// After its verdict the helper exits by itself; otherwise it was ended.
-    fn drop(&mut self) {
-        let _ = self.channel.stream().shutdown(std::net::Shutdown::Both);
-        let _ = self.process.wait();
-    }
+    Ok((Channel::new(ours), process))
 }

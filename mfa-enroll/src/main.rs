@@ -16,6 +16,7 @@ mod output;
 mod picture;
 mod qr;
 mod screen;
+mod signals;
 mod terminal;
 
 use std::process::ExitCode;
@@ -27,7 +28,6 @@ use mfa_wire::Request;
 use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::front::Front;
-use crate::terminal::Environment;
 
 fn main() -> ExitCode {
     // A new key passes through this process: no core file of it, whoever crashes it.
@@ -38,11 +38,11 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Exit {
     let verb = cli.verb();
     let request = Request::Verb(verb.on_the_wire());
-    let mut front = match Front::new(verb, Environment::of_this_process(), now) {
+    let mut front = match Front::new(verb, now) {
         Ok(front) => front,
-        Err(e) => return output::complain(&e.to_string(), Exit::Usage),
+        Err(e) => return output::complain(&e, Exit::Usage),
     };
-    let verdict = helper::reach(cli).and_then(|mut helper| helper.converse(request, &mut front));
+    let verdict = helper::converse(cli, request, &mut front);
     front.finish(verdict)
 }
 

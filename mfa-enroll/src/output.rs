@@ -178,7 +178,7 @@ pub(crate) fn pending_object(device: &Device) -> Secret {
         string(&device.user),
         string(device.key.text().unwrap_or_default()),
         string(device.uri.text().unwrap_or_default()),
-        time(Some(device.expires)),
+        time(device.expires),
     ));
     Secret::copy_of(text.as_bytes())
 }
@@ -308,10 +308,13 @@ mod tests {
     fn a_pending_device_has_the_documented_keys() {
         let device = Device {
             user: "alice".into(),
+            issuer: "web1".into(),
             key: Secret::copy_of(b"JBSWY3DPEHPK3PXP"),
             uri: Secret::copy_of(b"otpauth://totp/web1:alice?secret=JBSWY3DPEHPK3PXP&issuer=web1"),
+            algorithm: "SHA1".into(),
+            digits: 6,
             period: 30,
-            expires: 1_795_300_800,
+            expires: Some(1_795_300_800),
         };
         assert_eq!(
             pending_object(&device).text().unwrap(),

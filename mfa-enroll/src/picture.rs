@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mfa_wire::Secret;
+
 use crate::qr::Symbol;
+use crate::signals::Signals;
 
 /// A new file that nobody else can read. It is made before anything is asked of the helper, so that
 /// a bad name costs nothing, and goes away again unless it is kept.
@@ -13,27 +16,36 @@ pub(crate) struct Picture {
     path: PathBuf,
     file: File,
     keep: bool,
+    /// No signal comes before the file is away.
+    _signals: Signals,
 }
 
 impl Picture {
     /// Makes the file. Never touches one that is there, nor follows a link.
-    pub(crate) fn create(path: &Path) -> io::Result<Picture> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Picture { path: path.to_owned(), file, keep: false })
+    pub(crate) fn create(path: &Path) -> Result<Picture, String> {
+        let make = || {
+            let signals = Signals::hold()?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            Ok(Picture { path: path.to_owned(), file, keep: false, _signals: signals })
+        };
+        make().map_err(|e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => format!("{} is there already, and is not overwritten", path.display()),
+            _ => format!("cannot make {}: {e}", path.display()),
+        })
     }
 
-    /// Draws `symbol` into it.
-    pub(crate) fn write(&mut self, symbol: &Symbol) -> io::Result<()> {
-        self.file.write_all(symbol.svg().as_bytes())?;
-        self.file.sync_all()
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Draws the QR code of `uri` into it.
+    pub(crate) fn write(&mut self, uri: &Secret) -> Result<(), String> {
+        let mut write = || {
+            let symbol = Symbol::of(uri.bytes()).ok_or(io::ErrorKind::FileTooLarge)?;
+            self.file.write_all(symbol.svg().as_bytes())?;
+            self.file.sync_all()
+        };
+        write().map_err(|e: io::Error| format!("cannot write {}: {e}", self.path.display()))
     }
 
     /// What it shows is worth keeping.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(&mut self) {
         self.keep = true;
     }
 }

@@ -17,44 +17,30 @@ const NARROWEST: usize = 20;
 /// The longest name or label that is shown, in characters.
 const LONGEST: usize = 64;
 
-/// How the QR code is drawn.
+/// How the QR code is drawn, if it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
-    picture: Picture,
+    glyphs: Option<Glyphs>,
     ink: Ink,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Picture {
-    Drawn(Glyphs),
     /// Plain characters, because the terminal shows no others.
-    OnlyAscii,
-    None,
+    only_ascii: bool,
 }
 
 impl Look {
     /// What was asked for, as far as the terminal can do it.
     pub(crate) fn new(drawing: &Drawing, coloured: bool, utf8: bool) -> Look {
         Look {
-            picture: match drawing {
-                Drawing { key_only: true, .. } => Picture::None,
-                Drawing { ascii: true, .. } => Picture::Drawn(Glyphs::Ascii),
-                _ if utf8 => Picture::Drawn(Glyphs::Blocks),
-                _ => Picture::OnlyAscii,
+            glyphs: match drawing {
+                Drawing { key_only: true, .. } => None,
+                Drawing { ascii: false, .. } if utf8 => Some(Glyphs::Blocks),
+                _ => Some(Glyphs::Ascii),
             },
             ink: match (drawing.invert, coloured) {
                 (true, _) => Ink::Dark,
                 (false, true) => Ink::Coloured,
                 (false, false) => Ink::Light,
             },
-        }
-    }
-
-    fn glyphs(self) -> Option<Glyphs> {
-        match self.picture {
-            Picture::Drawn(glyphs) => Some(glyphs),
-            Picture::OnlyAscii => Some(Glyphs::Ascii),
-            Picture::None => None,
+            only_ascii: !utf8 && !drawing.ascii,
         }
     }
 }
@@ -73,7 +59,7 @@ impl Binding {
         Binding {
             symbol: Symbol::of(device.uri.bytes()),
             key: Zeroizing::new(device.key.text().unwrap_or_default().to_owned()),
-            fields: fields(device.uri.text().unwrap_or_default(), &device.user),
+            fields: fields(device),
             period: device.period,
         }
     }
@@ -87,34 +73,33 @@ impl Binding {
     /// most words that fit; without a QR code when none fits.
     pub(crate) fn lines(&self, look: Look, window: Size, below: usize) -> Lines {
         let room = Size { rows: window.rows.saturating_sub(below), cols: window.cols };
-        let drawn = look.glyphs().zip(self.symbol.as_ref()).and_then(|(glyphs, symbol)| {
+        let drawn = look.glyphs.zip(self.symbol.as_ref()).and_then(|(glyphs, symbol)| {
             [Quiet::WIDE, Quiet::NARROW].into_iter().find_map(|quiet| {
                 let size = symbol.size(glyphs, quiet);
                 let text = [Words::Many, Words::Few, Words::Key].into_iter().find_map(|words| {
-                    self.beside(words, look, size, room).or_else(|| self.above(words, look, size, room))
+                    [true, false].into_iter().find_map(|beside| self.text(words, beside, look, size, room))
                 })?;
-                Some(text.around(symbol.draw(glyphs, look.ink, quiet)))
+                Some(text.around(symbol.draw(glyphs, look.ink, quiet), size.cols))
             })
         });
         drawn.unwrap_or_else(|| self.without_picture(look, window, below))
     }
 
-    fn beside(&self, words: Words, look: Look, picture: Size, room: Size) -> Option<Text> {
-        let cols = room.cols.checked_sub(picture.cols + GAP).filter(|cols| *cols >= NARROWEST)?;
-        let lines = self.words(words, look, cols);
-        let fits = picture.rows <= room.rows && lines.len() <= room.rows && widest(&lines) <= cols;
-        fits.then_some(Text { lines, beside: true })
-    }
-
-    fn above(&self, words: Words, look: Look, picture: Size, room: Size) -> Option<Text> {
-        let lines = self.words(words, look, room.cols);
-        let fits = picture.cols <= room.cols && picture.rows + lines.len() <= room.rows && widest(&lines) <= room.cols;
-        fits.then_some(Text { lines, beside: false })
+    /// The words beside or above a picture, if there is room for both.
+    fn text(&self, words: Words, beside: bool, look: Look, picture: Size, room: Size) -> Option<Text> {
+        let (rows, cols) = (room.rows.checked_sub(picture.rows)?, room.cols.checked_sub(picture.cols)?);
+        let left = if beside {
+            Size { cols: cols.checked_sub(GAP).filter(|cols| *cols >= NARROWEST)?, ..room }
+        } else {
+            Size { rows, ..room }
+        };
+        let lines = self.words(words, look, left.cols);
+        (lines.len() <= left.rows && widest(&lines) <= left.cols).then_some(Text { lines, beside })
     }
 
     fn without_picture(&self, look: Look, window: Size, below: usize) -> Lines {
         let why = self.why_no_picture(look, window, below);
-        let look = Look { picture: Picture::None, ..look };
+        let look = Look { glyphs: None, ..look };
         let mut lines = wrap(&why, window.cols);
         if !lines.is_empty() {
             lines.push(String::new());
@@ -130,11 +115,9 @@ impl Binding {
     }
 
     fn why_no_picture(&self, look: Look, window: Size, below: usize) -> String {
-        let (Some(glyphs), Some(symbol)) = (look.glyphs(), &self.symbol) else {
-            return match look.picture {
-                Picture::None => String::new(),
-                _ => "The address is too long for a QR code: type the key.".into(),
-            };
+        let Some(glyphs) = look.glyphs else { return String::new() };
+        let Some(symbol) = &self.symbol else {
+            return "The address is too long for a QR code: type the key.".into();
         };
         let picture = symbol.size(glyphs, Quiet::NARROW);
         let beside = picture.cols + GAP + NARROWEST;
@@ -145,20 +128,16 @@ impl Binding {
             format!("{}x{}", picture.cols, picture.rows + key + below)
         };
         let has = format!("{}x{}", window.cols, window.rows);
-        match look.picture {
-            Picture::OnlyAscii => format!(
-                "This locale is not UTF-8, so the QR code would need a window of {needs}; this one has {has}. \
-                 Enlarge it, or type the key."
-            ),
-            _ => format!(
-                "Your window is too small for the QR code: it needs {needs} and has {has}. \
-                 Enlarge it, or type the key."
-            ),
-        }
+        let why = if look.only_ascii {
+            format!("This locale is not UTF-8, so the QR code would need a window of {needs}; this one has {has}.")
+        } else {
+            format!("Your window is too small for the QR code: it needs {needs} and has {has}.")
+        };
+        why + " Enlarge it, or type the key."
     }
 
     fn words(&self, words: Words, look: Look, cols: usize) -> Lines {
-        let scan = look.glyphs().is_some();
+        let scan = look.glyphs.is_some();
         let mut lines = Vec::new();
         match words {
             Words::Many if scan => {
@@ -227,7 +206,8 @@ struct Text {
 }
 
 impl Text {
-    fn around(mut self, picture: Lines) -> Lines {
+    /// These words and a picture of that many columns.
+    fn around(mut self, picture: Lines, cols: usize) -> Lines {
         if !self.beside {
             self.lines.extend(picture.iter().cloned());
             return self.lines;
@@ -235,13 +215,11 @@ impl Text {
         // Words that are shorter than the picture start a little below its upper edge.
         let top = picture.len().saturating_sub(self.lines.len()).min(2);
         let rows = picture.len().max(self.lines.len());
-        let blank = String::new();
-        let width = picture.first().map_or(0, |line| columns(line));
+        let (no_picture, blank) = (" ".repeat(cols), String::new());
         Zeroizing::new(
             (0..rows)
                 .map(|row| {
-                    let beside = " ".repeat(width);
-                    let left = picture.get(row).unwrap_or(&beside);
+                    let left = picture.get(row).unwrap_or(&no_picture);
                     let right = row.checked_sub(top).and_then(|n| self.lines.get(n)).unwrap_or(&blank);
                     let gap = if right.is_empty() { "" } else { &" ".repeat(GAP) };
                     [left, gap, right].concat()
@@ -251,51 +229,22 @@ impl Text {
     }
 }
 
-/// What an app wants to know besides the key, out of the address: the name and the issuer, and what
-/// differs from the habits of all apps.
-fn fields(uri: &str, user: &str) -> Vec<(&'static str, String)> {
-    let (label, query) = uri.strip_prefix("otpauth://totp/").unwrap_or_default().split_once('?').unwrap_or_default();
-    let label = decoded(label);
-    let (prefix, account) = match label.split_once(':') {
-        Some((issuer, account)) => (Some(issuer.to_owned()), account.trim_start().to_owned()),
-        None => (None, label),
-    };
-    let parameter = |name: &str| {
-        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| decoded(v))
-    };
-    let differs = |name: &str, habit: &str| parameter(name).filter(|value| value != habit);
-    let account = if account.is_empty() { user.to_owned() } else { account };
+/// What an app wants to know besides the key: the name and the issuer, and what differs from the
+/// habits of all apps.
+fn fields(device: &Device) -> Vec<(&'static str, String)> {
+    let differs = |value: String, habit: &str| if value == habit { String::new() } else { value };
     [
-        ("issuer", parameter("issuer").or(prefix)),
-        ("account", Some(account)),
-        ("type", Some("time-based".into())),
-        ("digits", differs("digits", "6")),
-        ("period", differs("period", "30")),
-        ("hash", differs("algorithm", "SHA1")),
+        ("issuer", device.issuer.clone()),
+        ("account", device.user.clone()),
+        ("type", "time-based".into()),
+        ("digits", differs(device.digits.to_string(), "6")),
+        ("period", differs(device.period.to_string(), "30")),
+        ("hash", differs(device.algorithm.clone(), "SHA1")),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name, printable(&value?, LONGEST))))
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| (name, printable(&value, LONGEST)))
     .collect()
-}
-
-/// Undoes percent-encoding.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `key` in groups of four.
@@ -373,22 +322,9 @@ fn widest(lines: &[String]) -> usize {
 }
 
 /// The columns that `text` takes, at most: a block is one, any other character beyond ASCII may be
-/// two, a colour is none.
+/// two.
 pub(crate) fn columns(text: &str) -> usize {
-    let mut in_colour = false;
-    text.chars()
-        .map(|c| match c {
-            '\x1b' => {
-                in_colour = true;
-                0
-            }
-            _ if in_colour => {
-                in_colour = c != 'm';
-                0
-            }
-            c => char_columns(c),
-        })
-        .sum()
+    text.chars().map(char_columns).sum()
 }
 
 fn char_columns(c: char) -> usize {
@@ -404,13 +340,20 @@ mod tests {
 
     fn binding(issuer: &str) -> Binding {
         let uri = format!("otpauth://totp/{issuer}:alice?secret={KEY}&issuer={issuer}");
-        Binding::of(&Device {
+        Binding::of(&Device { issuer: issuer.into(), uri: Secret::copy_of(uri.as_bytes()), ..device() })
+    }
+
+    fn device() -> Device {
+        Device {
             user: "alice".into(),
+            issuer: "web1".into(),
             key: Secret::copy_of(KEY.as_bytes()),
-            uri: Secret::copy_of(uri.as_bytes()),
+            uri: Secret::default(),
+            algorithm: "SHA1".into(),
+            digits: 6,
             period: 30,
-            expires: 0,
-        })
+            expires: None,
+        }
     }
 
     /// Issuers that make the symbols of versions 4 to 8.
@@ -426,6 +369,14 @@ mod tests {
 
     fn coloured() -> Look {
         Look::new(&Drawing::default(), true, true)
+    }
+
+    /// The columns of the widest line, its colours aside.
+    fn widest_shown(lines: &Lines) -> usize {
+        fn plain(part: &str) -> &str {
+            part.strip_prefix('[').and_then(|colour| colour.split_once('m')).map_or(part, |(_, plain)| plain)
+        }
+        lines.iter().map(|line| line.split('\x1b').map(plain).map(columns).sum()).max().unwrap_or(0)
     }
 
     fn has_picture(lines: &Lines) -> bool {
@@ -461,7 +412,7 @@ mod tests {
                         let lines = binding.lines(look, Size { rows, cols }, below);
                         let case =
                             format!("version {version}, {cols}x{rows}, {below} below, {drawing:?}", drawing = look);
-                        assert!(widest(&lines) <= cols, "{case}: {} columns", widest(&lines));
+                        assert!(widest_shown(&lines) <= cols, "{case}: {} columns", widest_shown(&lines));
                         // Ten rows of twenty columns do not hold the reason and the key.
                         assert!(lines.len() + below <= rows || rows == 10, "{case}: {} rows", lines.len());
                         assert!(key_is_readable(&lines), "{case}: {}", lines.join("\n"));
@@ -559,18 +510,13 @@ mod tests {
 
     #[test]
     fn tells_what_is_typed_by_hand() {
-        let of = |uri| fields(uri, "alice");
-        assert_eq!(
-            of("otpauth://totp/M%C3%BCller%20%26%20Co:alice?secret=X&issuer=M%C3%BCller%20%26%20Co"),
-            [("issuer", "Müller & Co".into()), ("account", "alice".into()), ("type", "time-based".into())]
-        );
-        assert_eq!(
-            of("otpauth://totp/web1:%20alice?secret=X&digits=8&period=60&algorithm=SHA256")[2..],
-            [("type", "time-based".into()), ("digits", "8".into()), ("period", "60".into()), ("hash", "SHA256".into())]
-        );
-        assert_eq!(of("otpauth://totp/alice?secret=X&digits=6&period=30")[0], ("account", "alice".into()));
-        assert_eq!(of("otpauth://totp/a%1b%5b31m?secret=X")[0], ("account", "a\\u{1b}[31m".into()));
-        assert_eq!(of("nonsense%")[0], ("account", "alice".into()));
+        let usual: [(_, String); 3] =
+            [("issuer", "web1".into()), ("account", "alice".into()), ("type", "time-based".into())];
+        assert_eq!(fields(&device()), usual);
+        let unusual = Device { digits: 8, period: 60, algorithm: "SHA256".into(), ..device() };
+        assert_eq!(fields(&unusual)[3..], [("digits", "8".into()), ("period", "60".into()), ("hash", "SHA256".into())]);
+        let nasty = Device { issuer: "Müller & Co \x1b[31m".into(), ..device() };
+        assert_eq!(fields(&nasty)[0].1, "Müller & Co \\u{1b}[31m");
     }
 
     #[test]

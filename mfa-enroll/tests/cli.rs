@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use fake::{MFA_ENROLL, folder, is_root, mfa_enroll};
+use fake::{MFA_ENROLL, can_run, folder, mfa_enroll};
 
 /// Exit code, stdout, stderr.
 fn run(behaviour: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -66,7 +66,7 @@ fn nonsense_on_the_command_line_is_usage() {
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test is told")]
 fn others_than_root_are_told_so() {
-    if !is_root("others_than_root_are_told_so") {
+    if !can_run("others_than_root_are_told_so") {
         return;
     }
     let mut command = Command::new(MFA_ENROLL);
@@ -84,7 +84,7 @@ fn others_than_root_are_told_so() {
 
 #[test]
 fn a_pending_device_is_printed_as_json_and_as_a_picture() {
-    if !is_root("a_pending_device_is_printed_as_json_and_as_a_picture") {
+    if !can_run("a_pending_device_is_printed_as_json_and_as_a_picture") {
         return;
     }
     let picture = folder().join("qr.svg");
@@ -101,7 +101,7 @@ fn a_pending_device_is_printed_as_json_and_as_a_picture() {
 
 #[test]
 fn a_picture_never_takes_the_place_of_a_file_or_follows_a_link() {
-    if !is_root("a_picture_never_takes_the_place_of_a_file_or_follows_a_link") {
+    if !can_run("a_picture_never_takes_the_place_of_a_file_or_follows_a_link") {
         return;
     }
     let folder = folder();
@@ -120,7 +120,7 @@ fn a_picture_never_takes_the_place_of_a_file_or_follows_a_link() {
 
 #[test]
 fn a_picture_of_nothing_is_not_left_behind() {
-    if !is_root("a_picture_of_nothing_is_not_left_behind") {
+    if !can_run("a_picture_of_nothing_is_not_left_behind") {
         return;
     }
     for (behaviour, user, code) in [("helper", "nobody", 3), ("helper", "bound", 4), ("mute", "alice", 5)] {
@@ -133,19 +133,20 @@ fn a_picture_of_nothing_is_not_left_behind() {
 
 #[test]
 fn codes_from_the_command_line_arrive_as_they_are() {
-    if !is_root("codes_from_the_command_line_arrive_as_they_are") {
+    if !can_run("codes_from_the_command_line_arrive_as_they_are") {
         return;
     }
     let (code, stdout, stderr) = run("helper", &["confirm", "--user", "alice", "492 039", " 123456"]);
     assert_eq!((code, stdout.as_str()), (0, ""));
-    assert_eq!(stderr, "The authenticator app of alice is bound: the next login asks for its code.\n");
+    assert_eq!(stderr, "The device of alice is bound. From the next login on its code is asked.\n");
     let (code, stdout, stderr) = run("helper", &["confirm", "--user", "alice", "492039", "123456"]);
-    assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "", "mfa-enroll: these codes are not right\n"));
+    let wrong = "mfa-enroll: Neither code belongs to this key: scan it, or type it, again. Nothing was bound.\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "", wrong));
 }
 
 #[test]
 fn codes_from_a_pipe_arrive_one_by_one() {
-    if !is_root("codes_from_a_pipe_arrive_one_by_one") {
+    if !can_run("codes_from_a_pipe_arrive_one_by_one") {
         return;
     }
     let codes = folder().join("codes");
@@ -154,34 +155,55 @@ fn codes_from_a_pipe_arrive_one_by_one() {
         finish(mfa_enroll("helper", &["confirm", "--user", "alice"]).stdin(File::open(&codes).unwrap()));
     assert_eq!(code, 0, "{stderr}");
     let (code, _, stderr) = run("helper", &["confirm", "--user", "alice"]);
-    assert_eq!(code, 1, "an empty stdin: {stderr}");
+    assert_eq!((code, stderr.as_str()), (1, "First code: \nmfa-enroll: Cancelled.\n"), "an empty stdin");
+    fs::write(&codes, [b'4'; 300]).unwrap();
+    let (code, _, stderr) =
+        finish(mfa_enroll("helper", &["confirm", "--user", "alice"]).stdin(File::open(&codes).unwrap()));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("This program cannot ask for a code."), "{stderr}");
 }
 
 #[test]
 fn what_is_not_there_and_what_is_so_already_have_codes_of_their_own() {
-    if !is_root("what_is_not_there_and_what_is_so_already_have_codes_of_their_own") {
+    if !can_run("what_is_not_there_and_what_is_so_already_have_codes_of_their_own") {
         return;
     }
-    assert_eq!(run("helper", &["cancel", "--user", "alice"]).0, 3);
+    let (code, _, stderr) = run("helper", &["cancel", "--user", "alice"]);
+    assert_eq!(code, 3);
+    assert!(stderr.starts_with("mfa-enroll: No device is pending for alice."), "{stderr}");
     let (code, _, stderr) = run("helper", &["totp", "--user", "nobody"]);
-    assert_eq!((code, stderr.as_str()), (3, "mfa-enroll: no user \"\\u{1b}[31m\"\n"), "and nothing steers a terminal");
+    assert_eq!(
+        (code, stderr.as_str()),
+        (3, "mfa-enroll: No user is called \\u{1b}[31m.\n"),
+        "and nothing steers a terminal"
+    );
     let (code, _, stderr) = run("helper", &["totp", "--user", "bound"]);
-    assert_eq!((code, stderr.as_str()), (4, "mfa-enroll: a device is bound already; disable it first\n"));
+    assert_eq!(code, 4);
+    assert!(stderr.starts_with("mfa-enroll: bound has a device already."), "{stderr}");
 }
 
 #[test]
 fn disabling_says_what_happened_and_asks_nothing() {
-    if !is_root("disabling_says_what_happened_and_asks_nothing") {
+    if !can_run("disabling_says_what_happened_and_asks_nothing") {
         return;
     }
     let (code, stdout, stderr) = run("helper", &["disable", "--user", "alice"]);
     assert_eq!((code, stdout.as_str()), (0, ""));
-    assert!(stderr.contains("Whoever shares this account must be told."), "{stderr}");
+    assert!(stderr.starts_with("The device of alice is unbound and its key destroyed"), "{stderr}");
+}
+
+#[test]
+fn a_refusal_without_a_reason_points_to_the_log() {
+    if !can_run("a_refusal_without_a_reason_points_to_the_log") {
+        return;
+    }
+    let (code, _, stderr) = run("wordless", &["cancel", "--user", "alice"]);
+    assert_eq!((code, stderr.as_str()), (1, "mfa-enroll: refused; the system log says why\n"));
 }
 
 #[test]
 fn a_helper_that_makes_no_sense_is_unavailable() {
-    if !is_root("a_helper_that_makes_no_sense_is_unavailable") {
+    if !can_run("a_helper_that_makes_no_sense_is_unavailable") {
         return;
     }
     for behaviour in ["mute", "stranger", "half"] {
@@ -197,7 +219,7 @@ fn a_helper_that_makes_no_sense_is_unavailable() {
 
 #[test]
 fn the_configuration_is_named_to_the_helper_by_its_full_path() {
-    if !is_root("the_configuration_is_named_to_the_helper_by_its_full_path") {
+    if !can_run("the_configuration_is_named_to_the_helper_by_its_full_path") {
         return;
     }
     let folder = folder();
@@ -208,7 +230,7 @@ fn the_configuration_is_named_to_the_helper_by_its_full_path() {
 
 #[test]
 fn a_hundred_thousand_users_are_listed() {
-    if !is_root("a_hundred_thousand_users_are_listed") {
+    if !can_run("a_hundred_thousand_users_are_listed") {
         return;
     }
     let (code, stdout, stderr) = run("crowd", &["list", "--json"]);
@@ -222,7 +244,7 @@ fn a_hundred_thousand_users_are_listed() {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_not_done() {
-    if !is_root("an_answer_that_cannot_be_written_is_not_done") {
+    if !can_run("an_answer_that_cannot_be_written_is_not_done") {
         return;
     }
     for arguments in [&["list", "--json"][..], &["status"], &["totp", "--user", "alice", "--json"]] {

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{is_root, mfa_enroll};
+use fake::{can_run, folder, mfa_enroll};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -30,6 +32,7 @@ struct Session {
     slave: OwnedFd,
     before: Termios,
     screen: vt100::Parser,
+    helper: PathBuf,
 }
 
 impl Session {
@@ -39,13 +42,15 @@ impl Session {
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let like = mfa_enroll(behaviour, arguments);
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").args(like.get_args()).env_clear();
+        // Whoever starts the tests may ignore signals, as nohup does, and we would inherit that.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", "setsid", "--ctty"]).args(like.get_args()).env_clear();
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.envs(environment.iter().copied());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let screen = vt100::Parser::new(NonZero::new(rows).unwrap(), NonZero::new(cols).unwrap(), 1000);
-        Session { child, master: File::from(pty.master), slave: pty.slave, before, screen }
+        let helper = like.get_args().last().unwrap().into();
+        Session { child, master: File::from(pty.master), slave: pty.slave, before, screen, helper }
     }
 
     /// Reads what is written until `there` is so.
@@ -102,7 +107,12 @@ impl Session {
     }
 
     /// Waits for the end. Whatever the end, the terminal is as it was and the key is off the screen.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(self) -> (Option<i32>, String) {
+        let (status, screen) = self.end_status();
+        (status.code(), screen)
+    }
+
+    fn end_status(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let status = loop {
             self.read();
@@ -117,7 +127,7 @@ impl Session {
         assert!(!screen.contains(&KEY[..4]) && !screen.contains('█'), "the key is still there:\n{screen}");
         self.screen.screen_mut().set_scrollback(1000);
         assert_eq!(self.screen.screen().scrollback(), 0, "something went into the scrollback");
-        (status.code(), screen)
+        (status, screen)
     }
 
     fn signal(&self, signal: Signal) {
@@ -125,11 +135,19 @@ impl Session {
     }
 }
 
+/// A test that fails leaves nobody waiting for a code.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 const TOTP: [&str; 3] = ["totp", "--user", "alice"];
 
 #[test]
 fn the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind() {
-    if !is_root("the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind") {
+    if !can_run("the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
@@ -145,14 +163,14 @@ fn the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind() 
     assert_eq!(code, Some(0));
     assert_eq!(
         screen,
-        "Your app's clock is 34 s behind this host's.\n\
-         The authenticator app of alice is bound: the next login asks for its code."
+        "Your device's clock is about 30 s behind this host's: set it to automatic time.\n\
+         The device of alice is bound. From the next login on its code is asked."
     );
 }
 
 #[test]
 fn a_long_host_name_and_a_message_still_leave_a_readable_code() {
-    if !is_root("a_long_host_name_and_a_message_still_leave_a_readable_code") {
+    if !can_run("a_long_host_name_and_a_message_still_leave_a_readable_code") {
         return;
     }
     let mut session = Session::start("wide", &TOTP, (80, 24), &[]);
@@ -165,12 +183,12 @@ fn a_long_host_name_and_a_message_still_leave_a_readable_code() {
     session.until_text("First code");
     assert!(session.code(true).is_some());
     session.type_in("\u{3}");
-    assert_eq!(session.end(), (Some(1), "mfa-enroll: Nothing was bound.".into()));
+    assert_eq!(session.end(), (Some(1), "mfa-enroll: Cancelled.".into()));
 }
 
 #[test]
 fn a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it_grows() {
-    if !is_root("a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it_grows") {
+    if !can_run("a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it_grows") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (60, 20), &[]);
@@ -196,7 +214,7 @@ fn a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it
 
 #[test]
 fn the_countdown_runs_and_leaves_what_is_typed() {
-    if !is_root("the_countdown_runs_and_leaves_what_is_typed") {
+    if !can_run("the_countdown_runs_and_leaves_what_is_typed") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
@@ -209,12 +227,12 @@ fn the_countdown_runs_and_leaves_what_is_typed() {
     session.type_in("\u{7f}\u{7f}39");
     session.until("corrected digits", |text| text.ends_with(": 4939"));
     session.type_in("\u{4}");
-    assert_eq!(session.end(), (Some(1), "mfa-enroll: Nothing was bound.".into()));
+    assert_eq!(session.end(), (Some(1), "mfa-enroll: Cancelled.".into()));
 }
 
 #[test]
 fn a_code_that_changes_while_it_is_typed_does_not_cost_a_step() {
-    if !is_root("a_code_that_changes_while_it_is_typed_does_not_cost_a_step") {
+    if !can_run("a_code_that_changes_while_it_is_typed_does_not_cost_a_step") {
         return;
     }
     let mut session = Session::start("quick", &TOTP, (80, 24), &[]);
@@ -228,22 +246,49 @@ fn a_code_that_changes_while_it_is_typed_does_not_cost_a_step() {
 }
 
 #[test]
-fn a_signal_finds_the_terminal_as_it_was() {
-    if !is_root("a_signal_finds_the_terminal_as_it_was") {
+fn a_signal_finds_the_terminal_as_it_was_and_no_file() {
+    if !can_run("a_signal_finds_the_terminal_as_it_was_and_no_file") {
         return;
     }
+    let file = folder().join("qr.svg");
+    let with_file = ["totp", "--user", "alice", "--qr-svg", file.to_str().unwrap()];
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
-        let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
-        session.until_text("First code");
-        session.signal(signal);
-        let (code, _) = session.end();
-        assert_ne!(code, Some(0), "{signal}");
+        for arguments in [&TOTP[..], &with_file] {
+            let mut session = Session::start("helper", arguments, (80, 24), &[]);
+            session.until_text("First code");
+            assert_eq!(file.exists(), arguments == with_file);
+            session.signal(signal);
+            let (status, screen) = session.end_status();
+            assert_eq!(status.signal(), Some(signal as i32), "{status}");
+            assert_eq!(screen, "mfa-enroll: Cancelled.");
+            assert!(!file.exists(), "{signal}");
+        }
     }
 }
 
 #[test]
+fn a_signal_while_the_helper_judges_waits_for_the_verdict() {
+    if !can_run("a_signal_while_the_helper_judges_waits_for_the_verdict") {
+        return;
+    }
+    let mut session = Session::start("slow", &TOTP, (80, 24), &[]);
+    let fifo = session.helper.with_file_name("judge");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    session.until_text("First code");
+    session.type_in("492039\n");
+    session.until_text("Second code");
+    session.type_in("123456\n");
+    let judging = File::options().write(true).open(&fifo).unwrap();
+    session.signal(Signal::SIGINT);
+    drop(judging);
+    let (status, screen) = session.end_status();
+    assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}");
+    assert!(screen.ends_with("The device of alice is bound. From the next login on its code is asked."), "{screen}");
+}
+
+#[test]
 fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
-    if !is_root("a_stop_leaves_the_terminal_and_a_continue_brings_all_back") {
+    if !can_run("a_stop_leaves_the_terminal_and_a_continue_brings_all_back") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
@@ -263,7 +308,7 @@ fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
 
 #[test]
 fn without_colours_each_polarity_suits_its_theme() {
-    if !is_root("without_colours_each_polarity_suits_its_theme") {
+    if !can_run("without_colours_each_polarity_suits_its_theme") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (80, 24), &[("NO_COLOR", "1")]);
@@ -281,7 +326,7 @@ fn without_colours_each_polarity_suits_its_theme() {
 
 #[test]
 fn a_locale_without_utf8_gets_ascii_alone() {
-    if !is_root("a_locale_without_utf8_gets_ascii_alone") {
+    if !can_run("a_locale_without_utf8_gets_ascii_alone") {
         return;
     }
     let mut session = Session::start("helper", &TOTP, (80, 24), &[("LANG", "C")]);
@@ -294,7 +339,7 @@ fn a_locale_without_utf8_gets_ascii_alone() {
 
 #[test]
 fn on_a_dumb_terminal_the_dialogue_is_plain_lines() {
-    if !is_root("on_a_dumb_terminal_the_dialogue_is_plain_lines") {
+    if !can_run("on_a_dumb_terminal_the_dialogue_is_plain_lines") {
         return;
     }
     let mut session = Session::start("helper", &["confirm", "--user", "alice"], (80, 24), &[("TERM", "dumb")]);
@@ -306,7 +351,25 @@ fn on_a_dumb_terminal_the_dialogue_is_plain_lines() {
     assert_eq!(code, Some(0));
     assert_eq!(
         screen,
-        "First code: 492 038\nFirst code: 492 039\nSecond code:  123456\n\
-         The authenticator app of alice is bound: the next login asks for its code."
+        "First code: 492 039\nSecond code:  123456\n\
+         The device of alice is bound. From the next login on its code is asked."
     );
+}
+
+#[test]
+fn who_leaves_a_dumb_terminal_leaves_no_file() {
+    if !can_run("who_leaves_a_dumb_terminal_leaves_no_file") {
+        return;
+    }
+    let file = folder().join("qr.svg");
+    let arguments = ["totp", "--user", "alice", "--key-only", "--qr-svg", file.to_str().unwrap()];
+    for (keys, signal) in [("\u{3}", Some(Signal::SIGINT as i32)), ("\u{4}", None)] {
+        let mut session = Session::start("helper", &arguments, (80, 24), &[("TERM", "dumb")]);
+        session.until_text("First code: ");
+        assert!(file.exists());
+        session.type_in(keys);
+        session.until_text("mfa-enroll: Cancelled.");
+        assert_eq!(session.child.wait().unwrap().signal(), signal);
+        assert!(!file.exists());
+    }
 }
