@@ -83,7 +83,8 @@ const KEEPER: &str = r#"
 
 /// Runs a command inside, in the control group of PID 1 as a service would be, so that logind and
 /// systemd can move it. `nsenter` brings the host's capabilities along: those that reach past the
-/// namespaces are dropped, as nspawn drops them.
+/// namespaces are dropped, as nspawn drops them. Signals that whoever runs the tests ignores are not
+/// ignored inside.
 const ENTER: &str = r#"
     group=$1 leader=$2
     shift 2
@@ -203,8 +204,11 @@ impl Machine {
     /// A command to run inside, as root, with a clean environment.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-euc", ENTER, "sh"]).arg(&self.group).args([&self.leader.to_string(), program]);
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal", "sh", "-euc", ENTER, "sh"])
+            .arg(&self.group)
+            .args([&self.leader.to_string(), program]);
         command.env_clear().env("LANG", "C.UTF-8").env("HOME", "/root");
         command.env("PATH", PATH);
         command
