@@ -40,6 +40,23 @@ fn killing(name: &str, number: u32) -> String {
     format!("-o {TRACE} -e trace={name} -e inject={name}:signal=KILL:when={number}")
 }
 
+/// A power cut between verdict and disk would make the code good again.
+#[test]
+fn the_state_is_on_the_disk_before_there_is_a_verdict() {
+    let mut bound = Bound::fresh("durable");
+    bound.advance(1);
+    for (answer, expected) in [("000000".to_owned(), AUTH_ERR), (bound.code(0), SUCCESS)] {
+        bound.install_traced(&format!("-o {TRACE} -e trace=pwrite64,fdatasync,fsync,sendto"));
+        assert_eq!(bound.auth(&answer), expected);
+        let trace = fs::read_to_string(TRACE).unwrap();
+        let calls: Vec<&str> = trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name).collect();
+        let last = |wanted: &str| calls.iter().rposition(|name| *name == wanted).expect(wanted);
+        assert!(last("pwrite64") < last("fdatasync"), "{calls:?}");
+        let sent_since = calls[last("pwrite64")..last("fdatasync")].contains(&"sendto");
+        assert!(!sent_since && last("fdatasync") < last("sendto"), "{calls:?}");
+    }
+}
+
 #[test]
 fn a_login_killed_at_any_call_accepts_its_code_at_most_once() {
     let mut bound = Bound::fresh("killed");
