@@ -17,8 +17,7 @@ pub fn of(stream: &UnixStream) -> nix::Result<Caller> {
 }
 
 impl Caller {
-    /// Root may ask anything for anyone. Nobody else is served: the helper is reached by spawning it,
-    /// which only root can do in a way that gives it root's privilege.
+    /// Root may ask anything for anyone. Nobody else is served yet.
     pub fn may_ask(self) -> bool {
         self.uid == 0
     }

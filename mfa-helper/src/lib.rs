@@ -2,7 +2,8 @@
 //! conversation: it takes a request, asks what it must, decides, and ends. `docs/privsep.md` draws
 //! the whole.
 //!
-//! Its conversation is its standard input, a connected socket, as inetd and systemd hand it over.
+//! Its conversation is its standard input, a connected socket, as inetd and systemd hand it over. A socket
+//! that listens makes it the listener, which starts such a process for each connection.
 
 #![deny(unsafe_code)]
 
@@ -13,15 +14,18 @@ pub mod factor;
 mod flow;
 mod host;
 mod identity;
+mod listener;
 mod policy;
 mod rootfile;
 pub mod store;
 mod sys;
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
@@ -42,8 +46,6 @@ pub fn main() -> ExitCode {
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
-    // The kernel's own end of every conversation, should ours not come.
-    nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     match converse() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -56,7 +58,15 @@ pub fn main() -> ExitCode {
 fn converse() -> Result<(), String> {
     let config = config()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
-    let stream = UnixStream::from(socket);
+    let stream = match getsockopt(&socket, AcceptConn) {
+        Ok(true) => match listener::accept(UnixListener::from(socket)).map_err(|e| e.desc().to_owned())? {
+            Some(stream) => stream,
+            None => return Ok(()),
+        },
+        _ => UnixStream::from(socket),
+    };
+    // The kernel's own end of every conversation, should ours not come.
+    nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
     let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
     let host = Host::real(&config);
@@ -72,7 +82,7 @@ fn converse() -> Result<(), String> {
     }
 }
 
-/// The one argument, which only root can have given: this process is served by spawning it.
+/// The one argument, which comes from whoever started this process as root: never from a front end.
 fn config() -> Result<PathBuf, String> {
     let mut arguments = std::env::args_os().skip(1);
     let config = match arguments.next() {

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Pid, Uid};
 
 /// Puts off everything that was inherited from a login program or from the user in front of it
 /// (su and sudo pass on the user's limits, priority, mask and descriptors).
@@ -45,18 +45,19 @@ pub fn reset_process() -> nix::Result<()> {
     // No core, ever: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     usual_priority();
-    // Locked memory is never swapped out. Only where it is unlimited: a limit would then hold for every
-    // mapping, and name service modules could not be loaded.
-    let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();
-    // SAFETY: these take plain numbers and touch no memory of ours. What they cannot do is no reason to
-    // refuse a login.
-    unsafe {
-        if unlimited {
-            libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
-        }
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-    }
+    lock_memory();
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     Ok(())
+}
+
+/// Keeps memory from being swapped out: it may hold keys. Only where it is unlimited, because a limit would then
+/// hold for every mapping, and name service modules could not be loaded; a login is not refused for that.
+fn lock_memory() {
+    if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
+        // SAFETY: plain numbers.
+        unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    }
 }
 
 /// A helper that a user has made slow would keep the lock of a record from everybody else.
@@ -99,6 +100,25 @@ fn null_output() -> nix::Result<()> {
         std::mem::forget(null);
     }
     Ok(())
+}
+
+/// Standard input goes nowhere: in a conversation it would be the socket that listens.
+pub fn null_input() -> nix::Result<()> {
+    let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())?;
+    nix::unistd::dup2_stdin(null)
+}
+
+/// Starts a process that goes on from here. `None` in the new one, its pid in the old one.
+pub fn fork() -> nix::Result<Option<Pid>> {
+    // SAFETY: this program has one thread, so the new process finds every lock free.
+    match unsafe { nix::unistd::fork()? } {
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
+        nix::unistd::ForkResult::Child => {
+            // The one thing that is not inherited.
+            lock_memory();
+            Ok(None)
+        }
+    }
 }
 
 /// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place

@@ -6,6 +6,9 @@ use crate::channel::{Broken, Channel};
 use crate::message::{Cancelled, Device, FromHelper, Malformed, Request, Status, ToHelper, VERSION, Verdict};
 use crate::secret::Secret;
 
+/// How long a front end waits for the Hello of a helper that listens, before it starts one of its own.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a front end waits for the Hello of a helper that it has started itself. There is no other
 /// way to fall back to, so a cold disk gets its time.
 pub const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ mod secret;
 mod text;
 
 pub use channel::{Broken, Channel, MAX_FRAME};
-pub use front::{FRAME_TIMEOUT, Prompter, SPAWN_TIMEOUT, converse, greet};
+pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, converse, greet};
 pub use message::{
     AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE, MAX_TEXT,
     Malformed, Outcome, Request, Status, ToHelper, VERSION, Verb, Verdict,

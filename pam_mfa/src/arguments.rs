@@ -8,6 +8,7 @@ use pam::module::PamHandle;
 use crate::sys::pam::log;
 
 const HELPER: &CStr = c"/usr/libexec/mfa-helper";
+const SOCKET: &CStr = c"/run/mfa/helper.sock";
 
 /// What the line of pam.d says.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub(crate) struct Arguments {
     pub(crate) config: Option<CString>,
     /// `helper=FILE`.
     pub(crate) helper: CString,
-    /// `socket=FILE`: reserved for reaching a helper that listens.
-    pub(crate) socket: Option<CString>,
+    /// `socket=FILE`: where a helper listens.
+    pub(crate) socket: CString,
     /// `debug`: log phases and verdicts.
     pub(crate) debug: bool,
 }
@@ -38,7 +39,7 @@ impl Arguments {
 
 fn parse(words: &[&CStr]) -> (Arguments, Vec<String>) {
     let mut arguments =
-        Arguments { stack_complete: false, config: None, helper: HELPER.into(), socket: None, debug: false };
+        Arguments { stack_complete: false, config: None, helper: HELPER.into(), socket: SOCKET.into(), debug: false };
     let mut complaints = Vec::new();
     for &word in words {
         let bytes = word.to_bytes();
@@ -50,7 +51,7 @@ fn parse(words: &[&CStr]) -> (Arguments, Vec<String>) {
                 (None, _) => complaints.push(format!("argument \"{}\" ignored: the path must be absolute", shown())),
                 (Some(file), b"config") => arguments.config = Some(file),
                 (Some(file), b"helper") => arguments.helper = file,
-                (Some(file), _) => arguments.socket = Some(file),
+                (Some(file), _) => arguments.socket = file,
             },
             None if bytes == b"debug" => arguments.debug = true,
             _ => complaints.push(format!("unknown argument \"{}\" ignored", shown())),
@@ -70,7 +71,7 @@ mod tests {
             stack_complete: true,
             config: Some(c"/etc/x.toml".into()),
             helper: c"/opt/h".into(),
-            socket: Some(c"/run/s".into()),
+            socket: c"/run/s".into(),
             debug: true,
         };
         assert_eq!(parse(&words), (expected, vec![]));

@@ -1,36 +1,65 @@
 //! How the module reaches `mfa-helper`.
 
+use std::ffi::CStr;
 use std::fmt;
+use std::io::ErrorKind;
 
-use mfa_wire::{Broken, Channel, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet};
+use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet};
 
 use crate::arguments::Arguments;
+use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
 
 /// A helper that has said Hello. From here on there is no second one.
 pub(crate) struct Helper {
     // In this order: the helper ends when its conversation is closed, and only then can it be collected.
     channel: Channel,
-    _orphan: Orphan,
+    /// Only of a helper that we have started.
+    _orphan: Option<Orphan>,
 }
 
 /// Why there is no helper to talk to.
 pub(crate) enum Unreachable {
-    /// Only root can start one.
-    NotRoot,
+    /// Nobody answers at the socket, and only root can start a helper.
+    NotRoot(NoListener),
     /// It could not be started.
     Spawn(std::io::Error),
     /// It did not say Hello, or not in time, or not in our language.
     Hello(Broken),
 }
 
-/// Finds a helper. Today by starting one; a listening one (`socket=FILE`) will be tried here first.
+/// Why the socket is of no use.
+pub(crate) enum NoListener {
+    /// There is none, it refuses, its queue is full, or it is not root's.
+    Connect(std::io::Error),
+    /// Whoever is behind it did not say Hello, or not in time, or not in our language.
+    Hello(Broken),
+}
+
+/// Finds a helper: the one that listens, or, for root, one that is started for this conversation. So neither a flooded
+/// socket nor a dead service nor a system without one keeps root's logins out.
 pub(crate) fn reach(arguments: &Arguments) -> Result<Helper, Unreachable> {
-    if !spawn::are_we_root() {
-        return Err(Unreachable::NotRoot);
+    // A policy of one's own cannot be asked of somebody who has read another.
+    let listener = match arguments.config {
+        None => knock(&arguments.socket),
+        Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
+    };
+    match listener {
+        Ok(channel) => Ok(Helper { channel, _orphan: None }),
+        Err(why) if !spawn::are_we_root() => Err(Unreachable::NotRoot(why)),
+        Err(_) => start(arguments),
     }
+}
+
+fn knock(socket: &CStr) -> Result<Channel, NoListener> {
+    let mut channel = Channel::new(connect(socket).map_err(NoListener::Connect)?);
+    greet(&mut channel, HELLO_TIMEOUT).map_err(NoListener::Hello)?;
+    Ok(channel)
+}
+
+fn start(arguments: &Arguments) -> Result<Helper, Unreachable> {
     let (stream, orphan) = spawn::start(&arguments.helper, arguments.config.as_deref()).map_err(Unreachable::Spawn)?;
-    let mut helper = Helper { channel: Channel::new(stream), _orphan: orphan };
+    let mut helper = Helper { channel: Channel::new(stream), _orphan: Some(orphan) };
     greet(&mut helper.channel, SPAWN_TIMEOUT).map_err(Unreachable::Hello)?;
     Ok(helper)
 }
@@ -45,7 +74,12 @@ impl Helper {
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unreachable::NotRoot => f.write_str("this process is not root and cannot start it"),
+            Unreachable::NotRoot(NoListener::Connect(why)) => {
+                write!(f, "its socket cannot be used ({why}), and this process is not root and cannot start it")
+            }
+            Unreachable::NotRoot(NoListener::Hello(why)) => {
+                write!(f, "no greeting at its socket ({why}), and this process is not root and cannot start it")
+            }
             Unreachable::Spawn(why) => write!(f, "it could not be started: {why}"),
             Unreachable::Hello(Broken::Closed) => {
                 f.write_str("it ended before its first word (is it installed and executable?)")

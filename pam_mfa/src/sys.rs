@@ -3,4 +3,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod pam;
+pub(crate) mod socket;
 pub(crate) mod spawn;

@@ -108,7 +108,7 @@ fn pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok((lift(a.into())?, lift(b.into())?))
 }
 
-fn lift(fd: OwnedFd) -> Result<OwnedFd> {
+pub(crate) fn lift(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }

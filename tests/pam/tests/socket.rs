@@ -1,0 +1,236 @@
+//! The helper behind its socket: the same logins, whoever floods it, and without it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, Secret, ToHelper, greet};
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS};
+use pam_tests::{Bound, Helper, Log};
+
+const SOCKET: &str = "/run/mfa/helper.sock";
+const SOON: Duration = Duration::from_secs(10);
+const NOBODY: &[&str] = &["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
+
+/// A helper that listens, until it is dropped.
+struct Listener(Child);
+
+impl Listener {
+    fn start(bound: &Bound) -> Listener {
+        fs::create_dir_all("/run/mfa").unwrap();
+        let _ = fs::remove_file(SOCKET);
+        let socket = UnixListener::bind(SOCKET).unwrap();
+        fs::set_permissions(SOCKET, PermissionsExt::from_mode(0o666)).unwrap();
+        let helper = Helper::real().clock(&bound.clock).path();
+        let child = Command::new(helper).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap();
+        Listener(child)
+    }
+
+    fn terminate(&mut self) {
+        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = fs::remove_file(SOCKET);
+    }
+}
+
+/// Logins that can only go by the socket: there is no helper to start.
+fn by_socket_alone(bound: &Bound) {
+    bound.system.service("door", "auth required {module} stack=complete helper=/nowhere\naccount required {module}");
+}
+
+fn request(user: &str) -> Secret {
+    let login = Login {
+        user: user.into(),
+        service: "door".into(),
+        rhost: None,
+        tty: None,
+        ruser: None,
+        ssh_auth_info: None,
+        stack_complete: true,
+    };
+    ToHelper::Request(Request::Verify(login)).encode().unwrap()
+}
+
+/// A conversation that waits at its prompt.
+fn at_the_prompt(user: &str) -> Channel {
+    let mut channel = Channel::new(UnixStream::connect(SOCKET).unwrap());
+    greet(&mut channel, SOON).unwrap();
+    channel.send(&request(user), SOON).unwrap();
+    let asked = FromHelper::decode(&channel.receive(SOON).unwrap()).unwrap();
+    assert!(matches!(asked, FromHelper::Ask { .. }));
+    channel
+}
+
+fn answer(channel: &mut Channel, code: &str) -> Outcome {
+    let frame = ToHelper::Answer(Secret::copy_of(code.as_bytes())).encode().unwrap();
+    channel.send(&frame, SOON).unwrap();
+    match FromHelper::decode(&channel.receive(SOON).unwrap()).unwrap() {
+        FromHelper::Verdict(verdict) => verdict.outcome,
+        _ => panic!("no verdict"),
+    }
+}
+
+#[test]
+fn a_code_is_good_once_over_socket_and_spawn_together() {
+    let mut bound = Bound::fresh("socketed");
+    let listener = Listener::start(&bound);
+    by_socket_alone(&bound);
+    let code = bound.code(1);
+    assert_eq!(bound.auth(&code), SUCCESS);
+    assert_eq!(bound.auth(&code), AUTH_ERR);
+    drop(listener);
+    assert_eq!(bound.auth(&code), AUTHINFO_UNAVAIL, "there is no other helper, so this went by the socket");
+    bound.system.service("door", "auth required {module} stack=complete");
+    assert_eq!(bound.auth(&code), AUTH_ERR, "used by the one way, refused by the other");
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
+}
+
+#[test]
+fn nobody_but_root_is_served_yet() {
+    let bound = Bound::fresh("unserved");
+    let _listener = Listener::start(&bound);
+    let before = fs::read(bound.file("state")).unwrap();
+    let log = Log::listen();
+    let host = bound.system.host("door").user("unserved").answer(&bound.code(1)).steps(&["auth"]);
+    let report = host.under(&[&["setpriv"], NOBODY].concat()).run();
+    assert_eq!(report.code("auth"), AUTH_ERR);
+    assert_eq!(before, fs::read(bound.file("state")).unwrap());
+    assert_eq!(log.lines_with("caller=65534 verdict=refused reason=\"not allowed\"").len(), 1, "{:?}", log.lines());
+}
+
+/// Runs a few lines of Perl as somebody who is not root.
+fn as_nobody(script: &str) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args(NOBODY).args(["perl", "-MIO::Socket::UNIX", "-e", script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_helper_that_is_not_roots_is_not_believed() {
+    let bound = Bound::fresh("fooled");
+    let _ = fs::remove_file("/tmp/fake.sock");
+    // Hello, and "accepted" to whatever is asked.
+    let mut fake = as_nobody(
+        r#"$| = 1; my $l = IO::Socket::UNIX->new(Local => "/tmp/fake.sock", Listen => 9) or die; print "ready\n";
+           while (my $c = $l->accept) { syswrite $c, pack("H*", "00000003200101000000072" . "55ac39d170000"); sysread $c, my $x, 999 }"#,
+    );
+    let mut line = String::new();
+    BufReader::new(fake.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let module = "{module} stack=complete socket=/tmp/fake.sock";
+    bound.system.service("door", &format!("auth required {module} helper=/nowhere"));
+    assert_eq!(bound.auth("000000"), AUTHINFO_UNAVAIL);
+    bound.system.service("door", &format!("auth required {module}"));
+    assert_eq!(bound.auth("000000"), AUTH_ERR, "root starts one of its own");
+    fake.kill().unwrap();
+    fake.wait().unwrap();
+}
+
+#[test]
+fn who_floods_the_socket_keeps_nobody_else_out() {
+    let mut bound = Bound::fresh("flooded");
+    let _listener = Listener::start(&bound);
+    by_socket_alone(&bound);
+    // Holds a thousand connections, some with garbage, some with half a frame.
+    let mut flood = as_nobody(
+        r#"$| = 1; $SIG{PIPE} = "IGNORE"; my @held; my $served = 0;
+           for my $n (1..1000) {
+               my $c = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock") or next;
+               $served++ if sysread $c, my $x, 7;
+               syswrite $c, ("\xff" x 40, "\0\0\1", "")[$n % 3];
+               push @held, $c;
+           }
+           print "$served\n"; <STDIN>;"#,
+    );
+    let mut served = String::new();
+    BufReader::new(flood.stdout.as_mut().unwrap()).read_line(&mut served).unwrap();
+    // Garbage ends a conversation, so there is room again now and then; the quota is what is held at once.
+    assert!(served.trim().parse::<u32>().unwrap() < 1000, "{served}");
+    for _ in 0..10 {
+        bound.advance(1);
+        assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "root's callers have no quota");
+    }
+    flood.kill().unwrap();
+    flood.wait().unwrap();
+}
+
+#[test]
+fn one_uid_holds_eight_conversations_and_no_more() {
+    let bound = Bound::fresh("quota");
+    let _listener = Listener::start(&bound);
+    let mut holder = as_nobody(
+        r#"$| = 1; $SIG{PIPE} = "IGNORE"; my @held; my $served = 0;
+           for (1..20) { my $c = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock") or die; $served++ if sysread $c, my $x, 7; push @held, $c }
+           print "$served\n"; <STDIN>;"#,
+    );
+    let mut served = String::new();
+    BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut served).unwrap();
+    assert_eq!(served.trim(), "8");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_conversation_outlives_the_listener() {
+    let bound = Bound::fresh("outlive");
+    let mut listener = Listener::start(&bound);
+    let mut channel = at_the_prompt("outlive");
+    listener.terminate();
+    let refused = UnixStream::connect(SOCKET).err().map(|e| e.kind());
+    assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "nobody listens any more");
+    assert_eq!(answer(&mut channel, &bound.code(1)), Outcome::Accepted);
+    assert_eq!(bound.auth(&bound.code(1)), AUTH_ERR, "burnt");
+}
+
+#[test]
+fn a_conversation_that_dies_is_alone_in_that() {
+    let mut bound = Bound::fresh("alone");
+    let _listener = Listener::start(&bound);
+    by_socket_alone(&bound);
+    for bytes in [&b""[..], b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x77", b"\0\0\0\x03\x10\x09\x01"] {
+        let mut stream = UnixStream::connect(SOCKET).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, [0, 0, 0, 3, 0x20, 1, 1], "Hello, and nothing after it");
+        bound.advance(1);
+        assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
+    }
+}
+
+#[test]
+fn a_socket_that_nobody_serves_does_not_keep_root_out() {
+    let mut bound = Bound::fresh("unlistened");
+    fs::create_dir_all("/run/mfa").unwrap();
+    let _ = fs::remove_file(SOCKET);
+    let socket = UnixListener::bind(SOCKET).unwrap();
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "accepted by nobody, so no Hello");
+    // That connection still waits to be accepted, and there is room for one: connecting must not wait.
+    // SAFETY: plain numbers; a socket that listens may be told so again.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&socket), 0) }, 0);
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "a full queue");
+    drop(socket);
+    bound.advance(1);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "a file that nobody listens at");
+    fs::remove_file(SOCKET).unwrap();
+    fs::write(SOCKET, "").unwrap();
+    bound.advance(1);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "no socket at all");
+    fs::remove_file(SOCKET).unwrap();
+}
