@@ -62,6 +62,10 @@ install: all
 	if [ -d $(DESTDIR)$(PREFIX)/share/pam-configs ]; then \
 		install -m 0644 config/pam-configs/mfa $(DESTDIR)$(PREFIX)/share/pam-configs/mfa; \
 		test -e $(DESTDIR)/etc/pam.d/mfa-enroll || install -m 0644 config/pam.d/mfa-enroll $(DESTDIR)/etc/pam.d/mfa-enroll; fi
+	# Not switched on: systemctl enable --now mfa-helper.socket
+	if [ -d $(DESTDIR)$(PREFIX)/lib/systemd/system ]; then \
+		install -m 0644 packaging/systemd/mfa-helper.service packaging/systemd/mfa-helper.socket \
+			$(DESTDIR)$(PREFIX)/lib/systemd/system; fi
 	for page in packaging/man/*.[1-8]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 
