@@ -27,6 +27,13 @@ impl Host {
         Store::open(Path::new(&self.loaded.policy.store))
     }
 
+    /// Whether this process could keep anything in the store; if not, why.
+    pub fn reaches_its_store(&self) -> Result<(), String> {
+        let users = Path::new(&self.loaded.policy.store).join("users");
+        let reached = nix::unistd::access(&users, nix::unistd::AccessFlags::W_OK);
+        reached.map_err(|e| format!("the service cannot write to {}: {}", users.display(), e.desc()))
+    }
+
     /// The name that the app shows.
     pub fn issuer(&self) -> String {
         let configured = self.loaded.policy.issuer.clone();

@@ -22,7 +22,7 @@ mod sys;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
@@ -58,22 +58,25 @@ pub fn main() -> ExitCode {
 fn converse() -> Result<(), String> {
     let config = config()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
-    let stream = match getsockopt(&socket, AcceptConn) {
-        Ok(true) => match listener::accept(UnixListener::from(socket)).map_err(|e| e.desc().to_owned())? {
+    let listening = getsockopt(&socket, AcceptConn) == Ok(true);
+    let stream = if listening {
+        match listener::accept(UnixListener::from(socket)).map_err(|e| e.desc().to_owned())? {
             Some(stream) => stream,
             None => return Ok(()),
-        },
-        _ => UnixStream::from(socket),
+        }
+    } else {
+        UnixStream::from(socket)
     };
     // The kernel's own end of every conversation, should ours not come.
     nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
-    let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
-    let host = Host::real(&config);
-    if let Some(error) = &host.loaded.error {
-        audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
+    // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
+    // Only before Hello can the login still start one.
+    if listening && caller.may_ask() {
+        Host::real(&config).reaches_its_store()?;
     }
-    let decision = if caller.may_ask() { serve(&request, &host, &mut conversation) } else { Decision::not_allowed() };
+    let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
+    let decision = if caller.may_ask() { serve(&request, &config, &mut conversation) } else { Decision::not_allowed() };
     record(caller, &request, &decision);
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
@@ -95,7 +98,11 @@ fn config() -> Result<PathBuf, String> {
     }
 }
 
-fn serve(request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
+fn serve(request: &Request, config: &Path, conversation: &mut Conversation) -> Decision {
+    let host = &Host::real(config);
+    if let Some(error) = &host.loaded.error {
+        audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
+    }
     match request {
         Request::Verify(login) => login::verify(login, host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, host),

@@ -13,7 +13,7 @@ fn a_fresh_installation_serves_logins_by_the_socket() {
     static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
     let active = MACHINE.sh_ok("systemctl is-active mfa-helper.socket; systemctl is-enabled mfa-helper.socket");
     assert_eq!(active, "active\nenabled\n");
-    assert_eq!(MACHINE.sh_ok("stat -c '%a %U' /run/mfa /run/mfa/helper.sock"), "755 root\n666 root\n");
+    assert_eq!(MACHINE.sh_ok("stat -c '%a %U' /run/mfa /run/mfa/helper.sock"), "755 root\n600 root\n");
     let doors = [("siggi", Door::Ssh), ("silke", Door::Sudo), ("simon", Door::Su), ("sonja", Door::Login)];
     let bound = doors.map(|(name, door)| (Person::bound(&MACHINE, name), door));
     // Nobody can start one now, so whoever judges these codes came with the listener that runs.
@@ -57,6 +57,33 @@ fn a_store_that_is_made_anew_is_seen_by_the_service_that_runs() {
         .sh_ok("umask 077; rm -rf /var/lib/mfa; mkdir -p /var/lib/mfa/users; echo 'mfa-store 1' >/var/lib/mfa/FORMAT");
     let app = who.bind();
     MACHINE.sh_ok("mv /usr/libexec/mfa-helper /root");
+    Door::Su.lets_in(&who, &app.good);
+}
+
+/// Sites that keep the store elsewhere have no drop-in for the service when they upgrade to it.
+#[test]
+fn a_store_that_the_service_cannot_write_to_is_left_to_helpers_that_logins_start() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
+    let (who, app) = Person::bound(&MACHINE, "stella");
+    MACHINE.sh_ok(
+        "cp -a /var/lib/mfa /srv/mfa; mv /var/lib/mfa/users /var/lib/mfa/before; mkdir -m 700 /var/lib/mfa/users",
+    );
+    common::policy_file(&MACHINE, "/etc/mfa/mfa.toml", "[store]\npath = \"/srv/mfa\"\n");
+    let mut t = Door::Su.up_to_the_code(&who);
+    t.type_line(&app.good);
+    Door::Su.is_open(&who, &mut t);
+    MACHINE.sh_ok("journalctl --quiet --grep='the service cannot write to /srv/mfa/users'");
+}
+
+#[test]
+fn a_service_that_cannot_start_neither_loops_nor_leaves_the_socket_dead() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
+    let (who, app) = Person::bound(&MACHINE, "stine");
+    MACHINE.sh_ok("systemctl stop mfa-helper.service; mv /usr/libexec/mfa-helper /root");
+    // root's su asks in the account phase only; each of these knocks.
+    MACHINE.sh_ok("for n in $(seq 30); do su stine -c true & done; wait");
+    assert_eq!(MACHINE.sh_ok("systemctl is-active mfa-helper.socket"), "active\n");
+    MACHINE.sh_ok("mv /root/mfa-helper /usr/libexec");
     Door::Su.lets_in(&who, &app.good);
 }
 
