@@ -22,7 +22,7 @@ mod sys;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
@@ -72,11 +72,17 @@ fn converse() -> Result<(), String> {
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
+    let mut host = None;
     if listening && caller.may_ask() {
-        Host::real(&config).reaches_its_store()?;
+        host.insert(Host::real(&config)).reaches_its_store()?;
     }
     let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
-    let decision = if caller.may_ask() { serve(&request, &config, &mut conversation) } else { Decision::not_allowed() };
+    let decision = if caller.may_ask() {
+        let host = host.unwrap_or_else(|| Host::real(&config));
+        serve(&request, &host, &mut conversation)
+    } else {
+        Decision::not_allowed()
+    };
     record(caller, &request, &decision);
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
@@ -98,8 +104,7 @@ fn config() -> Result<PathBuf, String> {
     }
 }
 
-fn serve(request: &Request, config: &Path, conversation: &mut Conversation) -> Decision {
-    let host = &Host::real(config);
+fn serve(request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
     if let Some(error) = &host.loaded.error {
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
