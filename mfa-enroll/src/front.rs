@@ -150,4 +150,8 @@ impl Prompter for Front {
     fn status(&mut self, status: &Status) {
         self.report.add(status);
     }
+
+    fn recovery_codes(&mut self, codes: &[Secret]) {
+        codes.iter().filter_map(Secret::text).for_each(|code| self.tell(code));
+    }
 }

@@ -50,11 +50,15 @@ impl Conversation {
         self.end = Instant::now() + BINDING;
     }
 
-    /// Asks, and waits for the answer until the conversation's end.
+    /// Asks, and waits for the answer until the conversation's end. It is always shown while it is typed: sshd answers
+    /// every hidden prompt with the login secret.
     pub fn ask(&mut self, text: &str) -> Result<Secret, NoAnswer> {
-        // Always shown while it is typed: sshd answers every hidden prompt with the login secret.
-        let text = Secret::copy_of(text.as_bytes());
-        self.send(&FromHelper::Ask { echo: true, text })?;
+        self.ask_with(true, Secret::copy_of(text.as_bytes()))
+    }
+
+    /// The same, shown or not.
+    pub fn ask_with(&mut self, echo: bool, text: Secret) -> Result<Secret, NoAnswer> {
+        self.send(&FromHelper::Ask { echo, text })?;
         let frame = self.channel.receive(self.left())?;
         match ToHelper::decode(&frame).map_err(Broken::from)? {
             ToHelper::Answer(answer) => Ok(answer),
@@ -73,7 +77,8 @@ impl Conversation {
         self.channel.send(&message.encode()?, self.left())
     }
 
-    fn left(&self) -> Duration {
+    /// How long it may still last.
+    pub fn left(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 

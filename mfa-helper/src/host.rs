@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::policy::files::{self, Loaded};
 use crate::store::{Store, StoreError};
+use crate::sys;
 
 /// The machine, as far as a decision depends on it.
 pub struct Host {
@@ -12,6 +13,8 @@ pub struct Host {
     pub now: fn() -> u64,
     /// Fills a buffer with random bytes from the kernel.
     pub random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
+    /// Whether the kernel says that something keeps its clock right.
+    pub synchronised: fn() -> bool,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
@@ -19,7 +22,12 @@ pub struct Host {
 impl Host {
     /// The real clock, the kernel's randomness, and the policy at `path`.
     pub fn real(path: &Path) -> Host {
-        Host { now: clock, random: getrandom::fill, loaded: files::load(path, clock()) }
+        Host {
+            now: clock,
+            random: getrandom::fill,
+            synchronised: sys::clock_is_synchronised,
+            loaded: files::load(path, clock()),
+        }
     }
 
     /// Opens the store that the policy names.

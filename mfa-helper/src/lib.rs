@@ -15,6 +15,7 @@ mod flow;
 mod host;
 mod identity;
 mod listener;
+mod lockout;
 mod policy;
 mod rootfile;
 pub mod store;
@@ -32,7 +33,8 @@ use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
-use crate::flow::{Decision, device, login, standing};
+use crate::flow::first_factor::Proof;
+use crate::flow::{Decision, device, login, recovery, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -70,23 +72,28 @@ fn converse() -> Result<(), String> {
     // The kernel's own end of every conversation, should ours not come.
     nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
+    if !caller.is_root() && caller.name().is_none() {
+        // A uid without a name can own nothing here, and whoever has thousands of them shall not hold a prompt with each.
+        return Ok(());
+    }
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
     let mut host = None;
-    if listening && caller.may_ask() {
+    if listening && caller.is_root() {
         host.insert(Host::real(&config)).reaches_its_store()?;
     }
-    let (mut conversation, request) = Conversation::open(Channel::new(stream)).map_err(|e| e.to_string())?;
-    let decision = if caller.may_ask() {
-        let host = host.unwrap_or_else(|| Host::real(&config));
-        serve(&request, &host, &mut conversation)
-    } else {
-        Decision::not_allowed()
+    let opened = Conversation::open(Channel::new(stream));
+    let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
+    let host = host.unwrap_or_else(|| Host::real(&config));
+    let subject = caller.subject(&request, host.loaded.policy.self_service);
+    let decision = match &subject {
+        Ok(subject) => serve(caller, &request, subject, &host, &mut conversation),
+        Err(why) => Decision::not_allowed(why.text()),
     };
-    record(caller, &request, &decision);
+    record(caller, &request, subject.ok().as_deref(), &decision);
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
-        Err(e) if decision.outcome != Outcome::NoInteraction => Err(e.to_string()),
+        Err(e) if decision.outcome != Outcome::NoInteraction => Err(format!("uid {}: {e}", caller.uid)),
         _ => Ok(()),
     }
 }
@@ -104,17 +111,18 @@ fn config() -> Result<PathBuf, String> {
     }
 }
 
-fn serve(request: &Request, host: &Host, conversation: &mut Conversation) -> Decision {
+fn serve(caller: Caller, request: &Request, subject: &str, host: &Host, conversation: &mut Conversation) -> Decision {
     if let Some(error) = &host.loaded.error {
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
     match request {
-        Request::Verify(login) => login::verify(login, host, conversation),
+        Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, host),
         Request::Verb(verb) => {
-            let mut decision = serve_verb(verb, host, conversation).unwrap_or_else(|failed| failed);
+            let served = serve_verb(caller, verb, subject, host, conversation);
+            let mut decision = served.unwrap_or_else(|failed| failed);
             // Root at the command line may read what everybody else is sent to the log for.
-            if decision.outcome == Outcome::Unavailable {
+            if decision.outcome == Outcome::Unavailable && caller.is_root() {
                 decision.text.clone_from(&decision.reason);
             }
             decision
@@ -122,28 +130,34 @@ fn serve(request: &Request, host: &Host, conversation: &mut Conversation) -> Dec
     }
 }
 
-fn serve_verb(verb: &Verb, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
-    if let Some(error) = &host.loaded.error {
+fn serve_verb(
+    caller: Caller,
+    verb: &Verb,
+    user: &str,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    if caller.is_root()
+        && let Some(error) = &host.loaded.error
+    {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
+    let mut proof = || if caller.is_root() { Ok(Proof::Root) } else { Proof::by(user, conversation) };
     match verb {
-        Verb::Totp { user, label } => device::totp(subject(user), label.as_deref(), host, conversation),
-        Verb::TotpPending { user, label } => device::totp_pending(user, label.as_deref(), host, conversation),
-        Verb::Confirm { user } => device::confirm(user, host, conversation),
-        Verb::CancelPending { user } => device::cancel(user, host),
-        Verb::Disable { user } => device::disable(subject(user), host),
-        Verb::Status { user } => standing::status(subject(user), host, conversation),
+        Verb::Totp { label, .. } => device::totp(user, label.as_deref(), proof()?, host, conversation),
+        Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
+        Verb::Confirm { .. } => device::confirm(user, host, conversation),
+        Verb::CancelPending { .. } => device::cancel(user, host),
+        Verb::Disable { .. } => device::disable(user, proof()?, host, conversation),
+        Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
+        Verb::Unlock { .. } => device::unlock(user, host),
+        Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
     }
 }
 
-/// Whom a verb concerns that names nobody: the caller, who is root.
-fn subject(user: &Option<String>) -> &str {
-    user.as_deref().unwrap_or("root")
-}
-
 /// The audit line.
-fn record(caller: Caller, request: &Request, decision: &Decision) {
+fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &Decision) {
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
@@ -153,9 +167,11 @@ fn record(caller: Caller, request: &Request, decision: &Decision) {
             let claims = [("rhost", rhost), ("tty", tty), ("ruser", ruser)];
             fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
-            fields.push(("factor", decision.factor));
         }
-        Request::Verb(verb) => fields.extend(subject_of(verb).map(|user| ("user", user))),
+        Request::Verb(_) => fields.extend(subject.filter(|user| !user.is_empty()).map(|user| ("user", user))),
+    }
+    if decision.factor != "none" || matches!(request, Request::Verify(_) | Request::Account(..)) {
+        fields.push(("factor", decision.factor));
     }
     fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
     audit::log(level(request, decision), &fields);
@@ -183,13 +199,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::Disable { .. }) => "disable",
         Request::Verb(Verb::Status { .. }) => "status",
         Request::Verb(Verb::List) => "list",
-    }
-}
-
-fn subject_of(verb: &Verb) -> Option<&str> {
-    match verb {
-        Verb::Totp { user, .. } | Verb::Disable { user } | Verb::Status { user } => Some(subject(user)),
-        Verb::TotpPending { user, .. } | Verb::Confirm { user } | Verb::CancelPending { user } => Some(user),
-        Verb::List => None,
+        Request::Verb(Verb::RecoveryCodes { .. }) => "recovery-codes",
+        Request::Verb(Verb::Unlock { .. }) => "unlock",
     }
 }

@@ -2,12 +2,16 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, OwnedFd};
+pub mod pam;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Pid, Uid};
+
+use crate::conversation::BINDING;
 
 /// Puts off everything that was inherited from a login program or from the user in front of it
 /// (su and sudo pass on the user's limits, priority, mask and descriptors).
@@ -108,6 +112,21 @@ pub fn null_input() -> nix::Result<()> {
     nix::unistd::dup2_stdin(null)
 }
 
+/// In a process that runs code of others: it keeps one descriptor, and ends with the process that started it.
+pub fn leave_all_but(kept: &impl AsFd) -> nix::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    null_input()?;
+    let kept = kept.as_fd().as_raw_fd() as u32;
+    // SAFETY: this process uses none of the objects that own these descriptors, and never returns to them.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, kept - 1, 0u32);
+        libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0u32);
+    }
+    // The alarm of the conversation is not inherited.
+    nix::unistd::alarm::set(BINDING.as_secs() as u32);
+    Ok(())
+}
+
 /// Starts a process that goes on from here. `None` in the new one, its pid in the old one.
 pub fn fork() -> nix::Result<Option<Pid>> {
     // SAFETY: this program has one thread, so the new process finds every lock free.
@@ -132,5 +151,15 @@ pub fn no_copy_on_write(file: &OwnedFd) {
             flags |= FS_NOCOW_FL;
             libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags);
         }
+    }
+}
+
+/// Whether something keeps the clock right, as adjtimex(2) says. Where that cannot be asked, nobody is told that it is
+/// not.
+pub fn clock_is_synchronised() -> bool {
+    // SAFETY: plain numbers, for all of which zero is a value; with `modes` 0 it changes nothing.
+    unsafe {
+        let mut clock: libc::timex = std::mem::zeroed();
+        libc::adjtimex(&raw mut clock) < 0 || clock.status & libc::STA_UNSYNC == 0
     }
 }

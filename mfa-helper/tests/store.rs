@@ -7,6 +7,7 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{Change, CommitError, Credentials, FORMAT, Id, Pending, Record, State, Store, StoreError};
 use mfa_wire::Secret;
@@ -76,6 +77,7 @@ fn credentials(id: u8) -> Credentials {
         created_from: "root".into(),
         totp: app(),
         burnt: [100, 101],
+        recovery: recovery::Set { id: Id([id; 16]), hashes: vec![[7; 32]; 2] },
     }
 }
 
@@ -120,12 +122,12 @@ fn a_commit_over_a_record_that_changed_is_a_conflict() {
     let place = Place::new("conflict");
     let store = place.bound();
     let stale = store.load("alice").unwrap();
-    let state = State { failures: 1, ..stale.state.clone() };
+    let state = State { last_used: 1, ..stale.state.clone() };
     store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
     for change in [Change::State(&state), Change::Bind(&credentials(9)), Change::Pend(&pending(9)), Change::Unpend] {
         assert_eq!(store.commit(&stale, change), Err(CommitError::Conflict));
     }
-    assert_eq!(store.load("alice").unwrap().state.failures, 1);
+    assert_eq!(store.load("alice").unwrap().state.last_used, 1);
 }
 
 #[test]
@@ -473,7 +475,7 @@ fn of_sixty_four_writers_at_once_none_overwrites_another() {
                 let mut wins = 0;
                 for _ in 0..4 {
                     let record = store.load("alice").unwrap();
-                    let state = State { failures: record.state.failures + 1, ..record.state.clone() };
+                    let state = State { last_used: record.state.last_used + 1, ..record.state.clone() };
                     wins += u64::from(store.commit(&record, Change::State(&state)).is_ok());
                 }
                 wins
@@ -483,5 +485,5 @@ fn of_sixty_four_writers_at_once_none_overwrites_another() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(wins > 0);
-    assert_eq!(place.store().load("alice").unwrap().state.failures, wins, "every commit that won is counted");
+    assert_eq!(place.store().load("alice").unwrap().state.last_used, wins, "every commit that won is counted");
 }

@@ -22,6 +22,8 @@ pub const MAX_TEXT: usize = 12 * 1024;
 pub const MAX_ANSWER: usize = 256;
 /// The most devices that one status may list.
 const DEVICES: usize = 32;
+/// The most recovery codes of one set.
+const CODES: usize = 64;
 
 /// What is wrong with a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,6 +134,16 @@ pub enum Verb {
     },
     /// Say it for everybody who has a record.
     List,
+    /// Make new recovery codes; the ones before are void then.
+    RecoveryCodes {
+        /// Whose codes they are.
+        user: Option<String>,
+    },
+    /// Forget the wrong codes, and end a lock.
+    Unlock {
+        /// Whose they are.
+        user: String,
+    },
 }
 
 /// The one request of a conversation.
@@ -286,6 +298,8 @@ pub enum FromHelper {
     Device(Device),
     /// Show this user's standing.
     Status(Status),
+    /// Show these recovery codes, now and never again.
+    RecoveryCodes(Vec<Secret>),
     /// The end.
     Verdict(Verdict),
 }
@@ -299,6 +313,7 @@ const TELL: u8 = 0x22;
 const DEVICE: u8 = 0x23;
 const STATUS: u8 = 0x24;
 const VERDICT: u8 = 0x25;
+const RECOVERY_CODES: u8 = 0x26;
 
 impl ToHelper {
     /// The frame of this message.
@@ -384,6 +399,16 @@ impl FromHelper {
                 w.u8(STATUS)?;
                 write_status(&mut w, status)?;
             }
+            FromHelper::RecoveryCodes(codes) => {
+                w.u8(RECOVERY_CODES)?;
+                if codes.len() > CODES {
+                    return Err(Malformed::TooLong);
+                }
+                w.u8(codes.len() as u8)?;
+                for code in codes {
+                    w.bytes(code.bytes(), MAX_ANSWER)?;
+                }
+            }
             FromHelper::Verdict(verdict) => {
                 w.u8(VERDICT)?;
                 w.u32(verdict.outcome as u32)?;
@@ -411,6 +436,14 @@ impl FromHelper {
                 expires: r.option(Reader::u64)?,
             }),
             STATUS => FromHelper::Status(read_status(&mut r)?),
+            RECOVERY_CODES => {
+                let count = usize::from(r.u8()?);
+                if count > CODES {
+                    return Err(Malformed::TooLong);
+                }
+                let codes = (0..count).map(|_| r.secret_text(MAX_ANSWER)).collect::<Result<_, _>>()?;
+                FromHelper::RecoveryCodes(codes)
+            }
             VERDICT => {
                 let number = r.u32()?;
                 let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);
@@ -515,6 +548,14 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
         Verb::List => w.u8(7),
+        Verb::RecoveryCodes { user } => {
+            w.u8(8)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::Unlock { user } => {
+            w.u8(9)?;
+            w.str(user, MAX_NAME)
+        }
     }
 }
 
@@ -527,6 +568,8 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         5 => Verb::Disable { user: r.option(|r| r.str(MAX_NAME))? },
         6 => Verb::Status { user: r.option(|r| r.str(MAX_NAME))? },
         7 => Verb::List,
+        8 => Verb::RecoveryCodes { user: r.option(|r| r.str(MAX_NAME))? },
+        9 => Verb::Unlock { user: r.str(MAX_NAME)? },
         _ => return Err(Malformed::UnknownValue),
     })
 }

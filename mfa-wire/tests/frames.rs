@@ -145,6 +145,9 @@ impl Prompter for Script {
     fn status(&mut self, status: &Status) {
         self.shown.push(format!("status {}", status.user));
     }
+    fn recovery_codes(&mut self, codes: &[Secret]) {
+        self.shown.extend(codes.iter().map(|code| format!("recovery code {}", code.text().unwrap())));
+    }
 }
 
 /// Plays the helper: sends `messages` one after the other, reading a reply after each Ask.
@@ -179,11 +182,21 @@ fn ask(text: &str) -> FromHelper {
 fn the_loop_relays_in_order_until_the_verdict() {
     let (mut ours, theirs) = pair();
     let verdict = Verdict { outcome: Outcome::Refused, text: "no".into() };
-    let script = vec![FromHelper::Tell("one".into()), ask("two"), ask("three"), FromHelper::Verdict(verdict.clone())];
+    let codes = ["aaaa", "bbbb"].map(|code| Secret::copy_of(code.as_bytes())).into();
+    let script = vec![
+        FromHelper::Tell("one".into()),
+        ask("two"),
+        FromHelper::RecoveryCodes(codes),
+        ask("three"),
+        FromHelper::Verdict(verdict.clone()),
+    ];
     let helper = helper(theirs, script);
     let mut prompter = Script { answers: vec!["492039"], ..Script::default() };
     assert_eq!(converse(&mut ours, Request::Verb(Verb::List), &mut prompter), Ok(verdict));
-    assert_eq!(prompter.shown, ["tell one", "ask true two", "ask true three"]);
+    assert_eq!(
+        prompter.shown,
+        ["tell one", "ask true two", "recovery code aaaa", "recovery code bbbb", "ask true three"]
+    );
     assert_eq!(helper.join().unwrap(), ["request", "answer", "cancelled by user"]);
 }
 
@@ -228,6 +241,8 @@ fn request() -> impl Strategy<Value = Request> {
         someone().prop_map(|user| Request::Verb(Verb::Disable { user })),
         someone().prop_map(|user| Request::Verb(Verb::Status { user })),
         Just(Request::Verb(Verb::List)),
+        someone().prop_map(|user| Request::Verb(Verb::RecoveryCodes { user })),
+        name().prop_map(|user| Request::Verb(Verb::Unlock { user })),
     ]
 }
 

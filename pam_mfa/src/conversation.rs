@@ -82,6 +82,8 @@ impl Prompter for Conversation<'_> {
     fn device(&mut self, _: &Device) {}
 
     fn status(&mut self, _: &Status) {}
+
+    fn recovery_codes(&mut self, _: &[Secret]) {}
 }
 
 /// Blind programs answer every prompt with the secret or the name that they hold, some with a newline behind it.

@@ -1,3 +1,4 @@
 //! The kinds of second factor: a closed set.
 
+pub mod recovery;
 pub mod totp;

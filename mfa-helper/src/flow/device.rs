@@ -4,12 +4,15 @@ use std::fmt;
 
 use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
 
-use super::Decision;
+use super::first_factor::Proof;
+use super::{Decision, RACES, duration, recovery};
 use crate::conversation::Conversation;
+use crate::factor::recovery::Set;
 use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity;
-use crate::store::{Change, Credentials, Id, Pending, Store, StoreError};
+use crate::lockout::Failures;
+use crate::store::{Change, CommitError, Credentials, Id, Pending, State, Store, StoreError};
 
 /// How long a pending device can be confirmed, in seconds.
 const PENDING_LIFE: u64 = 15 * 60;
@@ -24,6 +27,7 @@ const SEARCH: u64 = 4 * 3600;
 pub fn totp(
     user: &str,
     label: Option<&str>,
+    proof: Proof,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
@@ -38,9 +42,15 @@ pub fn totp(
     let totp = new_totp(host)?;
     conversation.send(&shown(&user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation)?;
-    let credentials = bound(new_id(host)?, label, totp, pair, host);
+    let (recovery, codes) = recovery::new_set(host)?;
+    let from = if proof == Proof::Root { "root" } else { &user };
+    let credentials = Credentials { recovery, ..bound(new_id(host)?, label, from, totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials))?;
-    Ok(done(&user))
+    if !codes.is_empty() {
+        // Bound all the same, should nobody be there to read them any more: new ones can be made.
+        let _ = recovery::show(codes, conversation);
+    }
+    Ok(done(&user, ""))
 }
 
 /// Makes a pending device, in place of any other that waits, and shows it.
@@ -80,9 +90,10 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
         return Ok(Decision::new(Outcome::NotFound, text, "the pending device has expired"));
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
-    let credentials = bound(pending.id, pending.label, pending.totp, pair, host);
+    let credentials = bound(pending.id, pending.label, "root", pending.totp, pair, host);
     store.commit(&record, Change::Bind(&credentials))?;
-    Ok(done(&user))
+    let codes = format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(&user, 64));
+    Ok(done(&user, &codes))
 }
 
 /// Drops the pending device.
@@ -97,25 +108,56 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     Ok(Decision::new(Outcome::Accepted, "The pending device is dropped.", "pending device dropped"))
 }
 
-/// Destroys the binding. Also the way out of a record that cannot be read any more.
-pub fn disable(user: &str, host: &Host) -> Result<Decision, Decision> {
+/// Destroys the binding. For root also the way out of a record that cannot be read any more.
+pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
-    match store.load(&user) {
-        Ok(record) if record.credentials.is_none() => {
-            let text = format!("No device is bound for {}.", printable(&user, 64));
-            return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
+    if proof == Proof::Root {
+        match store.load(&user) {
+            Ok(record) if record.credentials.is_none() => return Ok(not_bound(&user)),
+            // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
+            Ok(_) | Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => {
+                store.unbind(&user)?
+            }
+            Err(error) => return Err(error.into()),
         }
-        // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
-        Ok(_) | Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => store.unbind(&user)?,
-        Err(error) => return Err(error.into()),
+    } else {
+        let record = proof.of(&user, &store, host, conversation)?;
+        if record.credentials.is_none() {
+            return Ok(not_bound(&user));
+        }
+        store.commit(&record, Change::Unbind)?;
     }
     let text = format!(
-        "The device of {0} is unbound and its key destroyed; the entry in the app is of no use any more. \
+        "The device of {} is unbound and its key destroyed; the entry in the app is of no use any more. \
          Tell whoever shares the account.",
         printable(&user, 64)
     );
     Ok(Decision::new(Outcome::Accepted, text, "unbound"))
+}
+
+/// Forgets the wrong codes, and so ends a lock.
+pub fn unlock(user: &str, host: &Host) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    for _ in 0..RACES {
+        let record = store.load(&user)?;
+        if record.credentials.is_none() {
+            return Ok(not_bound(&user));
+        }
+        let (failures, own_failures) = (Failures::default(), Failures::default());
+        let state = State { failures, own_failures, ..record.state.clone() };
+        match store.commit(&record, Change::State(&state)) {
+            // Whoever goes on guessing changes the record meanwhile.
+            Err(CommitError::Conflict) => {}
+            done => {
+                done?;
+                let text = format!("{} is not locked; all wrong codes are forgotten.", printable(&user, 64));
+                return Ok(Decision::new(Outcome::Accepted, text, "unlocked"));
+            }
+        }
+    }
+    Err(CommitError::Conflict.into())
 }
 
 /// The name under which the name service knows `user`.
@@ -144,6 +186,11 @@ pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decisio
     }
 }
 
+pub(super) fn not_bound(user: &str) -> Decision {
+    let text = format!("No device is bound for {}.", printable(user, 64));
+    Decision::new(Outcome::NotFound, text, "not bound")
+}
+
 fn already(user: &str) -> Decision {
     let text = format!("{} has a device already. Unbind it first: mfa-enroll disable --user {0}", printable(user, 64));
     Decision::new(Outcome::Already, text, "bound already")
@@ -158,8 +205,9 @@ fn make_one(user: &str) -> String {
     format!("Make one: mfa-enroll totp --json --user {}", printable(user, 64))
 }
 
-fn done(user: &str) -> Decision {
-    let text = format!("The device of {} is bound. From the next login on its code is asked.", printable(user, 64));
+fn done(user: &str, more: &str) -> Decision {
+    let text =
+        format!("The device of {} is bound. From the next login on its code is asked.{more}", printable(user, 64));
     Decision::new(Outcome::Accepted, text, "bound")
 }
 
@@ -201,9 +249,17 @@ fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelp
     })
 }
 
-fn bound(id: Id, label: String, totp: Totp, pair: Pair, host: &Host) -> Credentials {
-    let created_from = String::from("root");
-    Credentials { id, label, created: (host.now)(), created_from, totp, burnt: [pair.first, pair.first + 1] }
+fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, host: &Host) -> Credentials {
+    let (created, created_from) = ((host.now)(), from.to_owned());
+    Credentials {
+        id,
+        label,
+        created,
+        created_from,
+        totp,
+        burnt: [pair.first, pair.first + 1],
+        recovery: Set::default(),
+    }
 }
 
 /// Asks for two consecutive codes, and says which rule a wrong pair broke.
@@ -244,7 +300,7 @@ impl Pair {
             offset if offset.unsigned_abs() > period => "behind",
             _ => return None,
         };
-        let distance = seconds(self.offset.unsigned_abs());
+        let distance = duration(self.offset.unsigned_abs());
         Some(format!("Your device's clock is about {distance} {side} this host's: set it to automatic time."))
     }
 }
@@ -286,10 +342,10 @@ impl fmt::Display for PairError {
             PairError::Old(age) => write!(
                 f,
                 "These codes are {0} old, or your device's clock is {0} behind: set it to automatic time.",
-                seconds(*age)
+                duration(*age)
             ),
             PairError::Ahead(by) => {
-                write!(f, "Your device's clock is {} ahead of this host's: set it to automatic time.", seconds(*by))
+                write!(f, "Your device's clock is {} ahead of this host's: set it to automatic time.", duration(*by))
             }
             PairError::SecondWrong => f.write_str("The first code is right, the second is not."),
             PairError::FirstWrong => f.write_str("The second code is right, the first is not."),
@@ -330,17 +386,6 @@ fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) ->
         }
         std::cmp::Ordering::Less => Err(PairError::Old(away * parameters.period)),
         _ => Err(PairError::Ahead(away * parameters.period)),
-    }
-}
-
-/// A duration as a person says it.
-fn seconds(n: u64) -> String {
-    match (n / 3600, n / 60 % 60, n % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, 0) => format!("{m} min"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (1, 0, _) => String::from("an hour"),
-        (h, m, _) => format!("{h} h {m} min"),
     }
 }
 
@@ -400,6 +445,6 @@ mod tests {
         assert_eq!(remark(-60).as_deref(), Some(behind));
         let ahead = "Your device's clock is about 30 s ahead of this host's: set it to automatic time.";
         assert_eq!(remark(30).as_deref(), Some(ahead));
-        assert_eq!(seconds(3660 + 3600), "2 h 1 min");
+        assert_eq!(duration(3660 + 3600), "2 h 1 min");
     }
 }

@@ -3,27 +3,18 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::Decision;
+use super::code::{self, Asked, NEUTRAL, PROMPT};
+use super::first_factor;
 use crate::conversation::Conversation;
-use crate::factor::totp::{Code, Match, Parameters, Totp};
+use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity;
+use crate::lockout::Way;
 use crate::policy::{Require, Requirement, SshKey};
-use crate::store::{Change, CommitError, Record, State, Store};
-
-const PROMPT: &str = "One-time code: ";
-
-/// What everybody is told who reaches us without a proof that the first factor was right.
-const NEUTRAL: &str = "Second factor refused.";
-
-/// The service by which `mfa-enroll` has the first factor proved. The helper itself asks the device.
-const REPROOF: &str = "mfa-enroll";
-
-/// How often a change is tried again that lost a race against another login of the same user.
-const RACES: usize = 8;
 
 /// The auth phase: asks for the code of who has a device.
-pub fn verify(login: &Login, host: &Host, conversation: &mut Conversation) -> Decision {
-    if login.service == REPROOF {
+pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+    if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
     let user = match identity::find(&login.user) {
@@ -35,13 +26,14 @@ pub fn verify(login: &Login, host: &Host, conversation: &mut Conversation) -> De
     let decision = if asked.require == Require::Off {
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
-        second_factor(login, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
+        second_factor(login, way, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
     };
     Decision { rule: Some(asked.rule), ..decision }
 }
 
 fn second_factor(
     login: &Login,
+    way: Way,
     user: &str,
     asked: &Requirement,
     host: &Host,
@@ -51,8 +43,10 @@ fn second_factor(
     let record = store.load(user)?;
     Ok(match (&record.credentials, asked.require) {
         (Some(_), _) => {
-            let decision = one_time_code(login, user, record, &store, host, conversation);
-            Decision { factor: "totp", ..decision.unwrap_or_else(|failed| failed) }
+            let asked = Asked { way, truth: login.stack_complete };
+            let decision = code::ask(asked, record, &store, host, conversation).unwrap_or_else(|failed| failed);
+            let factor = if decision.factor == "none" { "totp" } else { decision.factor };
+            Decision { factor, ..decision }
         }
         (None, Require::Mfa) if login.stack_complete => Decision::new(
             Outcome::Refused,
@@ -65,57 +59,6 @@ fn second_factor(
         (None, Require::Mfa) => ask_in_vain(conversation, "required and not bound"),
         (None, _) => Decision::new(Outcome::Ignored, "", "not required and not bound"),
     })
-}
-
-/// Asks, and judges the answer against the record as it is at that moment. The new state is durable
-/// before there is a verdict: that order is what makes the code good once.
-fn one_time_code(
-    login: &Login,
-    user: &str,
-    mut record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let refused = |truth: &str, reason: &str| {
-        // Only a stack that is known to come after a good first factor may be told more.
-        let text = if login.stack_complete { truth } else { NEUTRAL };
-        Decision::new(Outcome::Refused, text, reason)
-    };
-    let answer = conversation.ask(PROMPT)?;
-    for _ in 0..RACES {
-        let Some(credentials) = &record.credentials else {
-            return Ok(refused("The device was unbound meanwhile.", "unbound meanwhile"));
-        };
-        let parameters = credentials.totp.parameters;
-        let Some(code) = Code::parse(&answer, parameters.digits) else {
-            return Ok(refused(&format!("That is not a code of {} digits.", parameters.digits), "not a code"));
-        };
-        let now = (host.now)();
-        let step = parameters.step(now);
-        let window = host.loaded.policy.window;
-        let last_step = record.state.last_step;
-        let found = credentials.totp.find(&code, step.saturating_sub(window), step + window, last_step);
-        let (state, decision) = match found {
-            Match { fresh: Some(step), .. } => (
-                State { last_step: step, last_used: now, failures: 0, ..record.state },
-                Decision::new(Outcome::Accepted, "", "code"),
-            ),
-            Match { used: true, .. } => {
-                return Ok(refused("That code was used already. Wait for the next one.", "code used already"));
-            }
-            Match { .. } => (
-                State { failures: record.state.failures.saturating_add(1), ..record.state },
-                refused("That code is wrong.", "wrong code"),
-            ),
-        };
-        match store.commit(&record, Change::State(&state)) {
-            Ok(()) => return Ok(decision),
-            Err(CommitError::Conflict) => record = store.load(user)?,
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
-    }
-    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
 }
 
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
@@ -134,7 +77,7 @@ fn ask_in_vain(conversation: &mut Conversation, reason: &str) -> Decision {
 /// The account phase. It has something to decide only where the auth phase was not ours: sshd skips
 /// it for a key.
 pub fn account(login: &Login, auth: AuthHook, host: &Host) -> Decision {
-    if login.service == REPROOF {
+    if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
     if auth == AuthHook::Ignored {

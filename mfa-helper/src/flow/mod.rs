@@ -1,13 +1,19 @@
 //! What happens in each kind of conversation: functions that read like the man page.
 
+mod code;
 pub mod device;
+pub mod first_factor;
 pub mod login;
+pub mod recovery;
 pub mod standing;
 
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 
 use crate::conversation::NoAnswer;
 use crate::store::{CommitError, StoreError};
+
+/// How often a change is tried again that lost a race against another login of the same user.
+const RACES: usize = 8;
 
 /// How a conversation ended, for the person and for the log.
 #[must_use]
@@ -36,8 +42,8 @@ impl Decision {
     }
 
     /// The caller may not ask this.
-    pub fn not_allowed() -> Decision {
-        Decision::new(Outcome::Refused, "Only root may ask this.", "not allowed")
+    pub fn not_allowed(text: &str) -> Decision {
+        Decision::new(Outcome::Refused, text, "not allowed")
     }
 
     /// The verdict to send.
@@ -58,6 +64,22 @@ impl Decision {
             Outcome::Already => "already",
         }
     }
+}
+
+/// A duration in seconds as a person says it.
+fn duration(n: u64) -> String {
+    match (n / 3600, n / 60 % 60, n % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (1, 0, _) => String::from("an hour"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
+fn moment(time: u64) -> String {
+    format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
 }
 
 impl From<StoreError> for Decision {

@@ -7,6 +7,7 @@ use super::device::known_or_kept;
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity;
+use crate::lockout::Way;
 use crate::policy::Member;
 use crate::store::{Record, Store};
 
@@ -43,6 +44,10 @@ pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, De
 fn standing(user: &str, record: &Record, host: &Host) -> Status {
     let identity = identity::find(user).ok().flatten();
     let mut member = |group: &str| identity.as_ref().map_or(Member::Unknown, |identity| identity.member(group));
+    let now = (host.now)();
+    let lockout = host.loaded.policy.lockout;
+    let locked =
+        [Way::Login, Way::OwnProcess].map(|way| way.rule(lockout).on_clock(record.state.failures(way), now).locked);
     let device = record.credentials.as_ref().map(|bound| DeviceStatus {
         id: bound.id.to_string(),
         label: bound.label.clone(),
@@ -53,10 +58,10 @@ fn standing(user: &str, record: &Record, host: &Host) -> Status {
     Status {
         user: user.to_owned(),
         kind: device.as_ref().map(|_| String::from("totp")),
-        pending: record.pending.as_ref().is_some_and(|pending| pending.expires > (host.now)()),
+        pending: record.pending.as_ref().is_some_and(|pending| pending.expires > now),
         required: host.loaded.policy.requires_of(user, &mut member),
         devices: device.into_iter().collect(),
-        recovery_codes_left: 0,
-        locked_until: None,
+        recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
+        locked_until: locked.into_iter().max().filter(|until| *until > now),
     }
 }

@@ -9,6 +9,7 @@ mod parse;
 use serde::Deserialize;
 
 use crate::factor::totp::Parameters;
+use crate::lockout::Lockout;
 
 /// What a rule asks for, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -65,6 +66,12 @@ pub struct Policy {
     pub totp: Parameters,
     /// Steps accepted before and after the present one.
     pub window: u64,
+    /// Whether users may change their own devices.
+    pub self_service: bool,
+    /// How many recovery codes a set has; 0 for none.
+    pub recovery_codes: u64,
+    /// What wrong codes cost.
+    pub lockout: Lockout,
     /// Where the store is.
     pub store: String,
     /// In the order in which they are tried.
@@ -179,7 +186,8 @@ pub fn without_files() -> Policy {
         require: Require::Mfa,
         ssh_key: SshKey::Deny,
     };
-    Policy { rules: vec![rule], ..Policy::default() }
+    // Who may change their devices is not known either.
+    Policy { rules: vec![rule], self_service: false, ..Policy::default() }
 }
 
 impl Default for Policy {
@@ -188,6 +196,9 @@ impl Default for Policy {
             issuer: None,
             totp: Parameters::DEFAULT,
             window: 1,
+            self_service: true,
+            recovery_codes: 10,
+            lockout: Lockout::default(),
             store: String::from("/var/lib/mfa"),
             rules: Vec::new(),
         }

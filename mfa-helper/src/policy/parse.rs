@@ -7,7 +7,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Policy, Require, Rule, SshKey};
+use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
+use crate::lockout::Lockout;
+
+/// 30 days, in seconds.
+const LONGEST_LOCK: u64 = 720 * 3600;
 
 /// What is wrong with a policy, as root may read it (it quotes the line).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +32,10 @@ pub type Source = (String, String);
 #[serde(deny_unknown_fields, default)]
 struct Main {
     issuer: Option<Spanned<String>>,
+    self_service: Option<bool>,
     totp: TotpTable,
+    recovery: RecoveryTable,
+    lockout: LockoutTable,
     store: StoreTable,
     rule: Vec<Spanned<RuleTable>>,
 }
@@ -46,6 +54,20 @@ struct TotpTable {
     period: Option<Spanned<String>>,
     algorithm: Option<Spanned<String>>,
     window: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RecoveryTable {
+    codes: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LockoutTable {
+    after: Option<Spanned<u64>>,
+    first: Option<Spanned<String>>,
+    cap: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -92,7 +114,7 @@ impl File<'_> {
     }
 
     fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
-        let Main { issuer, totp, store, rule } = self.toml()?;
+        let Main { issuer, self_service, totp, recovery, lockout, store, rule } = self.toml()?;
         if let Some(issuer) = issuer {
             let name = issuer.get_ref();
             let fit =
@@ -100,7 +122,13 @@ impl File<'_> {
             self.demand(fit, &issuer, "an issuer has 1 to 64 bytes, no colon and no control character")?;
             policy.issuer = Some(issuer.into_inner());
         }
+        policy.self_service = self_service.unwrap_or(policy.self_service);
         self.totp(totp, policy)?;
+        if let Some(codes) = recovery.codes {
+            self.demand(*codes.get_ref() <= MOST, &codes, "a set has 0 to 50 recovery codes")?;
+            policy.recovery_codes = *codes.get_ref();
+        }
+        self.lockout(lockout, &mut policy.lockout)?;
         if let Some(backend) = store.backend {
             self.demand(backend.get_ref() == "files", &backend, "the only backend is \"files\"")?;
         }
@@ -129,6 +157,28 @@ impl File<'_> {
         if let Some(window) = table.window {
             self.demand(*window.get_ref() <= 10, &window, "a window is 0 to 10 steps")?;
             policy.window = *window.get_ref();
+        }
+        Ok(())
+    }
+
+    fn lockout(&self, table: LockoutTable, lockout: &mut Lockout) -> Result<(), PolicyError> {
+        if let Some(after) = table.after {
+            self.demand((1..=100).contains(after.get_ref()), &after, "after is 1 to 100 wrong codes")?;
+            lockout.after = *after.get_ref();
+        }
+        let duration = |value: &Spanned<String>| {
+            let known = seconds(value.get_ref()).filter(|s| (1..=LONGEST_LOCK).contains(s));
+            known.ok_or_else(|| self.wrong(value, "a lock lasts \"1s\" to \"720h\""))
+        };
+        if let Some(first) = &table.first {
+            lockout.first = duration(first)?;
+        }
+        if let Some(cap) = &table.cap {
+            lockout.cap = duration(cap)?;
+        }
+        // Whichever of the two is there, for the error to point at.
+        if let Some(shown) = table.cap.or(table.first) {
+            self.demand(lockout.first <= lockout.cap, &shown, "cap is not shorter than first")?;
         }
         Ok(())
     }
@@ -247,11 +297,20 @@ mod tests {
     #[test]
     fn every_value_arrives() {
         let text = "issuer = \"web1\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
+                    [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
-        let policy = parse(&[("mfa.toml".into(), text.into())]).unwrap();
-        let totp = Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 };
-        let expected =
-            Policy { issuer: Some("web1".into()), totp, window: 2, store: "/srv/mfa".into(), rules: Vec::new() };
+        let text = format!("self_service = false\n{text}");
+        let policy = parse(&[("mfa.toml".into(), text)]).unwrap();
+        let expected = Policy {
+            issuer: Some("web1".into()),
+            totp: Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 },
+            window: 2,
+            self_service: false,
+            recovery_codes: 8,
+            lockout: Lockout { after: 3, first: 30, cap: 3600 },
+            store: "/srv/mfa".into(),
+            rules: Vec::new(),
+        };
         assert_eq!(policy, expected);
     }
 
@@ -294,6 +353,13 @@ mod tests {
             "[totp]\nperiod = \"1h\"",
             "[totp]\nalgorithm = \"MD5\"",
             "[totp]\nwindow = 11",
+            "[recovery]\ncodes = 51",
+            "[lockout]\nafter = 0",
+            "[lockout]\nafter = 101",
+            "[lockout]\nfirst = \"0s\"",
+            "[lockout]\ncap = \"721h\"",
+            "[lockout]\nfirst = \"2h\"\ncap = \"1h\"",
+            "[lockout]\nfirst = \"5h\"",
             "[store]\nbackend = \"etcd\"",
             "[store]\npath = \"var/lib/mfa\"",
             "[[rule]]\nrequire = \"off\"\nname = \"a\\nb\"",

@@ -94,16 +94,27 @@ pub struct Record {
     revision: [u8; 32],
 }
 
+impl Record {
+    /// Whose it is.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
 /// One change of a record.
 pub enum Change<'a> {
     /// An attempt was judged.
     State(&'a State),
     /// A device is bound (and any pending one is gone).
     Bind(&'a Credentials),
+    /// The bound device gets other recovery codes.
+    Recovery(&'a Credentials),
     /// A device waits for its two codes, in place of any other that did.
     Pend(&'a Pending),
     /// No device waits any more.
     Unpend,
+    /// Nothing is bound any more, and nothing of it is kept.
+    Unbind,
 }
 
 /// The store.
@@ -162,8 +173,11 @@ impl Store {
                 let _ = write_state(&dir, newest, &State::fresh(credentials.id, credentials.burnt));
                 let _ = dir.remove(PENDING_FILE);
             }
+            // The state of the codes before names their set, so it does not hold for these.
+            Change::Recovery(credentials) => dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?,
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
             Change::Unpend => dir.remove(PENDING_FILE)?,
+            Change::Unbind => destroy(&dir, user)?,
         }
         Ok(())
     }
@@ -173,13 +187,7 @@ impl Store {
     pub fn unbind(&self, user: &str) -> Result<(), StoreError> {
         let Some(dir) = self.user_dir(user)? else { return Ok(()) };
         let _lock = dir.lock()?;
-        // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
-        dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
-        // All of it: a write that was cut may have left a file with a key.
-        for name in dir.names()?.iter().filter(|name| *name != CREDENTIALS_FILE) {
-            dir.remove(name)?;
-        }
-        Ok(dir.remove(CREDENTIALS_FILE)?)
+        Ok(destroy(&dir, user)?)
     }
 
     /// Whether anything is kept of `user`.
@@ -277,6 +285,16 @@ impl Files {
         let slots = bytes.chunks_exact(SLOT).filter_map(|slot| State::decode(slot).ok());
         slots.max_by_key(|(sequence, _)| *sequence)
     }
+}
+
+fn destroy(dir: &Dir, user: &str) -> Result<(), Fault> {
+    // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
+    dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
+    // All of it: a write that was cut may have left a file with a key.
+    for name in dir.names()?.iter().filter(|name| *name != CREDENTIALS_FILE) {
+        dir.remove(name)?;
+    }
+    dir.remove(CREDENTIALS_FILE)
 }
 
 /// Writes the slot that does not hold the newest state, in place: it needs no free block, and a cut

@@ -10,7 +10,9 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
+use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
+use crate::lockout::{Failures, Way};
 
 /// The length of a state slot, and of a device's block on most disks.
 pub const SLOT: usize = 4096;
@@ -42,6 +44,8 @@ pub struct Credentials {
     pub totp: Totp,
     /// The steps of the two codes that bound it; they are used up.
     pub burnt: [u64; 2],
+    /// The recovery codes.
+    pub recovery: recovery::Set,
 }
 
 /// A device that waits for its two codes.
@@ -65,14 +69,41 @@ pub struct State {
     pub last_step: u64,
     /// When a code was last accepted, in seconds since 1970; 0 for never.
     pub last_used: u64,
-    /// Wrong codes since then.
-    pub failures: u64,
+    /// Which recovery codes are used.
+    pub recovery: recovery::Used,
+    /// Wrong codes by logins.
+    pub failures: Failures,
+    /// Wrong codes by processes of the user's own.
+    pub own_failures: Failures,
 }
 
 impl State {
     /// The state of a binding that nobody has used yet.
     pub fn fresh(id: Id, burnt: [u64; 2]) -> State {
-        State { id, last_step: burnt[0].max(burnt[1]), last_used: 0, failures: 0 }
+        State {
+            id,
+            last_step: burnt[0].max(burnt[1]),
+            last_used: 0,
+            recovery: recovery::Used::default(),
+            failures: Failures::default(),
+            own_failures: Failures::default(),
+        }
+    }
+
+    /// The failures by one way.
+    pub fn failures(&self, way: Way) -> Failures {
+        match way {
+            Way::Login => self.failures,
+            Way::OwnProcess => self.own_failures,
+        }
+    }
+
+    /// The same state with other failures by that way.
+    pub fn with_failures(&self, way: Way, failures: Failures) -> State {
+        match way {
+            Way::Login => State { failures, ..self.clone() },
+            Way::OwnProcess => State { own_failures: failures, ..self.clone() },
+        }
     }
 }
 
@@ -124,6 +155,7 @@ impl Credentials {
         text.line("created-from", format_args!("{}", self.created_from));
         text.totp(&self.totp);
         text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
+        text.recovery(&self.recovery);
         text.seal()
     }
 }
@@ -148,10 +180,8 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
             created: lines.number("created")?,
             created_from: lines.value("created-from")?.to_owned(),
             totp: lines.totp()?,
-            burnt: {
-                let (first, second) = lines.value("burnt")?.split_once(' ').ok_or(Damage::Line)?;
-                [number(first)?, number(second)?]
-            },
+            burnt: lines.two_numbers("burnt")?,
+            recovery: lines.recovery()?,
         })),
         _ => return Err(Damage::Line),
     };
@@ -194,7 +224,10 @@ impl State {
         text.line("id", format_args!("{}", self.id));
         text.line("last-step", format_args!("{}", self.last_step));
         text.line("last-used", format_args!("{}", self.last_used));
-        text.line("failures", format_args!("{}", self.failures));
+        text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
+        for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
+            text.line(name, format_args!("{} {}", failures.until, failures.locked));
+        }
         let sealed = text.seal();
         let mut slot = [0; SLOT];
         slot[..sealed.bytes().len()].copy_from_slice(sealed.bytes());
@@ -210,7 +243,12 @@ impl State {
             id: lines.id()?,
             last_step: lines.number("last-step")?,
             last_used: lines.number("last-used")?,
-            failures: lines.number("failures")?,
+            recovery: {
+                let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
+                recovery::Used { set: id(set)?, codes: number(codes)? }
+            },
+            failures: lines.failures("failures")?,
+            own_failures: lines.failures("own-failures")?,
         };
         lines.end()?;
         Ok((sequence, state))
@@ -252,6 +290,14 @@ impl Text {
         self.raw(format_args!("\n"));
     }
 
+    fn recovery(&mut self, set: &recovery::Set) {
+        self.raw(format_args!("recovery {}", set.id));
+        for hash in &set.hashes {
+            self.raw(format_args!(" {}", HEXLOWER.encode(hash)));
+        }
+        self.raw(format_args!("\n"));
+    }
+
     fn seal(mut self) -> Secret {
         let sum = HEXLOWER.encode(&Sha256::digest(self.0.bytes()));
         self.line("sha256", format_args!("{sum}"));
@@ -283,13 +329,27 @@ impl<'a> Lines<'a> {
         number(self.value(name)?)
     }
 
+    fn two_numbers(&mut self, name: &str) -> Result<[u64; 2], Damage> {
+        let (first, second) = self.value(name)?.split_once(' ').ok_or(Damage::Line)?;
+        Ok([number(first)?, number(second)?])
+    }
+
+    fn failures(&mut self, name: &str) -> Result<Failures, Damage> {
+        let [until, locked] = self.two_numbers(name)?;
+        Ok(Failures { until, locked })
+    }
+
     fn id(&mut self) -> Result<Id, Damage> {
-        let hex = self.value("id")?;
-        let mut id = Id::default();
-        match HEXLOWER.decode_len(hex.len()) {
-            Ok(16) => HEXLOWER.decode_mut(hex.as_bytes(), &mut id.0).map(|_| id).map_err(|_| Damage::Line),
-            _ => Err(Damage::Line),
-        }
+        id(self.value("id")?)
+    }
+
+    fn recovery(&mut self) -> Result<recovery::Set, Damage> {
+        let mut words = self.value("recovery")?.split(' ');
+        let id = id(words.next().unwrap_or_default())?;
+        let hashes: Vec<[u8; 32]> = words.map(hexadecimal).collect::<Result<_, _>>()?;
+        // Codes without a salt, or a salt for none, nobody writes.
+        let whole = hashes.is_empty() == (id == Id::default()) && hashes.len() as u64 <= MOST;
+        if whole { Ok(recovery::Set { id, hashes }) } else { Err(Damage::Line) }
     }
 
     fn user(&mut self, user: &str) -> Result<(), Damage> {
@@ -313,6 +373,18 @@ impl<'a> Lines<'a> {
 
     fn end(mut self) -> Result<(), Damage> {
         if self.0.next().is_none() { Ok(()) } else { Err(Damage::Line) }
+    }
+}
+
+fn id(text: &str) -> Result<Id, Damage> {
+    hexadecimal(text).map(Id)
+}
+
+fn hexadecimal<const N: usize>(text: &str) -> Result<[u8; N], Damage> {
+    let mut bytes = [0; N];
+    match HEXLOWER.decode_len(text.len()) {
+        Ok(n) if n == N => HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).map(|_| bytes).map_err(|_| Damage::Line),
+        _ => Err(Damage::Line),
     }
 }
 

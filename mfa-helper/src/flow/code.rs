@@ -1,0 +1,335 @@
+//! Asking for the code of a bound device, and judging the answer.
+
+use mfa_wire::{Outcome, Secret};
+
+use super::{Decision, RACES, duration, moment};
+use crate::conversation::Conversation;
+use crate::factor::{recovery, totp};
+use crate::host::Host;
+use crate::lockout::{Failures, Way};
+use crate::store::{Change, CommitError, Credentials, Record, State, Store};
+
+/// What everybody is asked, with a device or without.
+pub const PROMPT: &str = "One-time code: ";
+
+/// What everybody is told who reaches us without a proof that the first factor was right.
+pub const NEUTRAL: &str = "Second factor refused.";
+
+/// So few recovery codes are worth a warning.
+const FEW: u32 = 3;
+
+/// By which way a person comes, and what they may be told.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Whose failures count.
+    pub way: Way,
+    /// The first factor was right: the truth helps nobody but the owner.
+    pub truth: bool,
+}
+
+/// What an answer is worth.
+enum Judged {
+    /// Nothing changes.
+    Said(Decision),
+    /// To be said once this is kept.
+    Once(State, Decision),
+}
+
+/// Asks, and judges the answer against the record as it is at that moment. The new state is durable
+/// before there is a verdict: that order is what makes the code good once.
+pub fn ask(
+    asked: Asked,
+    mut record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let answer = conversation.ask(PROMPT)?;
+    for _ in 0..RACES {
+        let Some(credentials) = &record.credentials else {
+            return Ok(asked.refused("The device was unbound meanwhile.", "unbound meanwhile"));
+        };
+        let (state, decision) = match judge(asked, &answer, credentials, &record.state, host) {
+            Judged::Said(decision) => return Ok(decision),
+            Judged::Once(state, decision) => (state, decision),
+        };
+        match store.commit(&record, Change::State(&state)) {
+            Ok(()) => return Ok(decision),
+            Err(CommitError::Conflict) => record = store.load(record.user())?,
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+}
+
+fn judge(asked: Asked, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
+    // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
+    if let Some(code) = recovery::Code::parse(answer) {
+        return recovery_code(asked, &code, bound, state);
+    }
+    let now = (host.now)();
+    let rule = asked.way.rule(host.loaded.policy.lockout);
+    let failures = rule.on_clock(state.failures(asked.way), now);
+    let counted = |failures| state.with_failures(asked.way, failures);
+    if failures.locked > now {
+        let decision = asked.locked(failures.locked, now);
+        // A lock that the clock was set back under ends by the clock of now.
+        let adjusted = failures != state.failures(asked.way);
+        return if adjusted { Judged::Once(counted(failures), decision) } else { Judged::Said(decision) };
+    }
+    let parameters = bound.totp.parameters;
+    let Some(code) = totp::Code::parse(answer, parameters.digits) else {
+        let truth = format!("That is not a code of {} digits.", parameters.digits);
+        return Judged::Said(asked.refused(&truth, "not a code"));
+    };
+    let step = parameters.step(now);
+    let window = host.loaded.policy.window;
+    match bound.totp.find(&code, step.saturating_sub(window), step + window, state.last_step) {
+        totp::Match { fresh: Some(step), .. } => Judged::Once(
+            State { last_step: step, last_used: now, ..state.clone() },
+            Decision { factor: "totp", ..Decision::new(Outcome::Accepted, few_left(bound, state), "code") },
+        ),
+        totp::Match { used: true, .. } if state.last_step > step + window => {
+            let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now);
+            let truth = format!(
+                "The host's clock was ahead when a code was last accepted: codes are accepted again in {}. \
+                 A recovery code is accepted now.",
+                duration(ahead)
+            );
+            Judged::Said(asked.refused(&truth, "the clock was ahead when a code was last accepted"))
+        }
+        totp::Match { used: true, .. } => {
+            Judged::Said(asked.refused("That code was used already. Wait for the next one.", "code used already"))
+        }
+        totp::Match { .. } => {
+            let failures = rule.failed(failures, now);
+            Judged::Once(counted(failures), asked.wrong(failures, now, (host.synchronised)()))
+        }
+    }
+}
+
+fn recovery_code(asked: Asked, code: &recovery::Code, bound: &Credentials, state: &State) -> Judged {
+    match bound.recovery.find(code) {
+        None => Judged::Said(asked.refused("That recovery code is wrong.", "wrong recovery code")),
+        Some(n) if state.recovery.holds(&bound.recovery, n) => {
+            Judged::Said(asked.refused("That recovery code was used already.", "recovery code used already"))
+        }
+        Some(n) => {
+            let recovery = state.recovery.with(&bound.recovery, n);
+            // It ends the wait, but what was guessed was guessed.
+            let failures = Failures { locked: 0, ..state.failures(asked.way) };
+            let state = State { recovery, ..state.with_failures(asked.way, failures) };
+            let left = left(&bound.recovery, &state);
+            Judged::Once(
+                state,
+                Decision { factor: "recovery-code", ..Decision::new(Outcome::Accepted, left, "recovery code") },
+            )
+        }
+    }
+}
+
+/// The warning that belongs to a login while there is still time to do something.
+fn few_left(bound: &Credentials, state: &State) -> String {
+    let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
+    if few { left(&bound.recovery, state) } else { String::new() }
+}
+
+fn left(set: &recovery::Set, state: &State) -> String {
+    let left = match set.left(state.recovery) {
+        0 => String::from("No recovery code is left."),
+        1 => String::from("One recovery code is left."),
+        n => format!("{n} recovery codes are left."),
+    };
+    format!("{left} New ones: mfa-enroll recovery-codes")
+}
+
+impl Asked {
+    fn refused(self, truth: &str, reason: &str) -> Decision {
+        // Only a stack that is known to come after a good first factor may be told more.
+        Decision::new(Outcome::Refused, if self.truth { truth } else { NEUTRAL }, reason)
+    }
+
+    fn wrong(self, failures: Failures, now: u64, synchronised: bool) -> Decision {
+        let mut truth = String::from("That code is wrong.");
+        let mut reason = String::from("wrong code");
+        if !synchronised {
+            truth.push_str(" This host's clock is not synchronised.");
+            reason.push_str("; the host's clock is not synchronised");
+        }
+        if failures.locked > now {
+            truth = format!("{truth} {}", locked_for(failures.locked, now));
+            reason.push_str("; locked from now on");
+        }
+        self.refused(&truth, &reason)
+    }
+
+    fn locked(self, until: u64, now: u64) -> Decision {
+        if !self.truth {
+            // PAM_MAXTRIES would say that there is such an account, and that it has a device.
+            return self.refused("", "locked");
+        }
+        Decision::new(Outcome::Locked, locked_for(until, now), "locked")
+    }
+}
+
+fn locked_for(until: u64, now: u64) -> String {
+    format!(
+        "Too many wrong codes: locked for {} (until {} UTC). A recovery code is accepted meanwhile.",
+        duration(until - now),
+        moment(until)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::factor::totp::{Parameters, Totp};
+    use crate::policy::Policy;
+    use crate::policy::files::Loaded;
+    use crate::store::Id;
+
+    /// In step 5.
+    const NOW: u64 = 165;
+    const LOGIN: Asked = Asked { way: Way::Login, truth: true };
+    const OWN: Asked = Asked { way: Way::OwnProcess, truth: true };
+
+    fn host() -> Host {
+        let loaded = Loaded { policy: Policy::default(), error: None };
+        Host { now: || NOW, random: getrandom::fill, synchronised: || true, loaded }
+    }
+
+    fn bound() -> (Credentials, Vec<Secret>) {
+        let (recovery, shown) = recovery::Set::make(10, getrandom::fill).unwrap();
+        let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
+        let label = String::new();
+        let created_from = label.clone();
+        (Credentials { id: Id([1; 16]), label, created: 0, created_from, totp, burnt: [0, 1], recovery }, shown)
+    }
+
+    /// What `answer` gives, and the state after it.
+    fn answer(asked: Asked, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
+        match judge(asked, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
+            Judged::Said(decision) => (decision, state.clone()),
+            Judged::Once(after, decision) => (decision, after),
+        }
+    }
+
+    /// RFC 4226, appendix D: the code of this key at step 5.
+    const RIGHT: &str = "254676";
+    const WRONG: &str = "000000";
+
+    fn locked(asked: Asked, bound: &Credentials) -> State {
+        (0..5).fold(State::fresh(bound.id, bound.burnt), |state, _| answer(asked, WRONG, bound, &state).1)
+    }
+
+    #[test]
+    fn a_lock_says_the_same_to_a_right_code_as_to_a_wrong_one_and_changes_nothing() {
+        let (bound, _) = bound();
+        let state = locked(LOGIN, &bound);
+        for code in [WRONG, RIGHT] {
+            let (decision, after) = answer(LOGIN, code, &bound, &state);
+            assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Locked, "locked"));
+            assert!(decision.text.contains("locked for 1 min (until 00:03:45 UTC)"), "{}", decision.text);
+            assert_eq!(after, state);
+        }
+        let blind = Asked { truth: false, ..LOGIN };
+        let (decision, _) = answer(blind, RIGHT, &bound, &state);
+        assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, NEUTRAL));
+    }
+
+    #[test]
+    fn a_users_own_processes_lock_themselves_and_no_login() {
+        let (bound, _) = bound();
+        let state = locked(OWN, &bound);
+        assert_eq!(answer(OWN, RIGHT, &bound, &state).0.outcome, Outcome::Locked);
+        assert_eq!(answer(LOGIN, RIGHT, &bound, &state).0.outcome, Outcome::Accepted);
+        let state = locked(LOGIN, &bound);
+        assert_eq!(answer(OWN, RIGHT, &bound, &state).0.outcome, Outcome::Accepted);
+    }
+
+    #[test]
+    fn a_right_code_forgives_no_wrong_one() {
+        let (bound, _) = bound();
+        let mut state = State::fresh(bound.id, bound.burnt);
+        for _ in 0..4 {
+            state = answer(LOGIN, WRONG, &bound, &state).1;
+        }
+        let before = state.failures;
+        let (decision, after) = answer(LOGIN, RIGHT, &bound, &state);
+        assert_eq!((decision.outcome, after.failures), (Outcome::Accepted, before));
+    }
+
+    #[test]
+    fn replays_and_nonsense_cost_nothing() {
+        let (bound, _) = bound();
+        let (_, used) = answer(LOGIN, RIGHT, &bound, &State::fresh(bound.id, bound.burnt));
+        for nothing in [RIGHT, "12345", "aaaa-bbbb-cccc-dddd"] {
+            let (decision, after) = answer(LOGIN, nothing, &bound, &used);
+            assert_eq!((decision.outcome, after), (Outcome::Refused, used.clone()), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_recovery_code_is_good_once_during_a_lock_too_and_ends_the_wait_only() {
+        let (bound, shown) = bound();
+        let state = locked(LOGIN, &bound);
+        let code = shown[3].text().unwrap();
+        let (decision, after) = answer(LOGIN, code, &bound, &state);
+        assert_eq!((decision.outcome, decision.factor), (Outcome::Accepted, "recovery-code"));
+        assert_eq!(decision.text, "9 recovery codes are left. New ones: mfa-enroll recovery-codes");
+        assert_eq!(after.failures, Failures { locked: 0, ..state.failures });
+        assert_eq!(after.last_step, state.last_step);
+        let (again, unchanged) = answer(LOGIN, code, &bound, &after);
+        assert_eq!((again.outcome, again.reason.as_str()), (Outcome::Refused, "recovery code used already"));
+        assert_eq!(unchanged, after);
+        assert_eq!(answer(LOGIN, RIGHT, &bound, &after).0.outcome, Outcome::Accepted);
+    }
+
+    #[test]
+    fn the_last_three_recovery_codes_are_announced_at_every_login() {
+        let (bound, _) = bound();
+        let mut state = State::fresh(bound.id, bound.burnt);
+        let mut texts = Vec::new();
+        for n in 0..10 {
+            state.recovery = state.recovery.with(&bound.recovery, n);
+            texts.push(answer(LOGIN, RIGHT, &bound, &state).0.text);
+        }
+        assert!(texts[..6].iter().all(String::is_empty), "{texts:?}");
+        let announced =
+            ["3 recovery codes are left.", "2 recovery codes", "One recovery code is", "No recovery code is left."];
+        for (text, start) in texts[6..].iter().zip(announced) {
+            assert!(text.starts_with(start) && text.ends_with("mfa-enroll recovery-codes"), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_the_clock_was_ahead_no_code_comes_back_and_the_reason_is_told() {
+        let (bound, _) = bound();
+        let ahead = State { last_step: 5 + 120, ..State::fresh(bound.id, bound.burnt) };
+        let (decision, after) = answer(LOGIN, RIGHT, &bound, &ahead);
+        assert_eq!(decision.outcome, Outcome::Refused);
+        assert!(decision.text.contains("accepted again in an hour"), "{}", decision.text);
+        assert_eq!(after, ahead);
+    }
+
+    #[test]
+    fn a_lock_from_before_the_clock_was_set_back_ends_by_the_clock_of_now() {
+        let (bound, _) = bound();
+        let year = Failures { until: NOW + 40_000_000, locked: NOW + 31_536_000 };
+        let state = State { failures: year, ..State::fresh(bound.id, bound.burnt) };
+        let (decision, after) = answer(LOGIN, RIGHT, &bound, &state);
+        assert_eq!(decision.outcome, Outcome::Locked);
+        assert_eq!(after.failures.locked, NOW + 4 * 3600);
+    }
+
+    #[test]
+    fn an_unsynchronised_clock_is_named_beside_a_wrong_code() {
+        let (bound, _) = bound();
+        let host = Host { synchronised: || false, ..host() };
+        let state = State::fresh(bound.id, bound.burnt);
+        let Judged::Once(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host) else {
+            panic!("not counted");
+        };
+        assert!(decision.text.contains("clock is not synchronised"), "{}", decision.text);
+    }
+}
