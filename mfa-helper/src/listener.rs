@@ -4,8 +4,10 @@
 //! Small on purpose: it reads no byte of any caller and no secret of any user.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,6 +25,18 @@ const PER_UID: usize = 8;
 /// The most conversations of all uids but root's.
 const OF_USERS: usize = 64;
 
+/// So many conversations of one uid in a row, and then one for each [`PAUSE`]. Each of them writes to the log, and a
+/// log that is full of one user's lines drops those of everybody else's logins.
+const IN_A_ROW: u32 = 30;
+/// See [`IN_A_ROW`].
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// So many uids are remembered at a time, at least.
+const UIDS: usize = 1024;
+
+/// How long to wait after the kernel has refused a connection (no descriptor, no memory): it would do so at once again.
+const BREATH: u8 = 100;
+
 /// Takes connections until SIGTERM. In the process of a conversation it returns that conversation; in the
 /// listener it returns `None` at the end.
 pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
@@ -31,6 +45,7 @@ pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
     let events = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     let mut conversations = Conversations::default();
+    let mut rates = Rates::default();
     loop {
         let mut fds =
             [PollFd::new(events.as_fd(), PollFlags::POLLIN), PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
@@ -46,10 +61,23 @@ pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
         }
         conversations.collect();
         // One for each look at the signals, so that a flood cannot keep the dead from being counted.
-        let Ok((stream, _)) = listener.accept() else { continue };
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e)
+                if [ErrorKind::WouldBlock, ErrorKind::ConnectionAborted, ErrorKind::Interrupted]
+                    .contains(&e.kind()) =>
+            {
+                continue;
+            }
+            Err(_) => {
+                let _ = poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], PollTimeout::from(BREATH));
+                continue;
+            }
+        };
         let Ok(caller) = caller::of(&stream) else { continue };
-        if !conversations.admits(caller.uid) {
-            // Closed before Hello: root's callers would start a helper of their own, others are told.
+        let admitted = conversations.admits(caller.uid) && rates.admits(caller.uid, Instant::now());
+        if !caller.is_root() && !admitted {
+            // Closed before Hello: they are told to try again.
             continue;
         }
         match sys::fork() {
@@ -73,7 +101,7 @@ impl Conversations {
     fn admits(&self, uid: u32) -> bool {
         let users = self.0.values().filter(|of| **of != 0);
         let own = self.0.values().filter(|of| **of == uid);
-        uid == 0 || (own.count() < PER_UID && users.count() < OF_USERS)
+        own.count() < PER_UID && users.count() < OF_USERS
     }
 
     fn add(&mut self, child: Pid, uid: u32) {
@@ -82,11 +110,26 @@ impl Conversations {
 
     /// Forgets those that have ended.
     fn collect(&mut self) {
-        while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) =
-            waitpid(None, Some(WaitPidFlag::WNOHANG))
-        {
-            self.0.remove(&pid);
+        self.0.retain(|pid, _| waitpid(*pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive));
+    }
+}
+
+/// Until when each uid's last conversations count, one [`PAUSE`] for each.
+#[derive(Default)]
+struct Rates(HashMap<u32, Instant>);
+
+impl Rates {
+    fn admits(&mut self, uid: u32, now: Instant) -> bool {
+        if self.0.len() >= UIDS {
+            self.0.retain(|_, until| *until > now);
         }
+        let until = self.0.entry(uid).or_insert(now);
+        let next = (*until).max(now) + PAUSE;
+        let admitted = next <= now + IN_A_ROW * PAUSE;
+        if admitted {
+            *until = next;
+        }
+        admitted
     }
 }
 
@@ -95,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_uid_cannot_take_all_and_all_uids_cannot_take_roots() {
+    fn one_uid_cannot_take_all() {
         let mut conversations = Conversations::default();
         for n in 0..PER_UID {
             assert!(conversations.admits(1000));
@@ -108,6 +151,27 @@ mod tests {
             conversations.add(Pid::from_raw(n as i32 + 1), 2000 + n as u32);
         }
         assert!(!conversations.admits(1001));
-        assert!(conversations.admits(0));
+    }
+
+    #[test]
+    fn a_uid_that_comes_too_often_waits_and_no_other_does() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let in_a_row = (0..100).filter(|_| rates.admits(1000, start)).count();
+        assert_eq!(in_a_row, IN_A_ROW as usize);
+        assert!(rates.admits(1001, start));
+        assert!(!rates.admits(1000, start + PAUSE - Duration::from_millis(1)));
+        assert!(rates.admits(1000, start + PAUSE));
+        assert!(!rates.admits(1000, start + PAUSE));
+        let later = start + 2 * IN_A_ROW * PAUSE;
+        assert_eq!((0..100).filter(|_| rates.admits(1000, later)).count(), IN_A_ROW as usize, "no more after a rest");
+    }
+
+    #[test]
+    fn thousands_of_uids_are_not_remembered_for_ever() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        for uid in 0..5 * UIDS as u32 {
+            assert!(rates.admits(uid + 1, start + uid * PAUSE));
+        }
+        assert!(rates.0.len() <= UIDS);
     }
 }

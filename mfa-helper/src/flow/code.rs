@@ -150,17 +150,12 @@ impl Asked {
     }
 
     fn wrong(self, failures: Failures, now: u64, synchronised: bool) -> Decision {
-        let mut truth = String::from("That code is wrong.");
-        let mut reason = String::from("wrong code");
-        if !synchronised {
-            truth.push_str(" This host's clock is not synchronised.");
-            reason.push_str("; the host's clock is not synchronised");
-        }
+        let clock = if synchronised { "" } else { " This host's clock is not synchronised." };
         if failures.locked > now {
-            truth = format!("{truth} {}", locked_for(failures.locked, now));
-            reason.push_str("; locked from now on");
+            let truth = format!("That code is wrong.{clock} {}", locked_for(failures.locked, now));
+            return self.refused(&truth, "wrong code, locked from now on");
         }
-        self.refused(&truth, &reason)
+        self.refused(&format!("That code is wrong.{clock}"), "wrong code")
     }
 
     fn locked(self, until: u64, now: u64) -> Decision {

@@ -59,6 +59,11 @@ impl Bound {
         self.key = key;
     }
 
+    /// The time, in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
     /// What the app shows so many steps from now.
     pub fn code(&self, steps: i64) -> String {
         let time = format!("--now=@{}", self.now + steps * STEP);

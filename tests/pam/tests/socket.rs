@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, Secret, ToHelper, greet};
-use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS};
-use pam_tests::{Bound, Helper, Log};
+use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, SUCCESS};
+use pam_tests::{Bound, Helper, Log, add_user, run};
 
 const SOCKET: &str = "/run/mfa/helper.sock";
 const SOON: Duration = Duration::from_secs(10);
@@ -99,17 +99,80 @@ fn a_code_is_good_once_over_socket_and_spawn_together() {
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
 }
 
+/// One auth phase by a process of `uid`.
+fn auth_as(bound: &Bound, uid: &str, user: &str, answer: &str) -> i32 {
+    let identity = [&format!("--reuid={uid}"), "--regid=65534", "--clear-groups"];
+    let host = bound.system.host("door").user(user).answer(answer).steps(&["auth"]);
+    host.under(&[&["setpriv"][..], &identity].concat()).run().code("auth")
+}
+
+fn uid_of(user: &str) -> String {
+    run("id", &["-u", user]).trim().to_owned()
+}
+
 #[test]
-fn nobody_but_root_is_served_yet() {
-    let bound = Bound::fresh("unserved");
+fn a_users_own_process_may_verify_that_user_and_no_other() {
+    let bound = Bound::fresh("locker");
+    add_user("other");
     let _listener = Listener::start(&bound);
+    let (own, other) = (uid_of("locker"), uid_of("other"));
     let before = fs::read(bound.file("state")).unwrap();
     let log = Log::listen();
-    let host = bound.system.host("door").user("unserved").answer(&bound.code(1)).steps(&["auth"]);
-    let report = host.under(&[&["setpriv"], NOBODY].concat()).run();
-    assert_eq!(report.code("auth"), AUTH_ERR);
-    assert_eq!(before, fs::read(bound.file("state")).unwrap());
-    assert_eq!(log.lines_with("caller=65534 verdict=refused reason=\"not allowed\"").len(), 1, "{:?}", log.lines());
+    assert_eq!(auth_as(&bound, &other, "locker", &bound.code(1)), AUTH_ERR);
+    assert_eq!(auth_as(&bound, "65534", "locker", &bound.code(1)), AUTH_ERR);
+    assert_eq!(before, fs::read(bound.file("state")).unwrap(), "another's code is not even looked at");
+    let refused = format!("caller={other} verdict=refused reason=\"not allowed\"");
+    assert_eq!(log.lines_with(&refused).len(), 1, "{:?}", log.lines());
+    assert_eq!(auth_as(&bound, &own, "locker", &bound.code(1)), SUCCESS);
+    assert_eq!(auth_as(&bound, &own, "locker", &bound.code(1)), AUTH_ERR, "burnt");
+    assert_eq!(bound.auth(&bound.code(1)), AUTH_ERR, "for everybody");
+    let accepted = format!("caller={own} verdict=accepted reason=code");
+    assert_eq!(log.lines_with(&accepted).len(), 1, "{:?}", log.lines());
+}
+
+#[test]
+fn a_users_own_processes_cannot_lock_that_user_out() {
+    let mut bound = Bound::fresh("hammered");
+    let _listener = Listener::start(&bound);
+    let own = uid_of("hammered");
+    for _ in 0..5 {
+        assert_eq!(auth_as(&bound, &own, "hammered", "000000"), AUTH_ERR);
+    }
+    assert_eq!(auth_as(&bound, &own, "hammered", &bound.code(1)), MAXTRIES);
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "logins have a counter of their own");
+    bound.advance(2);
+    for _ in 0..5 {
+        assert_eq!(bound.auth("000000"), AUTH_ERR);
+    }
+    assert_eq!(bound.auth(&bound.code(0)), MAXTRIES);
+}
+
+#[test]
+fn a_uid_without_a_name_is_turned_away_before_hello_and_in_silence() {
+    let bound = Bound::fresh("named");
+    let _listener = Listener::start(&bound);
+    let log = Log::listen();
+    assert_eq!(auth_as(&bound, "3999999999", "named", &bound.code(1)), AUTHINFO_UNAVAIL);
+    assert_eq!(log.lines_with("mfa-helper[").len(), 0, "{:?}", log.lines());
+}
+
+#[test]
+fn a_uid_that_comes_too_often_is_turned_away_and_fills_no_log() {
+    let bound = Bound::fresh("often");
+    let _listener = Listener::start(&bound);
+    let log = Log::listen();
+    let script = r#"
+        $SIG{PIPE} = "IGNORE";
+        for (1..1000) {
+            my $s = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock") or next;
+            print $s "\0\0\0\1\x77";
+            1 while sysread $s, my $byte, 1;
+        }"#;
+    assert!(as_nobody(script).wait().unwrap().success());
+    let lines = log.lines_with("mfa-helper[").len();
+    // 30 in a row, and one for each second that it took.
+    assert!((30..100).contains(&lines), "{lines} lines");
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS);
 }
 
 /// Runs a few lines of Perl as somebody who is not root.

@@ -96,7 +96,9 @@ impl Person {
         let text = self.machine.read(&format!("/var/lib/mfa/users/{}/state", self.name));
         let newest = text.split("mfa-state 1\n").skip(1).max_by_key(|slot| number(slot, "sequence "));
         let newest = newest.unwrap_or_else(|| panic!("no slot in the state of {}: {text:?}", self.name));
-        State { last_step: number(newest, "last-step "), failures: number(newest, "failures ") }
+        // Each wrong code is forgotten four hours after the one before.
+        let remembered = number(newest, "failures ").saturating_sub(now());
+        State { last_step: number(newest, "last-step "), failures: remembered.div_ceil(4 * 3600) }
     }
 
     /// The second of the steps that were burnt at binding.
@@ -195,6 +197,11 @@ impl App {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the machine's clock is this one's")]
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub last_step: u64,
@@ -203,7 +210,7 @@ pub struct State {
 
 fn number(slot: &str, name: &str) -> u64 {
     let line = slot.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}in {slot:?}"))
+    line.and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name}in {slot:?}"))
 }
 
 /// Where the password is asked, and then the code.
