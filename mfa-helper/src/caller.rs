@@ -13,11 +13,13 @@ use crate::lockout::Way;
 pub struct Caller {
     /// Its effective uid when the connection was made.
     pub uid: u32,
+    /// Its pid then.
+    pub pid: i32,
 }
 
 /// Asks the kernel who is at the other end.
 pub fn of(stream: &UnixStream) -> nix::Result<Caller> {
-    getsockopt(stream, PeerCredentials).map(|peer| Caller { uid: peer.uid() })
+    getsockopt(stream, PeerCredentials).map(|peer| Caller { uid: peer.uid(), pid: peer.pid() })
 }
 
 /// Why a request is not served.
@@ -156,12 +158,12 @@ mod tests {
         ]
     }
 
-    const NOBODY: Caller = Caller { uid: 65534 };
+    const NOBODY: Caller = Caller { uid: 65534, pid: 0 };
 
     #[test]
     fn root_may_ask_anything_for_anyone() {
         for (request, _) in requests("nobody").into_iter().chain(requests("no-such-user")) {
-            assert!(Caller { uid: 0 }.subject(&request, false).is_ok(), "{request:?}");
+            assert!(Caller { uid: 0, pid: 0 }.subject(&request, false).is_ok(), "{request:?}");
         }
     }
 
@@ -192,13 +194,13 @@ mod tests {
     fn a_verb_that_names_nobody_means_the_caller() {
         let status = Request::Verb(Verb::Status { user: None });
         assert_eq!(NOBODY.subject(&status, true), Ok(String::from("nobody")));
-        assert_eq!(Caller { uid: 0 }.subject(&status, true), Ok(String::from("root")));
+        assert_eq!(Caller { uid: 0, pid: 0 }.subject(&status, true), Ok(String::from("root")));
     }
 
     #[test]
     fn a_uid_without_a_name_may_ask_nothing() {
         for (request, _) in requests("nobody") {
-            assert_eq!(Caller { uid: 3_999_999_999 }.subject(&request, true), Err(NotAllowed::Nameless));
+            assert_eq!(Caller { uid: 3_999_999_999, pid: 0 }.subject(&request, true), Err(NotAllowed::Nameless));
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::caller::Caller;
 use crate::policy::files::{self, Loaded};
+use crate::session;
 use crate::store::{Store, StoreError};
 use crate::sys;
 
@@ -15,17 +17,20 @@ pub struct Host {
     pub random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
     /// Whether the kernel says that something keeps its clock right.
     pub synchronised: fn() -> bool,
+    /// Whether the calling process belongs to a session at a seat of this host.
+    pub caller_is_local: bool,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
 
 impl Host {
-    /// The real clock, the kernel's randomness, and the policy at `path`.
-    pub fn real(path: &Path) -> Host {
+    /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is.
+    pub fn real(path: &Path, caller: Caller) -> Host {
         Host {
             now: clock,
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
+            caller_is_local: session::is_local(caller.pid),
             loaded: files::load(path, clock()),
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, User, getgrouplist};
 
-use crate::policy::Member;
+use crate::policy::Answer;
 
 /// A user whom the name service knows, under the name that it gives.
 pub struct Identity {
@@ -34,15 +34,15 @@ impl Identity {
     ///
     /// `getgrouplist` leaves out what a dead directory service would have said, and says nothing of
     /// it. So the group itself must resolve too; one that does not leaves the question open.
-    pub fn member(&self, group: &str) -> Member {
-        let Ok(Some(group)) = Group::from_name(group) else { return Member::Unknown };
+    pub fn member(&self, group: &str) -> Answer {
+        let Ok(Some(group)) = Group::from_name(group) else { return Answer::Unknown };
         if group.gid == self.gid || group.mem.contains(&self.name) {
-            return Member::Yes;
+            return Answer::Yes;
         }
         match &self.groups {
-            Some(groups) if groups.contains(&group.gid) => Member::Yes,
-            Some(_) => Member::No,
-            None => Member::Unknown,
+            Some(groups) if groups.contains(&group.gid) => Answer::Yes,
+            Some(_) => Answer::No,
+            None => Answer::Unknown,
         }
     }
 }
@@ -55,14 +55,14 @@ mod tests {
     fn root_is_known_and_in_its_group() {
         let root = find("root").unwrap().unwrap();
         assert_eq!(root.name, "root");
-        assert_eq!(root.member("root"), Member::Yes);
-        assert_eq!(root.member("nogroup"), Member::No);
+        assert_eq!(root.member("root"), Answer::Yes);
+        assert_eq!(root.member("nogroup"), Answer::No);
     }
 
     #[test]
     fn a_group_that_does_not_exist_leaves_the_question_open() {
         let root = find("root").unwrap().unwrap();
-        assert_eq!(root.member("no-such-group"), Member::Unknown);
+        assert_eq!(root.member("no-such-group"), Answer::Unknown);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod listener;
 mod lockout;
 mod policy;
 mod rootfile;
+mod session;
 pub mod store;
 mod sys;
 
@@ -80,11 +81,11 @@ fn converse() -> Result<(), String> {
     // Only before Hello can the login still start one.
     let mut host = None;
     if listening && caller.is_root() {
-        host.insert(Host::real(&config)).reaches_its_store()?;
+        host.insert(Host::real(&config, caller)).reaches_its_store()?;
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
-    let host = host.unwrap_or_else(|| Host::real(&config));
+    let host = host.unwrap_or_else(|| Host::real(&config, caller));
     let subject = caller.subject(&request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &host, &mut conversation),

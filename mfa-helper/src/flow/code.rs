@@ -190,7 +190,7 @@ mod tests {
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
-        Host { now: || NOW, random: getrandom::fill, synchronised: || true, loaded }
+        Host { now: || NOW, random: getrandom::fill, synchronised: || true, caller_is_local: false, loaded }
     }
 
     fn bound() -> (Credentials, Vec<Secret>) {

@@ -10,7 +10,8 @@ use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Way;
-use crate::policy::{Require, Requirement, SshKey};
+use crate::policy::place::Place;
+use crate::policy::{Facts, Require, Requirement, SshKey};
 
 /// The auth phase: asks for the code of who has a device.
 pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
@@ -22,7 +23,7 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
         Ok(None) => return ask_in_vain(conversation, "unknown to the name service"),
         Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
     };
-    let asked = host.loaded.policy.decide(&user.name, &login.service, &mut |group| user.member(group));
+    let asked = host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group));
     let decision = if asked.require == Require::Off {
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
@@ -59,6 +60,12 @@ fn second_factor(
         (None, Require::Mfa) => ask_in_vain(conversation, "required and not bound"),
         (None, _) => Decision::new(Outcome::Ignored, "", "not required and not bound"),
     })
+}
+
+/// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
+fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
+    let place = if host.caller_is_local { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
+    Facts { user, service: &login.service, place, now: (host.now)() }
 }
 
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
@@ -101,7 +108,7 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
         Ok(None) => return Err(Decision::unavailable("unknown to the name service")),
         Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
     };
-    let asked = host.loaded.policy.decide(&user.name, &login.service, &mut |group| user.member(group));
+    let asked = host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group));
     let enough = match (asked.require, asked.ssh_key) {
         (Require::Off, _) | (_, SshKey::Allow) => true,
         (Require::Mfa, SshKey::Deny) => false,

@@ -8,7 +8,7 @@ use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Way;
-use crate::policy::Member;
+use crate::policy::Answer;
 use crate::store::{Record, Store};
 
 /// Shows one user's standing.
@@ -43,7 +43,7 @@ pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, De
 
 fn standing(user: &str, record: &Record, host: &Host) -> Status {
     let identity = identity::find(user).ok().flatten();
-    let mut member = |group: &str| identity.as_ref().map_or(Member::Unknown, |identity| identity.member(group));
+    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
     let now = (host.now)();
     let lockout = host.loaded.policy.lockout;
     let locked =
@@ -59,7 +59,7 @@ fn standing(user: &str, record: &Record, host: &Host) -> Status {
         user: user.to_owned(),
         kind: device.as_ref().map(|_| String::from("totp")),
         pending: record.pending.as_ref().is_some_and(|pending| pending.expires > now),
-        required: host.loaded.policy.requires_of(user, &mut member),
+        required: host.loaded.policy.requires_of(user, now, &mut member),
         devices: device.into_iter().collect(),
         recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
         locked_until: locked.into_iter().max().filter(|until| *until > now),

@@ -5,11 +5,13 @@
 
 pub mod files;
 mod parse;
+pub mod place;
 
 use serde::Deserialize;
 
 use crate::factor::totp::Parameters;
 use crate::lockout::Lockout;
+use place::{From, Place};
 
 /// What a rule asks for, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -33,11 +35,37 @@ pub enum SshKey {
     Deny,
 }
 
-impl SshKey {
-    /// What a rule that does not say means: where MFA is required, a key alone does not do.
-    fn default_for(require: Require) -> SshKey {
-        if require == Require::Mfa { SshKey::Deny } else { SshKey::Allow }
-    }
+/// How who is required and has no device comes to one, the weaker first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enroll {
+    /// Led through it inside the login.
+    AtLogin,
+    /// The same, by who has a ticket.
+    Invited,
+    /// By root.
+    ByAdmin,
+}
+
+/// Whether a rule decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It only says in the log what it would have asked.
+    Observe,
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An authenticator app.
+    Totp,
+    /// A security key.
+    U2f,
 }
 
 /// One `[[rule]]`.
@@ -51,10 +79,22 @@ pub struct Rule {
     pub groups: Option<Vec<String>>,
     /// The PAM services it concerns; absent: all.
     pub services: Option<Vec<String>>,
+    /// From where; absent: from everywhere.
+    pub from: Option<Vec<From>>,
     /// What it asks for.
     pub require: Require,
-    /// What a key alone is worth.
-    pub ssh_key: SshKey,
+    /// Whether it decides.
+    pub mode: Mode,
+    /// With which kinds of device.
+    pub kinds: Vec<Kind>,
+    /// How a device is come by.
+    pub enroll: Enroll,
+    /// Until then who has no device is reminded only, in seconds since 1970.
+    pub deadline: Option<u64>,
+    /// From then on it is not there, in seconds since 1970.
+    pub expires: Option<u64>,
+    /// What a key alone is worth; absent: not enough where MFA is required, otherwise enough.
+    pub ssh_key: Option<SshKey>,
 }
 
 /// Everything that `mfa.toml` and its drop-ins say.
@@ -72,10 +112,25 @@ pub struct Policy {
     pub recovery_codes: u64,
     /// What wrong codes cost.
     pub lockout: Lockout,
+    /// Services that can hold the dialogue of binding, and have an account phase.
+    pub enroll_services: Vec<String>,
     /// Where the store is.
     pub store: String,
     /// In the order in which they are tried.
     pub rules: Vec<Rule>,
+}
+
+/// A login, as far as rules look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The user, as the name service spells it.
+    pub user: &'a str,
+    /// The PAM service.
+    pub service: &'a str,
+    /// From where.
+    pub place: Place<'a>,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 /// What policy asks of one login.
@@ -85,33 +140,72 @@ pub struct Requirement {
     pub require: Require,
     /// What a key alone is worth.
     pub ssh_key: SshKey,
+    /// How a device is come by.
+    pub enroll: Enroll,
+    /// With which kinds of device.
+    pub kinds: Vec<Kind>,
+    /// Not required yet, but from then on, in seconds since 1970.
+    pub deadline: Option<u64>,
     /// The rule that decided, for logs.
     pub rule: String,
+    /// The first rule that would have decided, were it not for observing only, and what it would have asked.
+    pub observed: Option<(String, Require)>,
 }
 
-/// Whether a user belongs to a group.
+/// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Member {
-    /// Belongs.
+pub enum Answer {
+    /// It does.
     Yes,
-    /// Does not.
+    /// It does not.
     No,
-    /// Cannot be told: the name service failed, or knows no such group.
+    /// Cannot be told: the name service failed, or knows no such group; the host has a name and no address.
     Unknown,
 }
 
+/// What was found out about one rule, in the order in which rules are tried.
+pub struct Considered<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// Its conditions by their keys, as far as they are there.
+    pub conditions: Vec<(&'static str, Answer)>,
+    /// All of them together.
+    pub concerns: Answer,
+}
+
 impl Policy {
-    /// What is asked of `user` in `service`: the first rule that matches decides. A rule whose match
-    /// cannot be decided might be the first, so the strictest of all that might be decides.
-    pub fn decide(&self, user: &str, service: &str, member: &mut dyn FnMut(&str) -> Member) -> Requirement {
+    /// What is asked of a login: the first rule that matches decides. A rule whose match cannot be decided
+    /// might be the first, so the strictest of all that might be decides.
+    pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
+        self.decide_aloud(facts, member, &mut |_| {})
+    }
+
+    /// The same, and says what was found out about each rule up to the one that decides.
+    pub fn decide_aloud(
+        &self,
+        facts: &Facts,
+        member: &mut dyn FnMut(&str) -> Answer,
+        say: &mut dyn FnMut(Considered),
+    ) -> Requirement {
         let mut possible = Vec::new();
         let mut certain = false;
+        let mut observed = None;
         for rule in &self.rules {
-            match rule.concerns(user, service, member) {
-                Member::No => continue,
-                Member::Unknown => possible.push(rule.requirement(" (undecided)")),
-                Member::Yes => {
-                    possible.push(rule.requirement(""));
+            if rule.expires.is_some_and(|end| facts.now >= end) {
+                continue;
+            }
+            let conditions = rule.conditions(facts, member);
+            let concerns = all(&conditions);
+            say(Considered { rule, conditions, concerns });
+            match (concerns, rule.mode) {
+                (Answer::No, _) => {}
+                (_, Mode::Observe) => {
+                    let asked = rule.requirement(facts.now, "");
+                    observed = observed.or(Some((asked.rule, asked.require)));
+                }
+                (Answer::Unknown, _) => possible.push(rule.requirement(facts.now, " (undecided)")),
+                (Answer::Yes, _) => {
+                    possible.push(rule.requirement(facts.now, ""));
                     certain = true;
                     break;
                 }
@@ -120,74 +214,148 @@ impl Policy {
         if !certain {
             possible.push(no_rule());
         }
-        strictest(possible)
+        Requirement { observed, ..strictest(possible) }
     }
 
-    /// Whether some service asks a second factor of `user` even without a device.
-    pub fn requires_of(&self, user: &str, member: &mut dyn FnMut(&str) -> Member) -> bool {
+    /// Whether some service, from somewhere, asks a second factor of `user` even without a device.
+    pub fn requires_of(&self, user: &str, now: u64, member: &mut dyn FnMut(&str) -> Answer) -> bool {
         let named = self.rules.iter().filter_map(|rule| rule.services.as_ref()).flatten().map(String::as_str);
         // No service has an empty name, so it stands for all that no rule names.
-        named.chain([""]).any(|service| self.decide(user, service, member).require == Require::Mfa)
+        named.chain([""]).any(|service| {
+            let facts = Facts { user, service, place: Place::Unknown, now };
+            self.decide(&facts, member).require == Require::Mfa
+        })
+    }
+}
+
+/// No where one does not hold; else unknown where one is.
+fn all(conditions: &[(&'static str, Answer)]) -> Answer {
+    let is = |answer| conditions.iter().any(|(_, found)| *found == answer);
+    if is(Answer::No) {
+        Answer::No
+    } else if is(Answer::Unknown) {
+        Answer::Unknown
+    } else {
+        Answer::Yes
     }
 }
 
 impl Rule {
-    fn concerns(&self, user: &str, service: &str, member: &mut dyn FnMut(&str) -> Member) -> Member {
-        if self.services.as_ref().is_some_and(|services| !services.iter().any(|s| s == service)) {
-            return Member::No;
+    /// Those that are there. The name service is asked last, and only where all others could hold.
+    fn conditions(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Vec<(&'static str, Answer)> {
+        let mut conditions = Vec::new();
+        if let Some(services) = &self.services {
+            let listed = services.iter().any(|service| service == facts.service);
+            conditions.push(("services", if listed { Answer::Yes } else { Answer::No }));
         }
-        if self.users.is_none() && self.groups.is_none() {
-            return Member::Yes;
+        if let Some(from) = &self.from {
+            conditions.push(("from", facts.place.is_in(from)));
         }
-        if self.users.iter().flatten().any(|name| name == user) {
-            return Member::Yes;
+        if all(&conditions) == Answer::No {
+            return conditions;
         }
-        let mut answer = Member::No;
-        for group in self.groups.iter().flatten() {
-            match member(group) {
-                Member::Yes => return Member::Yes,
-                Member::Unknown => answer = Member::Unknown,
-                Member::No => {}
-            }
+        let listed = self.users.iter().flatten().any(|name| name == facts.user);
+        match (&self.users, &self.groups) {
+            (None, None) => {}
+            (Some(_), _) if listed => conditions.push(("users", Answer::Yes)),
+            (Some(_), None) => conditions.push(("users", Answer::No)),
+            (_, Some(groups)) => conditions.push(("groups", any_group(groups, member))),
         }
-        answer
+        conditions
     }
 
-    fn requirement(&self, remark: &str) -> Requirement {
-        Requirement { require: self.require, ssh_key: self.ssh_key, rule: format!("{}{remark}", self.origin) }
+    fn requirement(&self, now: u64, remark: &str) -> Requirement {
+        let deadline = self.deadline.filter(|deadline| now < *deadline && self.require == Require::Mfa);
+        // Until its deadline a rule asks who has a device, as no rule does.
+        let require = if deadline.is_some() { Require::IfBound } else { self.require };
+        let default = if require == Require::Mfa { SshKey::Deny } else { SshKey::Allow };
+        Requirement {
+            require,
+            ssh_key: self.ssh_key.unwrap_or(default),
+            enroll: self.enroll,
+            kinds: self.kinds.clone(),
+            deadline,
+            rule: format!("{}{remark}", self.origin),
+            observed: None,
+        }
     }
+}
+
+fn any_group(groups: &[String], member: &mut dyn FnMut(&str) -> Answer) -> Answer {
+    let mut answer = Answer::No;
+    for group in groups {
+        match member(group) {
+            Answer::Yes => return Answer::Yes,
+            Answer::Unknown => answer = Answer::Unknown,
+            Answer::No => {}
+        }
+    }
+    answer
 }
 
 /// Without a rule: who has a device is asked for it.
 fn no_rule() -> Requirement {
-    Requirement { require: Require::IfBound, ssh_key: SshKey::Allow, rule: String::from("none") }
+    Requirement {
+        require: Require::IfBound,
+        ssh_key: SshKey::Allow,
+        enroll: Enroll::AtLogin,
+        kinds: ALL_KINDS.to_vec(),
+        deadline: None,
+        rule: String::from("none"),
+        observed: None,
+    }
 }
 
 /// Attribute by attribute. `possible` is never empty.
 fn strictest(possible: Vec<Requirement>) -> Requirement {
     let mut all = possible.into_iter();
     let first = all.next().unwrap_or_else(no_rule);
-    all.fold(first, |so_far, next| Requirement {
-        ssh_key: so_far.ssh_key.max(next.ssh_key),
-        // The first of the strictest is the one to name.
-        rule: if next.require > so_far.require { next.rule } else { so_far.rule },
-        require: so_far.require.max(next.require),
+    all.fold(first, |so_far, next| {
+        let require = so_far.require.max(next.require);
+        let earliest = [so_far.deadline, next.deadline].into_iter().flatten().min();
+        Requirement {
+            require,
+            ssh_key: so_far.ssh_key.max(next.ssh_key),
+            enroll: so_far.enroll.max(next.enroll),
+            kinds: so_far.kinds.into_iter().filter(|kind| next.kinds.contains(kind)).collect(),
+            // What is required already has no deadline any more.
+            deadline: earliest.filter(|_| require != Require::Mfa),
+            // The first of the strictest is the one to name.
+            rule: if next.require > so_far.require { next.rule } else { so_far.rule },
+            observed: None,
+        }
     })
 }
 
+/// What a rule allows that names no kinds.
+const ALL_KINDS: [Kind; 2] = [Kind::Totp, Kind::U2f];
+
 /// What holds when no policy can be had at all, neither the one in place nor an earlier one: a second
-/// factor of everybody, everywhere.
+/// factor of everybody, everywhere, and nobody comes to a device but by root.
 pub fn without_files() -> Policy {
-    let rule = Rule {
-        origin: String::from("no readable policy"),
-        users: None,
-        groups: None,
-        services: None,
-        require: Require::Mfa,
-        ssh_key: SshKey::Deny,
-    };
+    let rule = Rule { enroll: Enroll::ByAdmin, ..Rule::for_everybody("no readable policy", Require::Mfa) };
     // Who may change their devices is not known either.
     Policy { rules: vec![rule], self_service: false, ..Policy::default() }
+}
+
+impl Rule {
+    /// A rule without conditions.
+    fn for_everybody(origin: &str, require: Require) -> Rule {
+        Rule {
+            origin: origin.to_owned(),
+            users: None,
+            groups: None,
+            services: None,
+            from: None,
+            require,
+            mode: Mode::Enforce,
+            kinds: ALL_KINDS.to_vec(),
+            enroll: Enroll::AtLogin,
+            deadline: None,
+            expires: None,
+            ssh_key: None,
+        }
+    }
 }
 
 impl Default for Policy {
@@ -199,6 +367,7 @@ impl Default for Policy {
             self_service: true,
             recovery_codes: 10,
             lockout: Lockout::default(),
+            enroll_services: ["sshd", "login", "su", "su-l", "sudo", "sudo-i"].map(String::from).to_vec(),
             store: String::from("/var/lib/mfa"),
             rules: Vec::new(),
         }
@@ -213,12 +382,18 @@ mod tests {
         parse::parse(&[("mfa.toml".into(), toml.into())]).unwrap()
     }
 
-    fn nobody(_: &str) -> Member {
-        Member::No
+    fn nobody(_: &str) -> Answer {
+        Answer::No
     }
 
-    fn require(policy: &Policy, user: &str, service: &str, member: impl Fn(&str) -> Member) -> Require {
-        policy.decide(user, service, &mut |group| member(group)).require
+    fn require(policy: &Policy, user: &str, service: &str, member: impl Fn(&str) -> Answer) -> Require {
+        policy.decide(&facts(user, service), &mut |group| member(group)).require
+    }
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn facts<'a>(user: &'a str, service: &'a str) -> Facts<'a> {
+        Facts { user, service, place: Place::Remote(Some("192.0.2.7")), now: NOW }
     }
 
     const RULES: &str = r#"
@@ -235,12 +410,12 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_decides() {
         let policy = policy(RULES);
-        let wheel = |group: &str| if group == "wheel" { Member::Yes } else { Member::No };
+        let wheel = |group: &str| if group == "wheel" { Answer::Yes } else { Answer::No };
         assert_eq!(require(&policy, "robot", "sshd", wheel), Require::Off);
         assert_eq!(require(&policy, "alice", "sshd", wheel), Require::Mfa);
         assert_eq!(require(&policy, "alice", "su", wheel), Require::IfBound);
         assert_eq!(require(&policy, "bob", "sshd", nobody), Require::IfBound);
-        let named = policy.decide("alice", "sshd", &mut |g| wheel(g));
+        let named = policy.decide(&facts("alice", "sshd"), &mut |g| wheel(g));
         assert_eq!(named.rule, "mfa.toml:5 admins");
         assert_eq!(named.ssh_key, SshKey::Deny, "where MFA is required a key alone does not do");
     }
@@ -248,10 +423,10 @@ mod tests {
     #[test]
     fn a_group_that_cannot_be_resolved_counts_as_strictest() {
         let policy = policy(RULES);
-        let dead = |_: &str| Member::Unknown;
+        let dead = |_: &str| Answer::Unknown;
         assert_eq!(require(&policy, "alice", "sshd", dead), Require::Mfa);
         assert_eq!(require(&policy, "robot", "sshd", dead), Require::Off, "an earlier certain rule decides");
-        let both = |group: &str| if group == "sudo" { Member::Yes } else { Member::Unknown };
+        let both = |group: &str| if group == "sudo" { Answer::Yes } else { Answer::Unknown };
         assert_eq!(require(&policy, "alice", "sshd", both), Require::Mfa);
     }
 
@@ -267,14 +442,14 @@ mod tests {
             ssh_key = "allow"
             "#,
         );
-        assert_eq!(require(&policy, "alice", "sshd", |_| Member::Unknown), Require::Mfa);
-        assert_eq!(require(&policy, "alice", "sshd", |_| Member::Yes), Require::Off);
+        assert_eq!(require(&policy, "alice", "sshd", |_| Answer::Unknown), Require::Mfa);
+        assert_eq!(require(&policy, "alice", "sshd", |_| Answer::Yes), Require::Off);
     }
 
     #[test]
     fn an_undecided_exemption_before_no_other_rule_exempts_nobody() {
         let policy = policy("[[rule]]\ngroups = [\"robots\"]\nrequire = \"off\"\n");
-        assert_eq!(require(&policy, "alice", "sshd", |_| Member::Unknown), Require::IfBound);
+        assert_eq!(require(&policy, "alice", "sshd", |_| Answer::Unknown), Require::IfBound);
     }
 
     #[test]
@@ -290,20 +465,89 @@ mod tests {
             ssh_key = "allow"
             "#,
         );
-        let asked = policy.decide("alice", "sshd", &mut |_| Member::Unknown);
+        let asked = policy.decide(&facts("alice", "sshd"), &mut |_| Answer::Unknown);
         assert_eq!((asked.require, asked.ssh_key), (Require::Mfa, SshKey::Deny));
     }
 
     #[test]
     fn required_somewhere_is_required() {
         let policy = policy(RULES);
-        assert!(policy.requires_of("alice", &mut |_| Member::Yes));
-        assert!(!policy.requires_of("robot", &mut |_| Member::Yes));
-        assert!(!policy.requires_of("bob", &mut nobody));
+        assert!(policy.requires_of("alice", NOW, &mut |_| Answer::Yes));
+        assert!(!policy.requires_of("robot", NOW, &mut |_| Answer::Yes));
+        assert!(!policy.requires_of("bob", NOW, &mut nobody));
     }
 
     #[test]
     fn without_any_policy_everybody_is_required() {
         assert_eq!(require(&without_files(), "root", "login", nobody), Require::Mfa);
+    }
+
+    #[test]
+    fn a_rule_for_a_network_concerns_who_comes_from_there() {
+        let policy = policy("[[rule]]\nfrom = [\"10.0.0.0/8\"]\nrequire = \"off\"\n[[rule]]\nrequire = \"mfa\"\n");
+        let from = |place| policy.decide(&Facts { place, ..facts("alice", "sshd") }, &mut nobody).require;
+        assert_eq!(from(Place::Remote(Some("10.1.2.3"))), Require::Off);
+        assert_eq!(from(Place::Remote(Some("192.0.2.7"))), Require::Mfa);
+        assert_eq!(from(Place::Remote(Some("trusted.example"))), Require::Mfa, "a name is no address");
+        assert_eq!(from(Place::Remote(None)), Require::Mfa, "sudo inside ssh");
+        assert_eq!(from(Place::Unknown), Require::Mfa);
+    }
+
+    #[test]
+    fn a_rule_that_observes_decides_nothing_and_is_named() {
+        let policy =
+            policy("[[rule]]\nname = \"trial\"\nmode = \"observe\"\nrequire = \"mfa\"\n[[rule]]\nrequire = \"off\"\n");
+        let asked = policy.decide(&facts("alice", "sshd"), &mut nobody);
+        assert_eq!(asked.require, Require::Off);
+        assert_eq!(asked.observed, Some((String::from("mfa.toml:1 trial"), Require::Mfa)));
+    }
+
+    #[test]
+    fn until_its_deadline_a_rule_reminds_and_from_then_on_it_requires() {
+        let policy = policy("[[rule]]\nrequire = \"mfa\"\ndeadline = \"2027-01-31\"\n");
+        let at = |now| {
+            let asked = policy.decide(&Facts { now, ..facts("alice", "sshd") }, &mut nobody);
+            (asked.require, asked.ssh_key, asked.deadline)
+        };
+        const DEADLINE: u64 = 1_801_353_600;
+        assert_eq!(at(DEADLINE - 1), (Require::IfBound, SshKey::Allow, Some(DEADLINE)));
+        assert_eq!(at(DEADLINE), (Require::Mfa, SshKey::Deny, None));
+    }
+
+    #[test]
+    fn a_rule_that_has_expired_is_not_there() {
+        let policy = policy("[[rule]]\nrequire = \"mfa\"\nexpires = \"2027-01-31T10:00:00Z\"\n");
+        let at = |now| policy.decide(&Facts { now, ..facts("alice", "sshd") }, &mut nobody).require;
+        const END: u64 = 1_801_389_600;
+        assert_eq!(at(END - 1), Require::Mfa);
+        assert_eq!(at(END), Require::IfBound);
+    }
+
+    #[test]
+    fn the_strictest_way_to_a_device_and_the_kinds_that_all_allow() {
+        let policy = policy(
+            "[[rule]]\ngroups = [\"dead\"]\nrequire = \"mfa\"\nenroll = \"invited\"\nkinds = [\"totp\"]\n\
+             [[rule]]\nrequire = \"mfa\"\ndeadline = \"2030-01-01\"\n",
+        );
+        let asked = policy.decide(&facts("alice", "sshd"), &mut |_| Answer::Unknown);
+        assert_eq!((asked.require, asked.enroll, asked.deadline), (Require::Mfa, Enroll::Invited, None));
+        assert_eq!(asked.kinds, [Kind::Totp]);
+        let asked = policy.decide(&facts("alice", "sshd"), &mut nobody);
+        assert_eq!(asked.require, Require::IfBound);
+    }
+
+    #[test]
+    fn each_rule_is_told_with_its_conditions_up_to_the_one_that_decides() {
+        let policy = policy(RULES);
+        let mut told = Vec::new();
+        let wheel = &mut |group: &str| if group == "wheel" { Answer::Yes } else { Answer::No };
+        policy.decide_aloud(&facts("alice", "sudo"), wheel, &mut |rule| {
+            told.push((rule.rule.origin.clone(), rule.conditions, rule.concerns));
+        });
+        let expected = [
+            (String::from("mfa.toml:2"), vec![("users", Answer::No)], Answer::No),
+            (String::from("mfa.toml:5 admins"), vec![("services", Answer::Yes), ("groups", Answer::Yes)], Answer::Yes),
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::value::{Datetime, Offset};
 
-use super::{Policy, Require, Rule, SshKey};
+use super::place::{From, Network};
+use super::{ALL_KINDS, Enroll, Kind, Mode, Policy, Require, Rule, SshKey};
 use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
 use crate::lockout::Lockout;
@@ -36,6 +38,7 @@ struct Main {
     totp: TotpTable,
     recovery: RecoveryTable,
     lockout: LockoutTable,
+    enroll: EnrollTable,
     store: StoreTable,
     rule: Vec<Spanned<RuleTable>>,
 }
@@ -72,6 +75,12 @@ struct LockoutTable {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+struct EnrollTable {
+    services: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 struct StoreTable {
     backend: Option<Spanned<String>>,
     path: Option<Spanned<String>>,
@@ -84,7 +93,13 @@ struct RuleTable {
     users: Option<Spanned<Vec<String>>>,
     groups: Option<Spanned<Vec<String>>>,
     services: Option<Spanned<Vec<String>>>,
+    from: Option<Spanned<Vec<String>>>,
     require: Require,
+    mode: Option<Mode>,
+    kinds: Option<Spanned<Vec<Kind>>>,
+    enroll: Option<Enroll>,
+    deadline: Option<Spanned<String>>,
+    expires: Option<Spanned<String>>,
     ssh_key: Option<SshKey>,
 }
 
@@ -114,7 +129,7 @@ impl File<'_> {
     }
 
     fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
-        let Main { issuer, self_service, totp, recovery, lockout, store, rule } = self.toml()?;
+        let Main { issuer, self_service, totp, recovery, lockout, enroll, store, rule } = self.toml()?;
         if let Some(issuer) = issuer {
             let name = issuer.get_ref();
             let fit =
@@ -129,6 +144,11 @@ impl File<'_> {
             policy.recovery_codes = *codes.get_ref();
         }
         self.lockout(lockout, &mut policy.lockout)?;
+        if let Some(services) = enroll.services {
+            // An empty list is a statement here: nobody binds inside a login.
+            self.are_services(&services)?;
+            policy.enroll_services = services.into_inner();
+        }
         if let Some(backend) = store.backend {
             self.demand(backend.get_ref() == "files", &backend, "the only backend is \"files\"")?;
         }
@@ -201,8 +221,14 @@ impl File<'_> {
                 users: self.list(table.users)?,
                 groups: self.list(table.groups)?,
                 services: self.services(table.services)?,
+                from: self.from(table.from)?,
                 require: table.require,
-                ssh_key: table.ssh_key.unwrap_or(SshKey::default_for(table.require)),
+                mode: table.mode.unwrap_or_default(),
+                kinds: self.kinds(table.kinds)?,
+                enroll: table.enroll.unwrap_or(Enroll::AtLogin),
+                deadline: self.time(table.deadline)?,
+                expires: self.time(table.expires)?,
+                ssh_key: table.ssh_key,
             });
         }
         Ok(())
@@ -219,11 +245,44 @@ impl File<'_> {
     /// libpam knows services in small letters only, so any other would never match.
     fn services(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<String>>, PolicyError> {
         if let Some(list) = &list {
-            let fit = |name: &String| !name.contains(|c: char| c.is_uppercase() || c == '/');
-            let rule = "a service is the name of a file in /etc/pam.d, in small letters";
-            self.demand(list.get_ref().iter().all(fit), list, rule)?;
+            self.are_services(list)?;
         }
         self.list(list)
+    }
+
+    fn are_services(&self, list: &Spanned<Vec<String>>) -> Result<(), PolicyError> {
+        let fit = |name: &String| !name.is_empty() && !name.contains(|c: char| c.is_uppercase() || c == '/');
+        let rule = "a service is the name of a file in /etc/pam.d, in small letters";
+        self.demand(list.get_ref().iter().all(fit), list, rule)
+    }
+
+    fn from(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<From>>, PolicyError> {
+        let Some(list) = list else { return Ok(None) };
+        self.demand(
+            !list.get_ref().is_empty(),
+            &list,
+            "an empty list is nowhere: leave the key out to mean everywhere",
+        )?;
+        let parse = |entry: &String| match entry.as_str() {
+            "local" => Ok(From::Local),
+            "remote" => Ok(From::Remote),
+            network => Network::parse(network).map(From::Network),
+        };
+        let from: Result<Vec<From>, String> = list.get_ref().iter().map(parse).collect();
+        from.map(Some).map_err(|rule| self.wrong(&list, &rule))
+    }
+
+    fn kinds(&self, list: Option<Spanned<Vec<Kind>>>) -> Result<Vec<Kind>, PolicyError> {
+        let Some(list) = list else { return Ok(ALL_KINDS.to_vec()) };
+        self.demand(!list.get_ref().is_empty(), &list, "an empty list can be satisfied by no device")?;
+        Ok(list.into_inner())
+    }
+
+    /// A day, or a moment in UTC, in seconds since 1970.
+    fn time(&self, value: Option<Spanned<String>>) -> Result<Option<u64>, PolicyError> {
+        let Some(value) = value else { return Ok(None) };
+        let rule = "a time is a day, \"2027-01-31\", which begins at 00:00 UTC, or \"2027-01-31T10:00:00Z\"";
+        moment(value.get_ref()).map(Some).ok_or_else(|| self.wrong(&value, rule))
     }
 
     fn demand<T>(&self, fit: bool, value: &Spanned<T>, rule: &str) -> Result<(), PolicyError> {
@@ -255,6 +314,23 @@ fn seconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A day or a moment in UTC, in seconds since 1970.
+fn moment(text: &str) -> Option<u64> {
+    let Datetime { date: Some(date), time, offset } = text.parse().ok()? else { return None };
+    let time = match (time, offset) {
+        (None, None) => 0,
+        (Some(time), Some(Offset::Z)) => {
+            3600 * u64::from(time.hour) + 60 * u64::from(time.minute) + u64::from(time.second.unwrap_or(0))
+        }
+        _ => return None,
+    };
+    // Days since 1 March of year 0, so that a leap day ends its year.
+    let (year, month, day) = (u64::from(date.year), u64::from(date.month), u64::from(date.day));
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some(days.checked_sub(719_468)? * 86_400 + time)
 }
 
 /// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of `a`,
@@ -298,6 +374,7 @@ mod tests {
     fn every_value_arrives() {
         let text = "issuer = \"web1\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
+                    [enroll]\nservices = [\"sshd\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
         let text = format!("self_service = false\n{text}");
         let policy = parse(&[("mfa.toml".into(), text)]).unwrap();
@@ -308,6 +385,7 @@ mod tests {
             self_service: false,
             recovery_codes: 8,
             lockout: Lockout { after: 3, first: 30, cap: 3600 },
+            enroll_services: vec![String::from("sshd")],
             store: "/srv/mfa".into(),
             rules: Vec::new(),
         };
@@ -363,6 +441,16 @@ mod tests {
             "[store]\nbackend = \"etcd\"",
             "[store]\npath = \"var/lib/mfa\"",
             "[[rule]]\nrequire = \"off\"\nname = \"a\\nb\"",
+            "[[rule]]\nrequire = \"off\"\nfrom = []",
+            "[[rule]]\nrequire = \"off\"\nfrom = [\"trusted.example\"]",
+            "[[rule]]\nrequire = \"off\"\nfrom = [\"10.0.0.1/8\"]",
+            "[[rule]]\nrequire = \"mfa\"\nkinds = []",
+            "[[rule]]\nrequire = \"mfa\"\nkinds = [\"sms\"]",
+            "[[rule]]\nrequire = \"mfa\"\nmode = \"observer\"",
+            "[[rule]]\nrequire = \"mfa\"\nenroll = \"never\"",
+            "[[rule]]\nrequire = \"mfa\"\ndeadline = \"31.1.2027\"",
+            "[[rule]]\nrequire = \"mfa\"\nexpires = \"soon\"",
+            "[enroll]\nservices = [\"SSHD\"]",
         ] {
             assert!(error(wrong).contains('^'), "{wrong}");
         }
@@ -386,6 +474,54 @@ mod tests {
         assert_eq!(seconds("5m"), Some(300));
         for wrong in ["", "s", "5", "-5s", "5 s", "99999999999999999999s", "5ms", "é"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_rule_arrives() {
+        let text = "[[rule]]\nname = \"admins\"\nusers = [\"a\"]\ngroups = [\"wheel\"]\nservices = [\"sshd\"]\n\
+                    from = [\"10.0.0.0/8\", \"local\", \"remote\"]\nrequire = \"mfa\"\nmode = \"observe\"\n\
+                    kinds = [\"totp\"]\nenroll = \"by-admin\"\ndeadline = \"2027-01-31\"\n\
+                    expires = \"2027-01-31T10:00:00Z\"\nssh_key = \"allow\"\n";
+        let policy = parse(&[("/etc/mfa/mfa.toml".into(), text.into())]).unwrap();
+        let list = |entry: &str| Some(vec![entry.to_owned()]);
+        let network = From::Network(Network::parse("10.0.0.0/8").unwrap());
+        let expected = Rule {
+            origin: "mfa.toml:1 admins".into(),
+            users: list("a"),
+            groups: list("wheel"),
+            services: list("sshd"),
+            from: Some(vec![network, From::Local, From::Remote]),
+            require: Require::Mfa,
+            mode: Mode::Observe,
+            kinds: vec![Kind::Totp],
+            enroll: Enroll::ByAdmin,
+            deadline: Some(1_801_353_600),
+            expires: Some(1_801_389_600),
+            ssh_key: Some(SshKey::Allow),
+        };
+        assert_eq!(policy.rules, [expected]);
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        assert_eq!(moment("1970-01-01"), Some(0));
+        assert_eq!(moment("2000-02-29"), Some(951_782_400));
+        assert_eq!(moment("2000-03-01"), Some(951_868_800));
+        assert_eq!(moment("2024-12-31T23:59:59Z"), Some(1_735_689_599));
+        assert_eq!(moment("2100-03-01"), Some(4_107_542_400));
+        for wrong in [
+            "",
+            "2027-02-30",
+            "2027-13-01",
+            "31.1.2027",
+            "2027-01-31T10:00:00",
+            "2027-01-31T10:00:00+01:00",
+            "10:00:00",
+            "1969-12-31",
+            "2027-1-1",
+        ] {
+            assert_eq!(moment(wrong), None, "{wrong}");
         }
     }
 

@@ -1,0 +1,162 @@
+//! From where somebody logs in.
+
+use std::net::IpAddr;
+
+use super::Answer;
+
+/// One entry of a rule's `from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// A logind session with a seat and without a remote host.
+    Local,
+    /// Everything else.
+    Remote,
+    /// This network.
+    Network(Network),
+}
+
+/// An address and the number of its bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// From where a login comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A seat of this host.
+    Local,
+    /// From elsewhere, or nobody can tell: with the remote host as PAM_RHOST names it, if it does.
+    Remote(Option<&'a str>),
+    /// Any place: the question is not about one login.
+    Unknown,
+}
+
+impl Place<'_> {
+    /// Whether this place is one of `from`.
+    pub fn is_in(&self, from: &[From]) -> Answer {
+        let answers = from.iter().map(|entry| self.is(entry));
+        answers.fold(Answer::No, |so_far, next| match (so_far, next) {
+            (Answer::Yes, _) | (_, Answer::Yes) => Answer::Yes,
+            (Answer::Unknown, _) | (_, Answer::Unknown) => Answer::Unknown,
+            _ => Answer::No,
+        })
+    }
+
+    fn is(&self, from: &From) -> Answer {
+        let yes = |holds| if holds { Answer::Yes } else { Answer::No };
+        match (from, self) {
+            (_, Place::Unknown) => Answer::Unknown,
+            (From::Local, place) => yes(matches!(place, Place::Local)),
+            (From::Remote, place) => yes(matches!(place, Place::Remote(_))),
+            (From::Network(_), Place::Local) => Answer::No,
+            // A name is whatever a reverse lookup says, and so the attacker's to choose; no name, as in sudo inside
+            // ssh, could be any.
+            (From::Network(network), Place::Remote(host)) => match host.and_then(address) {
+                Some(address) => yes(network.holds(address)),
+                None => Answer::Unknown,
+            },
+        }
+    }
+}
+
+/// A literal address. IPv4 inside IPv6 is IPv4, and the name of a link is no part of it.
+pub fn address(host: &str) -> Option<IpAddr> {
+    let literal = host.split_once('%').map_or(host, |(literal, _)| literal);
+    literal.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+impl Network {
+    /// `10.0.0.0/8`, or one address. What is wrong with anything else.
+    pub fn parse(text: &str) -> Result<Network, String> {
+        let (literal, bits) = text.split_once('/').map_or((text, None), |(literal, bits)| (literal, Some(bits)));
+        let wrong = || format!("\"{text}\" is no network, such as 10.0.0.0/8, and neither \"local\" nor \"remote\"");
+        let address: IpAddr = literal.parse().map_err(|_| wrong())?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(all), |bits| bits.parse().ok().filter(|bits| *bits <= all)).ok_or_else(wrong)?;
+        let network = Network { address, bits };
+        let first = network.first();
+        // Who writes 10.0.0.1/8 means either of two things.
+        if first == address {
+            Ok(network)
+        } else {
+            Err(format!("\"{text}\" has bits behind its length: write {first}/{bits}, or {address}"))
+        }
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        self.address.is_ipv4() == address.is_ipv4() && Network { address, ..*self }.first() == self.address
+    }
+
+    /// The address with all bits behind the length cleared.
+    fn first(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V4((u32::from(v4) & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V6((u128::from(v6) & mask).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> From {
+        From::Network(Network::parse(text).unwrap())
+    }
+
+    fn remote(host: &str, networks: &[&str]) -> Answer {
+        let from: Vec<From> = networks.iter().map(|text| network(text)).collect();
+        Place::Remote(Some(host)).is_in(&from)
+    }
+
+    #[test]
+    fn an_address_is_in_its_networks() {
+        assert_eq!(remote("10.255.0.1", &["10.0.0.0/8"]), Answer::Yes);
+        assert_eq!(remote("11.0.0.1", &["10.0.0.0/8"]), Answer::No);
+        assert_eq!(remote("11.0.0.1", &["10.0.0.0/8", "0.0.0.0/0"]), Answer::Yes);
+        assert_eq!(remote("2001:db8::1", &["2001:db8::/32"]), Answer::Yes);
+        assert_eq!(remote("2001:db9::1", &["2001:db8::/32"]), Answer::No);
+        assert_eq!(remote("192.0.2.7", &["192.0.2.7"]), Answer::Yes);
+        assert_eq!(remote("192.0.2.8", &["192.0.2.7/32"]), Answer::No);
+        assert_eq!(remote("192.0.2.8", &["::/0"]), Answer::No);
+        assert_eq!(remote("::ffff:10.0.0.1", &["10.0.0.0/8"]), Answer::Yes);
+        assert_eq!(remote("fe80::1%eth0", &["fe80::/10"]), Answer::Yes);
+    }
+
+    #[test]
+    fn what_is_no_literal_address_could_be_anywhere() {
+        for host in ["", "10.0.0.1.example", "localhost", "010.0.0.1", "10.1", "0x0a000001", "10.0.0.1:22"] {
+            assert_eq!(remote(host, &["10.0.0.0/8"]), Answer::Unknown, "{host:?}");
+        }
+        assert_eq!(Place::Remote(None).is_in(&[network("10.0.0.0/8")]), Answer::Unknown);
+        assert_eq!(Place::Unknown.is_in(&[From::Local]), Answer::Unknown);
+    }
+
+    #[test]
+    fn a_seat_is_no_network() {
+        assert_eq!(Place::Local.is_in(&[network("0.0.0.0/0"), network("::/0")]), Answer::No);
+        assert_eq!(Place::Local.is_in(&[From::Local]), Answer::Yes);
+        assert_eq!(Place::Local.is_in(&[From::Remote]), Answer::No);
+        assert_eq!(Place::Remote(None).is_in(&[From::Remote, network("10.0.0.0/8")]), Answer::Yes);
+    }
+
+    #[test]
+    fn a_network_is_written_one_way() {
+        let said = |text| Network::parse(text).unwrap_err();
+        assert!(said("10.0.0.1/8").contains("write 10.0.0.0/8, or 10.0.0.1"));
+        for wrong in
+            ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10/8", "example.org", "lokal", "10.0.0.0/8/8"]
+        {
+            assert!(said(wrong).contains("is no network"), "{wrong}");
+        }
+        assert_eq!(Network::parse("0.0.0.0/0").map(|n| n.bits), Ok(0));
+    }
+}

@@ -1,0 +1,77 @@
+//! Whether a process sits at this host: logind's word about the session that it belongs to.
+
+use std::fs;
+use std::path::Path;
+
+/// Where logind says what sessions there are.
+const SESSIONS: &str = "/run/systemd/sessions";
+
+/// Whether process `pid` belongs to a session at a seat, with nobody remote behind it. Whatever cannot be told is not
+/// local, and so is what runs under the user's own service manager: it serves all of the user's sessions.
+pub fn is_local(pid: i32) -> bool {
+    let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
+    let Some(session) = session_of(&cgroup) else { return false };
+    fs::read_to_string(Path::new(SESSIONS).join(session)).is_ok_and(|session| is_at_a_seat(&session))
+}
+
+/// The session whose scope the process is in: `/user.slice/user-1000.slice/session-3.scope`, with nothing or anything
+/// below it. A session's scope belongs to root, so nobody moves a process of theirs into another's.
+fn session_of(cgroup: &str) -> Option<&str> {
+    // The unified hierarchy, or systemd's own where there are several.
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.strip_prefix("1:name=systemd:")))?;
+    let mut parts = path.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+    let session = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
+    // It becomes the name of a file.
+    (!session.is_empty() && session.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(session)
+}
+
+fn is_at_a_seat(session: &str) -> bool {
+    let value = |name: &str| session.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let given = |name| value(name).is_some_and(|value| !value.is_empty());
+    given("SEAT") && value("REMOTE") != Some("1") && !given("REMOTE_HOST")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_SEAT: &str =
+        "# Do not parse.\nUID=1000\nUSER=alice\nACTIVE=1\nSTATE=active\nREMOTE=0\nTYPE=tty\nSEAT=seat0\nTTY=tty1\n";
+
+    #[test]
+    fn a_session_is_told_by_its_scope() {
+        assert_eq!(session_of("0::/user.slice/user-1000.slice/session-3.scope\n"), Some("3"));
+        assert_eq!(
+            session_of("12:pids:/x\n1:name=systemd:/user.slice/user-0.slice/session-c2.scope\n0::/\n"),
+            Some("c2")
+        );
+        for other in [
+            "",
+            "0::/",
+            "0::/system.slice/cron.service",
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope",
+            "0::/user.slice/user-1000.slice/user@1000.service/session-3.scope",
+            "0::/system.slice/session-3.scope",
+            "0::/user.slice/user-1000.slice/session-../x.scope",
+            "0::/user.slice/user-1000.slice/session-.scope",
+        ] {
+            assert_eq!(session_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_seat_without_anybody_remote_is_local() {
+        assert!(is_at_a_seat(AT_SEAT));
+        assert!(!is_at_a_seat(""));
+        assert!(!is_at_a_seat("UID=1000\nREMOTE=0\nTYPE=tty\n"), "no seat");
+        assert!(!is_at_a_seat("SEAT=\n"));
+        assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1")));
+        assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n")));
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_not_local() {
+        assert!(!is_local(0));
+        assert!(!is_local(-1));
+    }
+}
