@@ -14,7 +14,6 @@ mod helper;
 mod line;
 mod output;
 mod picture;
-mod qr;
 mod screen;
 mod signals;
 mod terminal;

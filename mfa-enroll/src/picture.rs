@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use mfa_wire::Secret;
 
-use crate::qr::Symbol;
 use crate::signals::Signals;
+use mfa_qr::Symbol;
 
 /// A new file that nobody else can read. It is made before anything is asked of the helper, so that
 /// a bad name costs nothing, and goes away again unless it is kept.

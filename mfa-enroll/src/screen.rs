@@ -5,7 +5,7 @@ use mfa_wire::{Device, printable};
 use zeroize::Zeroizing;
 
 use crate::cli::Drawing;
-use crate::qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
+use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 
 /// The window when nobody can tell its size.
 pub(crate) const USUAL: Size = Size { rows: 24, cols: 80 };
@@ -455,7 +455,7 @@ mod tests {
             let binding = binding("web1");
             let lines = binding.lines(Look::new(&Drawing::default(), false, true), Size { rows, cols }, 2);
             let cells: Vec<Vec<char>> = lines.iter().map(|l| l.chars().collect()).collect();
-            let text = crate::qr::reader::decode(cols, 2 * rows, |x, y| {
+            let text = mfa_qr::reader::decode(cols, 2 * rows, |x, y| {
                 let cell = cells.get(y / 2).and_then(|row| row.get(x)).unwrap_or(&' ');
                 !matches!((cell, y % 2), ('\u{2588}', _) | ('\u{2580}', 0) | ('\u{2584}', 1))
             });

@@ -9,9 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use crate::qr::Size;
 use crate::screen::USUAL;
 use crate::signals::Signals;
+use mfa_qr::Size;
 
 /// Where the dialogue with the person takes place.
 pub(crate) struct Terminal {

@@ -1,4 +1,6 @@
-//! QR codes: a text in, the lines of a drawing out. Pure.
+//! QR codes: a text in, the lines of a drawing out. Pure. For the screen of `mfa-enroll`, and for the prompt of a login.
+
+#![forbid(unsafe_code)]
 
 use std::fmt::Write;
 
@@ -6,31 +8,33 @@ use qrcode::{Color, EcLevel, QrCode};
 use zeroize::Zeroizing;
 
 /// The drawn lines. They hold a key as much as the key itself does, so they are wiped.
-pub(crate) type Lines = Zeroizing<Vec<String>>;
+pub type Lines = Zeroizing<Vec<String>>;
 
 /// A QR code: a square of dark and light modules.
-pub(crate) struct Symbol {
+pub struct Symbol {
     width: usize,
     dark: Zeroizing<Vec<bool>>,
 }
 
 /// The light border around a symbol, in modules. The standard says 4; readers are content with less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Quiet {
-    pub(crate) across: usize,
-    pub(crate) down: usize,
+pub struct Quiet {
+    /// On the left and on the right.
+    pub across: usize,
+    /// Above and below.
+    pub down: usize,
 }
 
 impl Quiet {
     /// Four modules where there is room; above and below, half of it fits a small window.
-    pub(crate) const WIDE: Quiet = Quiet { across: 4, down: 2 };
+    pub const WIDE: Quiet = Quiet { across: 4, down: 2 };
     /// The least that every decoder read.
-    pub(crate) const NARROW: Quiet = Quiet { across: 2, down: 1 };
+    pub const NARROW: Quiet = Quiet { across: 2, down: 1 };
 }
 
 /// What a module is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Glyphs {
+pub enum Glyphs {
     /// Two modules in one character: a space, or the upper, lower or full block.
     Blocks,
     /// One module in two characters: spaces or `##`.
@@ -39,7 +43,7 @@ pub(crate) enum Glyphs {
 
 /// Which polarity the terminal gives to ink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ink {
+pub enum Ink {
     /// The ink is pinned to white and the ground to black: right on every theme.
     Coloured,
     /// Ink draws the light modules: right on a dark terminal.
@@ -50,9 +54,11 @@ pub(crate) enum Ink {
 
 /// A height and a width, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size {
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
+pub struct Size {
+    /// Lines.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
 }
 
 /// White ink on black ground out of the fixed part of the palette, which no theme changes.
@@ -64,7 +70,7 @@ const PLAIN: &str = "\x1b[0m";
 impl Symbol {
     /// The smallest symbol that holds `text`; none if it is too long for any. Error correction is
     /// at its lowest: a screen does not get torn, and every row counts.
-    pub(crate) fn of(text: &[u8]) -> Option<Symbol> {
+    pub fn of(text: &[u8]) -> Option<Symbol> {
         let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
         let width = code.width();
         let dark = code.into_colors().into_iter().map(|colour| colour == Color::Dark).collect();
@@ -80,7 +86,7 @@ impl Symbol {
     }
 
     /// How much room a drawing takes.
-    pub(crate) fn size(&self, glyphs: Glyphs, quiet: Quiet) -> Size {
+    pub fn size(&self, glyphs: Glyphs, quiet: Quiet) -> Size {
         let (wide, high) = (self.width + 2 * quiet.across, self.width + 2 * quiet.down);
         match glyphs {
             Glyphs::Blocks => Size { rows: high.div_ceil(2), cols: wide },
@@ -89,7 +95,7 @@ impl Symbol {
     }
 
     /// Draws it.
-    pub(crate) fn draw(&self, glyphs: Glyphs, ink: Ink, quiet: Quiet) -> Lines {
+    pub fn draw(&self, glyphs: Glyphs, ink: Ink, quiet: Quiet) -> Lines {
         let rows = self.size(glyphs, quiet).rows;
         Zeroizing::new(match glyphs {
             Glyphs::Blocks => (0..rows).map(|row| self.block_row(row, ink, quiet)).collect(),
@@ -134,7 +140,7 @@ impl Symbol {
     }
 
     /// The symbol as a picture that any browser shows and any printer prints.
-    pub(crate) fn svg(&self) -> Zeroizing<String> {
+    pub fn svg(&self) -> Zeroizing<String> {
         let quiet = Quiet { across: 4, down: 4 };
         let side = self.width + 8;
         let mut path = Zeroizing::new(String::with_capacity(16 * self.width * self.width + 512));
@@ -160,10 +166,10 @@ impl Symbol {
 }
 
 /// The decoder that the tests read our drawings with, a foreign one.
-#[cfg(test)]
-pub(crate) mod reader {
+#[cfg(feature = "reader")]
+pub mod reader {
     /// What a picture says; pixels are given by `dark(x, y)`.
-    pub(crate) fn decode(wide: usize, high: usize, dark: impl Fn(usize, usize) -> bool) -> Option<String> {
+    pub fn decode(wide: usize, high: usize, dark: impl Fn(usize, usize) -> bool) -> Option<String> {
         const ZOOM: usize = 4;
         let shade = |x: usize, y: usize| if dark(x / ZOOM, y / ZOOM) { 0 } else { 255 };
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(wide * ZOOM, high * ZOOM, shade);
