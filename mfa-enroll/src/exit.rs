@@ -31,7 +31,7 @@ impl From<Outcome> for Exit {
             Outcome::NotFound => Exit::NotFound,
             Outcome::Already => Exit::Already,
             // "Policy asks nothing" answers a login; as the answer to a verb it means nothing.
-            Outcome::Unavailable | Outcome::Ignored => Exit::Unavailable,
+            Outcome::Unavailable | Outcome::Ignored | Outcome::HandedOver => Exit::Unavailable,
         }
     }
 }

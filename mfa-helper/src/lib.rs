@@ -19,6 +19,7 @@ mod lockout;
 mod policy;
 mod rootfile;
 mod session;
+pub mod stack;
 pub mod store;
 mod sys;
 
@@ -118,7 +119,7 @@ fn serve(caller: Caller, request: &Request, subject: &str, host: &Host, conversa
     }
     match request {
         Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
-        Request::Account(login, auth) => login::account(login, *auth, host),
+        Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
@@ -168,6 +169,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
             let claims = [("rhost", rhost), ("tty", tty), ("ruser", ruser)];
             fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
+            fields.extend(decision.observed.iter().map(|rule| ("observed", rule.as_str())));
         }
         Request::Verb(_) => fields.extend(subject.filter(|user| !user.is_empty()).map(|user| ("user", user))),
     }
@@ -181,8 +183,9 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
 fn level(request: &Request, decision: &Decision) -> Level {
     match (request, decision.outcome) {
         (Request::Verb(Verb::Status { .. } | Verb::List), Outcome::Accepted) => Level::Info,
-        (Request::Verb(_), Outcome::Accepted) => Level::Notice,
-        (_, Outcome::Accepted | Outcome::Ignored) => Level::Info,
+        // A change: in the account phase it is a binding.
+        (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
+        (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver) => Level::Info,
         (_, Outcome::NotFound | Outcome::Already) => Level::Info,
         (_, Outcome::Refused | Outcome::Locked | Outcome::NoInteraction) => Level::Warning,
         (_, Outcome::Unavailable) => Level::Error,

@@ -82,7 +82,7 @@ fn credentials(id: u8) -> Credentials {
 }
 
 fn pending(id: u8) -> Pending {
-    Pending { id: Id([id; 16]), label: String::new(), expires: 1_700_000_900, totp: app() }
+    Pending { id: Id([id; 16]), label: String::new(), expires: 1_700_000_900, from: "root".into(), totp: app() }
 }
 
 fn error(store: &Store) -> StoreError {

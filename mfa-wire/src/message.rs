@@ -74,6 +74,8 @@ pub enum AuthHook {
     NotRun,
     /// It returned `PAM_IGNORE`.
     Ignored,
+    /// It returned `PAM_IGNORE` on the condition that a device is bound now.
+    HandedOver,
 }
 
 /// What a login program says about a login. Claims: root's are believed, other callers' are logged.
@@ -202,10 +204,12 @@ pub enum Outcome {
     NotFound = 0x3b08_c5d6,
     /// It is so already.
     Already = 0xe857_3aa9,
+    /// In auth: let past on the condition that a device is bound in the account phase.
+    HandedOver = 0x4fb1_d862,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 8] = [
+    const ALL: [Outcome; 9] = [
         Outcome::Accepted,
         Outcome::Ignored,
         Outcome::Refused,
@@ -214,6 +218,7 @@ impl Outcome {
         Outcome::Unavailable,
         Outcome::NotFound,
         Outcome::Already,
+        Outcome::HandedOver,
     ];
 }
 
@@ -471,6 +476,7 @@ fn write_request(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
             w.u8(match auth {
                 AuthHook::NotRun => 1,
                 AuthHook::Ignored => 2,
+                AuthHook::HandedOver => 3,
             })
         }
         Request::Verb(verb) => {
@@ -488,6 +494,7 @@ fn read_request(r: &mut Reader) -> Result<Request, Malformed> {
             let auth = match r.u8()? {
                 1 => AuthHook::NotRun,
                 2 => AuthHook::Ignored,
+                3 => AuthHook::HandedOver,
                 _ => return Err(Malformed::UnknownValue),
             };
             Request::Account(login, auth)

@@ -29,7 +29,7 @@ impl<'a> Conversation<'a> {
     ///
     /// PAM_SILENT cannot keep back a refusal, because sudo always sets it and the refusal names the remedy.
     pub(crate) fn farewell(mut self, verdict: &Verdict) {
-        let past = matches!(verdict.outcome, Outcome::Accepted | Outcome::Ignored);
+        let past = matches!(verdict.outcome, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver);
         if past && self.silent {
             return;
         }

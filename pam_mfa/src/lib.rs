@@ -50,7 +50,8 @@ impl PamHooks for Module {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Verify(login.clone()));
-            if matches!(outcome, Outcome::Accepted | Outcome::Ignored) && mark::set(pam, &login, outcome).is_err() {
+            let past = matches!(outcome, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver);
+            if past && mark::set(pam, &login, outcome).is_err() {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             }
             code(outcome, PamResultCode::PAM_AUTH_ERR)
@@ -68,16 +69,22 @@ impl PamHooks for Module {
             let auth = match mark::of(pam, &login) {
                 Some(Outcome::Accepted) => return PamResultCode::PAM_SUCCESS,
                 Some(Outcome::Ignored) => AuthHook::Ignored,
+                Some(Outcome::HandedOver) => AuthHook::HandedOver,
                 _ => AuthHook::NotRun,
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
+            let answered = matches!(outcome, Outcome::Accepted | Outcome::Ignored);
+            if auth == AuthHook::HandedOver && answered && mark::set(pam, &login, outcome).is_err() {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            }
             code(outcome, PamResultCode::PAM_PERM_DENIED)
         })
     }
 
-    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail where the module stands alone.
-    fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
-        PamResultCode::PAM_SUCCESS
+    /// Succeeds and does nothing, but where auth has left a condition that account has not met: sshd, su and login
+    /// then let nobody in. `PAM_IGNORE` would make pam_setcred fail where the module stands alone.
+    fn sm_setcred(pam: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        guarded(|| if mark::is_owed(pam) { PamResultCode::PAM_CRED_ERR } else { PamResultCode::PAM_SUCCESS })
     }
 }
 
@@ -91,6 +98,7 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
     };
     debug(match request {
         Request::Verify(_) => "auth: asking the helper",
+        Request::Account(_, AuthHook::HandedOver) => "account, after auth was handed over: asking the helper",
         Request::Account(_, AuthHook::Ignored) => "account, after auth was ignored: asking the helper",
         _ => "account, auth was not run: asking the helper",
     });
@@ -120,7 +128,7 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
 fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
     match outcome {
         Outcome::Accepted => PamResultCode::PAM_SUCCESS,
-        Outcome::Ignored => PamResultCode::PAM_IGNORE,
+        Outcome::Ignored | Outcome::HandedOver => PamResultCode::PAM_IGNORE,
         Outcome::Refused => refusal,
         Outcome::Locked => PamResultCode::PAM_MAXTRIES,
         Outcome::NoInteraction => PamResultCode::PAM_CONV_ERR,

@@ -12,13 +12,11 @@ use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Failures;
+use crate::store::PENDING_LIFE;
 use crate::store::{Change, CommitError, Credentials, Id, Pending, State, Store, StoreError};
 
-/// How long a pending device can be confirmed, in seconds.
-const PENDING_LIFE: u64 = 15 * 60;
-
 /// How often a person may enter two codes in one conversation.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// How far from now codes are looked for, in seconds: to say how old they are, not to accept them.
 const SEARCH: u64 = 4 * 3600;
@@ -67,7 +65,13 @@ pub fn totp_pending(
         return Ok(already(&user));
     }
     let expires = (host.now)() + PENDING_LIFE;
-    let pending = Pending { id: new_id(host)?, label: checked_label(label)?, expires, totp: new_totp(host)? };
+    let pending = Pending {
+        id: new_id(host)?,
+        label: checked_label(label)?,
+        expires,
+        from: "root".into(),
+        totp: new_totp(host)?,
+    };
     // Kept before it is shown: what is shown can be confirmed.
     store.commit(&record, Change::Pend(&pending))?;
     conversation.send(&shown(&user, &pending.totp, host, Some(expires)))?;
@@ -221,13 +225,13 @@ fn checked_label(label: Option<&str>) -> Result<String, Decision> {
     Ok(label.to_owned())
 }
 
-fn new_id(host: &Host) -> Result<Id, Decision> {
+pub(super) fn new_id(host: &Host) -> Result<Id, Decision> {
     let mut id = Id::default();
     (host.random)(&mut id.0).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
     Ok(id)
 }
 
-fn new_totp(host: &Host) -> Result<Totp, Decision> {
+pub(super) fn new_totp(host: &Host) -> Result<Totp, Decision> {
     let parameters = host.loaded.policy.totp;
     let mut key = Secret::zeroed(parameters.algorithm.key_length());
     (host.random)(key.bytes_mut()).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
@@ -249,7 +253,7 @@ fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelp
     })
 }
 
-fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, host: &Host) -> Credentials {
+pub(super) fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, host: &Host) -> Credentials {
     let (created, created_from) = ((host.now)(), from.to_owned());
     Credentials {
         id,
@@ -286,7 +290,7 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
 
 /// Two consecutive codes that were found.
 #[derive(Debug, PartialEq, Eq)]
-struct Pair {
+pub(super) struct Pair {
     first: u64,
     /// How far the app's clock is from ours, in seconds; a multiple of the period.
     offset: i64,
@@ -294,7 +298,7 @@ struct Pair {
 
 impl Pair {
     /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
-    fn remark(&self, period: u64) -> Option<String> {
+    pub(super) fn remark(&self, period: u64) -> Option<String> {
         let side = match self.offset {
             1.. => "ahead of",
             offset if offset.unsigned_abs() > period => "behind",
@@ -307,7 +311,7 @@ impl Pair {
 
 /// Which rule two codes broke.
 #[derive(Debug, PartialEq, Eq)]
-enum PairError {
+pub(super) enum PairError {
     /// The first or the second is not of the form of a code, which has so many digits.
     Form(&'static str, u8),
     /// Both are the same.
@@ -356,7 +360,7 @@ impl fmt::Display for PairError {
 
 /// Looks for two consecutive steps whose codes these are. Only steps within the window are accepted;
 /// those further away serve to say what is wrong.
-fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
+pub(super) fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
     let parameters = totp.parameters;
     let first = Code::parse(first, parameters.digits).ok_or(PairError::Form("first", parameters.digits))?;
     let second = Code::parse(second, parameters.digits).ok_or(PairError::Form("second", parameters.digits))?;

@@ -2,16 +2,101 @@
 
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
-use super::Decision;
 use super::code::{self, Asked, NEUTRAL, PROMPT};
-use super::first_factor;
+use super::{Decision, RACES, duration, enroll, first_factor};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
-use crate::identity;
+use crate::identity::{self, Identity};
 use crate::lockout::Way;
 use crate::policy::place::Place;
-use crate::policy::{Facts, Require, Requirement, SshKey};
+use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
+use crate::stack;
+use crate::store::{Change, CommitError, Record, State, Store};
+
+/// What the auth phase does about one login.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Lets past.
+    Pass(&'static str),
+    /// Asks for the code.
+    Ask,
+    /// Leaves it to the account phase, in which a device is bound.
+    HandOver,
+    /// Refuses: a device is required, none is bound, and here is no way to one.
+    Refuse(NoWay),
+}
+
+/// Why who is required and has no device cannot bind one here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// Nothing says that the first factor succeeded.
+    UnknownStack,
+    /// The policy leaves it to root, or allows no kind of device that there is.
+    ByAdmin,
+    /// An invitation is needed, and there is none.
+    NotInvited,
+    /// The service is not one of those that can hold the dialogue, or its caller is not root.
+    NoDialogue,
+    /// The account phase, in which it would happen, may be passed by without us.
+    Account(String),
+}
+
+/// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same.
+pub fn auth(
+    asked: &Requirement,
+    record: &Record,
+    login: &Login,
+    way: Way,
+    host: &Host,
+    account_line: &dyn Fn(&str) -> Result<(), String>,
+) -> Auth {
+    match (asked.require, &record.credentials) {
+        (Require::Off, _) => Auth::Pass("off by rule"),
+        (_, Some(_)) => Auth::Ask,
+        (Require::IfBound, None) if asked.deadline.is_some() => Auth::Pass("not bound, before the deadline"),
+        (Require::IfBound, None) => Auth::Pass("not required and not bound"),
+        (Require::Mfa, None) if !login.stack_complete => Auth::Refuse(NoWay::UnknownStack),
+        (Require::Mfa, None) => {
+            match way_to_a_device(asked, record, login, way, host)
+                .and_then(|()| account_line(&login.service).map_err(NoWay::Account))
+            {
+                Ok(()) => Auth::HandOver,
+                Err(no_way) => Auth::Refuse(no_way),
+            }
+        }
+    }
+}
+
+fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
+    if asked.enroll == Enroll::ByAdmin || !asked.kinds.contains(&Kind::Totp) {
+        Err(NoWay::ByAdmin)
+    } else if asked.enroll == Enroll::Invited && !enroll::is_invited(&record.state, (host.now)()) {
+        Err(NoWay::NotInvited)
+    } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
+        Err(NoWay::NoDialogue)
+    } else {
+        Ok(())
+    }
+}
+
+impl NoWay {
+    fn decision(&self, user: &str) -> Decision {
+        let user = printable(user, 64);
+        let remedy = match self {
+            NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
+            _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
+        };
+        let reason = match self {
+            NoWay::UnknownStack | NoWay::ByAdmin => String::from("required and not bound"),
+            NoWay::NotInvited => String::from("required, not bound and not invited"),
+            NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
+            NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
+        };
+        let text = format!("MFA is required of {user} and no device is bound. {remedy}");
+        Decision::new(Outcome::Refused, text, reason)
+    }
+}
 
 /// The auth phase: asks for the code of who has a device.
 pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
@@ -23,13 +108,14 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
         Ok(None) => return ask_in_vain(conversation, "unknown to the name service"),
         Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
     };
-    let asked = host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group));
+    let asked = requirement(login, &user, host);
     let decision = if asked.require == Require::Off {
+        // Not even the store is looked at.
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
         second_factor(login, way, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
     };
-    Decision { rule: Some(asked.rule), ..decision }
+    decision.by(asked)
 }
 
 fn second_factor(
@@ -42,24 +128,63 @@ fn second_factor(
 ) -> Result<Decision, Decision> {
     let store = host.store()?;
     let record = store.load(user)?;
-    Ok(match (&record.credentials, asked.require) {
-        (Some(_), _) => {
+    Ok(match auth(asked, &record, login, way, host, &stack::account_line_always_decides) {
+        Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
+        Auth::Ask => {
             let asked = Asked { way, truth: login.stack_complete };
+            let first = first_login_since(&record, (host.now)());
             let decision = code::ask(asked, record, &store, host, conversation).unwrap_or_else(|failed| failed);
             let factor = if decision.factor == "none" { "totp" } else { decision.factor };
-            Decision { factor, ..decision }
+            let text = match (decision.outcome, first) {
+                (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
+                _ => decision.text,
+            };
+            Decision { factor, text, ..decision }
         }
-        (None, Require::Mfa) if login.stack_complete => Decision::new(
-            Outcome::Refused,
-            format!(
-                "MFA is required of {0} and no device is bound. Ask an administrator to run: mfa-enroll totp --user {0}",
-                printable(user, 64)
-            ),
-            "required and not bound",
-        ),
-        (None, Require::Mfa) => ask_in_vain(conversation, "required and not bound"),
-        (None, _) => Decision::new(Outcome::Ignored, "", "not required and not bound"),
+        Auth::HandOver => {
+            owe(record, &store)?;
+            Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
+        }
+        Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(conversation, "required and not bound"),
+        Auth::Refuse(no_way) => no_way.decision(user),
     })
+}
+
+/// Writes down that this user has been let past the auth phase on the condition that a device is bound. It holds where
+/// a program remembers that phase and goes straight to the next one (sudo-rs keeps its ticket before the account phase).
+fn owe(mut record: Record, store: &Store) -> Result<(), Decision> {
+    for _ in 0..RACES {
+        if record.state.owes || record.credentials.is_some() {
+            return Ok(());
+        }
+        let state = State { owes: true, ..record.state.clone() };
+        match store.commit(&record, Change::State(&state)) {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Conflict) => record = store.load(record.user())?,
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+}
+
+/// What who has no device reads while there is still time.
+fn reminder(asked: &Requirement, now: u64) -> String {
+    let Some(deadline) = asked.deadline else { return String::new() };
+    match (deadline.saturating_sub(now)).div_ceil(86_400) {
+        1 => String::from("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp"),
+        days => format!("MFA will be required of you in {days} days. Bind a device before that: mfa-enroll totp"),
+    }
+}
+
+/// The first code after a binding is answered with word of it: whoever had not bound it would learn it so.
+fn first_login_since(record: &Record, now: u64) -> Option<String> {
+    let bound = record.credentials.as_ref().filter(|_| record.state.last_used == 0)?;
+    let ago = duration(now.saturating_sub(bound.created));
+    Some(format!("This device was bound {ago} ago from {}.", printable(&bound.created_from, 64)))
+}
+
+fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
+    host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group))
 }
 
 /// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
@@ -81,20 +206,66 @@ fn ask_in_vain(conversation: &mut Conversation, reason: &str) -> Decision {
     Decision::new(Outcome::Refused, NEUTRAL, reason)
 }
 
-/// The account phase. It has something to decide only where the auth phase was not ours: sshd skips
-/// it for a key.
-pub fn account(login: &Login, auth: AuthHook, host: &Host) -> Decision {
+/// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
+/// for a key, sudo while it remembers.
+pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+    let ignored = |reason| Decision::new(Outcome::Ignored, "", reason);
     if login.service == first_factor::SERVICE {
-        return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
+        return ignored("the first factor alone is asked here");
     }
-    if auth == AuthHook::Ignored {
-        return Decision::new(Outcome::Ignored, "", "decided in auth");
+    let may_owe = host.loaded.policy.enroll_services.contains(&login.service) && !by_root(login);
+    match hook {
+        AuthHook::Ignored => return ignored("decided in auth"),
+        AuthHook::HandedOver => {}
+        AuthHook::NotRun if came_by_sshd(login) => return key_alone(login, host).unwrap_or_else(|failed| failed),
+        AuthHook::NotRun if may_owe && way == Way::Login => {}
+        // cron, at, systemd-user, su from root: nobody is there to ask.
+        AuthHook::NotRun => return ignored("no auth phase"),
     }
-    if !came_by_sshd(login) {
-        // cron, at, systemd-user, a cached sudo, su from root: nobody is there to ask.
-        return Decision::new(Outcome::Ignored, "", "no auth phase");
+    let user = match identity::find(&login.user) {
+        Ok(Some(user)) => user,
+        Ok(None) => return Decision::unavailable("unknown to the name service"),
+        Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
+    };
+    let asked = requirement(login, &user, host);
+    let decision = bind_what_is_owed(login, hook, way, &user.name, &asked, host, conversation);
+    decision.unwrap_or_else(|failed| failed).by(asked)
+}
+
+fn bind_what_is_owed(
+    login: &Login,
+    hook: AuthHook,
+    way: Way,
+    user: &str,
+    asked: &Requirement,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let ignored = |reason| Ok(Decision::new(Outcome::Ignored, "", reason));
+    if asked.require != Require::Mfa {
+        return ignored(if hook == AuthHook::NotRun { "no auth phase" } else { "not required any more" });
     }
-    key_alone(login, host).unwrap_or_else(|failed| failed)
+    let store = host.store()?;
+    let record = store.load(user)?;
+    match (&record.credentials, hook) {
+        // A sudo that remembers a login in which nothing was owed.
+        (_, AuthHook::NotRun) if !record.state.owes => return ignored("no auth phase"),
+        (Some(_), AuthHook::NotRun) => return ignored("no auth phase"),
+        (Some(_), _) => {
+            let text = "A device was bound meanwhile: log in again, and its code is asked.";
+            return Ok(Decision::new(Outcome::Refused, text, "bound meanwhile"));
+        }
+        (None, _) => {}
+    }
+    if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
+        return Ok(no_way.decision(user));
+    }
+    enroll::at_login(login, user, asked, record, &store, host, conversation)
+}
+
+/// su by root skips the auth phase, because root could become anybody anyhow.
+fn by_root(login: &Login) -> bool {
+    matches!(login.service.as_str(), "su" | "su-l") && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
 }
 
 /// sshd is recognised by what it does, since its service name can be chosen.
@@ -108,7 +279,7 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
         Ok(None) => return Err(Decision::unavailable("unknown to the name service")),
         Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
     };
-    let asked = host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group));
+    let asked = requirement(login, &user, host);
     let enough = match (asked.require, asked.ssh_key) {
         (Require::Off, _) | (_, SshKey::Allow) => true,
         (Require::Mfa, SshKey::Deny) => false,
@@ -123,5 +294,5 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
             "a key alone",
         )
     };
-    Ok(Decision { rule: Some(asked.rule), ..decision })
+    Ok(decision.by(asked))
 }

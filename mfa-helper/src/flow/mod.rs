@@ -2,14 +2,17 @@
 
 mod code;
 pub mod device;
+mod enroll;
 pub mod first_factor;
 pub mod login;
+mod page;
 pub mod recovery;
 pub mod standing;
 
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 
 use crate::conversation::NoAnswer;
+use crate::policy::Requirement;
 use crate::store::{CommitError, StoreError};
 
 /// How often a change is tried again that lost a race against another login of the same user.
@@ -26,13 +29,15 @@ pub struct Decision {
     pub reason: String,
     /// The rule of the policy that decided, where one did.
     pub rule: Option<String>,
+    /// The rule that observes only, and what it would have asked.
+    pub observed: Option<String>,
     /// The kind of device that was asked, for the log.
     pub factor: &'static str,
 }
 
 impl Decision {
     fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
-        Decision { outcome, text: text.into(), reason: reason.into(), rule: None, factor: "none" }
+        Decision { outcome, text: text.into(), reason: reason.into(), rule: None, observed: None, factor: "none" }
     }
 
     /// No decision is possible. The reason is the administrator's to read, in the log.
@@ -46,6 +51,12 @@ impl Decision {
         Decision::new(Outcome::Refused, text, "not allowed")
     }
 
+    /// The same, by what policy asks.
+    fn by(self, asked: Requirement) -> Decision {
+        let observed = asked.observed.map(|(rule, require)| format!("{rule} {}", require.word()));
+        Decision { rule: Some(asked.rule), observed, ..self }
+    }
+
     /// The verdict to send.
     pub fn verdict(&self) -> Verdict {
         Verdict { outcome: self.outcome, text: self.text.clone() }
@@ -56,6 +67,7 @@ impl Decision {
         match self.outcome {
             Outcome::Accepted => "accepted",
             Outcome::Ignored => "ignored",
+            Outcome::HandedOver => "handed-over",
             Outcome::Refused => "refused",
             Outcome::Locked => "locked",
             Outcome::NoInteraction => "no-interaction",

@@ -25,6 +25,17 @@ pub enum Require {
     Mfa,
 }
 
+impl Require {
+    /// As mfa.toml says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Require::Off => "off",
+            Require::IfBound => "if-bound",
+            Require::Mfa => "mfa",
+        }
+    }
+}
+
 /// What an ssh key (or GSSAPI, or a trusted host) alone is worth, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]

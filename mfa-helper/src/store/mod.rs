@@ -15,7 +15,7 @@ use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use record::{Credentials, Damage, Id, Pending, State};
+pub use record::{Credentials, Damage, Id, Invitation, PENDING_LIFE, Pending, State};
 
 use crate::rootfile::{Dir, Fault, write_at};
 
@@ -269,7 +269,8 @@ impl Files {
             (None, Some(kept)) if kept.id != Id::default() => {
                 return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
             }
-            (None, _) => (None, State::fresh(Id::default(), [0, 0])),
+            // What is kept of who has no device: that one is owed, an invitation.
+            (None, kept) => (None, kept.unwrap_or(State::fresh(Id::default(), [0, 0]))),
         };
         // A crash between binding and tidying up leaves the pending file of what is bound now.
         let pending = pending.filter(|p| credentials.as_ref().is_none_or(|c| c.id != p.id));

@@ -48,6 +48,9 @@ pub struct Credentials {
     pub recovery: recovery::Set,
 }
 
+/// How long a pending device can be confirmed, in seconds.
+pub const PENDING_LIFE: u64 = 15 * 60;
+
 /// A device that waits for its two codes.
 pub struct Pending {
     /// What will be its binding's identity.
@@ -56,6 +59,8 @@ pub struct Pending {
     pub label: String,
     /// From then on it can no longer be confirmed, in seconds since 1970.
     pub expires: u64,
+    /// Where it was begun: a literal address, a terminal, or "root"; empty where nobody can tell.
+    pub from: String,
     /// The device itself.
     pub totp: Totp,
 }
@@ -75,6 +80,19 @@ pub struct State {
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
     pub own_failures: Failures,
+    /// A login was let past its auth phase on the condition that a device is bound.
+    pub owes: bool,
+    /// The invitation to bind one.
+    pub invitation: Invitation,
+}
+
+/// A ticket to bind a device, good until it is used or runs out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invitation {
+    /// The ticket: a recovery code in form and strength.
+    pub set: recovery::Set,
+    /// From then on it is void, in seconds since 1970.
+    pub expires: u64,
 }
 
 impl State {
@@ -87,6 +105,8 @@ impl State {
             recovery: recovery::Used::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
+            owes: false,
+            invitation: Invitation::default(),
         }
     }
 
@@ -155,7 +175,7 @@ impl Credentials {
         text.line("created-from", format_args!("{}", self.created_from));
         text.totp(&self.totp);
         text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
-        text.recovery(&self.recovery);
+        text.set("recovery", &self.recovery);
         text.seal()
     }
 }
@@ -181,7 +201,7 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
             created_from: lines.value("created-from")?.to_owned(),
             totp: lines.totp()?,
             burnt: lines.two_numbers("burnt")?,
-            recovery: lines.recovery()?,
+            recovery: lines.set("recovery")?,
         })),
         _ => return Err(Damage::Line),
     };
@@ -190,6 +210,11 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
 }
 
 impl Pending {
+    /// When it was made, in seconds since 1970.
+    pub fn begun(&self) -> u64 {
+        self.expires.saturating_sub(PENDING_LIFE)
+    }
+
     /// The file.
     pub fn encode(&self, user: &str) -> Secret {
         let mut text = Text::new(SLOT, PENDING);
@@ -197,6 +222,7 @@ impl Pending {
         text.line("id", format_args!("{}", self.id));
         text.line("label", format_args!("{}", self.label));
         text.line("expires", format_args!("{}", self.expires));
+        text.line("from", format_args!("{}", self.from));
         text.totp(&self.totp);
         text.seal()
     }
@@ -209,6 +235,7 @@ impl Pending {
             id: lines.id()?,
             label: lines.value("label")?.to_owned(),
             expires: lines.number("expires")?,
+            from: lines.value("from")?.to_owned(),
             totp: lines.totp()?,
         };
         lines.end()?;
@@ -228,6 +255,9 @@ impl State {
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
             text.line(name, format_args!("{} {}", failures.until, failures.locked));
         }
+        text.line("owes", format_args!("{}", u8::from(self.owes)));
+        text.set("ticket", &self.invitation.set);
+        text.line("ticket-expires", format_args!("{}", self.invitation.expires));
         let sealed = text.seal();
         let mut slot = [0; SLOT];
         slot[..sealed.bytes().len()].copy_from_slice(sealed.bytes());
@@ -249,6 +279,12 @@ impl State {
             },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
+            owes: match lines.value("owes")? {
+                "0" => false,
+                "1" => true,
+                _ => return Err(Damage::Line),
+            },
+            invitation: Invitation { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
         };
         lines.end()?;
         Ok((sequence, state))
@@ -290,8 +326,8 @@ impl Text {
         self.raw(format_args!("\n"));
     }
 
-    fn recovery(&mut self, set: &recovery::Set) {
-        self.raw(format_args!("recovery {}", set.id));
+    fn set(&mut self, name: &str, set: &recovery::Set) {
+        self.raw(format_args!("{name} {}", set.id));
         for hash in &set.hashes {
             self.raw(format_args!(" {}", HEXLOWER.encode(hash)));
         }
@@ -343,8 +379,8 @@ impl<'a> Lines<'a> {
         id(self.value("id")?)
     }
 
-    fn recovery(&mut self) -> Result<recovery::Set, Damage> {
-        let mut words = self.value("recovery")?.split(' ');
+    fn set(&mut self, name: &str) -> Result<recovery::Set, Damage> {
+        let mut words = self.value(name)?.split(' ');
         let id = id(words.next().unwrap_or_default())?;
         let hashes: Vec<[u8; 32]> = words.map(hexadecimal).collect::<Result<_, _>>()?;
         // Codes without a salt, or a salt for none, nobody writes.

@@ -1,0 +1,145 @@
+//! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
+//! happens until the device is bound.
+
+use mfa_wire::{Login, Outcome, Secret, printable};
+
+use super::device::{self, TRIES};
+use super::page::{self, Look};
+use super::{Decision, duration, recovery};
+use crate::conversation::{Conversation, NoAnswer};
+use crate::factor::recovery::{Code, Set};
+use crate::host::Host;
+use crate::policy::place;
+use crate::policy::{Enroll, Requirement};
+use crate::store::{Change, Credentials, PENDING_LIFE, Pending, Record, State, Store};
+
+/// How often a picture is drawn in another way before it is enough.
+const PAGES: usize = 20;
+
+/// Leads `user` through binding an app. Whatever ends before both codes are right ends the login.
+pub fn at_login(
+    login: &Login,
+    user: &str,
+    asked: &Requirement,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    if asked.enroll == Enroll::Invited {
+        ask_for_ticket(&record.state, host, conversation)?;
+    }
+    let from = origin(login);
+    let begun = record.pending.as_ref().filter(|pending| shown_again(pending, from, host)).map(|pending| {
+        let ago = duration((host.now)().saturating_sub(pending.begun()));
+        format!("Begun {ago} ago from {}; type new for a new key.", pending.from)
+    });
+    let (mut record, mut look, mut notice) = match begun {
+        // The last client may have been unable to draw.
+        Some(begun) => (record, Look::Key, begun),
+        None => (begin(record, from, store, host)?, Look::Light, String::new()),
+    };
+    let mut tries = TRIES;
+    for _ in 0..PAGES {
+        let Some(pending) = &record.pending else { return Err(begun_elsewhere()) };
+        let first = conversation.ask_with(true, page::binding(user, pending, look, &notice, &host.issuer()))?;
+        notice.clear();
+        match page::wish(&first) {
+            Some(page::Wish::Look(other)) => look = other,
+            Some(page::Wish::New) => record = begin(record, from, store, host)?,
+            None => {
+                let second = conversation.ask("Second code, the next one that the app shows: ")?;
+                let window = host.loaded.policy.window;
+                match device::judge(&pending.totp, &first, &second, (host.now)(), window) {
+                    Ok(pair) => return bind(user, from, record, pair, store, host, conversation),
+                    Err(error) => {
+                        tries -= 1;
+                        notice = error.to_string();
+                    }
+                }
+                if tries == 0 {
+                    let text = format!("{notice} Nothing was bound: log in again to go on.");
+                    return Err(Decision::new(Outcome::Refused, text, format!("not bound: {notice}")));
+                }
+            }
+        }
+    }
+    Err(Decision::new(Outcome::Refused, "Nothing was bound.", "not bound: no codes"))
+}
+
+/// Keeps a new device before it is shown, in place of any other that waits.
+fn begin(record: Record, from: Option<&str>, store: &Store, host: &Host) -> Result<Record, Decision> {
+    let pending = Pending {
+        id: device::new_id(host)?,
+        label: String::new(),
+        expires: (host.now)() + PENDING_LIFE,
+        from: from.unwrap_or_default().to_owned(),
+        totp: device::new_totp(host)?,
+    };
+    store.commit(&record, Change::Pend(&pending))?;
+    let record = store.load(record.user())?;
+    // Somebody else may have begun meanwhile: what is shown is what is kept.
+    if record.pending.as_ref().is_some_and(|kept| kept.id == pending.id) { Ok(record) } else { Err(begun_elsewhere()) }
+}
+
+fn begun_elsewhere() -> Decision {
+    let text = "Another login of this account has begun to bind a device: log in again.";
+    Decision::new(Outcome::Refused, text, "begun elsewhere")
+}
+
+/// Only to the very place that has seen it, for a quarter of an hour: the key would let anybody bind.
+fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
+    from.is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
+}
+
+/// From where: a literal address, or a terminal. A name is whatever a reverse lookup says.
+fn origin(login: &Login) -> Option<&str> {
+    match login.rhost.as_deref().filter(|host| !host.is_empty()) {
+        Some(host) => Some(host).filter(|host| place::address(host).is_some()),
+        None => login.tty.as_deref().filter(|tty| tty.starts_with("/dev/") || tty.starts_with("tty")),
+    }
+}
+
+fn bind(
+    user: &str,
+    from: Option<&str>,
+    mut record: Record,
+    pair: device::Pair,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
+    let remark = pair.remark(totp.parameters.period);
+    let (recovery, codes) = recovery::new_set(host)?;
+    let from = from.unwrap_or("an unknown place");
+    let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
+    store.commit(&record, Change::Bind(&credentials))?;
+    if let Some(remark) = remark {
+        conversation.tell(&remark)?;
+    }
+    if !codes.is_empty() {
+        // Bound all the same, should nobody be there to read them any more: new ones can be made.
+        let _ = conversation.ask_with(true, page::recovery_codes(&codes));
+    }
+    let text = format!("The device of {} is bound. From now on its code is asked.", printable(user, 64));
+    Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+}
+
+/// Whether `state` holds an invitation that is still good.
+pub fn is_invited(state: &State, now: u64) -> bool {
+    !state.invitation.set.hashes.is_empty() && state.invitation.expires > now
+}
+
+/// Asks for the ticket of an invitation. It is used up by the binding, which replaces the state that holds it.
+fn ask_for_ticket(state: &State, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
+    let answer: Result<Secret, NoAnswer> = conversation.ask("Invitation ticket: ");
+    let ticket = Code::parse(&answer?);
+    let invitation: &Set = &state.invitation.set;
+    if is_invited(state, (host.now)()) && ticket.is_some_and(|ticket| invitation.find(&ticket).is_some()) {
+        Ok(())
+    } else {
+        Err(Decision::new(Outcome::Refused, "That is not the ticket of a valid invitation.", "no valid invitation"))
+    }
+}
