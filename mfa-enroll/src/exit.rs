@@ -21,6 +21,10 @@ pub(crate) enum Exit {
     Already = 4,
     /// The helper or its store cannot be reached, or the answer cannot be written.
     Unavailable = 5,
+    /// Looked through: something should be mended.
+    Warnings = 6,
+    /// Looked through: something lets past, or locks out.
+    Faults = 7,
 }
 
 impl From<Outcome> for Exit {
@@ -30,6 +34,8 @@ impl From<Outcome> for Exit {
             Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => Exit::Refused,
             Outcome::NotFound => Exit::NotFound,
             Outcome::Already => Exit::Already,
+            Outcome::Warnings => Exit::Warnings,
+            Outcome::Faults => Exit::Faults,
             // "Policy asks nothing" answers a login; as the answer to a verb it means nothing.
             Outcome::Unavailable | Outcome::Ignored | Outcome::HandedOver => Exit::Unavailable,
         }

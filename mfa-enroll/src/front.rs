@@ -151,6 +151,10 @@ impl Prompter for Front {
         self.report.add(status);
     }
 
+    fn report(&mut self, text: &str) {
+        self.report.write(text);
+    }
+
     fn recovery_codes(&mut self, codes: &[Secret]) {
         codes.iter().filter_map(Secret::text).for_each(|code| self.tell(code));
     }

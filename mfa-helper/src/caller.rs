@@ -67,6 +67,12 @@ fn right(request: &Request) -> Right {
             | Verb::Confirm { .. }
             | Verb::CancelPending { .. }
             | Verb::List
+            | Verb::Require(_)
+            | Verb::Unrequire(_)
+            | Verb::ConfirmRequired
+            | Verb::Invite { .. }
+            | Verb::PolicyCheck
+            | Verb::PolicyExplain { .. }
             | Verb::Unlock { .. },
         ) => Right::None,
     }
@@ -123,8 +129,11 @@ fn named(request: &Request) -> Option<&str> {
             Verb::TotpPending { user, .. }
             | Verb::Confirm { user }
             | Verb::CancelPending { user }
+            | Verb::Invite { user }
+            | Verb::PolicyExplain { user, .. }
             | Verb::Unlock { user } => Some(user),
-            Verb::List => Some(""),
+            Verb::Require(required) | Verb::Unrequire(required) => Some(required.user.as_deref().unwrap_or_default()),
+            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => Some(""),
         },
     }
 }
@@ -132,7 +141,7 @@ fn named(request: &Request) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mfa_wire::{AuthHook, Login};
+    use mfa_wire::{AuthHook, Login, Required};
 
     fn login(user: &str) -> Login {
         let (user, service) = (user.to_owned(), String::from("sshd"));
@@ -155,6 +164,15 @@ mod tests {
             verb(Verb::CancelPending { user: name.clone() }, "root"),
             verb(Verb::Unlock { user: name }, "root"),
             verb(Verb::List, "root"),
+            verb(Verb::Require(Required::default()), "root"),
+            verb(Verb::Unrequire(Required::default()), "root"),
+            verb(Verb::ConfirmRequired, "root"),
+            verb(Verb::Invite { user: user.to_owned() }, "root"),
+            verb(Verb::PolicyCheck, "root"),
+            verb(
+                Verb::PolicyExplain { user: user.to_owned(), service: "sshd".into(), rhost: None, ssh_key: None },
+                "root",
+            ),
         ]
     }
 

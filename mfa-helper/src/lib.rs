@@ -25,7 +25,7 @@ mod sys;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
@@ -36,7 +36,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, login, recovery, standing};
+use crate::flow::{Decision, device, login, recovery, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -89,7 +89,7 @@ fn converse() -> Result<(), String> {
     let host = host.unwrap_or_else(|| Host::real(&config, caller));
     let subject = caller.subject(&request, host.loaded.policy.self_service);
     let decision = match &subject {
-        Ok(subject) => serve(caller, &request, subject, &host, &mut conversation),
+        Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
         Err(why) => Decision::not_allowed(why.text()),
     };
     record(caller, &request, subject.ok().as_deref(), &decision);
@@ -113,7 +113,14 @@ fn config() -> Result<PathBuf, String> {
     }
 }
 
-fn serve(caller: Caller, request: &Request, subject: &str, host: &Host, conversation: &mut Conversation) -> Decision {
+fn serve(
+    caller: Caller,
+    request: &Request,
+    subject: &str,
+    config: &Path,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Decision {
     if let Some(error) = &host.loaded.error {
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
@@ -121,7 +128,7 @@ fn serve(caller: Caller, request: &Request, subject: &str, host: &Host, conversa
         Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
         Request::Verb(verb) => {
-            let served = serve_verb(caller, verb, subject, host, conversation);
+            let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
             // Root at the command line may read what everybody else is sent to the log for.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
@@ -136,6 +143,7 @@ fn serve_verb(
     caller: Caller,
     verb: &Verb,
     user: &str,
+    config: &Path,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
@@ -155,6 +163,14 @@ fn serve_verb(
         Verb::Unlock { .. } => device::unlock(user, host),
         Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
+        Verb::Require(required) => require::require(required, config, host, conversation),
+        Verb::Unrequire(required) => require::unrequire(required, config),
+        Verb::ConfirmRequired => require::confirm(config, host),
+        Verb::Invite { .. } => recovery::invite(user, host, conversation),
+        Verb::PolicyCheck => flow::policy::check(host, conversation),
+        Verb::PolicyExplain { service, rhost, ssh_key, .. } => {
+            flow::policy::explain(user, service, rhost.as_deref(), ssh_key.as_deref(), host, conversation)
+        }
     }
 }
 
@@ -182,11 +198,14 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
 
 fn level(request: &Request, decision: &Decision) -> Level {
     match (request, decision.outcome) {
-        (Request::Verb(Verb::Status { .. } | Verb::List), Outcome::Accepted) => Level::Info,
+        (Request::Verb(Verb::Status { .. } | Verb::List | Verb::PolicyExplain { .. }), Outcome::Accepted) => {
+            Level::Info
+        }
+        (Request::Verb(Verb::PolicyCheck), _) => Level::Info,
         // A change: in the account phase it is a binding.
         (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
         (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver) => Level::Info,
-        (_, Outcome::NotFound | Outcome::Already) => Level::Info,
+        (_, Outcome::NotFound | Outcome::Already | Outcome::Warnings | Outcome::Faults) => Level::Info,
         (_, Outcome::Refused | Outcome::Locked | Outcome::NoInteraction) => Level::Warning,
         (_, Outcome::Unavailable) => Level::Error,
     }
@@ -205,5 +224,11 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::List) => "list",
         Request::Verb(Verb::RecoveryCodes { .. }) => "recovery-codes",
         Request::Verb(Verb::Unlock { .. }) => "unlock",
+        Request::Verb(Verb::Require(_)) => "require",
+        Request::Verb(Verb::Unrequire(_)) => "unrequire",
+        Request::Verb(Verb::ConfirmRequired) => "require-confirm",
+        Request::Verb(Verb::Invite { .. }) => "invite",
+        Request::Verb(Verb::PolicyCheck) => "policy-check",
+        Request::Verb(Verb::PolicyExplain { .. }) => "policy-explain",
     }
 }

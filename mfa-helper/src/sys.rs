@@ -154,6 +154,22 @@ pub fn no_copy_on_write(file: &OwnedFd) {
     }
 }
 
+/// Users whose primary group it is, as far as the name service lists them: a directory may list nobody.
+pub fn users_of_primary_group(group: Gid) -> Vec<String> {
+    let mut names = Vec::new();
+    // SAFETY: this program has one thread; each entry is read before the next call.
+    unsafe {
+        libc::setpwent();
+        while let Some(entry) = libc::getpwent().as_ref() {
+            if entry.pw_gid == group.as_raw() && !entry.pw_name.is_null() {
+                names.push(std::ffi::CStr::from_ptr(entry.pw_name).to_string_lossy().into_owned());
+            }
+        }
+        libc::endpwent();
+    }
+    names
+}
+
 /// Whether something keeps the clock right, as adjtimex(2) says. Where that cannot be asked, nobody is told that it is
 /// not.
 pub fn clock_is_synchronised() -> bool {

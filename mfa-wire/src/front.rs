@@ -27,6 +27,8 @@ pub trait Prompter {
     fn device(&mut self, device: &Device);
     /// Shows one user's standing. Only `mfa-enroll` is sent one.
     fn status(&mut self, status: &Status);
+    /// Shows data that was asked for. Only `mfa-enroll` is sent any.
+    fn report(&mut self, text: &str);
     /// Shows recovery codes. Only `mfa-enroll` is sent any.
     fn recovery_codes(&mut self, codes: &[Secret]);
 }
@@ -57,6 +59,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Tell(text) => prompter.tell(&text),
             FromHelper::Device(device) => prompter.device(&device),
             FromHelper::Status(status) => prompter.status(&status),
+            FromHelper::Report(text) => prompter.report(&text),
             FromHelper::RecoveryCodes(codes) => prompter.recovery_codes(&codes),
             FromHelper::Verdict(verdict) => return Ok(verdict),
             FromHelper::Hello(_) => return Err(Broken::OutOfTurn),

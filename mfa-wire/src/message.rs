@@ -141,11 +141,52 @@ pub enum Verb {
         /// Whose codes they are.
         user: Option<String>,
     },
+    /// Write the rule that requires a second factor of somebody.
+    Require(Required),
+    /// Remove it again.
+    Unrequire(Required),
+    /// Make what is on trial permanent.
+    ConfirmRequired,
+    /// Make a ticket to bind a device.
+    Invite {
+        /// For whom.
+        user: String,
+    },
+    /// Look for mistakes in the policy.
+    PolicyCheck,
+    /// Say which rule decides about a login, and what would happen.
+    PolicyExplain {
+        /// Who logs in.
+        user: String,
+        /// By which service.
+        service: String,
+        /// From where.
+        rhost: Option<String>,
+        /// By this kind of ssh key alone.
+        ssh_key: Option<String>,
+    },
     /// Forget the wrong codes, and end a lock.
     Unlock {
         /// Whose they are.
         user: String,
     },
+}
+
+/// What is required of whom: one rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Required {
+    /// A user, or else a group.
+    pub user: Option<String>,
+    /// A group.
+    pub group: Option<String>,
+    /// For this service only.
+    pub service: Option<String>,
+    /// With these kinds of device only, separated by commas.
+    pub kinds: Option<String>,
+    /// From that day on.
+    pub deadline: Option<String>,
+    /// For so many seconds only, unless it is confirmed.
+    pub on_trial: Option<u64>,
 }
 
 /// The one request of a conversation.
@@ -206,10 +247,14 @@ pub enum Outcome {
     Already = 0xe857_3aa9,
     /// In auth: let past on the condition that a device is bound in the account phase.
     HandedOver = 0x4fb1_d862,
+    /// Looked through: something should be mended.
+    Warnings = 0x9a0e_2735,
+    /// Looked through: something lets past, or locks out.
+    Faults = 0x65f4_4c8e,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 9] = [
+    const ALL: [Outcome; 11] = [
         Outcome::Accepted,
         Outcome::Ignored,
         Outcome::Refused,
@@ -219,6 +264,8 @@ impl Outcome {
         Outcome::NotFound,
         Outcome::Already,
         Outcome::HandedOver,
+        Outcome::Warnings,
+        Outcome::Faults,
     ];
 }
 
@@ -303,6 +350,8 @@ pub enum FromHelper {
     Device(Device),
     /// Show this user's standing.
     Status(Status),
+    /// Show this as the data that was asked for.
+    Report(String),
     /// Show these recovery codes, now and never again.
     RecoveryCodes(Vec<Secret>),
     /// The end.
@@ -319,6 +368,7 @@ const DEVICE: u8 = 0x23;
 const STATUS: u8 = 0x24;
 const VERDICT: u8 = 0x25;
 const RECOVERY_CODES: u8 = 0x26;
+const REPORT: u8 = 0x27;
 
 impl ToHelper {
     /// The frame of this message.
@@ -389,6 +439,10 @@ impl FromHelper {
                 w.u8(TELL)?;
                 w.str(text, MAX_TEXT)?;
             }
+            FromHelper::Report(text) => {
+                w.u8(REPORT)?;
+                w.str(text, MAX_TEXT)?;
+            }
             FromHelper::Device(device) => {
                 w.u8(DEVICE)?;
                 w.str(&device.user, MAX_NAME)?;
@@ -430,6 +484,7 @@ impl FromHelper {
             HELLO => FromHelper::Hello(Hello { oldest: r.u8()?, newest: r.u8()? }),
             ASK => FromHelper::Ask { echo: r.bool()?, text: r.secret_text(MAX_TEXT)? },
             TELL => FromHelper::Tell(r.str(MAX_TEXT)?),
+            REPORT => FromHelper::Report(r.str(MAX_TEXT)?),
             DEVICE => FromHelper::Device(Device {
                 user: r.str(MAX_NAME)?,
                 issuer: r.str(MAX_NAME)?,
@@ -563,6 +618,27 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.u8(9)?;
             w.str(user, MAX_NAME)
         }
+        Verb::Require(required) => {
+            w.u8(10)?;
+            write_required(w, required)
+        }
+        Verb::Unrequire(required) => {
+            w.u8(11)?;
+            write_required(w, required)
+        }
+        Verb::ConfirmRequired => w.u8(12),
+        Verb::Invite { user } => {
+            w.u8(13)?;
+            w.str(user, MAX_NAME)
+        }
+        Verb::PolicyCheck => w.u8(14),
+        Verb::PolicyExplain { user, service, rhost, ssh_key } => {
+            w.u8(15)?;
+            w.str(user, MAX_NAME)?;
+            w.str(service, MAX_NAME)?;
+            w.option(rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
+            w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
     }
 }
 
@@ -577,7 +653,37 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         7 => Verb::List,
         8 => Verb::RecoveryCodes { user: r.option(|r| r.str(MAX_NAME))? },
         9 => Verb::Unlock { user: r.str(MAX_NAME)? },
+        10 => Verb::Require(read_required(r)?),
+        11 => Verb::Unrequire(read_required(r)?),
+        12 => Verb::ConfirmRequired,
+        13 => Verb::Invite { user: r.str(MAX_NAME)? },
+        14 => Verb::PolicyCheck,
+        15 => Verb::PolicyExplain {
+            user: r.str(MAX_NAME)?,
+            service: r.str(MAX_NAME)?,
+            rhost: r.option(|r| r.str(MAX_PLACE))?,
+            ssh_key: r.option(|r| r.str(MAX_NAME))?,
+        },
         _ => return Err(Malformed::UnknownValue),
+    })
+}
+
+fn write_required(w: &mut Writer, required: &Required) -> Result<(), Malformed> {
+    let Required { user, group, service, kinds, deadline, on_trial } = required;
+    for name in [user, group, service, kinds, deadline] {
+        w.option(name.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+    }
+    w.option(on_trial.as_ref(), |w, t| w.u64(*t))
+}
+
+fn read_required(r: &mut Reader) -> Result<Required, Malformed> {
+    Ok(Required {
+        user: r.option(|r| r.str(MAX_NAME))?,
+        group: r.option(|r| r.str(MAX_NAME))?,
+        service: r.option(|r| r.str(MAX_NAME))?,
+        kinds: r.option(|r| r.str(MAX_NAME))?,
+        deadline: r.option(|r| r.str(MAX_NAME))?,
+        on_trial: r.option(Reader::u64)?,
     })
 }
 

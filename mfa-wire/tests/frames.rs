@@ -145,6 +145,9 @@ impl Prompter for Script {
     fn status(&mut self, status: &Status) {
         self.shown.push(format!("status {}", status.user));
     }
+    fn report(&mut self, text: &str) {
+        self.shown.push(format!("report {text}"));
+    }
     fn recovery_codes(&mut self, codes: &[Secret]) {
         self.shown.extend(codes.iter().map(|code| format!("recovery code {}", code.text().unwrap())));
     }

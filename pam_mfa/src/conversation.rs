@@ -83,6 +83,8 @@ impl Prompter for Conversation<'_> {
 
     fn status(&mut self, _: &Status) {}
 
+    fn report(&mut self, _: &str) {}
+
     fn recovery_codes(&mut self, _: &[Secret]) {}
 }
 

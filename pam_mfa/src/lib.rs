@@ -132,7 +132,9 @@ fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
         Outcome::Refused => refusal,
         Outcome::Locked => PamResultCode::PAM_MAXTRIES,
         Outcome::NoInteraction => PamResultCode::PAM_CONV_ERR,
-        // The last two answer questions that a login never asks.
-        Outcome::Unavailable | Outcome::NotFound | Outcome::Already => PamResultCode::PAM_AUTHINFO_UNAVAIL,
+        // All but the first answer questions that a login never asks.
+        Outcome::Unavailable | Outcome::NotFound | Outcome::Already | Outcome::Warnings | Outcome::Faults => {
+            PamResultCode::PAM_AUTHINFO_UNAVAIL
+        }
     }
 }

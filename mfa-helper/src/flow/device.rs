@@ -165,7 +165,7 @@ pub fn unlock(user: &str, host: &Host) -> Result<Decision, Decision> {
 }
 
 /// The name under which the name service knows `user`.
-fn known(user: &str) -> Result<String, Decision> {
+pub(super) fn known(user: &str) -> Result<String, Decision> {
     match identity::find(user) {
         Ok(Some(identity)) => Ok(identity.name),
         Ok(None) => {
@@ -195,7 +195,7 @@ pub(super) fn not_bound(user: &str) -> Decision {
     Decision::new(Outcome::NotFound, text, "not bound")
 }
 
-fn already(user: &str) -> Decision {
+pub(super) fn already(user: &str) -> Decision {
     let text = format!("{} has a device already. Unbind it first: mfa-enroll disable --user {0}", printable(user, 64));
     Decision::new(Outcome::Already, text, "bound already")
 }

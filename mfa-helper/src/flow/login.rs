@@ -273,6 +273,23 @@ fn came_by_sshd(login: &Login) -> bool {
     login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
 }
 
+/// What a key alone is worth.
+pub enum Account {
+    /// It lets in.
+    Enough,
+    /// It does not.
+    NotEnough,
+}
+
+/// Decides the account phase of a login by key alone.
+pub fn key_alone_is(asked: &Requirement, record: &Record) -> Account {
+    match (asked.require, asked.ssh_key) {
+        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
+        (Require::IfBound, SshKey::Deny) if record.credentials.is_none() => Account::Enough,
+        (Require::IfBound | Require::Mfa, SshKey::Deny) => Account::NotEnough,
+    }
+}
+
 fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = match identity::find(&login.user) {
         Ok(Some(user)) => user,
@@ -281,18 +298,17 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
     };
     let asked = requirement(login, &user, host);
     let enough = match (asked.require, asked.ssh_key) {
-        (Require::Off, _) | (_, SshKey::Allow) => true,
-        (Require::Mfa, SshKey::Deny) => false,
-        (Require::IfBound, SshKey::Deny) => host.store()?.load(&user.name)?.credentials.is_none(),
+        // Not even the store is looked at.
+        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
+        _ => key_alone_is(&asked, &host.store()?.load(&user.name)?),
     };
-    let decision = if enough {
-        Decision::new(Outcome::Ignored, "", "a key alone is enough by rule")
-    } else {
-        Decision::new(
+    let decision = match enough {
+        Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),
+        Account::NotEnough => Decision::new(
             Outcome::Refused,
             "MFA is required: a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive",
             "a key alone",
-        )
+        ),
     };
     Ok(decision.by(asked))
 }

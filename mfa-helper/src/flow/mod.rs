@@ -6,7 +6,9 @@ mod enroll;
 pub mod first_factor;
 pub mod login;
 mod page;
+pub mod policy;
 pub mod recovery;
+pub mod require;
 pub mod standing;
 
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
@@ -74,6 +76,8 @@ impl Decision {
             Outcome::Unavailable => "unavailable",
             Outcome::NotFound => "not-found",
             Outcome::Already => "already",
+            Outcome::Warnings => "warnings",
+            Outcome::Faults => "faults",
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Recovery codes: making and showing them.
 
-use mfa_wire::{FromHelper, Outcome, Secret};
+use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
 
 use super::first_factor::Proof;
 use super::{Decision, device};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::host::Host;
-use crate::store::Change;
+use crate::store::{Change, Invitation, State};
 
 /// Makes a new set in place of the old one, once the person has it.
 pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
@@ -29,6 +29,28 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
     credentials.recovery = set;
     store.commit(&record, Change::Recovery(&credentials))?;
     Ok(Decision::new(Outcome::Accepted, "These recovery codes hold; the ones before are void.", "new recovery codes"))
+}
+
+/// How long an invitation is good, in seconds: a week.
+const INVITATION_LIFE: u64 = 7 * 86_400;
+
+/// Makes a ticket by which a user may bind a device inside a login, in place of any other.
+pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = device::known(user)?;
+    let record = store.load(&user)?;
+    if record.credentials.is_some() {
+        return Ok(device::already(&user));
+    }
+    let made = Set::make(1, host.random).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
+    let (set, ticket) = made;
+    let expires = (host.now)() + INVITATION_LIFE;
+    let state = State { invitation: Invitation { set, expires }, ..record.state.clone() };
+    store.commit(&record, Change::State(&state))?;
+    let ticket = ticket.first().and_then(Secret::text).unwrap_or_default();
+    conversation.send(&FromHelper::Report(format!("{ticket}\n")))?;
+    let text = format!("Good for {} until {}.", printable(&user, 64), utc(expires));
+    Ok(Decision::new(Outcome::Accepted, text, "invited"))
 }
 
 /// As many codes as the policy says.

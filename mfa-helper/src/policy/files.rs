@@ -18,7 +18,7 @@ const COPIES_IN: &str = "/var/lib/mfa";
 const COPIES: &str = "policy";
 
 /// The longest policy in bytes: all files together, as they are copied.
-const LIMIT: usize = 256 * 1024;
+pub const LIMIT: usize = 256 * 1024;
 
 /// A policy, and why it is not the one in place if it is not.
 pub struct Loaded {
@@ -52,6 +52,11 @@ pub fn load(path: &Path, now: u64) -> Loaded {
         }
         Err(error) => Loaded { policy: last_good(path).unwrap_or_else(without_files), error: Some(error) },
     }
+}
+
+/// The files at `path` as they are now, settled or not.
+pub fn in_place(path: &Path) -> Result<Vec<Source>, PolicyError> {
+    read(path, 0).map(|files| files.sources)
 }
 
 /// The files in place.

@@ -4,7 +4,7 @@
 //! [`files`]' business.
 
 pub mod files;
-mod parse;
+pub mod parse;
 pub mod place;
 
 use serde::Deserialize;
@@ -273,6 +273,11 @@ impl Rule {
             (_, Some(groups)) => conditions.push(("groups", any_group(groups, member))),
         }
         conditions
+    }
+
+    /// Whether it has no condition at all.
+    pub fn is_for_all(&self) -> bool {
+        self.users.is_none() && self.groups.is_none() && self.services.is_none() && self.from.is_none()
     }
 
     fn requirement(&self, now: u64, remark: &str) -> Requirement {

@@ -317,7 +317,7 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 /// A day or a moment in UTC, in seconds since 1970.
-fn moment(text: &str) -> Option<u64> {
+pub fn moment(text: &str) -> Option<u64> {
     let Datetime { date: Some(date), time, offset } = text.parse().ok()? else { return None };
     let time = match (time, offset) {
         (None, None) => 0,

@@ -1,0 +1,217 @@
+//! The policy, looked at: its mistakes, and what it says about one login.
+
+use std::fmt::Write;
+
+use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
+use nix::unistd::Group;
+
+use super::login::{Account, Auth, NoWay, auth, key_alone_is};
+use super::{Decision, duration};
+use crate::conversation::Conversation;
+use crate::host::Host;
+use crate::identity::{self, Identity};
+use crate::lockout::Way;
+use crate::policy::place::Place;
+use crate::policy::{Answer, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
+use crate::{stack, sys};
+
+/// The most names that one finding lists.
+const NAMES: usize = 10;
+
+/// Says which rule decides about a login and what would happen, by the functions that decide at login.
+pub fn explain(
+    user: &str,
+    service: &str,
+    rhost: Option<&str>,
+    ssh_key: Option<&str>,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let identity = match identity::find(user) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => {
+            let text = format!("No user is called {}.", printable(user, 64));
+            return Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"));
+        }
+        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    };
+    let place = if rhost == Some("local") { Place::Local } else { Place::Remote(rhost) };
+    let facts = Facts { user: &identity.name, service, place, now: (host.now)() };
+    let mut text = String::new();
+    let asked = said_aloud(&host.loaded.policy, &facts, &identity, &mut text);
+    let record = host.store()?.load(&identity.name)?;
+    let _ = writeln!(text, "decides     {}", asked.rule);
+    let _ = writeln!(text, "require     {}", asked.require.word());
+    if let Some((rule, require)) = &asked.observed {
+        let _ = writeln!(text, "observed    {rule}: {}", require.word());
+    }
+    if let Some(deadline) = asked.deadline {
+        let _ = writeln!(text, "required in {}", duration(deadline.saturating_sub(facts.now)));
+    }
+    let _ = writeln!(text, "bound       {}", if record.credentials.is_some() { "yes" } else { "no" });
+    let login = Login {
+        user: identity.name.clone(),
+        service: service.to_owned(),
+        rhost: rhost.map(str::to_owned),
+        tty: ssh_key.map(|_| String::from("ssh")),
+        ruser: None,
+        ssh_auth_info: None,
+        stack_complete: true,
+    };
+    let outcome = match ssh_key {
+        Some(_) => match key_alone_is(&asked, &record) {
+            Account::Enough => String::from("let in by the key alone"),
+            Account::NotEnough => String::from("refused: a key alone is not enough"),
+        },
+        None => match auth(&asked, &record, &login, Way::Login, host, &stack::account_line_always_decides) {
+            Auth::Pass(why) => format!("let in after the first factor: {why}"),
+            Auth::Ask => String::from("asked for the code of the device, or a recovery code"),
+            Auth::HandOver => String::from("led through binding a device, and let in when it is bound"),
+            Auth::Refuse(NoWay::ByAdmin) => String::from("refused: an administrator has to bind a device first"),
+            Auth::Refuse(NoWay::NotInvited) => String::from("refused: an invitation is needed (mfa-enroll invite)"),
+            Auth::Refuse(NoWay::NoDialogue) => format!("refused: {service} is not in [enroll] services"),
+            Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
+            Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
+        },
+    };
+    let _ = writeln!(text, "outcome     {outcome}");
+    conversation.send(&FromHelper::Report(text))?;
+    Ok(Decision::new(Outcome::Accepted, "", "explained"))
+}
+
+/// Decides, and writes down what was found out about each rule.
+fn said_aloud(policy: &Policy, facts: &Facts, identity: &Identity, text: &mut String) -> Requirement {
+    policy.decide_aloud(facts, &mut |group| identity.member(group), &mut |considered| {
+        let observes = if considered.rule.mode == Mode::Observe { ", observes only" } else { "" };
+        let _ = writeln!(text, "rule        {}{observes}", considered.rule.origin);
+        for (key, answer) in &considered.conditions {
+            let _ = writeln!(text, "  {key:<9} {}", word(*answer));
+        }
+        let _ = writeln!(text, "  concerns  {}", word(considered.concerns));
+    })
+}
+
+fn word(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Yes => "true",
+        Answer::No => "false",
+        Answer::Unknown => "unknown",
+    }
+}
+
+/// One thing that is wrong, and whether it lets past or locks out.
+struct Finding {
+    grave: bool,
+    text: String,
+}
+
+/// Looks for mistakes that the parser cannot see.
+pub fn check(host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    if host.loaded.error.is_some() {
+        // It has been said already, with file, line and caret.
+        return Ok(Decision::new(Outcome::Faults, "The last policy that loaded well is in force.", "not loaded"));
+    }
+    let findings = findings(&host.loaded.policy, (host.now)());
+    for finding in &findings {
+        let severity = if finding.grave { "error" } else { "warning" };
+        conversation.send(&FromHelper::Report(format!("{severity}: {}\n", finding.text)))?;
+    }
+    Ok(if findings.iter().any(|finding| finding.grave) {
+        Decision::new(Outcome::Faults, "", "faults found")
+    } else if findings.is_empty() {
+        Decision::new(Outcome::Accepted, "Nothing is wrong with the policy.", "checked")
+    } else {
+        Decision::new(Outcome::Warnings, "", "warnings")
+    })
+}
+
+fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |grave, text: String| findings.push(Finding { grave, text });
+    let mut decided_by: Option<&Rule> = None;
+    for rule in &policy.rules {
+        let name = &rule.origin;
+        if rule.expires.is_some_and(|end| end <= now) {
+            find(false, format!("{name} has expired: remove it"));
+            continue;
+        }
+        if let Some(before) = decided_by {
+            find(false, format!("{name} can never decide: {} comes first and concerns everybody", before.origin));
+            continue;
+        }
+        for group in rule.groups.iter().flatten() {
+            if !matches!(Group::from_name(group), Ok(Some(_))) {
+                find(true, format!("{name}: no group is called {group}, so the rule is taken to concern everybody"));
+            }
+        }
+        for user in rule.users.iter().flatten() {
+            if matches!(identity::find(user), Ok(None)) {
+                find(false, format!("{name}: no user is called {user}"));
+            }
+        }
+        if rule.require == Require::Mfa && !rule.kinds.contains(&Kind::Totp) {
+            find(true, format!("{name} can be satisfied by nobody: of its kinds none can be bound yet"));
+        }
+        if rule.is_for_all() && rule.mode == Mode::Enforce {
+            if rule.require == Require::Off {
+                find(true, format!("{name} exempts everybody everywhere"));
+            }
+            decided_by = Some(rule);
+        }
+        if rule.require == Require::Mfa && rule.mode == Mode::Enforce {
+            for line in exempt(policy, rule, now) {
+                find(false, line);
+            }
+        }
+    }
+    findings
+}
+
+/// Whom the rule that was just written does not reach, and why.
+pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String> {
+    let list = |name: &Option<String>| name.as_ref().map(|name| vec![name.clone()]);
+    let written = policy.rules.iter().find(|rule| {
+        rule.users == list(&required.user)
+            && rule.groups == list(&required.group)
+            && rule.services == list(&required.service)
+            && rule.require == Require::Mfa
+    });
+    written.map(|rule| exempt(policy, rule, now)).unwrap_or_default()
+}
+
+/// Members of whom an earlier rule decides that they need no device.
+fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
+    // No service has an empty name, so it stands for all that no rule names.
+    let services = rule.services.clone().unwrap_or(vec![String::new()]);
+    let mut lines = Vec::new();
+    for name in members(rule) {
+        let Ok(Some(identity)) = identity::find(&name) else { continue };
+        for service in &services {
+            // From where the rule itself would hold, if it says so.
+            let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
+            let asked = policy.decide(&facts, &mut |group| identity.member(group));
+            if asked.require != Require::Mfa && asked.deadline.is_none() && asked.rule != rule.origin {
+                let at = if service.is_empty() { String::new() } else { format!(" at {service}") };
+                lines.push(format!("{} is kept from being required{at} by {}", printable(&name, 64), asked.rule));
+            }
+        }
+        if lines.len() >= NAMES {
+            lines.push(String::from("and perhaps others"));
+            break;
+        }
+    }
+    lines
+}
+
+fn members(rule: &Rule) -> Vec<String> {
+    let mut names = rule.users.clone().unwrap_or_default();
+    for group in rule.groups.iter().flatten() {
+        if let Ok(Some(group)) = Group::from_name(group) {
+            names.extend(group.mem);
+            names.extend(sys::users_of_primary_group(group.gid));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}

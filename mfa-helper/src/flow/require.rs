@@ -1,0 +1,176 @@
+//! Rules that root writes by command: one file for each, in the folder of drop-ins.
+
+use std::path::{Path, PathBuf};
+
+use mfa_wire::{Outcome, Required, printable, utc};
+use nix::unistd::{Group, User};
+
+use super::{Decision, policy};
+use crate::conversation::Conversation;
+use crate::host::Host;
+use crate::policy::files;
+use crate::policy::parse::{Source, moment, parse};
+use crate::rootfile::{Dir, Fault};
+use crate::store::encode_name;
+
+/// What every such file is called by.
+const PREFIX: &str = "50-require-";
+
+/// The line that makes a rule go away by itself.
+const TRIAL: &str = "expires = ";
+
+/// Writes the rule, if the policy with it is one; and says whom it does not reach.
+pub fn require(
+    required: &Required,
+    config: &Path,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let name = file_name(required)?;
+    exists(required)?;
+    if let Some(error) = &host.loaded.error {
+        return Err(refused(format!("The policy in place is not in force; mend it first:\n{}", error.0)));
+    }
+    if required.deadline.as_deref().is_some_and(|day| moment(day).is_none()) {
+        return Err(refused("A deadline is a day, 2027-01-31, which begins at 00:00 UTC.".into()));
+    }
+    let text = rule(required, (host.now)());
+    let folder = folder(config)?;
+    // Tried before it is there.
+    let mut sources = files::in_place(config).map_err(|e| refused(e.0))?;
+    let new: Source = (folder.path_of(&name), text.clone());
+    sources.retain(|(path, _)| *path != new.0);
+    let main = sources.pop();
+    sources.push(new);
+    sources.sort_unstable();
+    sources.extend(main);
+    let policy = parse(&sources).map_err(|e| refused(e.0))?;
+    folder.replace(&name, text.as_bytes()).map_err(failed)?;
+    let exempt = policy::not_reached(&policy, required, (host.now)());
+    let text = format!("{} is written; it holds from 2 seconds from now on.", folder.path_of(&name));
+    if exempt.is_empty() {
+        return Ok(Decision::new(Outcome::Accepted, text, "rule written"));
+    }
+    for line in &exempt {
+        conversation.tell(line)?;
+    }
+    Err(Decision::new(Outcome::Refused, format!("{text} It does not reach those named."), "written, but others decide"))
+}
+
+/// Removes the rule.
+pub fn unrequire(required: &Required, config: &Path) -> Result<Decision, Decision> {
+    let name = file_name(required)?;
+    let folder = folder(config)?;
+    if !folder.names().map_err(failed)?.contains(&name) {
+        let text = format!("There is no {}; rules written by hand are yours to remove.", folder.path_of(&name));
+        return Err(Decision::new(Outcome::NotFound, text, "no such rule"));
+    }
+    folder.remove(&name).map_err(failed)?;
+    let text = format!("{} is removed; what remains holds from 2 seconds from now on.", folder.path_of(&name));
+    Ok(Decision::new(Outcome::Accepted, text, "rule removed"))
+}
+
+/// Makes the rules permanent that are on trial.
+pub fn confirm(config: &Path, host: &Host) -> Result<Decision, Decision> {
+    let folder = folder(config)?;
+    let mut confirmed = Vec::new();
+    let mut too_late = Vec::new();
+    for name in folder.names().map_err(failed)?.into_iter().filter(|name| name.starts_with(PREFIX)) {
+        let Some(content) = folder.read_public(&name, files::LIMIT).map_err(failed)? else { continue };
+        let text = content.bytes.text().unwrap_or_default();
+        let Some(trial) = text.lines().find_map(|line| line.strip_prefix(TRIAL)) else { continue };
+        if moment(trial.trim_matches('"')).is_none_or(|end| end <= (host.now)()) {
+            too_late.push(folder.path_of(&name));
+            continue;
+        }
+        let lines = text.lines().filter(|line| !line.starts_with(TRIAL));
+        let permanent = lines.map(|line| format!("{line}\n")).collect::<String>();
+        folder.replace(&name, permanent.as_bytes()).map_err(failed)?;
+        confirmed.push(folder.path_of(&name));
+    }
+    match (confirmed.as_slice(), too_late.as_slice()) {
+        ([], []) => Err(Decision::new(Outcome::NotFound, "No rule is on trial.", "no rule on trial")),
+        ([], late) => {
+            let text = format!("The trial is over: {}. Require it again.", late.join(", "));
+            Err(Decision::new(Outcome::NotFound, text, "the trial is over"))
+        }
+        (done, _) => {
+            let text = format!("Permanent: {}", done.join(", "));
+            Ok(Decision::new(Outcome::Accepted, text, "trial confirmed"))
+        }
+    }
+}
+
+/// The rule as a file.
+fn rule(required: &Required, now: u64) -> String {
+    let mut text =
+        String::from("# Written by \"mfa-enroll require\"; \"mfa-enroll unrequire\" removes it.\n[[rule]]\n");
+    let mut line = |key: &str, value: String| text.push_str(&format!("{key} = {value}\n"));
+    let list = |value: &str| format!("[{}]", value.split(',').map(quoted).collect::<Vec<_>>().join(", "));
+    line("name", quoted("required"));
+    for (key, name) in [("users", &required.user), ("groups", &required.group), ("services", &required.service)] {
+        if let Some(name) = name {
+            line(key, format!("[{}]", quoted(name)));
+        }
+    }
+    line("require", quoted("mfa"));
+    if let Some(kinds) = &required.kinds {
+        line("kinds", list(kinds));
+    }
+    if let Some(day) = &required.deadline {
+        line("deadline", quoted(day));
+    }
+    if let Some(seconds) = required.on_trial {
+        line("expires", quoted(&utc(now.saturating_add(seconds))));
+    }
+    text
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The file's name says whom and where, so that the same command finds it again.
+fn file_name(required: &Required) -> Result<String, Decision> {
+    let (kind, name) = match (&required.user, &required.group) {
+        (Some(user), None) => ("user", user),
+        (None, Some(group)) => ("group", group),
+        _ => return Err(refused("Name a user or a group, one of the two.".into())),
+    };
+    let mut file = format!("{PREFIX}{kind}-{}", encode_name(name)?);
+    if let Some(service) = &required.service {
+        file.push_str(&format!("@{}", encode_name(service)?));
+    }
+    Ok(file + ".toml")
+}
+
+/// A rule for somebody who does not exist would concern nobody, or everybody.
+fn exists(required: &Required) -> Result<(), Decision> {
+    let (what, name, found) = match (&required.user, &required.group) {
+        (Some(user), _) => ("user", user, User::from_name(user).map(|user| user.is_some())),
+        (None, Some(group)) => ("group", group, Group::from_name(group).map(|group| group.is_some())),
+        (None, None) => return Ok(()),
+    };
+    match found {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let text = format!("No {what} is called {}.", printable(name, 64));
+            Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
+        }
+        Err(e) => Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    }
+}
+
+fn folder(config: &Path) -> Result<Dir, Decision> {
+    let beside: PathBuf = config.parent().unwrap_or(Path::new("/")).into();
+    Dir::open(&beside).and_then(|dir| dir.subdir("mfa.d")).map_err(failed)
+}
+
+fn refused(text: String) -> Decision {
+    Decision::new(Outcome::Refused, text, "not written")
+}
+
+fn failed(fault: Fault) -> Decision {
+    Decision::unavailable(fault)
+}
