@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Status(Status),
     /// Say it for everybody who has a record
     List(List),
+    /// Print a ticket by which a user may bind a device inside a login, where a rule asks for one
+    Invite(Whose),
 }
 
 #[derive(Args, Clone)]
@@ -156,6 +158,7 @@ impl Verb {
             Verb::Disable(Whose { user }) => mfa_wire::Verb::Disable { user: Some(user) },
             Verb::Status(Status { user, .. }) => mfa_wire::Verb::Status { user },
             Verb::List(_) => mfa_wire::Verb::List,
+            Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
         }
     }
 }

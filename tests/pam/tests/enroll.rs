@@ -1,0 +1,310 @@
+//! Binding inside a login: the helper's side of it, spoken to as the module speaks to it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use mfa_wire::{
+    AuthHook, Cancelled, Channel, Device, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Secret, Status, Verdict,
+    converse, greet,
+};
+use pam_tests::{Clock, Helper, Log, System, add_user, run};
+
+const NOW: i64 = 1_800_000_015;
+
+/// A system that requires a device of everybody, and one who has none.
+struct Owing {
+    system: System,
+    clock: Clock,
+    user: String,
+}
+
+/// Answers questions from the text that comes with them.
+struct Person<'a> {
+    answer: &'a mut dyn FnMut(&str) -> Option<String>,
+    asked: Vec<String>,
+}
+
+impl Prompter for Person<'_> {
+    fn ask(&mut self, _: bool, text: &str) -> Result<Secret, Cancelled> {
+        self.asked.push(text.to_owned());
+        (self.answer)(text).map(|answer| Secret::copy_of(answer.as_bytes())).ok_or(Cancelled::ByUser)
+    }
+    fn tell(&mut self, _: &str) {}
+    fn device(&mut self, _: &Device) {
+        panic!("a login is shown a text, not a device");
+    }
+    fn status(&mut self, _: &Status) {}
+    fn report(&mut self, _: &str) {}
+    fn recovery_codes(&mut self, _: &[Secret]) {}
+}
+
+impl Owing {
+    fn fresh(user: &str, rule: &str) -> Owing {
+        add_user(user);
+        let system = System::fresh();
+        let clock = Clock::at(NOW);
+        system.install(&Helper::real().clock(&clock));
+        system.config(&format!("issuer = \"web1\"\n[[rule]]\nrequire = \"mfa\"\n{rule}"));
+        // What libpam would read, for the helper to see that the account phase is ours.
+        system.service("sudo", "auth required {module} stack=complete\naccount required {module}");
+        Owing { system, clock, user: user.to_owned() }
+    }
+
+    fn login(&self, service: &str, rhost: Option<&str>) -> Login {
+        Login {
+            user: self.user.clone(),
+            service: service.to_owned(),
+            rhost: rhost.map(str::to_owned),
+            tty: Some("/dev/pts/7".into()),
+            ruser: Some(self.user.clone()),
+            ssh_auth_info: None,
+            stack_complete: true,
+        }
+    }
+
+    fn conversation(&self, request: Request, answer: &mut dyn FnMut(&str) -> Option<String>) -> (Verdict, Vec<String>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let helper = Helper::real().clock(&self.clock).path();
+        let mut process = Command::new(helper).env_clear().stdin(OwnedFd::from(theirs)).spawn().unwrap();
+        let mut channel = Channel::new(ours);
+        greet(&mut channel, SPAWN_TIMEOUT).unwrap();
+        let mut person = Person { answer, asked: Vec::new() };
+        let verdict = converse(&mut channel, request, &mut person).unwrap();
+        process.wait().unwrap();
+        (verdict, person.asked)
+    }
+
+    fn auth(&self, service: &str) -> Verdict {
+        self.conversation(Request::Verify(self.login(service, None)), &mut |_| None).0
+    }
+
+    fn account(
+        &self,
+        hook: AuthHook,
+        rhost: Option<&str>,
+        mut answer: impl FnMut(&str) -> Option<String>,
+    ) -> (Verdict, Vec<String>) {
+        self.conversation(Request::Account(self.login("sudo", rhost), hook), &mut answer)
+    }
+
+    fn bound(&self) -> bool {
+        self.system.store().join("users").join(&self.user).join("credentials").exists()
+    }
+}
+
+/// The key that a page shows, without its blanks.
+fn key_in(page: &str) -> Option<String> {
+    let line = page.lines().find_map(|line| line.strip_prefix("Key:").or(line.strip_prefix("  key    ")))?;
+    Some(line.split(' ').collect())
+}
+
+/// What an app shows so many steps from now.
+fn code(key: &str, steps: i64) -> String {
+    let time = format!("--now=@{}", NOW + steps * 30);
+    run("oathtool", &["--totp", "--base32", &time, key]).trim().to_owned()
+}
+
+/// Somebody who does what the page says.
+fn diligent() -> impl FnMut(&str) -> Option<String> {
+    let mut key = String::new();
+    move |page: &str| {
+        if let Some(shown) = key_in(page) {
+            key = shown;
+            return Some(code(&key, -1));
+        }
+        if page.starts_with("Second code") { Some(code(&key, 0)) } else { Some("ok".into()) }
+    }
+}
+
+#[test]
+fn who_is_required_is_led_through_it_and_asked_from_then_on() {
+    let owing = Owing::fresh("newcomer", "");
+    let log = Log::listen();
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, diligent());
+    assert_eq!(verdict.outcome, Outcome::Accepted, "{}", verdict.text);
+    assert_eq!(asked.len(), 3, "{asked:#?}");
+    assert!(asked[0].starts_with("MFA is required") && asked[0].contains('█'), "{}", asked[0]);
+    assert_eq!(asked[2].matches('-').count(), 30, "ten recovery codes:\n{}", asked[2]);
+    assert!(owing.bound());
+    let line = log.lines_with("event=account user=newcomer").pop().unwrap();
+    assert!(line.contains("verdict=accepted reason=\"bound inside the login\""), "{line}");
+    let (verdict, asked) = owing.conversation(Request::Verify(owing.login("sudo", None)), &mut |_| None);
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::NoInteraction, 1), "the code is asked");
+    let status = owing.system.enroll(&["status", "--user", "newcomer", "--json"], "");
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("\"created_from\":\"/dev/pts/7\""), "{status}");
+}
+
+#[test]
+fn nobody_gets_past_without_binding() {
+    let owing = Owing::fresh("refuser", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let nobody = |_: &str| None;
+    assert_eq!(owing.account(AuthHook::HandedOver, None, nobody).0.outcome, Outcome::NoInteraction);
+    let wrong = |page: &str| Some(if page.starts_with("Second") { "000001" } else { "000000" }.to_owned());
+    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, wrong);
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 6), "three tries");
+    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, |_| Some("qr".into()));
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 20), "not for ever");
+    assert!(!owing.bound());
+    // A program that remembers the auth phase.
+    assert_eq!(owing.account(AuthHook::NotRun, None, nobody).0.outcome, Outcome::NoInteraction, "it is still owed");
+    assert_eq!(owing.account(AuthHook::NotRun, None, diligent()).0.outcome, Outcome::Accepted);
+    assert!(owing.bound());
+}
+
+#[test]
+fn a_ticket_of_sudo_from_before_and_su_by_root_owe_nothing() {
+    let owing = Owing::fresh("debtless", "");
+    assert_eq!(owing.account(AuthHook::NotRun, None, |_| None).0.outcome, Outcome::Ignored, "no login was let past");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let by_root = Login { ruser: Some("root".into()), ..owing.login("su", None) };
+    let request = Request::Account(by_root, AuthHook::NotRun);
+    assert_eq!(owing.conversation(request, &mut |_| None).0.outcome, Outcome::Ignored);
+    let cron = Request::Account(owing.login("cron", None), AuthHook::NotRun);
+    assert_eq!(owing.conversation(cron, &mut |_| None).0.outcome, Outcome::Ignored);
+}
+
+#[test]
+fn the_key_is_shown_again_to_the_same_place_only() {
+    let owing = Owing::fresh("wanderer", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let look = |rhost| {
+        let (_, asked) = owing.account(AuthHook::HandedOver, rhost, |_| None);
+        (key_in(&asked[0]).unwrap(), asked[0].clone())
+    };
+    let (first, _) = look(Some("192.0.2.7"));
+    let (again, page) = look(Some("192.0.2.7"));
+    assert_eq!(first, again);
+    assert!(page.contains("Begun 0 s ago from 192.0.2.7"), "{page}");
+    assert!(page.is_ascii(), "the key comes first: the last client may have been unable to draw");
+    let (elsewhere, page) = look(Some("192.0.2.8"));
+    assert_ne!(first, elsewhere);
+    assert!(page.contains('█'), "{page}");
+    assert_ne!(look(Some("192.0.2.7")).0, first, "the one from elsewhere has cancelled it");
+    let (unknown, _) = look(Some("host.example"));
+    assert_ne!(look(Some("host.example")).0, unknown, "a name is no place");
+    let (_, page) = look(None);
+    let key = key_in(&page).unwrap();
+    owing.clock.set(NOW + 15 * 60);
+    assert_ne!(look(None).0, key, "a quarter of an hour is over");
+}
+
+#[test]
+fn the_page_can_be_had_in_other_ways_and_the_key_anew() {
+    let owing = Owing::fresh("squinter", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let wishes = ["key", "ascii", "invert", "new"];
+    let mut n = 0;
+    let (_, asked) = owing.account(AuthHook::HandedOver, None, |_| {
+        n += 1;
+        wishes.get(n - 1).map(|wish| (*wish).to_owned())
+    });
+    let keys: Vec<_> = asked.iter().map(|page| key_in(page).unwrap()).collect();
+    assert!(asked[1].is_ascii() && !asked[1].contains("##"), "{}", asked[1]);
+    assert!(asked[2].is_ascii() && asked[2].contains("##"), "{}", asked[2]);
+    assert!(asked[3].contains('█') && asked[3] != asked[0], "{}", asked[3]);
+    assert_eq!(keys[..4], vec![keys[0].clone(); 4]);
+    assert_ne!(keys[4], keys[0]);
+}
+
+#[test]
+fn two_at_once_bind_one_device() {
+    let owing = Owing::fresh("twice", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let mut outer = diligent();
+    let mut inner = None;
+    let (verdict, _) = owing.account(AuthHook::HandedOver, Some("192.0.2.7"), |page| {
+        if page.starts_with("Second") && inner.is_none() {
+            inner = Some(owing.account(AuthHook::HandedOver, Some("192.0.2.8"), diligent()).0.outcome);
+        }
+        outer(page)
+    });
+    assert_eq!(inner, Some(Outcome::Accepted));
+    assert_eq!(verdict.outcome, Outcome::Refused, "{}", verdict.text);
+    assert!(owing.bound());
+    assert_eq!(
+        owing.account(AuthHook::HandedOver, None, diligent()).0.text,
+        "A device was bound meanwhile: log in again, and its code is asked."
+    );
+}
+
+#[test]
+fn an_invitation_is_needed_where_the_rule_says_so_and_good_once() {
+    let owing = Owing::fresh("guest", "enroll = \"invited\"\n");
+    let verdict = owing.auth("sudo");
+    assert_eq!(verdict.outcome, Outcome::Refused);
+    assert!(verdict.text.ends_with("mfa-enroll invite --user guest"), "{}", verdict.text);
+    let invited = owing.system.enroll(&["invite", "--user", "guest"], "");
+    let ticket = String::from_utf8(invited.stdout).unwrap().trim().to_owned();
+    assert_eq!(ticket.len(), 19, "{ticket}");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, |_| Some("aaaa-bbbb-cccc-dddd".into()));
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 1), "no key is shown to who has no ticket");
+    let mut rest = diligent();
+    let with_ticket = |page: &str| if page.starts_with("Invitation") { Some(ticket.clone()) } else { rest(page) };
+    assert_eq!(owing.account(AuthHook::HandedOver, None, with_ticket).0.outcome, Outcome::Accepted);
+    owing.system.enroll(&["disable", "--user", "guest"], "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "the ticket is used up");
+}
+
+#[test]
+fn where_it_is_not_to_be_bound_the_remedy_is_named_and_no_key() {
+    let owing = Owing::fresh("stranger", "");
+    for service in ["vsftpd", "polkit-1"] {
+        let verdict = owing.auth(service);
+        assert_eq!(verdict.outcome, Outcome::Refused, "{service}");
+        assert!(verdict.text.contains("mfa-enroll totp --user stranger"), "{}", verdict.text);
+    }
+    owing.system.config("[[rule]]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused);
+    owing.system.config("[[rule]]\nrequire = \"mfa\"\nkinds = [\"u2f\"]\n");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused);
+    owing.system.config("[enroll]\nservices = []\n[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused);
+    assert!(!owing.system.store().join("users/stranger").exists(), "nothing is owed");
+    owing.system.config("[[rule]]\nrequire = \"mfa\"\n");
+    let blind = Login { stack_complete: false, ..owing.login("sudo", None) };
+    let (verdict, asked) = owing.conversation(Request::Verify(blind), &mut |_| Some("000000".into()));
+    assert_eq!((verdict.outcome, verdict.text.as_str()), (Outcome::Refused, "Second factor refused."));
+    assert_eq!(asked, ["One-time code: "]);
+}
+
+#[test]
+fn before_the_deadline_there_is_a_reminder() {
+    let owing = Owing::fresh("early", "deadline = \"2027-01-31\"\n");
+    let verdict = owing.auth("sudo");
+    assert_eq!(verdict.outcome, Outcome::Ignored);
+    assert_eq!(verdict.text, "MFA will be required of you in 16 days. Bind a device before that: mfa-enroll totp");
+    owing.clock.set(1_801_353_600);
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+}
+
+#[test]
+fn a_rule_that_observes_is_seen_in_the_log() {
+    let owing = Owing::fresh("observed", "mode = \"observe\"\n");
+    let log = Log::listen();
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Ignored);
+    let line = log.lines_with("event=verify user=observed").pop().unwrap();
+    assert!(line.contains("rule=none observed=\"mfa.toml:2 mfa\""), "{line}");
+}
+
+#[test]
+fn the_pending_file_is_there_before_the_key_is_shown() {
+    let owing = Owing::fresh("pender", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let pending = owing.system.store().join("users/pender/pending");
+    let mut seen = String::new();
+    let _ = owing.account(AuthHook::HandedOver, None, |page| {
+        let key = key_in(page)?;
+        seen = fs::read_to_string(&pending).unwrap();
+        assert!(seen.contains(&key));
+        None
+    });
+    assert!(!seen.is_empty());
+}
