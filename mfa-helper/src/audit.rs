@@ -28,14 +28,39 @@ const AUTHPRIV: u8 = 10 << 3;
 /// The most characters of one value: the report on a policy quotes a line of it.
 const VALUE: usize = 1024;
 
+/// Where journald takes fields, and where any system log takes lines.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+const SYSLOG: &str = "/dev/log";
+
 /// Writes one line. A log that cannot be written to is no reason to let in or to keep out.
 pub fn log(level: Level, fields: &[(&str, &str)]) {
-    let message = format!("<{}>mfa-helper[{}]: {}", AUTHPRIV | level as u8, std::process::id(), line(fields));
-    if let Ok(socket) = UnixDatagram::unbound() {
-        // A log daemon that hangs must not hang logins.
-        let _ = socket.set_write_timeout(Some(Duration::from_secs(1)));
-        let _ = socket.send_to(message.as_bytes(), "/dev/log");
+    let line = line(fields);
+    if !send(JOURNAL, &entry(level, fields, &line)) {
+        send(SYSLOG, &format!("<{}>mfa-helper[{}]: {line}", AUTHPRIV | level as u8, std::process::id()));
     }
+}
+
+fn send(address: &str, message: &str) -> bool {
+    let Ok(socket) = UnixDatagram::unbound() else { return false };
+    // A log daemon that hangs must not hang logins.
+    let _ = socket.set_write_timeout(Some(Duration::from_secs(1)));
+    socket.send_to(message.as_bytes(), address).is_ok()
+}
+
+/// The line and its fields as journald's native protocol has them: one to a line, which no value can break because it is
+/// escaped as in the line.
+fn entry(level: Level, fields: &[(&str, &str)], line: &str) -> String {
+    let mut entry = format!(
+        "MESSAGE={line}\nPRIORITY={}\nSYSLOG_FACILITY={}\nSYSLOG_IDENTIFIER=mfa-helper\nSYSLOG_PID={}\n",
+        level as u8,
+        AUTHPRIV >> 3,
+        std::process::id()
+    );
+    for (name, value) in fields {
+        let name = name.replace('-', "_").to_ascii_uppercase();
+        entry.push_str(&format!("MFA_{name}={}\n", printable(value, VALUE)));
+    }
+    entry
 }
 
 fn line(fields: &[(&str, &str)]) -> String {
@@ -51,7 +76,7 @@ fn line(fields: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{Level, entry, line};
 
     #[test]
     fn no_value_can_forge_a_field_or_a_line() {
@@ -63,5 +88,14 @@ mod tests {
             line(&[("user", "a verdict=accepted"), ("rhost", "x\"\ny\u{1b}[m")]),
             "user=\"a verdict=accepted\" rhost=\"x\\\"\\u{a}y\\u{1b}[m\""
         );
+    }
+
+    #[test]
+    fn the_journal_gets_each_field_and_no_value_can_forge_one() {
+        let fields = [("event", "verify"), ("user", "a\nMFA_VERDICT=accepted"), ("rhost", "2001:db8::1")];
+        let entry = entry(Level::Warning, &fields, &line(&fields));
+        let lines: Vec<&str> = entry.lines().collect();
+        assert_eq!(lines[1..4], ["PRIORITY=4", "SYSLOG_FACILITY=10", "SYSLOG_IDENTIFIER=mfa-helper"]);
+        assert_eq!(lines[5..], ["MFA_EVENT=verify", "MFA_USER=a\\u{a}MFA_VERDICT=accepted", "MFA_RHOST=2001:db8::1"]);
     }
 }
