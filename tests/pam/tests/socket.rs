@@ -4,46 +4,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, Secret, ToHelper, greet};
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS};
-use pam_tests::{Bound, Helper, Log};
+use pam_tests::{Bound, Helper, Listener, Log};
 
-const SOCKET: &str = "/run/mfa/helper.sock";
+const SOCKET: &str = Listener::SOCKET;
 const SOON: Duration = Duration::from_secs(10);
 const NOBODY: &[&str] = &["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
 
-/// A helper that listens, until it is dropped.
-struct Listener(Child);
-
-impl Listener {
-    fn start(bound: &Bound) -> Listener {
-        fs::create_dir_all("/run/mfa").unwrap();
-        let _ = fs::remove_file(SOCKET);
-        let socket = UnixListener::bind(SOCKET).unwrap();
-        fs::set_permissions(SOCKET, PermissionsExt::from_mode(0o666)).unwrap();
-        let helper = Helper::real().clock(&bound.clock).path();
-        let child = Command::new(helper).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap();
-        Listener(child)
-    }
-
-    fn terminate(&mut self) {
-        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = fs::remove_file(SOCKET);
-    }
+fn listen(bound: &Bound) -> Listener {
+    Listener::start(&Helper::real().clock(&bound.clock))
 }
 
 /// Logins that can only go by the socket: there is no helper to start.
@@ -86,7 +60,7 @@ fn answer(channel: &mut Channel, code: &str) -> Outcome {
 #[test]
 fn a_code_is_good_once_over_socket_and_spawn_together() {
     let mut bound = Bound::fresh("socketed");
-    let listener = Listener::start(&bound);
+    let listener = listen(&bound);
     by_socket_alone(&bound);
     let code = bound.code(1);
     assert_eq!(bound.auth(&code), SUCCESS);
@@ -102,7 +76,7 @@ fn a_code_is_good_once_over_socket_and_spawn_together() {
 #[test]
 fn nobody_but_root_is_served_yet() {
     let bound = Bound::fresh("unserved");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let before = fs::read(bound.file("state")).unwrap();
     let log = Log::listen();
     let host = bound.system.host("door").user("unserved").answer(&bound.code(1)).steps(&["auth"]);
@@ -143,7 +117,7 @@ fn a_helper_that_is_not_roots_is_not_believed() {
 #[test]
 fn who_floods_the_socket_keeps_nobody_else_out() {
     let mut bound = Bound::fresh("flooded");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     by_socket_alone(&bound);
     // Holds a thousand connections, some with garbage, some with half a frame.
     let mut flood = as_nobody(
@@ -171,7 +145,7 @@ fn who_floods_the_socket_keeps_nobody_else_out() {
 #[test]
 fn one_uid_holds_eight_conversations_and_no_more() {
     let bound = Bound::fresh("quota");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let mut holder = as_nobody(
         r#"$| = 1; $SIG{PIPE} = "IGNORE"; my @held; my $served = 0;
            for (1..20) { my $c = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock") or die; $served++ if sysread $c, my $x, 7; push @held, $c }
@@ -187,7 +161,7 @@ fn one_uid_holds_eight_conversations_and_no_more() {
 #[test]
 fn a_conversation_outlives_the_listener() {
     let bound = Bound::fresh("outlive");
-    let mut listener = Listener::start(&bound);
+    let mut listener = listen(&bound);
     let mut channel = at_the_prompt("outlive");
     listener.terminate();
     let refused = UnixStream::connect(SOCKET).err().map(|e| e.kind());
@@ -199,7 +173,7 @@ fn a_conversation_outlives_the_listener() {
 #[test]
 fn a_conversation_that_dies_is_alone_in_that() {
     let mut bound = Bound::fresh("alone");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     by_socket_alone(&bound);
     for bytes in [&b""[..], b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x77", b"\0\0\0\x03\x10\x09\x01"] {
         let mut stream = UnixStream::connect(SOCKET).unwrap();
