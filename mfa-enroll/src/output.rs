@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use mfa_wire::{Device, DeviceStatus, Secret, Status, printable};
+use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 
@@ -173,14 +174,43 @@ fn device_object(device: &DeviceStatus) -> String {
 
 /// A pending device, for whoever hands it to its user.
 pub(crate) fn pending_object(device: &Device) -> Secret {
-    let text = zeroize::Zeroizing::new(format!(
-        "{{\"user\":{},\"secret\":{},\"uri\":{},\"expires\":{}}}\n",
-        string(&device.user),
-        string(device.key.text().unwrap_or_default()),
-        string(device.uri.text().unwrap_or_default()),
-        time(device.expires),
-    ));
-    Secret::copy_of(text.as_bytes())
+    let parts = [
+        "{\"user\":",
+        &string(&device.user),
+        ",\"secret\":",
+        &secret_string(&device.key),
+        ",\"uri\":",
+        &secret_string(&device.uri),
+        ",\"expires\":",
+        &time(device.expires),
+        "}\n",
+    ];
+    in_one_piece(&parts)
+}
+
+/// New recovery codes, likewise.
+pub(crate) fn recovery_object(user: &str, codes: &[Secret]) -> Secret {
+    let user = string(user);
+    let codes: Vec<_> = codes.iter().map(secret_string).collect();
+    let mut parts = vec!["{\"user\":", &user, ",\"recovery_codes\":["];
+    for (n, code) in codes.iter().enumerate() {
+        parts.extend([if n == 0 { "" } else { "," }, code.as_str()]);
+    }
+    parts.push("]}\n");
+    in_one_piece(&parts)
+}
+
+fn secret_string(secret: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(string(secret.text().unwrap_or_default()))
+}
+
+/// One text of all parts, so that wiping it wipes all.
+fn in_one_piece(parts: &[&str]) -> Secret {
+    let mut text = Secret::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        let _fits = text.append(part.as_bytes());
+    }
+    text
 }
 
 fn time(seconds: Option<u64>) -> String {
@@ -190,7 +220,9 @@ fn time(seconds: Option<u64>) -> String {
 /// A JSON string. All beyond printable ASCII is escaped, so that it is the same in every locale and
 /// steers no terminal that shows it.
 fn string(text: &str) -> String {
-    let mut out = String::from('"');
+    // A byte becomes six at most: it is never moved, so that wiping it wipes all.
+    let mut out = String::with_capacity(6 * text.len() + 2);
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -322,6 +354,17 @@ mod tests {
              \"uri\":\"otpauth://totp/web1:alice?secret=JBSWY3DPEHPK3PXP&issuer=web1\",\
              \"expires\":\"2026-11-21T22:40:00Z\"}\n"
         );
+    }
+
+    #[test]
+    fn recovery_codes_have_the_documented_keys() {
+        let codes = ["abcd-efgh-ijkl-mnop", "\"\u{1b}"].map(|code| Secret::copy_of(code.as_bytes()));
+        let object = recovery_object("alice", &codes);
+        assert_eq!(
+            object.text().unwrap(),
+            "{\"user\":\"alice\",\"recovery_codes\":[\"abcd-efgh-ijkl-mnop\",\"\\\"\\u001b\"]}\n"
+        );
+        assert_eq!(recovery_object("alice", &[]).text().unwrap(), "{\"user\":\"alice\",\"recovery_codes\":[]}\n");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 use crate::conversation::NoAnswer;
 use crate::store::{CommitError, StoreError};
 
+/// Why there is no answer where the login program has no way to ask.
+pub const CANNOT_ASK: &str = "the program cannot ask";
+
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
 
@@ -108,7 +111,7 @@ impl From<NoAnswer> for Decision {
             NoAnswer::Cancelled(Cancelled::ByUser) => ("Cancelled.", String::from("cancelled")),
             NoAnswer::Cancelled(Cancelled::NoConversation) => (
                 "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
-                String::from("the program cannot ask"),
+                String::from(CANNOT_ASK),
             ),
             NoAnswer::Cancelled(Cancelled::LoginSecret) => (
                 "This program sent your login secret as the code. With ssh, use keyboard-interactive authentication.",
