@@ -9,7 +9,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 	[ -e $$d/pam_permit.so ] && echo $$d && break; done)
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam e2e deb install bench setup clean
+.PHONY: all demo test lint unit pam race e2e deb install bench setup clean
 
 all:
 	cargo build --release --locked
@@ -35,6 +35,14 @@ pam: all
 	cargo build --locked --workspace
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests
+
+## logins at the same moment, again and again, and the same beside other modules
+ROUNDS ?= 1000
+race: all
+	cargo build --locked --workspace
+	cargo test --locked --no-run -p pam-tests
+	tests/as-root env MFA_TEST_ROUNDS=$(ROUNDS) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
+	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
 
 ## the installed package in a fresh Debian, booted
 e2e: deb

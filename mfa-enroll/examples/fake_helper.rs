@@ -3,10 +3,12 @@
 //!
 //! `helper` well; `wide` with an issuer that makes a large QR code; `quick` with a new code every 5
 //! seconds; `slow` judges two codes when the fifo `judge` beside it ends; `crowd` with 100,000 users;
-//! `mute` closes without a word; `stranger` speaks another version; `half` closes after the
-//! request; `wordless` refuses without a reason; `config` refuses, naming its arguments.
+//! `proof` asks for the first factor, "open sesame", before any change, and shows ten recovery codes;
+//! `many` shows 64; `late` shows some, and cannot keep them; `none` is of a system where nothing is bound; `mute` closes without a word; `silent` says
+//! none; `stranger` speaks another version; `half` closes after the request; `wordless` refuses without a
+//! reason; `config` refuses, naming its arguments.
 //!
-//! Its users: `alice` may do anything, `bound` is bound already, anybody else does not exist.
+//! Its users: `alice` may do anything and is who asks, `bound` is bound already, anybody else does not exist.
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -14,8 +16,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mfa_wire::{
-    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Outcome, Request, Secret, Status, ToHelper, VERSION,
-    Verb, Verdict,
+    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, Outcome, Request, Secret, Status, ToHelper,
+    VERSION, Verb, Verdict,
 };
 
 type Done<T> = Result<T, Box<dyn Error>>;
@@ -33,12 +35,18 @@ fn main() -> Done<()> {
     let name = name.rsplit('/').next().unwrap_or_default();
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let mut talk = Talk(Channel::new(stream));
-    if name == "mute" {
-        return Ok(());
+    match name {
+        "mute" => return Ok(()),
+        "silent" => return talk.hear().map(drop),
+        _ => {}
     }
     let version = if name == "stranger" { VERSION + 1 } else { VERSION };
     talk.say(FromHelper::Hello(Hello { oldest: version, newest: version }))?;
-    let ToHelper::Request(Request::Verb(verb)) = talk.hear()? else { return Err("not a verb".into()) };
+    let verb = match talk.hear()? {
+        ToHelper::Request(Request::Verb(verb)) => verb,
+        ToHelper::Request(Request::Verify(login)) => return judge(&mut talk, &login),
+        _ => return Err("not a request of mfa-enroll".into()),
+    };
     match name {
         "half" => return Ok(()),
         "wordless" => return talk.end(Outcome::Refused, ""),
@@ -57,9 +65,18 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         "quick" => ("web1", 5),
         _ => ("web1", 30),
     };
+    let changes = matches!(verb, Verb::Totp { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. });
+    if changes && name == "proof" {
+        talk.say(FromHelper::Tell("Hello from a PAM module.".into()))?;
+        match talk.ask_with(false, "Password: ")? {
+            Ok(answer) if answer.bytes() == b"open sesame" => {}
+            Ok(_) => return talk.end(Outcome::Refused, "That does not prove who you are."),
+            Err(why) => return talk.cancelled(why),
+        }
+    }
     match verb {
         Verb::Totp { user, .. } => match user.as_deref() {
-            Some("alice") => bind(talk, device(issuer, period, None), name),
+            None | Some("alice") => bind(talk, device(issuer, period, None), name),
             Some("bound") => talk
                 .end(Outcome::Already, "bound has a device already. Unbind it first: mfa-enroll disable --user bound"),
             _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
@@ -75,13 +92,23 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
                 _ => talk.end(Outcome::Refused, &format!("{WRONG} Nothing was bound.")),
             },
         },
+        Verb::RecoveryCodes { .. } => match talk.show_codes(name)? {
+            Ok(_) if name == "late" => {
+                talk.end(Outcome::Refused, "The record was changed from elsewhere meanwhile: try again.")
+            }
+            Ok(_) => talk.end(Outcome::Accepted, "These recovery codes hold; the ones before are void."),
+            Err(_) => talk.end(Outcome::NoInteraction, "The codes shown are void; the ones before hold."),
+        },
+        Verb::Unlock { user } if user == "alice" => {
+            talk.end(Outcome::Accepted, "alice is not locked; all wrong codes are forgotten.")
+        }
         Verb::Disable { user } if user.as_deref() == Some("alice") => talk.end(
             Outcome::Accepted,
             "The device of alice is unbound and its key destroyed; the entry in the app is of no use any more. \
              Tell whoever shares the account.",
         ),
         Verb::Status { .. } => {
-            talk.say(status("alice"))?;
+            talk.say(if name == "none" { unbound() } else { status("alice") })?;
             talk.end(Outcome::Accepted, "")
         }
         Verb::List => {
@@ -96,6 +123,29 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
             &format!("No device is pending for {user}. Make one: mfa-enroll totp --json --user {user}"),
         ),
         _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
+    }
+}
+
+/// A login: 123456 is right, 000000 locks; sudo asks nothing.
+fn judge(talk: &mut Talk, login: &Login) -> Done<()> {
+    if login.service == "sudo" {
+        return talk.end(Outcome::Ignored, "");
+    }
+    match talk.ask("One-time code: ")? {
+        Ok(code) if code.bytes() == b"123456" => {
+            talk.end(Outcome::Accepted, "One recovery code is left. New ones: mfa-enroll recovery-codes")
+        }
+        Ok(code) if code.bytes() == b"000000" => talk.end(Outcome::Locked, "Too many wrong codes: locked for 2 min."),
+        Ok(_) => talk.end(Outcome::Refused, &format!("That code of {} for {} is wrong.", login.user, login.service)),
+        Err(why) => talk.cancelled(why),
+    }
+}
+
+fn codes_of(name: &str) -> usize {
+    match name {
+        "proof" | "late" => 10,
+        "many" => 64,
+        _ => 0,
     }
 }
 
@@ -120,6 +170,9 @@ fn bind(talk: &mut Talk, device: FromHelper, name: &str) -> Done<()> {
             (a, b) if a == b => "Both codes are from the same 30 seconds: wait for the next one.",
             _ => {
                 talk.say(FromHelper::Tell(CLOCK.into()))?;
+                if codes_of(name) > 0 {
+                    let _ = talk.show_codes(name)?;
+                }
                 return talk.end(Outcome::Accepted, BOUND);
             }
         };
@@ -159,6 +212,18 @@ fn status(user: &str) -> FromHelper {
     })
 }
 
+fn unbound() -> FromHelper {
+    FromHelper::Status(Status {
+        user: "alice".into(),
+        kind: None,
+        pending: false,
+        required: false,
+        devices: Vec::new(),
+        recovery_codes_left: 0,
+        locked_until: None,
+    })
+}
+
 struct Talk(Channel);
 
 impl Talk {
@@ -173,7 +238,17 @@ impl Talk {
     }
 
     fn ask(&mut self, question: &str) -> Done<Result<Secret, Cancelled>> {
-        self.say(FromHelper::Ask { echo: true, text: Secret::copy_of(question.as_bytes()) })?;
+        self.ask_with(true, question)
+    }
+
+    fn show_codes(&mut self, name: &str) -> Done<Result<Secret, Cancelled>> {
+        let code = |n| Secret::copy_of(format!("ab{n:02}-efgh-ijkl-mnop").as_bytes());
+        self.say(FromHelper::RecoveryCodes((0..codes_of(name)).map(code).collect()))?;
+        self.ask("Type ok when you have written them down: ")
+    }
+
+    fn ask_with(&mut self, echo: bool, question: &str) -> Done<Result<Secret, Cancelled>> {
+        self.say(FromHelper::Ask { echo, text: Secret::copy_of(question.as_bytes()) })?;
         match self.hear()? {
             ToHelper::Answer(answer) => Ok(Ok(answer)),
             ToHelper::Cancel(why) => Ok(Err(why)),

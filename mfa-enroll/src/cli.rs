@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use mfa_wire::{MAX_ANSWER, MAX_NAME};
+use mfa_wire::{Login, MAX_ANSWER, MAX_NAME, Request, Required};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -12,7 +12,9 @@ Exit codes:
   2  usage
   3  nothing such: no user, no binding, nothing pending
   4  already so
-  5  unavailable: helper or store
+  5  unavailable: helper, its service, or store
+  6  policy check: something should be mended
+  7  policy check: something lets past or locks out
 
 Data goes to stdout, messages go to stderr. Times are UTC.";
 
@@ -30,41 +32,54 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE", hide = true)]
     pub(crate) helper: Option<PathBuf>,
 
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
+    // For the same reason as above; it is not read by root.
+    /// Knock at this socket instead of the service's
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub(crate) socket: Option<PathBuf>,
 
-impl Cli {
-    /// What to do. Without a verb: say where root stands.
-    pub(crate) fn verb(&self) -> Verb {
-        self.verb.clone().unwrap_or(Verb::Status(Status { user: None, json: false }))
-    }
+    /// What to do. Without: say where the caller stands.
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
 }
 
 /// What can be done.
 #[derive(Subcommand, Clone)]
 pub(crate) enum Verb {
-    /// Bind an authenticator app by a QR code and two consecutive codes
+    /// Bind an authenticator app by a QR code and two codes in a row
     Totp(Totp),
     /// Bind the pending device of a user by two consecutive codes
     Confirm(Confirm),
     /// Drop the pending device of a user
     Cancel(Whose),
-    /// Disable the binding of a user and destroy its key
-    Disable(Whose),
+    /// Disable the binding and destroy its key
+    Disable(Mine),
+    /// Make new recovery codes in place of the old ones
+    RecoveryCodes(RecoveryCodes),
     /// Say what is bound and required; never a key
     Status(Status),
-    /// Say it for everybody who has a record
+    /// Ask me for a code as a login would, and say the outcome
+    Test(Test),
+    /// Forget the wrong codes of a user, and so end a lock
+    Unlock(Whose),
+    /// Say the status of everybody who has a record
     List(List),
-    /// Print a ticket by which a user may bind a device inside a login, where a rule asks for one
+    /// Require a device of a user or a group: writes a rule
+    Require(Require),
+    /// Remove such a rule again
+    Unrequire(Whom),
+    /// Print a ticket to bind a device inside a login, for who needs one
     Invite(Whose),
+    /// Look into the policy
+    #[command(subcommand)]
+    Policy(Policy),
 }
 
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct Totp {
-    /// Whose device it will be
+    /// Whose device it will be; root has to say [default: yours]
     #[arg(long, value_parser = name)]
-    pub(crate) user: String,
+    pub(crate) user: Option<String>,
 
     /// What to call the device
     #[arg(long, value_parser = name)]
@@ -80,7 +95,7 @@ pub(crate) struct Totp {
     /// Ask nothing: make a pending device and print it as JSON
     /// with "user", "secret", "uri" and "expires", a time like
     /// "2026-11-21T22:40:00Z"; confirm binds it, cancel drops it
-    #[arg(long, verbatim_doc_comment, conflicts_with_all = ["ascii", "invert", "key_only"])]
+    #[arg(long, verbatim_doc_comment, requires = "user", conflicts_with_all = ["ascii", "invert", "key_only"])]
     pub(crate) json: bool,
 }
 
@@ -130,8 +145,33 @@ pub(crate) struct Whose {
 }
 
 #[derive(Args, Clone)]
+pub(crate) struct Mine {
+    /// Whose device it is; root has to say [default: yours]
+    #[arg(long, value_parser = name)]
+    pub(crate) user: Option<String>,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct RecoveryCodes {
+    /// Whose codes; root has to say [default: yours]
+    #[arg(long, value_parser = name)]
+    pub(crate) user: Option<String>,
+
+    /// Print them as JSON, with "user" and "recovery_codes"
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Test {
+    /// The service whose rules to go by
+    #[arg(long, value_parser = name, default_value = "login")]
+    pub(crate) service: String,
+}
+
+#[derive(Args, Clone, Default)]
 pub(crate) struct Status {
-    /// Whose standing to tell [default: root]
+    /// Whose standing to tell [default: yours]
     #[arg(long, value_parser = name)]
     pub(crate) user: Option<String>,
 
@@ -147,20 +187,125 @@ pub(crate) struct List {
     pub(crate) json: bool,
 }
 
+#[derive(Args, Clone)]
+pub(crate) struct Require {
+    #[command(flatten)]
+    whom: Whom,
+
+    /// With these kinds of device only
+    #[arg(long, value_delimiter = ',', value_parser = ["totp", "u2f"], conflicts_with = "confirm")]
+    kinds: Vec<String>,
+
+    /// From this day on, as in 2027-01-31; until then who has none is reminded
+    #[arg(long, value_name = "DATE", value_parser = name, conflicts_with = "confirm")]
+    deadline: Option<String>,
+
+    /// For so long only, as in 10m, unless it is confirmed
+    #[arg(long = "try", value_name = "TIME", value_parser = duration, conflicts_with = "confirm")]
+    on_trial: Option<u64>,
+
+    /// Make what is on trial permanent
+    #[arg(long, conflicts_with_all = ["user", "group", "service"])]
+    confirm: bool,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Whom {
+    /// This user
+    #[arg(long, value_parser = name, conflicts_with = "group", required_unless_present_any = ["group", "confirm"])]
+    user: Option<String>,
+
+    /// The members of this group
+    #[arg(long, value_parser = name)]
+    group: Option<String>,
+
+    /// At this PAM service only [default: all]
+    #[arg(long, value_parser = name)]
+    service: Option<String>,
+}
+
+impl Whom {
+    fn required(self) -> Required {
+        let Whom { user, group, service } = self;
+        Required { user, group, service, ..Required::default() }
+    }
+}
+
+/// What can be asked of the policy.
+#[derive(Subcommand, Clone)]
+pub(crate) enum Policy {
+    /// Look for mistakes, with file, line and remedy
+    Check,
+    /// Say which rule decides about a login and what would happen
+    Explain(Explain),
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Explain {
+    /// Who logs in
+    #[arg(long, value_parser = name)]
+    user: String,
+
+    /// By which PAM service
+    #[arg(long, value_parser = name)]
+    service: String,
+
+    /// From this address, or "local"
+    #[arg(long, value_name = "IP", value_parser = name)]
+    rhost: Option<String>,
+
+    /// By an ssh key of this type alone
+    #[arg(long, value_name = "TYPE", value_parser = name)]
+    ssh_key: Option<String>,
+}
+
 impl Verb {
-    /// The same, as the helper is told.
-    pub(crate) fn on_the_wire(&self) -> mfa_wire::Verb {
-        match self.clone() {
-            Verb::Totp(Totp { user, label, json: true, .. }) => mfa_wire::Verb::TotpPending { user, label },
-            Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user: Some(user), label },
+    /// What the helper is asked, by somebody of that name.
+    pub(crate) fn request(&self, name: &str) -> Request {
+        let name = || name.to_owned();
+        Request::Verb(match self.clone() {
+            Verb::Totp(Totp { user, label, json: true, .. }) => {
+                mfa_wire::Verb::TotpPending { user: user.unwrap_or_else(name), label }
+            }
+            Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user, label },
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
-            Verb::Disable(Whose { user }) => mfa_wire::Verb::Disable { user: Some(user) },
+            Verb::Disable(Mine { user }) => mfa_wire::Verb::Disable { user },
+            Verb::RecoveryCodes(RecoveryCodes { user, .. }) => mfa_wire::Verb::RecoveryCodes { user },
             Verb::Status(Status { user, .. }) => mfa_wire::Verb::Status { user },
+            Verb::Unlock(Whose { user }) => mfa_wire::Verb::Unlock { user },
             Verb::List(_) => mfa_wire::Verb::List,
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
+            Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
+            Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {
+                let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
+                mfa_wire::Verb::Require(Required { kinds, deadline, on_trial, ..whom.required() })
+            }
+            Verb::Unrequire(whom) => mfa_wire::Verb::Unrequire(whom.required()),
+            Verb::Policy(Policy::Check) => mfa_wire::Verb::PolicyCheck,
+            Verb::Policy(Policy::Explain(Explain { user, service, rhost, ssh_key })) => {
+                mfa_wire::Verb::PolicyExplain { user, service, rhost, ssh_key }
+            }
+            Verb::Test(Test { service }) => return Request::Verify(as_at_a_login(name(), service)),
+        })
+    }
+
+    /// Its name, where it changes somebody's device and does not say whose. That is the caller's, except
+    /// for root: behind sudo it would be root's, which hardly anybody means.
+    pub(crate) fn changes_nobody_named(&self) -> Option<&'static str> {
+        match self {
+            Verb::Totp(Totp { user: None, .. }) => Some("totp"),
+            Verb::Disable(Mine { user: None }) => Some("disable"),
+            Verb::RecoveryCodes(RecoveryCodes { user: None, .. }) => Some("recovery-codes"),
+            _ => None,
         }
     }
+}
+
+/// What a login program would say whose first factor was right. The helper takes it for a claim.
+fn as_at_a_login(user: String, service: String) -> Login {
+    let tty = nix::unistd::ttyname(std::io::stdin()).ok().and_then(|tty| tty.into_os_string().into_string().ok());
+    Login { user, service, rhost: None, tty, ruser: None, ssh_auth_info: None, stack_complete: true }
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -168,6 +313,21 @@ fn name(text: &str) -> Result<String, String> {
         0 => Err("it is empty".into()),
         n if n > MAX_NAME => Err(format!("it is longer than {MAX_NAME} bytes")),
         _ => Ok(text.into()),
+    }
+}
+
+/// `90s`, `10m`, `8h` in seconds.
+fn duration(text: &str) -> Result<u64, String> {
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => 0,
+    };
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|n| n.parse::<u64>().ok());
+    match number.and_then(|n| n.checked_mul(unit)) {
+        Some(seconds @ 1..) => Ok(seconds),
+        _ => Err("a time is like 90s, 10m or 8h".into()),
     }
 }
 
@@ -190,23 +350,49 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn without_a_verb_tells_the_status_of_root() {
-        assert_eq!(parse("mfa-enroll").unwrap().verb().on_the_wire(), mfa_wire::Verb::Status { user: None });
+    /// What is asked by a caller of the name "me".
+    fn asked(line: &str) -> Request {
+        parse(line).unwrap().verb.unwrap().request("me")
     }
 
     #[test]
     fn json_makes_a_pending_device_and_needs_a_user() {
-        let verb = parse("mfa-enroll totp --user alice --json").unwrap().verb().on_the_wire();
-        assert_eq!(verb, mfa_wire::Verb::TotpPending { user: "alice".into(), label: None });
+        let pending = mfa_wire::Verb::TotpPending { user: "alice".into(), label: None };
+        assert_eq!(asked("mfa-enroll totp --user alice --json"), Request::Verb(pending));
         assert!(parse("mfa-enroll totp --json").is_err());
         assert!(parse("mfa-enroll totp --user alice --json --ascii").is_err());
     }
 
     #[test]
+    fn who_is_not_named_is_the_caller_and_the_helper_knows_who_that_is() {
+        let verbs = [
+            ("totp", mfa_wire::Verb::Totp { user: None, label: None }),
+            ("disable", mfa_wire::Verb::Disable { user: None }),
+            ("recovery-codes", mfa_wire::Verb::RecoveryCodes { user: None }),
+            ("status", mfa_wire::Verb::Status { user: None }),
+        ];
+        for (name, verb) in verbs {
+            let line = format!("mfa-enroll {name}");
+            assert_eq!(asked(&line), Request::Verb(verb));
+            let changes = parse(&line).unwrap().verb.unwrap().changes_nobody_named();
+            assert_eq!(changes, Some(name).filter(|name| *name != "status"));
+            assert_eq!(parse(&(line + " --user alice")).unwrap().verb.unwrap().changes_nobody_named(), None);
+        }
+    }
+
+    #[test]
+    fn a_test_is_a_login_of_the_caller() {
+        let Request::Verify(login) = asked("mfa-enroll test --service sudo") else { panic!("not a login") };
+        assert_eq!((login.user.as_str(), login.service.as_str(), login.stack_complete), ("me", "sudo", true));
+        assert_eq!((login.rhost, login.ruser, login.ssh_auth_info), (None, None, None));
+        let Request::Verify(login) = asked("mfa-enroll test") else { panic!("not a login") };
+        assert_eq!(login.service, "login");
+    }
+
+    #[test]
     fn takes_both_codes_or_none_and_strips_nothing() {
         let both = Cli::try_parse_from(["mfa-enroll", "confirm", "--user", "alice", "492 039", " 123456"]).unwrap();
-        let Verb::Confirm(confirm) = both.verb() else { panic!("not a confirm") };
+        let Some(Verb::Confirm(confirm)) = both.verb else { panic!("not a confirm") };
         assert_eq!(confirm.codes(), Some(["492 039", " 123456"]));
         assert!(parse("mfa-enroll confirm --user alice").is_ok());
         assert!(parse("mfa-enroll confirm --user alice 492039").is_err(), "one code");

@@ -1,26 +1,28 @@
-//! The dialogue with the person: the new device on the screen, messages and questions below it, and
-//! nothing left of any key at the end.
+//! The dialogue with the person: the new device or recovery codes on the screen, messages and questions
+//! below them, and nothing left of any key or code at the end.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use mfa_wire::{Cancelled, Device, MAX_ANSWER, Secret};
 use nix::sys::signal::Signal;
 
 use crate::cli::Drawing;
+use crate::codes::Codes;
 use crate::line::{Line, Press};
 use crate::output::shown;
-use crate::screen::{Binding, Look, columns, joined, prompt, wrap};
+use crate::screen::{Binding, Look, broken, columns, joined, prompt, wrap};
 use crate::signals::{put_back, stop};
 use crate::terminal::{Event, Terminal};
+use mfa_qr::{Lines, Size};
 
 /// One dialogue.
 pub(crate) struct Dialogue {
     terminal: Terminal,
     look: Look,
     clock: fn() -> Duration,
-    /// The device that stands above every question, on a terminal that can take it away again.
-    binding: Option<Binding>,
+    /// What stands above every question, on a terminal that can take it away again.
+    above: Above,
     /// Messages that stand above the next question.
     messages: Vec<String>,
     /// The step in which the person began to type the last code, while no message came after it.
@@ -30,21 +32,52 @@ pub(crate) struct Dialogue {
     drawn: usize,
 }
 
+/// What must not stay on the screen.
+enum Above {
+    Nothing,
+    /// Until the dialogue is over, or recovery codes take its place.
+    Device(Binding),
+    /// Until the next question is answered: whether they have been written down.
+    Codes(Codes),
+}
+
+/// What an empty line says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    /// Nothing: the Enter was too early.
+    Nothing,
+    /// That the person gives up. Who sees nothing of what is typed has no other way to see that it is nothing.
+    GiveUp,
+    /// Yes.
+    Yes,
+}
+
 impl Dialogue {
     pub(crate) fn open(drawing: &Drawing, clock: fn() -> Duration) -> io::Result<Dialogue> {
         let terminal = Terminal::open()?;
         let look = Look::new(drawing, terminal.has_colours, terminal.shows_utf8);
-        Ok(Dialogue { terminal, look, clock, binding: None, messages: Vec::new(), given_in: None, drawn: 0 })
+        Ok(Dialogue { terminal, look, clock, above: Above::Nothing, messages: Vec::new(), given_in: None, drawn: 0 })
     }
 
     /// Shows a device, until the dialogue is over where that can be done.
     pub(crate) fn show(&mut self, device: &Device) {
         let binding = Binding::of(device);
         if self.terminal.has_cursor {
-            self.binding = Some(binding);
+            self.above = Above::Device(binding);
         } else {
             let lines = binding.lines(self.look, self.terminal.window(), 2);
             self.terminal.write(&joined(&lines));
+        }
+    }
+
+    /// Shows recovery codes, in place of a device, until the next question is answered.
+    pub(crate) fn show_codes(&mut self, codes: &[Secret]) {
+        let codes = Codes::of(codes);
+        if self.terminal.has_cursor {
+            self.above = Above::Codes(codes);
+        } else {
+            self.say();
+            self.terminal.write(&joined(&codes.plain()));
         }
     }
 
@@ -58,15 +91,47 @@ impl Dialogue {
     pub(crate) fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
         let (before, question) = text.rsplit_once('\n').unwrap_or(("", text));
         self.messages.extend(before.lines().map(shown));
-        let answer =
-            if self.terminal.has_cursor { self.ask_keys(echo, question) } else { self.ask_line(echo, question) };
-        self.messages.clear();
+        let empty = if echo { Empty::Nothing } else { Empty::GiveUp };
+        // What is said along with recovery codes goes off the screen with them, and so is said again at the end.
+        let again = matches!(self.above, Above::Codes(_));
+        let answer = self.ask_either_way(echo, question, empty);
+        if !again {
+            self.messages.clear();
+        }
         answer
     }
 
-    /// The dialogue is over: takes the key off the screen, and says what is still to be said.
+    /// Asks something of our own, if there is somebody to ask. Enter says yes; whoever leaves says no.
+    pub(crate) fn agrees(question: &str, clock: fn() -> Duration) -> bool {
+        if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+            return false;
+        }
+        let Some(mut dialogue) = Dialogue::open(&Drawing::default(), clock).ok().filter(Dialogue::has_terminal) else {
+            return false;
+        };
+        let answer = dialogue.ask_either_way(true, question, Empty::Yes);
+        let is = |word: &str| {
+            answer.as_ref().is_ok_and(|answer| answer.bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        is("") || is("y") || is("yes")
+    }
+
+    /// Whether somebody sits at a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.terminal.is_tty
+    }
+
+    fn ask_either_way(&mut self, echo: bool, question: &str, empty: Empty) -> Result<Secret, Cancelled> {
+        if self.terminal.has_cursor {
+            self.ask_keys(echo, question, empty)
+        } else {
+            self.ask_line(echo, question, empty)
+        }
+    }
+
+    /// The dialogue is over: takes keys and codes off the screen, and says what is still to be said.
     pub(crate) fn close(&mut self) {
-        self.binding = None;
+        self.above = Above::Nothing;
         if self.terminal.has_cursor {
             self.erase();
         }
@@ -74,11 +139,16 @@ impl Dialogue {
     }
 
     /// Asks where the cursor cannot be moved, or where there is no terminal: a line as it comes.
-    fn ask_line(&mut self, echo: bool, question: &str) -> Result<Secret, Cancelled> {
+    fn ask_line(&mut self, echo: bool, question: &str, empty: Empty) -> Result<Secret, Cancelled> {
         self.say();
+        // What is no terminal echoes nothing.
+        let hidden = if echo || !self.terminal.is_tty {
+            None
+        } else {
+            Some(self.terminal.hidden().map_err(|_| Cancelled::NoConversation)?)
+        };
         self.terminal.write(&shown(question));
-        let hidden = if echo { None } else { self.terminal.hidden().ok() };
-        let answer = self.read_line();
+        let answer = self.read_line(empty);
         // Otherwise the Enter that ended the line has been shown.
         if answer.is_err() || hidden.is_some() || !self.terminal.is_tty {
             self.terminal.write("\n");
@@ -86,15 +156,18 @@ impl Dialogue {
         answer
     }
 
-    fn read_line(&mut self) -> Result<Secret, Cancelled> {
+    fn read_line(&mut self, empty: Empty) -> Result<Secret, Cancelled> {
         let mut line = Secret::with_capacity(MAX_ANSWER);
         let mut fits = true;
         loop {
             match self.terminal.next(None) {
+                Event::Byte(b'\n') if line.bytes().is_empty() && empty == Empty::Yes => return Ok(line),
                 Event::Byte(b'\n') | Event::Gone => break,
                 Event::Byte(byte) => fits &= line.append(&[byte]),
                 Event::Signal(Signal::SIGTSTP) => stop(),
                 Event::Signal(Signal::SIGCONT | Signal::SIGWINCH) | Event::Quiet => {}
+                // A Ctrl-C says no, and there is nothing to be interrupted.
+                Event::Signal(Signal::SIGINT) if empty == Empty::Yes => return Err(Cancelled::ByUser),
                 Event::Signal(signal) => return Err(ended_by(signal)),
             }
         }
@@ -105,18 +178,19 @@ impl Dialogue {
         }
     }
 
-    /// Asks key by key, with a countdown and the device above.
-    fn ask_keys(&mut self, echo: bool, question: &str) -> Result<Secret, Cancelled> {
+    /// Asks key by key, with what stands above, and with a countdown where that is a device.
+    fn ask_keys(&mut self, echo: bool, question: &str, empty: Empty) -> Result<Secret, Cancelled> {
         let no_keys = |_| Cancelled::NoConversation;
         let mut keys = self.terminal.keys().map_err(no_keys)?;
         let mut line = Line::new();
         let mut begun = None;
-        self.paint();
+        self.paint(question);
         let answer = loop {
             self.prompt(question, &line, echo);
             match self.terminal.next(self.until_next_second()) {
                 Event::Byte(byte) => match line.press(byte) {
-                    Press::Done if line.is_empty() => {}
+                    Press::Done if line.is_empty() && empty == Empty::Nothing => {}
+                    Press::Done if line.is_empty() && empty == Empty::GiveUp => break Err(Cancelled::ByUser),
                     Press::Done => break Ok(line.into_answer()),
                     Press::GiveUp => break Err(Cancelled::ByUser),
                     Press::Suspend => put_back(Signal::SIGTSTP),
@@ -128,14 +202,14 @@ impl Dialogue {
                     drop(keys);
                     stop();
                     keys = self.terminal.keys().map_err(no_keys)?;
-                    self.paint();
+                    self.paint(question);
                 }
                 Event::Signal(Signal::SIGCONT | Signal::SIGWINCH) => {
                     // Who knows where our lines are now: only a clean screen is sure. It is cleared from its
                     // corner, because some terminals keep in their scrollback what is erased as a whole.
                     self.terminal.write("\x1b[H");
                     self.drawn = 0;
-                    self.paint();
+                    self.paint(question);
                 }
                 Event::Signal(signal) => break Err(ended_by(signal)),
                 Event::Quiet => {}
@@ -144,23 +218,28 @@ impl Dialogue {
         };
         drop(keys);
         self.given_in = begun;
-        // With a device the next thing drawn takes the place of this question.
-        if self.binding.is_none() {
-            self.terminal.write("\n");
-            self.drawn = 0;
+        match self.above {
+            Above::Nothing => {
+                self.terminal.write("\n");
+                self.drawn = 0;
+            }
+            // The next thing drawn takes the place of this question.
+            Above::Device(_) => {}
+            Above::Codes(_) => {
+                self.erase();
+                self.above = Above::Nothing;
+            }
         }
         answer
     }
 
     /// Draws all that stands above the question, in place of what is drawn.
-    fn paint(&mut self) {
+    fn paint(&mut self, question: &str) {
         let window = self.terminal.window();
-        let messages: Vec<String> = self.messages.iter().flat_map(|text| wrap(text, window.cols)).collect();
-        let mut lines = match &self.binding {
-            Some(binding) => binding.lines(self.look, window, messages.len() + 1),
-            None => Default::default(),
-        };
-        lines.extend(messages);
+        let mut below: Vec<String> = self.messages.iter().flat_map(|text| wrap(text, window.cols)).collect();
+        below.extend(broken(&shown(question), window.cols).0);
+        let mut lines = self.above.lines(self.look, window, below.len() + 1);
+        lines.extend(below);
         self.erase();
         self.drawn = lines.len();
         self.terminal.write(&joined(&lines));
@@ -169,11 +248,11 @@ impl Dialogue {
     /// Draws the question and what is typed so far, in place.
     fn prompt(&mut self, question: &str, line: &Line, echo: bool) {
         let cols = self.terminal.window().cols;
-        let question = match &self.binding {
-            Some(binding) => prompt(question, binding.countdown((self.clock)()), self.given_in, cols),
-            None => question.to_owned(),
+        let (_, last) = broken(&shown(question), cols);
+        let question = match &self.above {
+            Above::Device(binding) => prompt(&last, binding.countdown((self.clock)()), self.given_in, cols),
+            _ => last,
         };
-        let question = shown(&question);
         let room = cols.saturating_sub(columns(&question) + 1);
         let typed = if echo { line.shown(room) } else { String::new() };
         self.terminal.write(&format!("\r{question}{typed}\x1b[K"));
@@ -194,12 +273,25 @@ impl Dialogue {
 
     /// The number of the code that the app shows now.
     fn step(&self) -> Option<u64> {
-        self.binding.as_ref().map(|binding| binding.countdown((self.clock)()).step)
+        let Above::Device(binding) = &self.above else { return None };
+        Some(binding.countdown((self.clock)()).step)
     }
 
     /// Milliseconds until the countdown changes; none where there is no countdown.
     fn until_next_second(&self) -> Option<u16> {
-        self.binding.as_ref().map(|_| (1000 - (self.clock)().subsec_millis().min(999)) as u16)
+        let Above::Device(_) = &self.above else { return None };
+        Some((1000 - (self.clock)().subsec_millis().min(999)) as u16)
+    }
+}
+
+impl Above {
+    /// The lines of it, in a window that must hold `below` rows more.
+    fn lines(&self, look: Look, window: Size, below: usize) -> Lines {
+        match self {
+            Above::Nothing => Lines::default(),
+            Above::Device(binding) => binding.lines(look, window, below),
+            Above::Codes(codes) => codes.lines(window, below),
+        }
     }
 }
 
@@ -209,10 +301,10 @@ fn ended_by(signal: Signal) -> Cancelled {
     Cancelled::ByUser
 }
 
-/// Whatever happens, the key does not stay on the screen.
+/// Whatever happens, no key and no code stays on the screen.
 impl Drop for Dialogue {
     fn drop(&mut self) {
-        if self.binding.is_some() {
+        if !matches!(self.above, Above::Nothing) {
             self.close();
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use mfa_wire::{Cancelled, Device, Outcome, Prompter, Secret, Status, Verdict};
 
-use crate::cli::{Drawing, List, Totp, Verb};
+use crate::caller::Caller;
+use crate::cli::{Drawing, List, RecoveryCodes, Test, Totp, Verb};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::helper::NoVerdict;
-use crate::output::{Form, Report, complain, pending_object, say};
+use crate::output::{Form, Report, complain, pending_object, recovery_object, say};
 use crate::picture::Picture;
 
 /// The front end of one verb.
@@ -25,15 +26,19 @@ pub(crate) struct Front {
     dialogue: Option<Dialogue>,
     /// After the dialogue, because both hold signals back.
     picture: Option<Picture>,
-    /// The device that was made, as it will be printed if the helper accepts.
+    /// The device or the codes that were made, as they will be printed if the helper accepts.
     made: Option<Secret>,
+    /// The caller's name.
+    name: String,
+    /// A standing was shown in which nothing is bound.
+    unbound: bool,
     /// What went wrong on our side; there is no answer to any question from then on.
     trouble: Option<String>,
 }
 
 impl Front {
     /// Prepares for `verb`: the picture's file is made now, because a bad name must cost nothing.
-    pub(crate) fn new(verb: Verb, clock: fn() -> Duration) -> Result<Front, String> {
+    pub(crate) fn new(verb: Verb, caller: &Caller, clock: fn() -> Duration) -> Result<Front, String> {
         let given = match &verb {
             Verb::Totp(Totp { json: true, .. }) => Some(VecDeque::new()),
             Verb::Confirm(confirm) => {
@@ -52,7 +57,24 @@ impl Front {
             _ => None,
         };
         let report = Report::new(io::stdout(), form);
-        Ok(Front { verb, clock, report, given, dialogue: None, picture, made: None, trouble: None })
+        let name = caller.name.clone().unwrap_or_default();
+        Ok(Front {
+            verb,
+            clock,
+            report,
+            given,
+            dialogue: None,
+            picture,
+            made: None,
+            name,
+            unbound: false,
+            trouble: None,
+        })
+    }
+
+    /// Whether somebody has been shown to have nothing bound.
+    pub(crate) fn has_shown_nothing_bound(&self) -> bool {
+        self.unbound
     }
 
     /// Ends it: says how it ended, and returns the exit code. A signal that was held back strikes then.
@@ -65,7 +87,8 @@ impl Front {
             Err(e) => return complain(&e.to_string(), Exit::from(&e)),
         };
         let accepted = outcome == Outcome::Accepted;
-        if accepted && self.trouble.is_none() {
+        let looked_through = matches!(outcome, Outcome::Warnings | Outcome::Faults);
+        if (accepted || looked_through) && self.trouble.is_none() {
             match self.print() {
                 // Whoever reads has read enough.
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Exit::Unavailable,
@@ -73,15 +96,36 @@ impl Front {
             }
         }
         match (&self.trouble, &self.verb) {
-            (Some(trouble), Verb::Totp(Totp { user, json: true, .. })) if accepted => {
+            (Some(trouble), Verb::Totp(Totp { user: Some(user), json: true, .. })) if accepted => {
                 let remains = "a pending device was made all the same, mfa-enroll cancel --user";
                 complain(&format!("{trouble}; {remains} {user} drops it"), Exit::Unavailable)
             }
+            (Some(trouble), Verb::RecoveryCodes(_)) if accepted => complain(
+                &format!("{trouble}; the codes before are void all the same: make new ones once more"),
+                Exit::Unavailable,
+            ),
             (Some(trouble), _) => complain(trouble, Exit::Unavailable),
+            (None, Verb::Test(Test { service })) if accepted => {
+                say(&format!("The code is right: {service} would let you in."));
+                say(&text);
+                Exit::Done
+            }
+            (None, Verb::Test(Test { service })) if outcome == Outcome::HandedOver => {
+                say(&format!("{service} would lead you through binding a device."));
+                Exit::Done
+            }
+            (None, Verb::Test(Test { service })) if outcome == Outcome::Ignored => {
+                say(&format!("{service} asks no second factor of you."));
+                Exit::Done
+            }
             (None, _) if accepted => {
                 self.picture.iter_mut().for_each(Picture::keep);
                 say(&text);
                 Exit::Done
+            }
+            (None, _) if looked_through => {
+                say(&text);
+                outcome.into()
             }
             (None, _) if text.is_empty() => complain("refused; the system log says why", outcome.into()),
             (None, _) => complain(&text, outcome.into()),
@@ -119,9 +163,30 @@ impl Front {
         if self.given.is_some() {
             self.made = Some(pending_object(device));
         } else {
-            self.dialogue().map_err(|e| format!("cannot use the terminal: {e}"))?.show(device);
+            self.on_the_terminal()?.show(device);
         }
         Ok(())
+    }
+
+    fn show_codes(&mut self, codes: &[Secret]) -> Result<(), String> {
+        match &self.verb {
+            Verb::RecoveryCodes(RecoveryCodes { user, json: true }) => {
+                self.made = Some(recovery_object(user.as_ref().unwrap_or(&self.name), codes));
+                // Nobody has to say that they are written down: they will be printed.
+                self.given = Some([Secret::copy_of(b"ok")].into());
+            }
+            _ => self.on_the_terminal()?.show_codes(codes),
+        }
+        Ok(())
+    }
+
+    fn on_the_terminal(&mut self) -> Result<&mut Dialogue, String> {
+        self.dialogue().map_err(|e| format!("cannot use the terminal: {e}"))
+    }
+
+    /// Whether nobody is asked but by a terminal: what is piped into a script that wants JSON is not meant for us.
+    fn asks_by_terminal_only(&self) -> bool {
+        matches!(self.verb, Verb::RecoveryCodes(RecoveryCodes { json: true, .. }))
     }
 }
 
@@ -130,10 +195,15 @@ impl Prompter for Front {
         if self.trouble.is_some() {
             return Err(Cancelled::NoConversation);
         }
-        match &mut self.given {
-            Some(answers) => answers.pop_front().ok_or(Cancelled::NoConversation),
-            None => self.dialogue().map_err(|_| Cancelled::NoConversation)?.ask(echo, text),
+        if let Some(answers) = &mut self.given {
+            return answers.pop_front().ok_or(Cancelled::NoConversation);
         }
+        let by_terminal_only = self.asks_by_terminal_only();
+        let dialogue = self.dialogue().map_err(|_| Cancelled::NoConversation)?;
+        if by_terminal_only && !dialogue.has_terminal() {
+            return Err(Cancelled::NoConversation);
+        }
+        dialogue.ask(echo, text)
     }
 
     fn tell(&mut self, text: &str) {
@@ -144,10 +214,12 @@ impl Prompter for Front {
     }
 
     fn device(&mut self, device: &Device) {
-        self.trouble = self.show(device).err();
+        let trouble = self.show(device).err();
+        self.trouble = self.trouble.take().or(trouble);
     }
 
     fn status(&mut self, status: &Status) {
+        self.unbound = status.kind.is_none();
         self.report.add(status);
     }
 
@@ -156,6 +228,7 @@ impl Prompter for Front {
     }
 
     fn recovery_codes(&mut self, codes: &[Secret]) {
-        codes.iter().filter_map(Secret::text).for_each(|code| self.tell(code));
+        let trouble = self.show_codes(codes).err();
+        self.trouble = self.trouble.take().or(trouble);
     }
 }

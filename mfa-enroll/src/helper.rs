@@ -1,30 +1,47 @@
-//! Reaching the helper.
+//! Reaching the helper: root starts one of its own, everybody else knocks at the service's socket.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mfa_wire::{Broken, Channel, Prompter, Request, SPAWN_TIMEOUT, Verdict, greet};
+use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, Verdict, greet};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 
-use crate::cli::Cli;
+use crate::caller::Caller;
+use crate::cli::{Cli, Verb};
 use crate::exit::Exit;
 
 /// Where the helper is installed. Never taken from the environment.
 const HELPER: &str = "/usr/libexec/mfa-helper";
 
+/// Where its service listens. Likewise.
+const SOCKET: &str = "/run/mfa/helper.sock";
+
 /// Why there is no verdict.
 #[derive(Debug)]
 pub(crate) enum NoVerdict {
-    /// The caller is not root.
-    NotRoot,
     /// The helper cannot be started.
     Start(io::Error),
     /// It was started, and is no helper that we understand.
     Greeting(Broken),
+    /// Nobody listens at the socket.
+    NoService,
+    /// The socket cannot be used.
+    Socket(Errno),
+    /// Who listens there is not root.
+    Stranger,
+    /// The service hung up before its first word.
+    TurnedAway,
+    /// It did not say its first word in time.
+    Silent,
+    /// The caller's uid has no name, and who has none is not served.
+    Nameless,
     /// It stopped talking sense half-way.
     Half(Broken),
 }
@@ -32,9 +49,21 @@ pub(crate) enum NoVerdict {
 impl fmt::Display for NoVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoVerdict::NotRoot => f.write_str("only root may do this; try again with sudo"),
             NoVerdict::Start(e) => write!(f, "cannot start mfa-helper: {e}; is the package installed completely?"),
             NoVerdict::Greeting(e) => write!(f, "mfa-helper is of no use: {e}; the system log may say more"),
+            NoVerdict::NoService => {
+                f.write_str("the helper's service is not running: systemctl start mfa-helper.socket (as root)")
+            }
+            NoVerdict::Socket(Errno::EAGAIN) => f.write_str("the helper's service is busy: try again in a minute"),
+            NoVerdict::Socket(e) => write!(f, "the helper's socket {SOCKET} cannot be used: {}", e.desc()),
+            NoVerdict::Stranger => {
+                write!(f, "it is not root's program that listens at {SOCKET}: nothing was sent; tell an administrator")
+            }
+            NoVerdict::TurnedAway => {
+                f.write_str("the helper turned this away (too many conversations at once?): try again in a minute")
+            }
+            NoVerdict::Silent => f.write_str("the helper's service does not answer: try again in a minute"),
+            NoVerdict::Nameless => f.write_str("the name service does not know who you are: your uid has no name"),
             NoVerdict::Half(e) => write!(
                 f,
                 "mfa-helper broke off: {e}; whether anything was changed is not known, mfa-enroll status tells"
@@ -44,36 +73,77 @@ impl fmt::Display for NoVerdict {
 }
 
 impl From<&NoVerdict> for Exit {
-    fn from(why: &NoVerdict) -> Self {
-        match why {
-            NoVerdict::NotRoot => Exit::Refused,
-            NoVerdict::Start(_) | NoVerdict::Greeting(_) | NoVerdict::Half(_) => Exit::Unavailable,
+    fn from(_: &NoVerdict) -> Self {
+        Exit::Unavailable
+    }
+}
+
+/// Finds a helper, makes the request and relays until the verdict.
+pub(crate) fn converse(
+    cli: &Cli,
+    caller: &Caller,
+    verb: &Verb,
+    prompter: &mut dyn Prompter,
+) -> Result<Verdict, NoVerdict> {
+    let name = caller.name.as_deref().ok_or(NoVerdict::Nameless)?;
+    // Root does not depend on a service that runs, and may bring a policy of its own.
+    let (mut channel, process) = if caller.is_root() { start(cli)? } else { (knock(cli)?, None) };
+    let verdict = mfa_wire::converse(&mut channel, verb.request(name), prompter).map_err(NoVerdict::Half);
+    drop(channel);
+    if let Some(process) = process {
+        end(process, verdict.is_ok());
+    }
+    verdict
+}
+
+/// Connects to the service. Never waits for it but for its first word, which it says at once.
+fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
+    #[cfg(debug_assertions)]
+    let path = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
+    #[cfg(not(debug_assertions))]
+    let (path, _) = (Path::new(SOCKET), cli);
+    let stream = connected(path).map_err(|e| match e {
+        Errno::ENOENT | Errno::ECONNREFUSED => NoVerdict::NoService,
+        e => NoVerdict::Socket(e),
+    })?;
+    // Whoever else could put a socket there would be typed the login secret.
+    match getsockopt(&stream, PeerCredentials) {
+        Ok(listener) if listener.uid() == 0 => {}
+        _ => return Err(NoVerdict::Stranger),
+    }
+    let mut channel = Channel::new(stream);
+    match greet(&mut channel, HELLO_TIMEOUT) {
+        Ok(()) => Ok(channel),
+        Err(Broken::Closed) => Err(NoVerdict::TurnedAway),
+        Err(Broken::TimedOut) => Err(NoVerdict::Silent),
+        Err(e) => Err(NoVerdict::Greeting(e)),
+    }
+}
+
+/// Connects without waiting: a socket whose queue is full is one that cannot be used.
+fn connected(path: &Path) -> nix::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false).map_err(|_| Errno::last())?;
+    Ok(stream)
+}
+
+/// Starts a helper with one end of a socket pair as its stdin: the convention of the product. It takes
+/// itself out of our session and resets its signals, so that a Ctrl-C at the terminal is for us alone;
+/// one that comes before finds a helper that has done nothing yet.
+fn start(cli: &Cli) -> Result<(Channel, Option<Child>), NoVerdict> {
+    let (mut channel, process) = spawn(cli).map_err(NoVerdict::Start)?;
+    match greet(&mut channel, SPAWN_TIMEOUT) {
+        Ok(()) => Ok((channel, Some(process))),
+        Err(e) => {
+            end(process, false);
+            Err(NoVerdict::Greeting(e))
         }
     }
 }
 
-/// Starts a helper, makes the request and relays until the verdict. The one seam between the command
-/// line and the ways to the helper: today root starts it; a socket for everybody else comes here.
-pub(crate) fn converse(cli: &Cli, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, NoVerdict> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(NoVerdict::NotRoot);
-    }
-    let (mut channel, mut process) = spawn(cli).map_err(NoVerdict::Start)?;
-    let verdict = greet(&mut channel, SPAWN_TIMEOUT)
-        .map_err(NoVerdict::Greeting)
-        .and_then(|()| mfa_wire::converse(&mut channel, request, prompter).map_err(NoVerdict::Half));
-    // After its verdict the helper ends by itself; one that makes no sense is ended.
-    if verdict.is_err() {
-        let _ = process.kill();
-    }
-    drop(channel);
-    let _ = process.wait();
-    verdict
-}
-
-/// Starts the helper with one end of a socket pair as its stdin: the convention of the product. It takes
-/// itself out of our session and resets its signals, so that a Ctrl-C at the terminal is for us alone;
-/// one that comes before finds a helper that has done nothing yet.
 fn spawn(cli: &Cli) -> io::Result<(Channel, Child)> {
     #[cfg(debug_assertions)]
     let program = cli.helper.as_deref().unwrap_or(Path::new(HELPER));
@@ -94,4 +164,12 @@ fn spawn(cli: &Cli) -> io::Result<(Channel, Child)> {
         .stderr(Stdio::null())
         .spawn()?;
     Ok((Channel::new(ours), process))
+}
+
+/// After its verdict a helper ends by itself; one that makes no sense is ended.
+fn end(mut process: Child, by_itself: bool) {
+    if !by_itself {
+        let _ = process.kill();
+    }
+    let _ = process.wait();
 }

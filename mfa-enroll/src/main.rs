@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod caller;
 mod cli;
+mod codes;
 mod dialogue;
 mod exit;
 mod front;
@@ -22,28 +24,60 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use mfa_wire::Request;
 
-use crate::cli::Cli;
+use crate::caller::Caller;
+use crate::cli::{Cli, Status, Totp, Verb};
+use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::front::Front;
 
 fn main() -> ExitCode {
     // A new key passes through this process: no core file of it, whoever crashes it.
     let _ = nix::sys::prctl::set_dumpable(false);
-    run(&Cli::parse()).into()
+    run(&Cli::parse(), &Caller::of_this_process()).into()
 }
 
-fn run(cli: &Cli) -> Exit {
-    let verb = cli.verb();
-    let request = Request::Verb(verb.on_the_wire());
-    let mut front = match Front::new(verb, now) {
+fn run(cli: &Cli, caller: &Caller) -> Exit {
+    if cli.config.is_some() && !caller.is_root() {
+        return output::complain("--config is for root only", Exit::Usage);
+    }
+    match &cli.verb {
+        Some(verb) => carry_out(cli, verb, caller),
+        None => where_i_stand(cli, caller),
+    }
+}
+
+/// One conversation with the helper.
+fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> Exit {
+    if let Some(name) = verb.changes_nobody_named().filter(|_| caller.is_root()) {
+        let text = format!("whose? root has to name the user: mfa-enroll {name} --user NAME");
+        return output::complain(&text, Exit::Usage);
+    }
+    let mut front = match Front::new(verb.clone(), caller, now) {
         Ok(front) => front,
         Err(e) => return output::complain(&e, Exit::Usage),
     };
-    let verdict = helper::converse(cli, request, &mut front);
+    let verdict = helper::converse(cli, caller, verb, &mut front);
     front.finish(verdict)
 }
+
+/// Without a verb: the caller's status, and a way on for who has nothing bound and is there to be asked.
+fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
+    let verb = Verb::Status(Status::default());
+    let mut front = match Front::new(verb.clone(), caller, now) {
+        Ok(front) => front,
+        Err(e) => return output::complain(&e, Exit::Usage),
+    };
+    let verdict = helper::converse(cli, caller, &verb, &mut front);
+    let unbound = front.has_shown_nothing_bound();
+    let exit = front.finish(verdict);
+    if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(QUESTION, now) {
+        return carry_out(cli, &Verb::Totp(Totp::default()), caller);
+    }
+    exit
+}
+
+const QUESTION: &str = "Bind an authenticator app now? [Y/n] ";
 
 /// The time since 1970.
 #[allow(clippy::disallowed_methods, reason = "the one place where time is read; everybody else is given this function")]

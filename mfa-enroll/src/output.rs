@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use mfa_wire::{Device, DeviceStatus, Secret, Status, printable};
+use mfa_wire::{Device, DeviceStatus, Secret, Status, printable, utc};
+use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 
@@ -173,14 +174,43 @@ fn device_object(device: &DeviceStatus) -> String {
 
 /// A pending device, for whoever hands it to its user.
 pub(crate) fn pending_object(device: &Device) -> Secret {
-    let text = zeroize::Zeroizing::new(format!(
-        "{{\"user\":{},\"secret\":{},\"uri\":{},\"expires\":{}}}\n",
-        string(&device.user),
-        string(device.key.text().unwrap_or_default()),
-        string(device.uri.text().unwrap_or_default()),
-        time(device.expires),
-    ));
-    Secret::copy_of(text.as_bytes())
+    let parts = [
+        "{\"user\":",
+        &string(&device.user),
+        ",\"secret\":",
+        &secret_string(&device.key),
+        ",\"uri\":",
+        &secret_string(&device.uri),
+        ",\"expires\":",
+        &time(device.expires),
+        "}\n",
+    ];
+    in_one_piece(&parts)
+}
+
+/// New recovery codes, likewise.
+pub(crate) fn recovery_object(user: &str, codes: &[Secret]) -> Secret {
+    let user = string(user);
+    let codes: Vec<_> = codes.iter().map(secret_string).collect();
+    let mut parts = vec!["{\"user\":", &user, ",\"recovery_codes\":["];
+    for (n, code) in codes.iter().enumerate() {
+        parts.extend([if n == 0 { "" } else { "," }, code.as_str()]);
+    }
+    parts.push("]}\n");
+    in_one_piece(&parts)
+}
+
+fn secret_string(secret: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(string(secret.text().unwrap_or_default()))
+}
+
+/// One text of all parts, so that wiping it wipes all.
+fn in_one_piece(parts: &[&str]) -> Secret {
+    let mut text = Secret::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        let _fits = text.append(part.as_bytes());
+    }
+    text
 }
 
 fn time(seconds: Option<u64>) -> String {
@@ -190,7 +220,9 @@ fn time(seconds: Option<u64>) -> String {
 /// A JSON string. All beyond printable ASCII is escaped, so that it is the same in every locale and
 /// steers no terminal that shows it.
 fn string(text: &str) -> String {
-    let mut out = String::from('"');
+    // A byte becomes six at most: it is never moved, so that wiping it wipes all.
+    let mut out = String::with_capacity(6 * text.len() + 2);
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -200,20 +232,6 @@ fn string(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// A time since 1970 as RFC 3339 writes it, in UTC: `2026-11-21T22:40:00Z`.
-fn utc(seconds: u64) -> String {
-    // Days are counted from 1 March of year 0, so that a leap day ends its year; 400 years repeat.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", 400 * era + year + next_year)
 }
 
 #[cfg(test)]
@@ -325,14 +343,14 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_calendar() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(951_868_800), "2000-03-01T00:00:00Z");
-        assert_eq!(utc(1_735_689_599), "2024-12-31T23:59:59Z");
-        assert_eq!(utc(4_107_542_399), "2100-02-28T23:59:59Z");
-        assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
-        let _ = utc(u64::MAX);
+    fn recovery_codes_have_the_documented_keys() {
+        let codes = ["abcd-efgh-ijkl-mnop", "\"\u{1b}"].map(|code| Secret::copy_of(code.as_bytes()));
+        let object = recovery_object("alice", &codes);
+        assert_eq!(
+            object.text().unwrap(),
+            "{\"user\":\"alice\",\"recovery_codes\":[\"abcd-efgh-ijkl-mnop\",\"\\\"\\u001b\"]}\n"
+        );
+        assert_eq!(recovery_object("alice", &[]).text().unwrap(), "{\"user\":\"alice\",\"recovery_codes\":[]}\n");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) const USUAL: Size = Size { rows: 24, cols: 80 };
 const GAP: usize = 2;
 /// Words beside a QR code need this many columns.
 const NARROWEST: usize = 20;
+/// Columns behind a question, to type in.
+const ROOM_TO_TYPE: usize = 10;
 /// The longest name or label that is shown, in characters.
 const LONGEST: usize = 64;
 
@@ -275,8 +277,17 @@ pub(crate) fn prompt(question: &str, clock: Countdown, first_given_in: Option<u6
         _ => format!("{stem} (the app shows a new one in {} s): ", clock.left),
     };
     let short = format!("{stem} ({} s): ", clock.left);
-    let room_to_type = 10;
-    [long, short].into_iter().find(|p| columns(p) + room_to_type <= cols).unwrap_or_else(|| question.to_owned())
+    [long, short].into_iter().find(|p| columns(p) + ROOM_TO_TYPE <= cols).unwrap_or_else(|| question.to_owned())
+}
+
+/// `question` as lines to stand above, and one to type behind. Whoever asks may be a PAM module with much to say.
+pub(crate) fn broken(question: &str, cols: usize) -> (Vec<String>, String) {
+    if columns(question) + ROOM_TO_TYPE <= cols {
+        return (Vec::new(), question.to_owned());
+    }
+    let mut lines = wrap(question, cols.saturating_sub(ROOM_TO_TYPE).max(1));
+    let last = lines.pop().unwrap_or_default();
+    (lines, last + " ")
 }
 
 /// All lines as one text, made in one piece so that wiping it wipes all.
@@ -317,7 +328,8 @@ fn overflow(line: &mut String, cols: usize) -> Option<String> {
     Some(line.split_off(at.0))
 }
 
-fn widest(lines: &[String]) -> usize {
+/// The columns of the widest of them.
+pub(crate) fn widest(lines: &[String]) -> usize {
     lines.iter().map(|line| columns(line)).max().unwrap_or(0)
 }
 
@@ -536,6 +548,13 @@ mod tests {
         assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 80), "Second code (the app shows it now; 25 s left): ");
         assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 40), "Second code (25 s): ");
         assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 20), "Second code: ");
+    }
+
+    #[test]
+    fn a_long_question_is_broken_and_leaves_room_to_type() {
+        assert_eq!(broken("Password: ", 80), (vec![], "Password: ".into()));
+        let (above, last) = broken("Enter the one-time value that was sent to your phone: ", 40);
+        assert_eq!((above, last.as_str()), (vec!["Enter the one-time value that".into()], "was sent to your phone: "));
     }
 
     #[test]

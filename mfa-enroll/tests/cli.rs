@@ -5,11 +5,14 @@
 mod fake;
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use fake::{MFA_ENROLL, can_run, folder, mfa_enroll};
+use fake::{MFA_ENROLL, Service, can_run, folder, mfa_enroll};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
 /// Exit code, stdout, stderr.
 fn run(behaviour: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -34,7 +37,8 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn every_help_text_is_the_reviewed_one() {
-    for verb in ["", "totp", "confirm", "cancel", "disable", "status", "list"] {
+    let verbs = ["", "totp", "confirm", "cancel", "disable", "recovery-codes", "status", "test", "unlock", "list"];
+    for verb in verbs {
         let mut command = Command::new(MFA_ENROLL);
         let (code, help, _) = finish(command.args(verb.split_terminator(' ')).arg("--help"));
         assert_eq!(code, 0);
@@ -53,7 +57,9 @@ fn nonsense_on_the_command_line_is_usage() {
         "confirm",
         "confirm --user alice 492039",
         "cancel",
+        "unlock",
         "list --user alice",
+        "test --user alice",
         "totp --user alice --json --ascii",
         "status --user=",
     ] {
@@ -64,22 +70,187 @@ fn nonsense_on_the_command_line_is_usage() {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test is told")]
-fn others_than_root_are_told_so() {
-    if !can_run("others_than_root_are_told_so") {
+fn root_has_to_say_whose_device_is_changed() {
+    if !can_run("root_has_to_say_whose_device_is_changed") {
         return;
     }
-    let mut command = Command::new(MFA_ENROLL);
-    match command.arg("status").uid(65534).output() {
-        Ok(output) => {
-            assert_eq!(output.status.code(), Some(1));
-            assert_eq!(
-                String::from_utf8_lossy(&output.stderr),
-                "mfa-enroll: only root may do this; try again with sudo\n"
-            );
-        }
-        Err(e) => eprintln!("SKIPPED others_than_root_are_told_so: nobody cannot start {MFA_ENROLL}: {e}"),
+    for verb in ["totp", "disable", "recovery-codes"] {
+        let (code, stdout, stderr) = run("helper", &[verb]);
+        let said = format!("mfa-enroll: whose? root has to name the user: mfa-enroll {verb} --user NAME\n");
+        assert_eq!((code, stdout.as_str(), stderr), (2, "", said));
     }
+    assert_eq!(run("helper", &["status"]).0, 0, "what changes nothing is root's own");
+    assert_eq!(run("none", &[]).0, 0, "and nobody is asked");
+}
+
+#[test]
+fn others_than_root_reach_the_helper_by_its_service() {
+    if !can_run("others_than_root_reach_the_helper_by_its_service") {
+        return;
+    }
+    let service = Service::start("helper");
+    let nobody = |arguments: &[&str]| finish(service.mfa_enroll(arguments).stdin(Stdio::null()));
+    let (code, stdout, stderr) = nobody(&["status", "--json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("{\"user\":\"alice\","), "{stdout}");
+    let (code, _, stderr) = nobody(&["cancel", "--user", "alice"]);
+    assert_eq!(code, 3, "the helper judges who may do what: {stderr}");
+    assert_eq!(nobody(&[]).0, 0);
+    let (code, stdout, stderr) = nobody(&["status", "--config", "/etc/shadow"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (2, "", "mfa-enroll: --config is for root only\n"));
+}
+
+#[test]
+fn a_service_that_is_of_no_use_is_unavailable_and_the_remedy_is_told() {
+    if !can_run("a_service_that_is_of_no_use_is_unavailable_and_the_remedy_is_told") {
+        return;
+    }
+    let complaint = |service: &Service| {
+        // Whoever waits for such a service is stopped.
+        let mut command = Command::new("timeout");
+        command.args(["20", "setsid"]).args(service.mfa_enroll(&["status"]).get_args());
+        let (code, stdout, stderr) = finish(command.stdin(Stdio::null()));
+        assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
+        stderr
+    };
+    for (behaviour, why) in [
+        ("mute", "the helper turned this away (too many conversations at once?): try again in a minute"),
+        ("silent", "the helper's service does not answer: try again in a minute"),
+        ("stranger", "mfa-helper is of no use: the other side speaks another version; the system log may say more"),
+    ] {
+        assert_eq!(complaint(&Service::start(behaviour)), format!("mfa-enroll: {why}\n"));
+    }
+    let service = Service::start("helper");
+    let not_running = "mfa-enroll: the helper's service is not running: systemctl start mfa-helper.socket (as root)\n";
+    fs::remove_file(service.socket()).unwrap();
+    assert_eq!(complaint(&service), not_running, "no socket");
+    drop(UnixListener::bind(service.socket()).unwrap());
+    fs::set_permissions(service.socket(), PermissionsExt::from_mode(0o666)).unwrap();
+    assert_eq!(complaint(&service), not_running, "a file that nobody listens at");
+    fs::set_permissions(service.socket(), PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(complaint(&service).contains("cannot be used: Permission denied"));
+
+    // Room for one connection, which is made and never accepted.
+    fs::remove_file(service.socket()).unwrap();
+    let address = UnixAddr::new(&service.socket()).unwrap();
+    let full = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(full.as_raw_fd(), &address).unwrap();
+    listen(&full, Backlog::new(0).unwrap()).unwrap();
+    fs::set_permissions(service.socket(), PermissionsExt::from_mode(0o666)).unwrap();
+    let _first = UnixStream::connect(service.socket()).unwrap();
+    assert_eq!(complaint(&service), "mfa-enroll: the helper's service is busy: try again in a minute\n");
+}
+
+#[test]
+fn who_listens_must_be_root() {
+    if !can_run("who_listens_must_be_root") {
+        return;
+    }
+    let service = Service::start("helper");
+    let path = std::env::temp_dir().join(format!("theirs-{}.sock", std::process::id()));
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-MIO::Socket::UNIX", "-e"]);
+    other.arg(
+        r#"$| = 1; $SIG{PIPE} = "IGNORE";
+           my $l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 9) or die; print "ready\n";
+           my $c = $l->accept; syswrite $c, pack("H*", "00000003200101"); print sysread($c, my $x, 999) || 0, "\n""#,
+    );
+    let mut other = other.arg(&path).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    let (code, stdout, stderr) = finish(service.mfa_enroll_at(&path, &["status"]).stdin(Stdio::null()));
+    fs::remove_file(&path).unwrap();
+    assert_eq!((code, stdout.as_str()), (5, ""));
+    assert!(stderr.contains("not root's program"), "{stderr}");
+    assert_eq!(said.next().unwrap().unwrap(), "0", "nothing was sent to it");
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_test_says_what_a_login_would() {
+    if !can_run("a_test_says_what_a_login_would") {
+        return;
+    }
+    let service = Service::start("helper");
+    let tests = [
+        ("login", "123456", 0, "The code is right: login would let you in.\nOne recovery code is left."),
+        ("su", "000000", 1, "mfa-enroll: Too many wrong codes: locked for 2 min."),
+        ("su", "111111", 1, "mfa-enroll: That code of nobody for su is wrong."),
+        ("sudo", "", 0, "sudo asks no second factor of you."),
+        ("login", "", 1, "mfa-enroll: Cancelled."),
+    ];
+    for (door, code, exit, said) in tests {
+        let mut command = service.mfa_enroll(&["test", "--service", door]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(exit), &b""[..]), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+#[test]
+fn recovery_codes_are_printed_as_json_once_they_hold() {
+    if !can_run("recovery_codes_are_printed_as_json_once_they_hold") {
+        return;
+    }
+    let (code, stdout, stderr) = run("many", &["recovery-codes", "--user", "alice", "--json"]);
+    assert_eq!((code, stderr.as_str()), (0, "These recovery codes hold; the ones before are void.\n"));
+    let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&value["user"], value.as_object().unwrap().len()), (&"alice".into(), 2));
+    assert_eq!(value["recovery_codes"].as_array().unwrap().len(), 64);
+    assert_eq!(value["recovery_codes"][63], "ab63-efgh-ijkl-mnop");
+
+    let (code, stdout, stderr) = run("late", &["recovery-codes", "--user", "alice", "--json"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "codes that do not hold are not printed: {stderr}");
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = mfa_enroll("many", &["recovery-codes", "--user", "alice", "--json"]);
+    let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("make new ones once more"));
+
+    // Who has to prove something needs a terminal for it, whatever is piped.
+    let input = folder().join("input");
+    fs::write(&input, "open sesame\nok\n").unwrap();
+    let service = Service::start("proof");
+    let mut command = service.mfa_enroll(&["recovery-codes", "--json"]);
+    let (code, stdout, stderr) = finish(command.stdin(File::open(&input).unwrap()));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("cannot ask"), "{stderr}");
+    let mut command = service.mfa_enroll(&["recovery-codes"]);
+    let (code, stdout, stderr) = finish(command.stdin(File::open(&input).unwrap()));
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    let codes: String = (0..10).map(|n| format!("ab{n:02}-efgh-ijkl-mnop\n")).collect();
+    assert!(stderr.contains(&codes), "{stderr}");
+    assert!(!stderr.contains("sesame"), "{stderr}");
+}
+
+#[test]
+fn who_does_not_take_new_recovery_codes_keeps_the_old_ones() {
+    if !can_run("who_does_not_take_new_recovery_codes_keeps_the_old_ones") {
+        return;
+    }
+    let (code, stdout, stderr) = run("proof", &["recovery-codes", "--user", "alice"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    let input = folder().join("input");
+    fs::write(&input, "open sesame\n").unwrap();
+    let mut command = mfa_enroll("proof", &["recovery-codes", "--user", "alice"]);
+    let (code, _, stderr) = finish(command.stdin(File::open(&input).unwrap()));
+    assert_eq!(code, 1);
+    assert!(stderr.ends_with("mfa-enroll: The codes shown are void; the ones before hold.\n"), "{stderr}");
+}
+
+#[test]
+fn a_lock_is_ended() {
+    if !can_run("a_lock_is_ended") {
+        return;
+    }
+    let (code, stdout, stderr) = run("helper", &["unlock", "--user", "alice"]);
+    let said = "alice is not locked; all wrong codes are forgotten.\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "", said));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{can_run, folder, mfa_enroll};
+use fake::{Service, can_run, folder, mfa_enroll};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -36,12 +36,16 @@ struct Session {
 }
 
 impl Session {
-    fn start(behaviour: &str, arguments: &[&str], (cols, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
+    fn start(behaviour: &str, arguments: &[&str], size: (u16, u16), environment: &[(&str, &str)]) -> Session {
+        Session::of(&mfa_enroll(behaviour, arguments), size, environment)
+    }
+
+    /// A command line like that, on a terminal of its own.
+    fn of(like: &Command, (cols, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let like = mfa_enroll(behaviour, arguments);
         // Whoever starts the tests may ignore signals, as nohup does, and we would inherit that.
         let mut command = Command::new("env");
         command.args(["--default-signal", "setsid", "--ctty"]).args(like.get_args()).env_clear();
@@ -125,9 +129,16 @@ impl Session {
         assert_eq!(tcgetattr(&self.slave).unwrap(), self.before, "the terminal is not as it was");
         let screen = self.text();
         assert!(!screen.contains(&KEY[..4]) && !screen.contains('█'), "the key is still there:\n{screen}");
+        assert!(!screen.contains("-efgh-"), "a recovery code is still there:\n{screen}");
         self.screen.screen_mut().set_scrollback(1000);
         assert_eq!(self.screen.screen().scrollback(), 0, "something went into the scrollback");
         (status, screen)
+    }
+
+    /// The recovery codes on the screen.
+    fn codes(&self) -> usize {
+        let is_code = |word: &&str| word.len() == 19 && word.ends_with("-efgh-ijkl-mnop");
+        self.text().split_whitespace().filter(is_code).count()
     }
 
     fn signal(&self, signal: Signal) {
@@ -296,12 +307,14 @@ fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
     session.type_in("49");
     session.until("digits", |text| text.ends_with(": 49"));
     // Nobody's job: with SIGTSTP the kernel spares an orphaned process group, so it does not stop,
-    // and all is drawn again; the way there is the same.
+    // and all is drawn again; the way there is the same. A further digit tells what is drawn again from what was there.
     session.signal(Signal::SIGTSTP);
-    session.until("all again", |text| text.contains('█') && text.ends_with(": 49"));
+    session.type_in("2");
+    session.until("all again", |text| text.contains('█') && text.ends_with(": 492"));
     session.signal(Signal::SIGSTOP);
     session.signal(Signal::SIGCONT);
-    session.until("all again", |text| text.contains('█') && text.ends_with(": 49"));
+    session.type_in("0");
+    session.until("all again", |text| text.contains('█') && text.ends_with(": 4920"));
     session.type_in("\u{3}");
     assert_eq!(session.end().0, Some(1));
 }
@@ -372,4 +385,205 @@ fn who_leaves_a_dumb_terminal_leaves_no_file() {
         assert_eq!(session.child.wait().unwrap().signal(), signal);
         assert!(!file.exists());
     }
+}
+
+const WRITTEN: &str = "Type ok when you have written them down: ";
+
+#[test]
+fn after_the_proof_and_two_codes_ten_recovery_codes_are_shown_and_taken_off_again() {
+    if !can_run("after_the_proof_and_two_codes_ten_recovery_codes_are_shown_and_taken_off_again") {
+        return;
+    }
+    let service = Service::start("proof");
+    let mut session = Session::of(&service.mfa_enroll(&["totp"]), (80, 24), &[]);
+    session.until_text("Password: ");
+    assert_eq!(session.text(), "Hello from a PAM module.\nPassword: ", "what PAM tells, and no device yet");
+    session.type_in("open sesamee");
+    session.type_in("\u{7f}\n");
+    session.until_text("First code (the app shows ");
+    assert_eq!(session.code(true).as_deref(), Some(URI));
+    session.type_in("111111\n");
+    session.until_text("Second code (");
+    session.type_in("222222\n");
+    session.until_text(WRITTEN);
+    assert_eq!(session.codes(), 10, "{}", session.text());
+    assert!(!session.text().contains(&KEY[..4]) && session.code(true).is_none(), "the device is off the screen");
+    for words in ["lets you in once, when the device is lost", "shown only now", "Your device's clock is about"] {
+        assert!(session.text().contains(words), "{words}: {}", session.text());
+    }
+    session.type_in("\n");
+    session.type_in("ok");
+    session.until("ok", |text| text.ends_with(": ok"));
+    assert_eq!(session.codes(), 10, "until there is an answer");
+    session.type_in("\n");
+    let (code, screen) = session.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        screen,
+        "Hello from a PAM module.\nPassword: \n\
+         Your device's clock is about 30 s behind this host's: set it to automatic time.\n\
+         The device of alice is bound. From the next login on its code is asked."
+    );
+}
+
+#[test]
+fn what_is_hidden_is_shown_on_no_terminal() {
+    if !can_run("what_is_hidden_is_shown_on_no_terminal") {
+        return;
+    }
+    for term in ["xterm-256color", "dumb"] {
+        let mut session = Session::start("proof", &["disable", "--user", "alice"], (80, 24), &[("TERM", term)]);
+        session.until_text("Password: ");
+        let mut all = String::new();
+        for key in "open sesame".chars() {
+            session.type_in(&key.to_string());
+            session.read();
+            all += &session.text();
+        }
+        assert!(!all.contains("open") && !all.contains("sesame") && !all.contains('*'), "{all}");
+        session.type_in("\n");
+        let (code, screen) = session.end();
+        assert_eq!(code, Some(0), "{screen}");
+        assert!(screen.starts_with("Hello from a PAM module.\nPassword: \nThe device of alice is unbound"), "{screen}");
+    }
+}
+
+#[test]
+fn an_empty_line_gives_up_a_hidden_question() {
+    if !can_run("an_empty_line_gives_up_a_hidden_question") {
+        return;
+    }
+    for term in ["xterm-256color", "dumb"] {
+        let mut session = Session::start("proof", &["disable", "--user", "alice"], (80, 24), &[("TERM", term)]);
+        session.until_text("Password: ");
+        session.type_in("\n");
+        let (code, screen) = session.end();
+        assert_eq!((code, screen.ends_with("\nmfa-enroll: Cancelled.")), (Some(1), true), "{term}: {screen}");
+    }
+}
+
+#[test]
+fn sixty_four_codes_stand_in_the_usual_window() {
+    if !can_run("sixty_four_codes_stand_in_the_usual_window") {
+        return;
+    }
+    let mut session = Session::start("many", &["recovery-codes", "--user", "alice"], (80, 24), &[]);
+    session.until_text(WRITTEN);
+    assert_eq!(session.codes(), 64, "{}", session.text());
+    assert!(session.text().contains("keep them where the phone is not."));
+    session.type_in("ok\n");
+    let (code, screen) = session.end();
+    assert_eq!((code, screen.as_str()), (Some(0), "These recovery codes hold; the ones before are void."));
+}
+
+#[test]
+fn a_window_too_small_for_the_codes_says_so_and_shows_them_when_it_grows() {
+    if !can_run("a_window_too_small_for_the_codes_says_so_and_shows_them_when_it_grows") {
+        return;
+    }
+    let mut session = Session::start("many", &["recovery-codes", "--user", "alice"], (60, 12), &[]);
+    session.until_text(WRITTEN);
+    assert!(session.text().contains("too small for 64 recovery codes"), "{}", session.text());
+    assert_eq!(session.codes(), 0);
+    session.screen.screen_mut().set_size(NonZero::new(24).unwrap(), NonZero::new(80).unwrap());
+    let larger =
+        Command::new("stty").args(["rows", "24", "cols", "80"]).stdin(session.slave.try_clone().unwrap()).status();
+    assert!(larger.unwrap().success());
+    session.until("all codes", |text| text.matches("-efgh-").count() == 64 && text.ends_with(WRITTEN));
+    session.type_in("\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!((code, screen.as_str()), (Some(1), "mfa-enroll: The codes shown are void; the ones before hold."));
+}
+
+#[test]
+fn whoever_leaves_at_the_codes_or_is_sent_away_leaves_none_on_the_screen() {
+    if !can_run("whoever_leaves_at_the_codes_or_is_sent_away_leaves_none_on_the_screen") {
+        return;
+    }
+    for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGHUP), Some(Signal::SIGINT), Some(Signal::SIGQUIT)] {
+        let mut session = Session::start("many", &TOTP, (80, 24), &[]);
+        session.until_text("First code");
+        session.type_in("111111\n");
+        session.until_text("Second code");
+        session.type_in("222222\n");
+        session.until_text(WRITTEN);
+        assert_eq!(session.codes(), 64);
+        match signal {
+            Some(signal) => session.signal(signal),
+            None => session.type_in("\u{3}"),
+        }
+        let (status, screen) = session.end_status();
+        assert_eq!(status.signal(), signal.map(|signal| signal as i32), "{status}");
+        assert!(
+            screen.ends_with("The device of alice is bound. From the next login on its code is asked."),
+            "{screen}"
+        );
+    }
+}
+
+#[test]
+fn on_a_dumb_terminal_the_codes_are_plain_lines() {
+    if !can_run("on_a_dumb_terminal_the_codes_are_plain_lines") {
+        return;
+    }
+    let arguments = ["recovery-codes", "--user", "alice"];
+    let mut session = Session::start("proof", &arguments, (80, 24), &[("TERM", "dumb")]);
+    session.until_text("Password: ");
+    session.type_in("open sesame\n");
+    session.until_text(WRITTEN);
+    assert!(session.text().contains("\nab00-efgh-ijkl-mnop\nab01-efgh-ijkl-mnop\n"), "{}", session.text());
+    session.type_in("ok\n");
+    session.until_text("These recovery codes hold");
+    assert_eq!(session.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn without_a_verb_who_has_nothing_bound_is_offered_to_bind() {
+    if !can_run("without_a_verb_who_has_nothing_bound_is_offered_to_bind") {
+        return;
+    }
+    const OFFER: &str = "Bind an authenticator app now? [Y/n] ";
+    for (keys, binds) in [
+        ("\n", true),
+        ("y\n", true),
+        ("Yes\n", true),
+        ("n\n", false),
+        ("\u{3}", false),
+        ("\u{4}", false),
+        ("what\n", false),
+    ] {
+        for term in ["xterm-256color", "dumb"] {
+            let service = Service::start("none");
+            // High enough for the status and the device: nothing has to scroll away.
+            let mut session = Session::of(&service.mfa_enroll(&[]), (80, 40), &[("TERM", term)]);
+            session.until_text(OFFER);
+            assert!(session.text().starts_with("user            alice\ndevice          none\n"), "{}", session.text());
+            session.type_in(keys);
+            if binds {
+                session.until_text("First code");
+                session.type_in("\u{4}");
+            }
+            if term == "dumb" {
+                // Nothing can be taken off there.
+                assert_eq!(session.child.wait().unwrap().code(), Some(binds.into()), "{keys:?}");
+                continue;
+            }
+            let (code, screen) = session.end();
+            assert_eq!(code, Some(binds.into()), "{keys:?}: {screen}");
+            assert_eq!(screen.ends_with("mfa-enroll: Cancelled."), binds, "{keys:?}: {screen}");
+        }
+    }
+}
+
+#[test]
+fn without_a_verb_nobody_else_is_asked_anything() {
+    if !can_run("without_a_verb_nobody_else_is_asked_anything") {
+        return;
+    }
+    let root = Session::start("none", &[], (80, 24), &[]);
+    assert!(root.end().1.ends_with("locked          no"), "root");
+    let bound = Service::start("helper");
+    let (code, screen) = Session::of(&bound.mfa_enroll(&[]), (80, 24), &[]).end();
+    assert_eq!(code, Some(0));
+    assert!(screen.contains("device          totp") && screen.ends_with("locked          no"), "{screen}");
 }

@@ -36,7 +36,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, login, recovery, require, standing};
+use crate::flow::{CANNOT_ASK, Decision, device, login, recovery, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -130,6 +130,9 @@ fn serve(
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
+            if decision.outcome == Outcome::NoInteraction && decision.reason == CANNOT_ASK {
+                decision.text = String::from("There is nobody to ask: run this in a terminal.");
+            }
             // Root at the command line may read what everybody else is sent to the log for.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
                 decision.text.clone_from(&decision.reason);

@@ -116,6 +116,8 @@ pub fn null_input() -> nix::Result<()> {
 pub fn leave_all_but(kept: &impl AsFd) -> nix::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     null_input()?;
+    // What modules make is for others to read as well: pam_faillock its folder.
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     let kept = kept.as_fd().as_raw_fd() as u32;
     // SAFETY: this process uses none of the objects that own these descriptors, and never returns to them.
     unsafe {

@@ -44,11 +44,9 @@ pub fn totp(
     let from = if proof == Proof::Root { "root" } else { &user };
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, from, totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials))?;
-    if !codes.is_empty() {
-        // Bound all the same, should nobody be there to read them any more: new ones can be made.
-        let _ = recovery::show(codes, conversation);
-    }
-    Ok(done(&user, ""))
+    // Bound all the same, should nobody be there to read them any more.
+    let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
+    Ok(done(&user, if unread { "\nNew recovery codes: mfa-enroll recovery-codes" } else { "" }))
 }
 
 /// Makes a pending device, in place of any other that waits, and shows it.

@@ -17,6 +17,9 @@ use crate::conversation::NoAnswer;
 use crate::policy::Requirement;
 use crate::store::{CommitError, StoreError};
 
+/// Why there is no answer where the login program has no way to ask.
+pub const CANNOT_ASK: &str = "the program cannot ask";
+
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
 
@@ -124,7 +127,7 @@ impl From<NoAnswer> for Decision {
             NoAnswer::Cancelled(Cancelled::ByUser) => ("Cancelled.", String::from("cancelled")),
             NoAnswer::Cancelled(Cancelled::NoConversation) => (
                 "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
-                String::from("the program cannot ask"),
+                String::from(CANNOT_ASK),
             ),
             NoAnswer::Cancelled(Cancelled::LoginSecret) => (
                 "This program sent your login secret as the code. With ssh, use keyboard-interactive authentication.",

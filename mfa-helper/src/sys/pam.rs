@@ -98,17 +98,19 @@ pub fn authenticate(service: &CStr, user: &CStr, person: &mut dyn Person) -> Res
         if code != PAM_SUCCESS {
             return Err(format!("pam_start failed ({code})"));
         }
-        let steps = [pam.authenticate, pam.acct_mgmt];
+        let mut at = "start";
+        let steps = [("auth", pam.authenticate), ("account", pam.acct_mgmt)];
         code = (pam.set_item)(handle, PAM_RUSER, user.as_ptr().cast());
-        for step in steps {
+        for (name, step) in steps {
             if code == PAM_SUCCESS {
+                at = name;
                 code = step(handle, PAM_DISALLOW_NULL_AUTHTOK);
             }
         }
         let why = (pam.strerror)(handle, code);
         let why = if why.is_null() { String::new() } else { CStr::from_ptr(why).to_string_lossy().into_owned() };
         (pam.end)(handle, code);
-        if code == PAM_SUCCESS { Ok(()) } else { Err(format!("{why} ({code})")) }
+        if code == PAM_SUCCESS { Ok(()) } else { Err(format!("{at}: {why} ({code})")) }
     }
 }
 

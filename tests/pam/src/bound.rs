@@ -39,7 +39,11 @@ impl Bound {
 
     /// Makes a pending device and gives back its key.
     pub fn pend(&self) -> String {
-        let made = self.system.enroll(&["totp", "--user", &self.user, "--json"], "");
+        self.pend_of(&self.user)
+    }
+
+    fn pend_of(&self, user: &str) -> String {
+        let made = self.system.enroll(&["totp", "--user", user, "--json"], "");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let json = String::from_utf8(made.stdout).unwrap();
         let (_, rest) = json.split_once("\"secret\":\"").unwrap();
@@ -48,10 +52,21 @@ impl Bound {
 
     /// Binds an app.
     pub fn bind(&mut self) {
-        self.key = self.pend();
-        let (first, second) = (self.code(-1), self.code(0));
-        let done = self.system.enroll(&["confirm", "--user", &self.user, &first, &second], "");
+        self.key = self.bind_other(&self.user);
+    }
+
+    /// Binds an app of this user and gives back its key.
+    pub fn bind_other(&self, user: &str) -> String {
+        let key = self.pend_of(user);
+        let (first, second) = (self.code_of(&key, -1), self.code_of(&key, 0));
+        let done = self.system.enroll(&["confirm", "--user", user, &first, &second], "");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        key
+    }
+
+    /// The app's key, in base32.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Takes this key for the app's.
@@ -66,8 +81,20 @@ impl Bound {
 
     /// What the app shows so many steps from now.
     pub fn code(&self, steps: i64) -> String {
+        self.code_of(&self.key, steps)
+    }
+
+    /// What the app with this key shows so many steps from now.
+    pub fn code_of(&self, key: &str, steps: i64) -> String {
         let time = format!("--now=@{}", self.now + steps * STEP);
-        run("oathtool", &["--totp", "--base32", &time, &self.key]).trim().to_owned()
+        run("oathtool", &["--totp", "--base32", &time, key]).trim().to_owned()
+    }
+
+    /// What the app shows now and in each of so many steps after that, with the time of each.
+    pub fn codes(&self, steps: usize) -> Vec<(i64, String)> {
+        let (time, count) = (format!("--now=@{}", self.now), format!("--window={steps}"));
+        let codes = run("oathtool", &["--totp", "--base32", &time, &count, &self.key]);
+        (self.now..).step_by(STEP as usize).zip(codes.lines().map(str::to_owned)).collect()
     }
 
     /// Moves the clock.

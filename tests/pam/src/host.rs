@@ -2,10 +2,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::artifact;
+use crate::{Clock, Gate, artifact, masked};
 
 /// One run of `pam-host`, to be described and then [run](Host::run).
 #[must_use]
@@ -40,6 +40,11 @@ impl Host {
         self
     }
 
+    /// What the memory is searched for, at every step `scan` and after pam_end.
+    pub fn canary(self, name: &str, secret: impl AsRef<[u8]>) -> Host {
+        self.word("canary", format!("{name}:{}", masked(secret)))
+    }
+
     /// `PAM_USER`. The last one given counts.
     pub fn user(self, name: &str) -> Host {
         self.word("user", name)
@@ -70,12 +75,24 @@ impl Host {
         self.word("flags", flags)
     }
 
+    /// A file with a line `SECONDS USER ANSWER CODE` for each transaction: what this clock is set to, who logs in, by
+    /// what, and what auth must come to.
+    pub fn plan(self, plan: &Path, clock: &Clock) -> Host {
+        self.word("plan", plan.display()).word("clock", clock.path().display())
+    }
+
     /// How many transactions, each from pam_start to pam_end.
     pub fn loops(self, count: u32) -> Host {
         self.word("loops", count)
     }
 
-    /// The calls of a transaction: auth, account, setcred, open, close, chauthtok, user=NAME.
+    /// Makes it wait at its first prompt until the gate is opened.
+    pub fn gate(self, gate: &Gate) -> Host {
+        self.word("gate", gate.path().display())
+    }
+
+    /// The calls of a transaction: auth, account, setcred, open, close, chauthtok, user=NAME; and scan, a search of the
+    /// host's memory for its canaries.
     pub fn steps(mut self, steps: &[&str]) -> Host {
         self.words.extend(steps.iter().map(OsString::from));
         self
@@ -93,15 +110,41 @@ impl Host {
         self
     }
 
-    /// Runs it to its end. It must have lived until then and printed nothing: whatever a test is about, no login may
-    /// kill its host or write to the host's stdout or stderr.
+    /// Runs it to its end: see [`Running::report`].
     pub fn run(self) -> Report {
+        self.start().report()
+    }
+
+    /// Starts it, and leaves it running.
+    pub fn start(self) -> Running {
         let mut words = self.under.clone();
         words.push(artifact("pam-host").into());
         words.extend(self.words);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).envs(self.environment).stdin(Stdio::null());
-        let output = command.output().unwrap_or_else(|why| panic!("{:?}: {why} (is it installed?)", words[0]));
+        command.args(&words[1..]).envs(self.environment);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|why| panic!("{:?}: {why} (is it installed?)", words[0]));
+        Running { child, report: self.report }
+    }
+}
+
+/// A host that was started.
+#[must_use]
+pub struct Running {
+    child: Child,
+    report: PathBuf,
+}
+
+impl Running {
+    /// The process that was started: the host itself, unless it runs under a command that stays.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Awaits its end. It must have lived until then and printed nothing: whatever a test is about, no login may kill its
+    /// host or write to the host's stdout or stderr.
+    pub fn report(self) -> Report {
+        let output = self.child.wait_with_output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(
             output.status.success(),

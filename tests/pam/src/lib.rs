@@ -11,7 +11,8 @@
 //! * [`System`]: the product's system folders, fresh; one test at a time. Take it for everything that runs the real
 //!   helper, and compose that with [`Helper`] (a clock, strace).
 //! * [`Bound`]: a system with one bound user, an app and a clock.
-//! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened.
+//! * [`Listener`]: the helper behind its socket.
+//! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened. [`Gate`]: many of them at once.
 //! * [`Log`]: what reached the system log.
 
 #![allow(
@@ -24,7 +25,9 @@
 )]
 
 mod bound;
+mod gate;
 mod host;
+mod listener;
 mod log;
 mod stage;
 mod system;
@@ -34,7 +37,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 pub use bound::Bound;
-pub use host::{Host, Report, Said};
+pub use gate::Gate;
+pub use host::{Host, Report, Running, Said};
+pub use listener::Listener;
 pub use log::Log;
 pub use stage::Stage;
 pub use system::{Clock, Helper, System};
@@ -115,6 +120,11 @@ pub fn add_user(name: &str) {
         run("useradd", &["--create-home", "--shell", "/bin/sh", name]);
         run("sh", &["-c", &format!("echo '{name}:{PASSWORD}' | chpasswd -c SHA256")]);
     }
+}
+
+/// In hex and XORed with 0x55, as `pam-host` and `bad-helper` take secrets: so a test's own words are no copies.
+pub fn masked(secret: impl AsRef<[u8]>) -> String {
+    secret.as_ref().iter().map(|byte| format!("{:02x}", byte ^ 0x55)).collect()
 }
 
 /// Runs a program that must succeed, and gives back its standard output.

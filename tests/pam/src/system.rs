@@ -165,6 +165,11 @@ impl Clock {
         clock
     }
 
+    /// Its file: 8 bytes, as `tests/clock` has them.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Sets it, for running helpers as well.
     pub fn set(&self, seconds: i64) {
         let mut file = OpenOptions::new().write(true).open(&self.0).unwrap();

@@ -3,14 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use pam_tests::code::SUCCESS;
-use pam_tests::{Host, Report, Stage, run};
+use pam_tests::{Host, Report, Stage, masked, run};
 
 const STACK: &str = "auth required pam_permit.so\nauth required {mfa}";
-
-/// XORed with 0x55, as `pam-host` and `bad-helper` take secrets: so the test's own words are no copies.
-fn masked(text: &str) -> String {
-    text.bytes().map(|byte| format!("{:02x}", byte ^ 0x55)).collect()
-}
 
 fn login(script: &str, how: impl FnOnce(Host) -> Host) -> Report {
     let stage = Stage::new(STACK);
@@ -28,10 +23,10 @@ fn answer() -> String {
 #[test]
 fn answer_is_wiped_wherever_it_was() {
     let script = "hello\nrequest\nask Code: \nverdict Accepted";
-    let report = login(script, |host| host.word("masked-answer", masked(&answer())));
+    let report = login(script, |host| host.word("masked-answer", masked(answer())));
     assert_eq!(report.fact("copies"), "0", "the answer is still in the host's memory");
     // And the search does find what is there.
-    let report = login(script, |host| host.word("masked-answer", masked(&answer())).conv("keep-copy"));
+    let report = login(script, |host| host.word("masked-answer", masked(answer())).conv("keep-copy"));
     assert_ne!(report.fact("copies"), "0", "the search finds nothing");
 }
 
@@ -40,7 +35,7 @@ fn answer_is_wiped_wherever_it_was() {
 fn prompt_is_wiped_wherever_it_was() {
     let key = answer();
     let prompt = format!("Your new key: {key}. Code: ");
-    let script = format!("hello\nrequest\nask-masked {}\nverdict Accepted", masked(&prompt));
+    let script = format!("hello\nrequest\nask-masked {}\nverdict Accepted", masked(prompt));
     let report = login(&script, |host| host.word("masked-prompt", masked(&key)));
     assert_eq!(report.fact("copies"), "0", "the new key is still in the host's memory");
 }

@@ -4,46 +4,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, Secret, ToHelper, greet};
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, SUCCESS};
-use pam_tests::{Bound, Helper, Log, add_user, run};
+use pam_tests::{Bound, Helper, Listener, Log, add_user, run};
 
-const SOCKET: &str = "/run/mfa/helper.sock";
+const SOCKET: &str = Listener::SOCKET;
 const SOON: Duration = Duration::from_secs(10);
 const NOBODY: &[&str] = &["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
 
-/// A helper that listens, until it is dropped.
-struct Listener(Child);
-
-impl Listener {
-    fn start(bound: &Bound) -> Listener {
-        fs::create_dir_all("/run/mfa").unwrap();
-        let _ = fs::remove_file(SOCKET);
-        let socket = UnixListener::bind(SOCKET).unwrap();
-        fs::set_permissions(SOCKET, PermissionsExt::from_mode(0o666)).unwrap();
-        let helper = Helper::real().clock(&bound.clock).path();
-        let child = Command::new(helper).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap();
-        Listener(child)
-    }
-
-    fn terminate(&mut self) {
-        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = fs::remove_file(SOCKET);
-    }
+fn listen(bound: &Bound) -> Listener {
+    Listener::start(&Helper::real().clock(&bound.clock))
 }
 
 /// Logins that can only go by the socket: there is no helper to start.
@@ -86,7 +60,7 @@ fn answer(channel: &mut Channel, code: &str) -> Outcome {
 #[test]
 fn a_code_is_good_once_over_socket_and_spawn_together() {
     let mut bound = Bound::fresh("socketed");
-    let listener = Listener::start(&bound);
+    let listener = listen(&bound);
     by_socket_alone(&bound);
     let code = bound.code(1);
     assert_eq!(bound.auth(&code), SUCCESS);
@@ -114,7 +88,7 @@ fn uid_of(user: &str) -> String {
 fn a_users_own_process_may_verify_that_user_and_no_other() {
     let bound = Bound::fresh("locker");
     add_user("other");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let (own, other) = (uid_of("locker"), uid_of("other"));
     let before = fs::read(bound.file("state")).unwrap();
     let log = Log::listen();
@@ -133,7 +107,7 @@ fn a_users_own_process_may_verify_that_user_and_no_other() {
 #[test]
 fn a_users_own_processes_cannot_lock_that_user_out() {
     let mut bound = Bound::fresh("hammered");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let own = uid_of("hammered");
     for _ in 0..5 {
         assert_eq!(auth_as(&bound, &own, "hammered", "000000"), AUTH_ERR);
@@ -150,7 +124,7 @@ fn a_users_own_processes_cannot_lock_that_user_out() {
 #[test]
 fn a_uid_without_a_name_is_turned_away_before_hello_and_in_silence() {
     let bound = Bound::fresh("named");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let log = Log::listen();
     assert_eq!(auth_as(&bound, "3999999999", "named", &bound.code(1)), AUTHINFO_UNAVAIL);
     assert_eq!(log.lines_with("mfa-helper[").len(), 0, "{:?}", log.lines());
@@ -159,7 +133,7 @@ fn a_uid_without_a_name_is_turned_away_before_hello_and_in_silence() {
 #[test]
 fn a_uid_that_comes_too_often_is_turned_away_and_fills_no_log() {
     let bound = Bound::fresh("often");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let log = Log::listen();
     let script = r#"
         $SIG{PIPE} = "IGNORE";
@@ -206,7 +180,7 @@ fn a_helper_that_is_not_roots_is_not_believed() {
 #[test]
 fn who_floods_the_socket_keeps_nobody_else_out() {
     let mut bound = Bound::fresh("flooded");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     by_socket_alone(&bound);
     // Holds a thousand connections, some with garbage, some with half a frame.
     let mut flood = as_nobody(
@@ -234,7 +208,7 @@ fn who_floods_the_socket_keeps_nobody_else_out() {
 #[test]
 fn one_uid_holds_eight_conversations_and_no_more() {
     let bound = Bound::fresh("quota");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     let mut holder = as_nobody(
         r#"$| = 1; $SIG{PIPE} = "IGNORE"; my @held; my $served = 0;
            for (1..20) { my $c = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock") or die; $served++ if sysread $c, my $x, 7; push @held, $c }
@@ -250,7 +224,7 @@ fn one_uid_holds_eight_conversations_and_no_more() {
 #[test]
 fn a_conversation_outlives_the_listener() {
     let bound = Bound::fresh("outlive");
-    let mut listener = Listener::start(&bound);
+    let mut listener = listen(&bound);
     let mut channel = at_the_prompt("outlive");
     listener.terminate();
     let refused = UnixStream::connect(SOCKET).err().map(|e| e.kind());
@@ -262,7 +236,7 @@ fn a_conversation_outlives_the_listener() {
 #[test]
 fn a_conversation_that_dies_is_alone_in_that() {
     let mut bound = Bound::fresh("alone");
-    let _listener = Listener::start(&bound);
+    let _listener = listen(&bound);
     by_socket_alone(&bound);
     for bytes in [&b""[..], b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x77", b"\0\0\0\x03\x10\x09\x01"] {
         let mut stream = UnixStream::connect(SOCKET).unwrap();

@@ -109,6 +109,9 @@ fn by_itself(machine: &Machine) -> ExitCode {
     t.type_line(&codes.previous);
     t.wait_for("Second code (");
     t.type_line(&codes.present);
+    t.wait_for("Type ok when you have written them down: ");
+    show(&mut t);
+    t.type_line("ok");
     t.wait_for("The device of alice is bound.");
     assert_eq!(t.exit_code(), 0, "{}", t.screen());
     show(&mut t);

@@ -7,6 +7,8 @@ use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixDatagram;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -73,14 +75,24 @@ struct Options {
     masked_answer: Option<Vec<u8>>,
     /// A part of the prompt, masked likewise; the memory is searched for it.
     masked_prompt: Option<Vec<u8>>,
+    /// The answer to every ECHO_OFF prompt, masked likewise.
+    masked_password: Option<Vec<u8>>,
+    /// What else to search the memory for, at every step `scan` and after pam_end: names, and secrets masked likewise.
+    canaries: Vec<(String, Vec<u8>)>,
     /// How ECHO_ON prompts are answered: "", null-function, null-array, null-answer, empty, error, error-poisoned,
     /// long-600, long-5000, newline, login-secret, user-name, exec (starts `ls` in the middle of it),
     /// use-standard-fds (says which of 0 to 2 are open), keep-copy (of the masked answer).
     conv: String,
+    /// Where to wait at the first prompt of a transaction: see `Gate` in the library.
+    gate: Option<String>,
     /// Flags of every call.
     flags: c_int,
     /// How often the whole transaction is done.
     loops: u32,
+    /// A file with a line for each transaction: see [`Turn`]. They take the place of `user` and `answers`.
+    plan: Option<String>,
+    /// The clock that a plan sets.
+    clock: String,
     /// What kind of process this is: sigchld-ignored, no-cld-wait, wait-thread, wait-all-thread, busy-threads,
     /// subreaper, closed-standard-fds, blocked-signals, careless (has a file open that is not CLOEXEC),
     /// signal-storm (its process group gets a signal all the time, and its handler wants to run in this process only).
@@ -90,12 +102,12 @@ struct Options {
     /// PAM items by number, and the PAM environment.
     items: Vec<(c_int, Vec<u8>)>,
     pamenv: Vec<Vec<u8>>,
-    /// auth, account, setcred, open, close, chauthtok, user=NAME (a change of PAM_USER).
+    /// auth, account, setcred, open, close, chauthtok, user=NAME (a change of PAM_USER), scan.
     steps: Vec<String>,
 }
 
 fn main() {
-    let options = Options::parse();
+    let mut options = Options::parse();
     let mut report = String::new();
     // A C program has the default action; Rust's start-up has set SIG_IGN, which would hide a write to a dead helper.
     // SAFETY: plain call.
@@ -108,6 +120,9 @@ fn main() {
     }
     let mode = Mode::enter(&options);
 
+    let plan = options.plan.as_ref().map_or(String::new(), |plan| fs::read_to_string(plan).unwrap());
+    let mut turns = plan.lines().map(Turn::read);
+
     let before = Snapshot::take();
     let early = options.loops / 10;
     let mut rss_early = 0;
@@ -116,10 +131,18 @@ fn main() {
     }
     for round in 0..options.loops {
         if round == early {
-            rss_early = status("VmRSS");
+            rss_early = resident();
+        }
+        let turn = turns.next();
+        if let Some(turn) = &turn {
+            turn.set_up(&mut options);
         }
         let lines = transaction(&options);
-        if round == 0 {
+        if let Some(turn) = turn {
+            if !lines.starts_with(&format!("code auth {}\n", turn.code)) {
+                let _ = writeln!(report, "round {round} differs, {turn:?}: {}", lines.replace('\n', "; "));
+            }
+        } else if round == 0 {
             report.push_str(&lines);
         } else if !report.starts_with(&lines) {
             let _ = writeln!(report, "round {round} differs: {}", lines.replace('\n', "; "));
@@ -128,7 +151,7 @@ fn main() {
     if options.nofile.is_some() {
         set_nofile(1024);
     }
-    let rss_late = status("VmRSS");
+    let rss_late = resident();
     let after = Snapshot::take();
     for (name, before, after) in before.compare(&after) {
         let _ = writeln!(report, "changed {name}: {before} -> {after}");
@@ -143,9 +166,35 @@ fn main() {
     fs::write(&options.report, report).unwrap();
 }
 
+/// One transaction of a plan: `SECONDS USER ANSWER CODE`.
+#[derive(Debug)]
+struct Turn<'a> {
+    /// What the clock is set to before it.
+    seconds: i64,
+    user: &'a str,
+    answer: &'a str,
+    /// What auth must come to.
+    code: c_int,
+}
+
+impl<'a> Turn<'a> {
+    fn read(line: &'a str) -> Turn<'a> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let &[seconds, user, answer, code] = words.as_slice() else { panic!("{line}") };
+        Turn { seconds: seconds.parse().unwrap(), user, answer, code: code.parse().unwrap() }
+    }
+
+    fn set_up(&self, options: &mut Options) {
+        let clock = fs::File::options().write(true).open(&options.clock).unwrap();
+        clock.write_at(&self.seconds.to_ne_bytes(), 0).unwrap();
+        options.user = Some(self.user.into());
+        options.answers = vec![self.answer.to_owned()];
+    }
+}
+
 fn transaction(options: &Options) -> String {
     let c = |bytes: &[u8]| CString::new(bytes).unwrap();
-    let mut talk = Talk { options, asked: 0, said: Vec::new() };
+    let mut talk = Talk { options, asked: 0, said: Vec::new(), gate: options.gate.as_deref() };
     let conversation = Conversation {
         function: (options.conv != "null-function").then_some(converse as Converse),
         data: (&raw mut talk).cast(),
@@ -170,6 +219,10 @@ fn transaction(options: &Options) -> String {
             assert_eq!(pam_putenv(pamh, c(assignment).as_ptr()), 0, "pam_putenv");
         }
         for step in &options.steps {
+            if step == "scan" {
+                out.push_str(&found(&options.canaries));
+                continue;
+            }
             last = match step.as_str() {
                 "auth" => pam_authenticate(pamh, options.flags),
                 "account" => pam_acct_mgmt(pamh, options.flags),
@@ -187,10 +240,16 @@ fn transaction(options: &Options) -> String {
         let code = pam_end(pamh, last);
         let _ = writeln!(out, "code end {code}");
     }
+    out.push_str(&found(&options.canaries));
     for line in &talk.said {
         let _ = writeln!(out, "{line}");
     }
     out
+}
+
+/// How often each canary is in memory.
+fn found(canaries: &[(String, Vec<u8>)]) -> String {
+    canaries.iter().map(|(name, masked)| format!("found {name} {}\n", memory::copies(masked))).collect()
 }
 
 /// The conversation's side of the application.
@@ -198,6 +257,15 @@ struct Talk<'a> {
     options: &'a Options,
     asked: usize,
     said: Vec<String>,
+    /// Still to be passed.
+    gate: Option<&'a str>,
+}
+
+/// Says that this process is at its prompt, and waits until all may go on.
+fn pass(gate: &str) {
+    let lock = fs::File::open(gate).unwrap();
+    UnixDatagram::unbound().unwrap().send_to(b"!", format!("{gate}.arrivals")).unwrap();
+    lock.lock_shared().unwrap();
 }
 
 /// # Safety
@@ -219,6 +287,11 @@ unsafe extern "C" fn converse(
         talk.said.push(format!("said {style} {:?}", text.to_string_lossy()));
     }
     let options = talk.options;
+    if matches!(message.style, 1 | 2)
+        && let Some(gate) = talk.gate.take()
+    {
+        pass(gate);
+    }
     // SAFETY: malloc and calloc, as pam_conv(3) wants; the array has room for one response.
     unsafe {
         let reply = |answer: *mut c_char| {
@@ -232,6 +305,7 @@ unsafe extern "C" fn converse(
             libc::strdup(text.as_ptr())
         };
         match (message.style, options.conv.as_str()) {
+            (1, _) if options.masked_password.is_some() => reply(unmasked(options.masked_password.as_ref().unwrap())),
             (1, _) if options.password.is_some() => reply(string(options.password.as_ref().unwrap())),
             // Messages: what misc_conv and sshd do, except where a mode has a say.
             (3 | 4, "null-array") => PAM_SUCCESS,
@@ -260,20 +334,29 @@ unsafe extern "C" fn converse(
                     talk.said.push(format!("standard-fds {} {} {}", open(0), open(1), open(2)));
                 }
                 if let Some(masked) = &options.masked_answer {
-                    let answer = libc::calloc(masked.len() + 1, 1).cast::<u8>();
-                    for (n, byte) in masked.iter().enumerate() {
-                        answer.add(n).write_volatile(byte ^ 0x55);
-                    }
+                    let answer = unmasked(masked);
                     if mode == "keep-copy" {
-                        std::mem::forget(std::slice::from_raw_parts(answer, masked.len()).to_vec());
+                        std::mem::forget(std::slice::from_raw_parts(answer.cast::<u8>(), masked.len()).to_vec());
                     }
-                    return reply(answer.cast());
+                    return reply(answer);
                 }
                 let answer = &options.answers[talk.asked.min(options.answers.len() - 1)];
                 talk.asked += 1;
                 reply(string(answer))
             }
         }
+    }
+}
+
+/// The one copy that this process makes of a masked secret: whoever takes the response wipes it.
+fn unmasked(masked: &[u8]) -> *mut c_char {
+    // SAFETY: room for all bytes and a NUL.
+    unsafe {
+        let text = libc::calloc(masked.len() + 1, 1).cast::<u8>();
+        for (n, byte) in masked.iter().enumerate() {
+            text.add(n).write_volatile(byte ^ 0x55);
+        }
+        text.cast()
     }
 }
 
@@ -335,8 +418,12 @@ fn status_text(name: &str) -> String {
     line.unwrap_or_default().split_once('\t').map_or(String::new(), |(_, value)| value.trim().to_owned())
 }
 
-fn status(name: &str) -> u64 {
-    status_text(name).split_whitespace().next().unwrap().parse().unwrap()
+/// KiB of this process that are in memory. Counted out: `status` has an estimate, which is off by up to a page for each
+/// of 32 faults and each CPU.
+fn resident() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Rss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn set_nofile(soft: u64) {
@@ -511,12 +598,11 @@ fn noise() {
 mod memory {
     use std::fs;
 
-    const PIECE: usize = 16;
-
-    /// How often 16 bytes of the secret in a row occur (each XORed with 0x55 in `masked`, so that the pattern itself is no
-    /// copy) in all writable memory: heap, stacks, what was freed. Pieces, because who reuses freed memory overwrites a
-    /// part.
+    /// How often 16 bytes of the secret in a row, or a shorter one as a whole, occur (each byte XORed with 0x55 in
+    /// `masked`, so that the pattern itself is no copy) in all writable memory: heap, stacks, what was freed. Pieces,
+    /// because who reuses freed memory overwrites a part.
     pub(crate) fn copies(masked: &[u8]) -> usize {
+        let size = masked.len().min(16);
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         let ranges: Vec<(usize, usize)> = maps
             .lines()
@@ -528,11 +614,11 @@ mod memory {
             .collect();
         let mut found = 0;
         for (start, end) in ranges {
-            for at in start..end.saturating_sub(PIECE) {
+            for at in start..=end - size {
                 // SAFETY: mapped, readable and this process's own; nothing else runs, and nothing is unmapped meanwhile.
                 let byte = |n: usize| unsafe { std::ptr::with_exposed_provenance::<u8>(at + n).read_volatile() };
-                let is_here = |piece: &[u8]| (0..PIECE).all(|n| byte(n) == piece[n] ^ 0x55);
-                found += masked.chunks_exact(PIECE).filter(|piece| is_here(piece)).count();
+                let is_here = |piece: &[u8]| (0..size).all(|n| byte(n) == piece[n] ^ 0x55);
+                found += masked.chunks_exact(size).filter(|piece| is_here(piece)).count();
             }
         }
         found
@@ -559,9 +645,18 @@ impl Options {
                 b"password" => options.password = Some(text()),
                 b"answer" => options.answers.push(text()),
                 b"masked-answer" => options.masked_answer = Some(hex(&text())),
+                b"masked-password" => options.masked_password = Some(hex(&text())),
+                b"canary" => {
+                    let text = text();
+                    let (name, masked) = text.split_once(':').expect("--canary=NAME:HEX");
+                    options.canaries.push((name.to_owned(), hex(masked)));
+                }
                 b"masked-prompt" => options.masked_prompt = Some(hex(&text())),
                 b"conv" => options.conv = text(),
+                b"gate" => options.gate = Some(text()),
                 b"flags" => options.flags = text().parse().unwrap(),
+                b"plan" => options.plan = Some(text()),
+                b"clock" => options.clock = text(),
                 b"loops" => options.loops = text().parse().unwrap(),
                 b"mode" => options.modes.push(text()),
                 b"nofile" => options.nofile = Some(text().parse().unwrap()),
