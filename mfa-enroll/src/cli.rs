@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use mfa_wire::{Login, MAX_ANSWER, MAX_NAME, Request, Required};
 
 const EXIT_CODES: &str = "\
@@ -67,8 +67,8 @@ pub(crate) enum Verb {
     /// Require a device of a user or a group: writes a rule
     Require(Require),
     /// Remove such a rule again
-    Unrequire(Whom),
-    /// Print a ticket to bind a device inside a login, for who needs one
+    Unrequire(Unrequire),
+    /// Print a ticket by which a user may bind a device
     Invite(Whose),
     /// Look into the policy
     #[command(subcommand)]
@@ -188,15 +188,16 @@ pub(crate) struct List {
 }
 
 #[derive(Args, Clone)]
+#[command(group(ArgGroup::new("which").args(["user", "group", "confirm"]).required(true)))]
 pub(crate) struct Require {
     #[command(flatten)]
     whom: Whom,
 
-    /// With these kinds of device only
+    /// With these kinds only
     #[arg(long, value_delimiter = ',', value_parser = ["totp", "u2f"], conflicts_with = "confirm")]
     kinds: Vec<String>,
 
-    /// From this day on, as in 2027-01-31; until then who has none is reminded
+    /// From this day on, as in 2027-01-31; a reminder until then
     #[arg(long, value_name = "DATE", value_parser = name, conflicts_with = "confirm")]
     deadline: Option<String>,
 
@@ -205,14 +206,21 @@ pub(crate) struct Require {
     on_trial: Option<u64>,
 
     /// Make what is on trial permanent
-    #[arg(long, conflicts_with_all = ["user", "group", "service"])]
+    #[arg(long, conflicts_with = "service")]
     confirm: bool,
+}
+
+#[derive(Args, Clone)]
+#[command(group(ArgGroup::new("who").args(["user", "group"]).required(true)))]
+pub(crate) struct Unrequire {
+    #[command(flatten)]
+    whom: Whom,
 }
 
 #[derive(Args, Clone)]
 pub(crate) struct Whom {
     /// This user
-    #[arg(long, value_parser = name, conflicts_with = "group", required_unless_present_any = ["group", "confirm"])]
+    #[arg(long, value_parser = name)]
     user: Option<String>,
 
     /// The members of this group
@@ -281,7 +289,7 @@ impl Verb {
                 let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
                 mfa_wire::Verb::Require(Required { kinds, deadline, on_trial, ..whom.required() })
             }
-            Verb::Unrequire(whom) => mfa_wire::Verb::Unrequire(whom.required()),
+            Verb::Unrequire(Unrequire { whom }) => mfa_wire::Verb::Unrequire(whom.required()),
             Verb::Policy(Policy::Check) => mfa_wire::Verb::PolicyCheck,
             Verb::Policy(Policy::Explain(Explain { user, service, rhost, ssh_key })) => {
                 mfa_wire::Verb::PolicyExplain { user, service, rhost, ssh_key }
