@@ -197,7 +197,7 @@ pub(crate) struct Require {
     #[arg(long, value_delimiter = ',', value_parser = ["totp", "u2f"], conflicts_with = "confirm")]
     kinds: Vec<String>,
 
-    /// From this day on, as in 2027-01-31; a reminder until then
+    /// From this day on, as in 2027-01-31
     #[arg(long, value_name = "DATE", value_parser = name, conflicts_with = "confirm")]
     deadline: Option<String>,
 
