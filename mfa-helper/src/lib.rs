@@ -18,6 +18,7 @@ mod listener;
 mod lockout;
 mod policy;
 mod rootfile;
+pub mod stack;
 pub mod store;
 mod sys;
 
