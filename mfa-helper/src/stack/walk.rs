@@ -1,0 +1,421 @@
+//! One way through a stack, and all of them: `_pam_dispatch_aux` of `libpam/pam_dispatch.c`.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::{Action, CODES, Code, IGNORE, INCOMPLETE, Kind, Module, NEW_AUTHTOK_REQD, PERM_DENIED, SUCCESS};
+use super::{Stack, StackError};
+
+/// More situations than this are not followed. A stack as distributions write it has some hundred.
+const SITUATIONS: usize = 100_000;
+
+/// Modules whose `PAM_SUCCESS` says nothing about who somebody is: they set things up, judge something else, or grant
+/// without a proof. pam_exec and its like may run anything. Any other module is taken for a first factor.
+const NO_PROOF: &[&str] = &[
+    "pam_access.so",
+    "pam_cap.so",
+    "pam_cgroup.so",
+    "pam_cracklib.so",
+    "pam_debug.so",
+    "pam_deny.so",
+    "pam_echo.so",
+    "pam_ecryptfs.so",
+    "pam_elogind.so",
+    "pam_env.so",
+    "pam_exec.so",
+    "pam_faildelay.so",
+    "pam_faillock.so",
+    "pam_filter.so",
+    "pam_ftp.so",
+    "pam_gnome_keyring.so",
+    "pam_group.so",
+    "pam_issue.so",
+    "pam_keyinit.so",
+    "pam_kwallet.so",
+    "pam_kwallet5.so",
+    "pam_lastlog.so",
+    "pam_lastlog2.so",
+    "pam_limits.so",
+    "pam_listfile.so",
+    "pam_localuser.so",
+    "pam_loginuid.so",
+    "pam_mail.so",
+    "pam_mkhomedir.so",
+    "pam_motd.so",
+    "pam_mount.so",
+    "pam_namespace.so",
+    "pam_nologin.so",
+    "pam_oddjob_mkhomedir.so",
+    "pam_permit.so",
+    "pam_python.so",
+    "pam_rhosts.so",
+    "pam_rootok.so",
+    "pam_script.so",
+    "pam_securetty.so",
+    "pam_selinux.so",
+    "pam_selinux_permit.so",
+    "pam_sepermit.so",
+    "pam_setquota.so",
+    "pam_shells.so",
+    "pam_stress.so",
+    "pam_succeed_if.so",
+    "pam_systemd.so",
+    "pam_tally.so",
+    "pam_tally2.so",
+    "pam_time.so",
+    "pam_timestamp.so",
+    "pam_umask.so",
+    "pam_usertype.so",
+    "pam_warn.so",
+    "pam_wheel.so",
+    "pam_xauth.so",
+];
+
+/// A number that is none of PAM's codes.
+const NO_CODE: Code = -1;
+
+/// What became of one run of a stack.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// What the application is told.
+    pub result: Code,
+    /// The lines whose modules were called, in this order.
+    pub called: Vec<&'a Module>,
+}
+
+/// What all runs of a stack have in common.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether our line is reached on the paths on which the stack lets in.
+    pub reached: Reached,
+    /// A path on which the stack lets in although a line of ours refused.
+    pub overridden: Option<Path>,
+    /// A path that reaches a line of ours without a first factor: none has succeeded, or one has failed.
+    pub unproved: Option<Path>,
+    /// Whether the stack can let in when our line says `PAM_IGNORE`. If not, whoever needs no MFA cannot log in.
+    pub ignorable: bool,
+}
+
+/// On which of the paths that let in our line is reached.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// On each, and there is one.
+    Always,
+    /// Not on this one, but on others.
+    Sometimes(Path),
+    /// On none, or none lets in.
+    Never,
+}
+
+/// One way through a stack: the modules that are called, and what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path(pub Vec<Step>);
+
+/// A module that was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The file that its line is in.
+    pub file: String,
+    /// Where in it, from 1.
+    pub number: usize,
+    /// The module, as the line names it.
+    pub module: String,
+    /// What it said.
+    pub code: Code,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, Step { file, number, module, code }) in self.0.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            let code = usize::try_from(*code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"an unknown code");
+            write!(f, "{comma}{module} ({file}:{number}) says {code}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What libpam remembers between two lines.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    /// The next line.
+    at: usize,
+    impression: Impression,
+    /// The impression with which the stack and each substack that we are in was entered; `reset` goes back to it.
+    entered: Vec<Impression>,
+}
+
+/// libpam's `impression` and `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Impression {
+    Undefined,
+    Positive(Code),
+    Negative(Code),
+}
+
+impl Stack {
+    /// One run, in which each module says what `say` says for it.
+    pub fn run(&self, say: &mut dyn FnMut(&Module) -> Code) -> Outcome<'_> {
+        let mut state = self.start();
+        let mut called = Vec::new();
+        while let Some(module) = self.module_at(&state) {
+            called.push(module);
+            let code = say(module);
+            if code == INCOMPLETE {
+                return Outcome { result: INCOMPLETE, called };
+            }
+            let action = module.action(code);
+            // A number that is no code of PAM's.
+            let code = if (SUCCESS..=INCOMPLETE).contains(&code) { code } else { PERM_DENIED };
+            self.step(&mut state, action, code);
+        }
+        Outcome { result: state.result(), called }
+    }
+
+    /// All runs, whatever the other modules say.
+    ///
+    /// Of a code only what becomes of it matters, so runs that differ in nothing else are followed together, and so
+    /// are runs that have come to the same situation.
+    pub fn judge(&self) -> Result<Findings, StackError> {
+        let start = Situation { state: self.start(), seen: Seen::default() };
+        let mut known = HashSet::from([start.clone()]);
+        let mut nodes = vec![Node { situation: start, from: None }];
+        let (mut unreached, mut overridden, mut unproved) = (None, None, None);
+        let (mut reached, mut ignorable) = (false, false);
+        let mut next = 0;
+        while let Some(node) = nodes.get(next) {
+            let Situation { state, seen } = node.situation.clone();
+            if let Some(module) = self.module_at(&state) {
+                if module.is_ours() && (!seen.proved || seen.failed) && !seen.nonsense {
+                    unproved = unproved.or(Some(next));
+                }
+                for answer in module.answers(self.kind) {
+                    let mut state = state.clone();
+                    self.step(&mut state, answer.action, answer.meaning);
+                    let situation = Situation { state, seen: seen.and(module, &answer) };
+                    if known.insert(situation.clone()) {
+                        nodes.push(Node { situation, from: Some((next, answer.code)) });
+                    }
+                }
+            } else if self.kind.lets_in(state.result()) {
+                reached |= seen.reached;
+                ignorable |= seen.reached && !seen.refused && !seen.granted;
+                if !seen.reached {
+                    unreached = unreached.or(Some(next));
+                }
+                if seen.refused {
+                    overridden = overridden.or(Some(next));
+                }
+            }
+            if nodes.len() > SITUATIONS {
+                return Err(StackError::TooMany);
+            }
+            next += 1;
+        }
+        let path = |node| self.path(&nodes, node);
+        let reached = match (reached, unreached) {
+            (false, _) => Reached::Never,
+            (true, None) => Reached::Always,
+            (true, Some(node)) => Reached::Sometimes(path(node)),
+        };
+        // In account nothing is proved: that is what auth was for.
+        let unproved = unproved.filter(|_| self.kind == Kind::Auth);
+        Ok(Findings { reached, overridden: overridden.map(path), unproved: unproved.map(path), ignorable })
+    }
+
+    fn start(&self) -> State {
+        let mut state = State { at: 0, impression: Impression::Undefined, entered: vec![Impression::Undefined] };
+        self.enter(&mut state);
+        state
+    }
+
+    fn level(&self, at: usize) -> Option<usize> {
+        self.entries.get(at).map(|entry| entry.level)
+    }
+
+    fn module_at(&self, state: &State) -> Option<&Module> {
+        self.entries.get(state.at)?.module.as_ref()
+    }
+
+    /// Goes into the substacks that begin here.
+    fn enter(&self, state: &mut State) {
+        while let Some(entry) = self.entries.get(state.at) {
+            state.entered.truncate(entry.level + 1);
+            if entry.module.is_some() {
+                break;
+            }
+            state.entered.push(state.impression);
+            state.at += 1;
+        }
+    }
+
+    /// The body of libpam's loop, behind the call of the module.
+    fn step(&self, state: &mut State, action: Action, code: Code) {
+        use Impression::{Negative, Positive, Undefined};
+        let level = state.entered.len() - 1;
+        let mut over = false;
+        match action {
+            Action::Ignore => {}
+            Action::Reset => state.impression = state.entered[level],
+            Action::Ok | Action::Done => {
+                if matches!(state.impression, Undefined | Positive(SUCCESS)) {
+                    state.impression = Positive(code);
+                }
+                // `done` is nothing where something has failed.
+                over = action == Action::Done && matches!(state.impression, Positive(_));
+            }
+            Action::Bad | Action::Die => {
+                if !matches!(state.impression, Negative(_)) {
+                    state.impression = Negative(if code == IGNORE { PERM_DENIED } else { code });
+                }
+                over = action == Action::Die;
+            }
+            Action::Jump(lines) => self.jump(state, level, lines),
+        }
+        // Only this substack is over.
+        while over && self.level(state.at + 1).is_some_and(|next| next >= level) {
+            state.at += 1;
+        }
+        state.at += 1;
+        self.enter(state);
+    }
+
+    /// Goes to the last line that is jumped over. A jump does not leave its substack.
+    fn jump(&self, state: &mut State, level: usize, mut lines: usize) {
+        while lines > 0 && self.level(state.at + 1).is_some_and(|next| next >= level) {
+            state.at += 1;
+            while self.level(state.at + 1).is_some_and(|next| next > level) {
+                state.at += 1;
+            }
+            lines -= 1;
+        }
+        if lines > 0 {
+            state.impression = Impression::Negative(PERM_DENIED);
+        }
+    }
+
+    fn path(&self, nodes: &[Node], mut node: usize) -> Path {
+        let mut steps = Vec::new();
+        while let Some((from, code)) = nodes[node].from {
+            let module = self.module_at(&nodes[from].situation.state);
+            steps.extend(module.map(|module| Step {
+                file: module.file.clone(),
+                number: module.number,
+                module: module.path.clone(),
+                code,
+            }));
+            node = from;
+        }
+        steps.reverse();
+        Path(steps)
+    }
+}
+
+impl State {
+    fn result(&self) -> Code {
+        match self.impression {
+            Impression::Undefined | Impression::Negative(SUCCESS) => PERM_DENIED,
+            Impression::Positive(code) | Impression::Negative(code) => code,
+        }
+    }
+}
+
+/// A state, and what was on the way to it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Situation {
+    state: State,
+    seen: Seen,
+}
+
+struct Node {
+    situation: Situation,
+    /// The node before it, and what the module there said.
+    from: Option<(usize, Code)>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Seen {
+    /// A line of ours was reached.
+    reached: bool,
+    /// One of them said success.
+    granted: bool,
+    /// One of them said neither success nor ignore.
+    refused: bool,
+    /// A module that may be a first factor has said success.
+    proved: bool,
+    /// One has said something that its line takes for a failure.
+    failed: bool,
+    /// One has said a number that is no code. The stack fails by it, so no more is asked about first factors.
+    nonsense: bool,
+}
+
+impl Seen {
+    fn and(mut self, module: &Module, answer: &Answer) -> Seen {
+        let success = answer.meaning == SUCCESS;
+        if module.is_ours() {
+            self.reached = true;
+            self.granted |= success;
+            self.refused |= !success && answer.meaning != IGNORE;
+        } else if module.may_prove() {
+            self.proved |= success;
+            self.failed |= matches!(answer.action, Action::Bad | Action::Die);
+        }
+        self.nonsense |= answer.code == NO_CODE;
+        self
+    }
+}
+
+/// One of the things that a module may say, for all that come to the same.
+struct Answer {
+    action: Action,
+    meaning: Code,
+    /// One of them.
+    code: Code,
+}
+
+impl Module {
+    /// What its line does with a code: `bad` with a number that is none.
+    pub(super) fn action(&self, code: Code) -> Action {
+        let action = usize::try_from(code).ok().and_then(|code| self.control.get(code));
+        action.copied().unwrap_or(Action::Bad)
+    }
+
+    /// Everything that it may say, the likely codes first. `PAM_INCOMPLETE` comes back to the same place.
+    fn answers(&self, kind: Kind) -> Vec<Answer> {
+        const AUTH_ERR: Code = 7;
+        let mut answers: Vec<Answer> = Vec::new();
+        for code in [SUCCESS, AUTH_ERR, PERM_DENIED, IGNORE].into_iter().chain(SUCCESS..INCOMPLETE).chain([NO_CODE]) {
+            let (action, meaning) = (self.action(code), meaning(code));
+            if self.may_say(meaning, kind) && !answers.iter().any(|a| a.action == action && a.meaning == meaning) {
+                answers.push(Answer { action, meaning, code });
+            }
+        }
+        answers
+    }
+
+    /// Of a foreign module anything is expected: one that is missing says `PAM_MODULE_UNKNOWN`, and even pam_permit
+    /// fails where there is no user. Only pam_deny, by its plain name, is sure to fail in one way or another, and
+    /// pam_unix neither ignores a login nor asks for a new password in auth (it does in account). Our own never asks
+    /// for a new password.
+    fn may_say(&self, meaning: Code, kind: Kind) -> bool {
+        match (self.path.as_str(), meaning) {
+            ("pam_deny.so", meaning) => meaning == PERM_DENIED,
+            ("pam_unix.so", IGNORE | NEW_AUTHTOK_REQD) => kind != Kind::Auth,
+            (_, NEW_AUTHTOK_REQD) => !self.is_ours(),
+            _ => true,
+        }
+    }
+
+    /// Whether its success may be a first factor's. By the file name, wherever it is.
+    fn may_prove(&self) -> bool {
+        !NO_PROOF.contains(&self.name()) && self.name() != super::OURS
+    }
+}
+
+/// The code that stands for all that no rule of libpam or of ours tells apart.
+fn meaning(code: Code) -> Code {
+    match code {
+        SUCCESS | NEW_AUTHTOK_REQD | IGNORE => code,
+        _ => PERM_DENIED,
+    }
+}
