@@ -41,17 +41,24 @@ impl Rootfs {
     /// Debian `suite`, from the mirror that this host uses.
     #[must_use]
     pub fn debian(suite: &str) -> Self {
-        let name = format!("{suite}-{:016x}", fingerprint((PACKAGES, PREPARE)));
+        Self::made_of(suite, PACKAGES, PREPARE)
+    }
+
+    /// Debian `suite` with other packages: the essential ones, `packages` (names with commas between them), and what
+    /// the shell script `prepare` makes of that.
+    #[must_use]
+    pub fn made_of(suite: &str, packages: &str, prepare: &str) -> Self {
+        let name = format!("{suite}-{:016x}", fingerprint((packages, prepare)));
         let (layer, in_use) = kept(&name, |folder| {
             let made = tool("mmdebstrap", "mmdebstrap")
                 .args(["--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io"])
                 // A mirror may be a snapshot, with signatures that are good but old.
                 .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
-                .args(["--aptopt=Acquire::Languages \"none\"", &format!("--include={PACKAGES}"), suite])
+                .args(["--aptopt=Acquire::Languages \"none\"", &format!("--include={packages}"), suite])
                 .args([folder, Path::new(&mirror())])
                 .output();
             done("mmdebstrap", made);
-            done("preparing the root file system", chroot(folder, PREPARE).output());
+            done("preparing the root file system", chroot(folder, prepare).output());
         });
         Self { layers: vec![layer], _in_use: vec![in_use] }
     }
