@@ -77,9 +77,10 @@ install: all
 	for page in packaging/man/*.[1-8]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 
-## what a login costs, beside pam_permit
+## what a login costs, beside its peers: docs/performance.md
 bench: all
-	tests/as-root tests/sandbox bench/run
+	cargo build --release --locked -p bench
+	tests/as-root env USERS="$(USERS)" ROUNDS="$(ROUNDS)" N="$(N)" DISK="$(DISK)" $(CARGO_TARGET_DIR)/release/bench
 
 setup:
 	tests/setup

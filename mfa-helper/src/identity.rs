@@ -1,5 +1,6 @@
 //! Who a name is, by the system's name service.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 
 use nix::errno::Errno;
@@ -12,8 +13,8 @@ pub struct Identity {
     /// `pw_name`: the key of the record. Never the name as it was typed.
     pub name: String,
     gid: Gid,
-    /// All groups, if they can be told.
-    groups: Option<Vec<Gid>>,
+    /// All groups, if they can be told. Asked for once, and only when a rule names a group.
+    groups: OnceCell<Option<Vec<Gid>>>,
 }
 
 /// Looks `name` up; `None` when the name service says that there is no such user.
@@ -21,10 +22,7 @@ pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
     match User::from_name(name) {
         // getpwnam(3): both are ways to say "not found".
         Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        Ok(Some(user)) => {
-            let groups = CString::new(user.name.as_str()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
-            Ok(Some(Identity { name: user.name, gid: user.gid, groups }))
-        }
+        Ok(Some(user)) => Ok(Some(Identity { name: user.name, gid: user.gid, groups: OnceCell::new() })),
         Err(e) => Err(e),
     }
 }
@@ -39,11 +37,16 @@ impl Identity {
         if group.gid == self.gid || group.mem.contains(&self.name) {
             return Answer::Yes;
         }
-        match &self.groups {
+        match self.groups() {
             Some(groups) if groups.contains(&group.gid) => Answer::Yes,
             Some(_) => Answer::No,
             None => Answer::Unknown,
         }
+    }
+
+    fn groups(&self) -> &Option<Vec<Gid>> {
+        let ask = || CString::new(self.name.as_str()).ok().and_then(|name| getgrouplist(&name, self.gid).ok());
+        self.groups.get_or_init(ask)
     }
 }
 

@@ -5,3 +5,8 @@
 pub(crate) mod pam;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+
+// The unwinder's own copy: as a shared object it is one more to find, map, relocate and initialise in each process, and
+// its initialisation asks the CPU what it can, which in a virtual machine takes longer than all the rest.
+#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle,+whole-archive")]
+unsafe extern "C" {}

@@ -68,6 +68,11 @@ pub fn auth(
     }
 }
 
+/// Whether the account phase of this service is ours to refuse, by the stack that libpam would read.
+pub fn account_line_decides(service: &str) -> Result<(), String> {
+    stack::account_line_decides(service, &stack::system_file)
+}
+
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
     if asked.enroll == Enroll::ByAdmin || !asked.kinds.contains(&Kind::Totp) {
         Err(NoWay::ByAdmin)
@@ -128,7 +133,7 @@ fn second_factor(
 ) -> Result<Decision, Decision> {
     let store = host.store()?;
     let record = store.load(user)?;
-    Ok(match auth(asked, &record, login, way, host, &stack::account_line_always_decides) {
+    Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
         Auth::Ask => {
             let asked = Asked { way, truth: login.stack_complete };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::unistd::Group;
 
-use super::login::{Account, Auth, NoWay, auth, key_alone_is};
+use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
 use super::{Decision, duration};
 use crate::conversation::Conversation;
 use crate::host::Host;
@@ -13,7 +13,7 @@ use crate::identity::{self, Identity};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
-use crate::{stack, sys};
+use crate::sys;
 
 /// The most names that one finding lists.
 const NAMES: usize = 10;
@@ -63,7 +63,7 @@ pub fn explain(
             Account::Enough => String::from("let in by the key alone"),
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
-        None => match auth(&asked, &record, &login, Way::Login, host, &stack::account_line_always_decides) {
+        None => match auth(&asked, &record, &login, Way::Login, host, &account_line_decides) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
             Auth::Ask => String::from("asked for the code of the device, or a recovery code"),
             Auth::HandOver => String::from("led through binding a device, and let in when it is bound"),

@@ -41,16 +41,13 @@ impl Rootfs {
     /// Debian `suite`, from the mirror that this host uses.
     #[must_use]
     pub fn debian(suite: &str) -> Self {
-        Self::made(suite, PACKAGES, PREPARE)
+        Self::made_of(suite, PACKAGES, PREPARE)
     }
 
-    /// The same with these packages in place of what a machine has: to chroot into, not to boot.
+    /// Debian `suite` with other packages: the essential ones, `packages` (names with commas between them), and what
+    /// the shell script `prepare` makes of that.
     #[must_use]
-    pub fn with_only(suite: &str, packages: &str) -> Self {
-        Self::made(suite, packages, "")
-    }
-
-    fn made(suite: &str, packages: &str, prepare: &str) -> Self {
+    pub fn made_of(suite: &str, packages: &str, prepare: &str) -> Self {
         let name = format!("{suite}-{:016x}", fingerprint((packages, prepare)));
         let (layer, in_use) = kept(&name, |folder| {
             let made = tool("mmdebstrap", "mmdebstrap")

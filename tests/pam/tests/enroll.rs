@@ -11,7 +11,7 @@ use mfa_wire::{
     AuthHook, Cancelled, Channel, Device, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Secret, Status, Verdict,
     converse, greet,
 };
-use pam_tests::{Clock, Helper, Log, System, add_user, run};
+use pam_tests::{Clock, Helper, Log, System, add_user, artifact, run};
 
 const NOW: i64 = 1_800_000_015;
 
@@ -50,7 +50,9 @@ impl Owing {
         system.install(&Helper::real().clock(&clock));
         system.config(&format!("issuer = \"web1\"\n[[rule]]\nrequire = \"mfa\"\n{rule}"));
         // What libpam would read, for the helper to see that the account phase is ours.
-        system.service("sudo", "auth required {module} stack=complete\naccount required {module}");
+        fs::create_dir_all("/usr/lib/mfa-test").unwrap();
+        fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
+        system.service("sudo", "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so");
         Owing { system, clock, user: user.to_owned() }
     }
 
@@ -273,6 +275,31 @@ fn where_it_is_not_to_be_bound_the_remedy_is_named_and_no_key() {
     let (verdict, asked) = owing.conversation(Request::Verify(blind), &mut |_| Some("000000".into()));
     assert_eq!((verdict.outcome, verdict.text.as_str()), (Outcome::Refused, "Second factor refused."));
     assert_eq!(asked, ["One-time code: "]);
+}
+
+#[test]
+fn where_the_account_phase_could_be_passed_by_nobody_is_handed_over_to_it() {
+    let owing = Owing::fresh("bystander", "");
+    let ours = "/usr/lib/mfa-test/pam_mfa.so";
+    let log = Log::listen();
+    for account in [
+        String::new(),
+        String::from("account required pam_permit.so"),
+        format!("account sufficient pam_unix.so\naccount required {ours}"),
+        format!(
+            "account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\naccount required pam_deny.so\naccount required {ours}"
+        ),
+        format!("account required pam_permit.so\naccount [default=ignore] {ours}"),
+        format!("account include missing\naccount required {ours}"),
+    ] {
+        owing.system.service("sudo", &format!("auth required {ours} stack=complete\n{account}"));
+        let verdict = owing.auth("sudo");
+        assert_eq!(verdict.outcome, Outcome::Refused, "{account}");
+        assert!(verdict.text.contains("mfa-enroll totp --user bystander"), "{}", verdict.text);
+        let line = log.lines_with("event=verify user=bystander").pop().unwrap();
+        assert!(line.contains("the account phase is not ours"), "{line}");
+    }
+    assert!(!owing.system.store().join("users/bystander").exists(), "nothing is owed");
 }
 
 #[test]

@@ -259,7 +259,7 @@ impl Peers<'_> {
     const KEY_IN_HEX: &'static str = "48656c6c6f21deadbeef48656c6c6f21deadbeef";
 
     fn on(disk: &Disk) -> Peers<'_> {
-        let rootfs = Rootfs::with_only("bookworm", "libpam-google-authenticator,libpam-oath");
+        let rootfs = Rootfs::made_of("bookworm", "libpam-google-authenticator,libpam-oath", "");
         let script = r#"
             mkdir -p /run/peers
             cd /run/peers

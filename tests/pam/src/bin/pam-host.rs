@@ -373,9 +373,12 @@ struct Snapshot(Vec<(String, String)>);
 impl Snapshot {
     fn take() -> Snapshot {
         let mut facts = vec![("fds".to_owned(), fds()), ("cwd".to_owned(), format!("{:?}", std::env::current_dir()))];
-        for field in ["SigBlk", "SigIgn", "SigCgt", "ShdPnd", "SigPnd", "Threads", "Umask", "Uid", "Gid"] {
+        for field in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "Threads", "Umask", "Uid", "Gid"] {
             facts.push((field.to_owned(), status_text(field)));
         }
+        // But for the one that the storm sends at any moment.
+        let pending = u64::from_str_radix(status_text("ShdPnd").trim(), 16).unwrap();
+        facts.push(("ShdPnd".to_owned(), format!("{:016x}", pending & !(1 << (libc::SIGWINCH - 1)))));
         for signal in 1..=64 {
             // SAFETY: zeros are a valid sigaction, and the call fills it.
             let action = unsafe {
