@@ -267,7 +267,7 @@ impl Talk {
     fn cancelled(&mut self, why: Cancelled) -> Done<()> {
         let text = match why {
             Cancelled::ByUser => "Cancelled.",
-            _ => "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
+            _ => "No code could be asked: use a terminal; with ssh, keyboard-interactive.",
         };
         self.end(Outcome::NoInteraction, text)
     }

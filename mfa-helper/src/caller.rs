@@ -31,8 +31,6 @@ pub enum NotAllowed {
     NotYours,
     /// The policy leaves devices to administrators.
     NoSelfService,
-    /// Who the caller is cannot be told.
-    Nameless,
 }
 
 impl NotAllowed {
@@ -42,7 +40,6 @@ impl NotAllowed {
             NotAllowed::RootOnly => "Only root may do this.",
             NotAllowed::NotYours => "Only root may do this for another user.",
             NotAllowed::NoSelfService => "Devices are managed by the administrators here: ask one of them.",
-            NotAllowed::Nameless => "The name service does not know who you are.",
         }
     }
 }
@@ -84,9 +81,12 @@ impl Caller {
         self.uid == 0
     }
 
-    /// The name of this caller, if it has one.
-    pub fn name(self) -> Option<String> {
-        User::from_uid(Uid::from_raw(self.uid)).ok().flatten().map(|user| user.name)
+    /// The name of this caller, if it has one. Root needs no name service to be root.
+    pub fn name(self) -> nix::Result<Option<String>> {
+        if self.is_root() {
+            return Ok(Some(String::from("root")));
+        }
+        Ok(User::from_uid(Uid::from_raw(self.uid))?.map(|user| user.name))
     }
 
     /// Whose failures this caller's wrong codes are.
@@ -94,32 +94,28 @@ impl Caller {
         if self.is_root() { Way::Login } else { Way::OwnProcess }
     }
 
-    /// Whom `request` concerns, if this caller may ask it; an empty name where it concerns nobody.
-    pub fn subject(self, request: &Request, self_service: bool) -> Result<String, NotAllowed> {
+    /// Whom `request` concerns, if this caller, whose name is `own`, may ask it.
+    pub fn subject(self, own: &str, request: &Request, self_service: bool) -> Result<String, NotAllowed> {
         let named = named(request);
         if self.is_root() {
-            return Ok(named.unwrap_or("root").to_owned());
+            return Ok(named.unwrap_or(own).to_owned());
         }
-        let own = self.name().ok_or(NotAllowed::Nameless)?;
         match right(request) {
             Right::None => return Err(NotAllowed::RootOnly),
             Right::Change if !self_service => return Err(NotAllowed::NoSelfService),
             Right::Own | Right::Change => {}
         }
-        match named {
-            None => Ok(own),
-            Some(name) if name == own => Ok(own),
-            // A name may have several spellings, and a uid several names.
-            Some(name) => match User::from_name(name) {
-                Ok(Some(user)) if user.uid.as_raw() == self.uid => Ok(user.name),
-                _ => Err(NotAllowed::NotYours),
-            },
+        // Records are kept by name, so the name has to lead back to the uid: a name may have several spellings, a uid
+        // several names, and two sources of the name service may give one name to two uids.
+        match User::from_name(named.unwrap_or(own)) {
+            Ok(Some(user)) if user.uid.as_raw() == self.uid => Ok(user.name),
+            _ => Err(NotAllowed::NotYours),
         }
     }
 }
 
-/// Whom a request names. A verb that names nobody means the caller.
-fn named(request: &Request) -> Option<&str> {
+/// Whom a request names. A verb that could and does not means the caller.
+pub fn named(request: &Request) -> Option<&str> {
     match request {
         Request::Verify(login) | Request::Account(login, _) => Some(&login.user),
         Request::Verb(verb) => match verb {
@@ -132,8 +128,8 @@ fn named(request: &Request) -> Option<&str> {
             | Verb::Invite { user }
             | Verb::PolicyExplain { user, .. }
             | Verb::Unlock { user } => Some(user),
-            Verb::Require(required) | Verb::Unrequire(required) => Some(required.user.as_deref().unwrap_or_default()),
-            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => Some(""),
+            Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
+            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => None,
         },
     }
 }
@@ -181,7 +177,7 @@ mod tests {
     #[test]
     fn root_may_ask_anything_for_anyone() {
         for (request, _) in requests("nobody").into_iter().chain(requests("no-such-user")) {
-            assert!(Caller { uid: 0, pid: 0 }.subject(&request, false).is_ok(), "{request:?}");
+            assert!(Caller { uid: 0, pid: 0 }.subject("root", &request, false).is_ok(), "{request:?}");
         }
     }
 
@@ -189,13 +185,13 @@ mod tests {
     fn everybody_else_may_ask_for_themselves_what_the_table_says() {
         for (request, right) in requests("nobody") {
             let expected = if right == "root" { Err(NotAllowed::RootOnly) } else { Ok(String::from("nobody")) };
-            assert_eq!(NOBODY.subject(&request, true), expected, "{request:?}");
+            assert_eq!(NOBODY.subject("nobody", &request, true), expected, "{request:?}");
             let managed = match right {
                 "root" => Err(NotAllowed::RootOnly),
                 "change" => Err(NotAllowed::NoSelfService),
                 _ => Ok(String::from("nobody")),
             };
-            assert_eq!(NOBODY.subject(&request, false), managed, "{request:?} without self-service");
+            assert_eq!(NOBODY.subject("nobody", &request, false), managed, "{request:?} without self-service");
         }
     }
 
@@ -203,22 +199,25 @@ mod tests {
     fn nobody_may_ask_anything_for_another_nor_learn_who_exists() {
         for ((another, right), (missing, _)) in requests("root").into_iter().zip(requests("no-such-user")) {
             let expected = if right == "root" { NotAllowed::RootOnly } else { NotAllowed::NotYours };
-            assert_eq!(NOBODY.subject(&another, true), Err(expected), "{another:?}");
-            assert_eq!(NOBODY.subject(&another, true), NOBODY.subject(&missing, true), "{another:?}");
+            assert_eq!(NOBODY.subject("nobody", &another, true), Err(expected), "{another:?}");
+            assert_eq!(
+                NOBODY.subject("nobody", &another, true),
+                NOBODY.subject("nobody", &missing, true),
+                "{another:?}"
+            );
         }
     }
 
     #[test]
     fn a_verb_that_names_nobody_means_the_caller() {
         let status = Request::Verb(Verb::Status { user: None });
-        assert_eq!(NOBODY.subject(&status, true), Ok(String::from("nobody")));
-        assert_eq!(Caller { uid: 0, pid: 0 }.subject(&status, true), Ok(String::from("root")));
+        assert_eq!(NOBODY.subject("nobody", &status, true), Ok(String::from("nobody")));
+        assert_eq!(Caller { uid: 0, pid: 0 }.subject("root", &status, true), Ok(String::from("root")));
     }
 
     #[test]
-    fn a_uid_without_a_name_may_ask_nothing() {
-        for (request, _) in requests("nobody") {
-            assert_eq!(Caller { uid: 3_999_999_999, pid: 0 }.subject(&request, true), Err(NotAllowed::Nameless));
-        }
+    fn a_uid_without_a_name_has_none_and_root_is_root() {
+        assert_eq!(Caller { uid: 3_999_999_999, pid: 0 }.name(), Ok(None));
+        assert_eq!(Caller { uid: 0, pid: 0 }.name(), Ok(Some(String::from("root"))));
     }
 }

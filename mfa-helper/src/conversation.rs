@@ -31,6 +31,7 @@ impl From<Broken> for NoAnswer {
 /// A conversation with one front end.
 pub struct Conversation {
     channel: Channel,
+    begun: Instant,
     end: Instant,
 }
 
@@ -42,12 +43,13 @@ impl Conversation {
         let ToHelper::Request(request) = ToHelper::decode(&channel.receive(MACHINE)?)? else {
             return Err(Broken::OutOfTurn);
         };
-        Ok((Conversation { channel, end: Instant::now() + LOGIN }, request))
+        let begun = Instant::now();
+        Ok((Conversation { channel, begun, end: begun + LOGIN }, request))
     }
 
     /// Gives the person the time that binding a device takes.
     pub fn allow_for_binding(&mut self) {
-        self.end = Instant::now() + BINDING;
+        self.end = self.begun + BINDING;
     }
 
     /// Asks, and waits for the answer until the conversation's end. It is always shown while it is typed: sshd answers

@@ -36,7 +36,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{CANNOT_ASK, Decision, device, login, recovery, require, standing};
+use crate::flow::{Decision, device, login, recovery, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -74,10 +74,11 @@ fn converse() -> Result<(), String> {
     // The kernel's own end of every conversation, should ours not come.
     nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
-    if !caller.is_root() && caller.name().is_none() {
+    let Some(name) = caller.name().map_err(|e| format!("uid {}: the name service failed: {}", caller.uid, e.desc()))?
+    else {
         // A uid without a name can own nothing here, and whoever has thousands of them shall not hold a prompt with each.
         return Ok(());
-    }
+    };
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
     let mut host = None;
@@ -87,12 +88,12 @@ fn converse() -> Result<(), String> {
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
     let host = host.unwrap_or_else(|| Host::real(&config, caller));
-    let subject = caller.subject(&request, host.loaded.policy.self_service);
+    let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
         Err(why) => Decision::not_allowed(why.text()),
     };
-    record(caller, &request, subject.ok().as_deref(), &decision);
+    record(caller, &request, subject.ok().as_deref().or(caller::named(&request)), &decision);
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
         Err(e) if decision.outcome != Outcome::NoInteraction => Err(format!("uid {}: {e}", caller.uid)),
@@ -130,9 +131,6 @@ fn serve(
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
-            if decision.outcome == Outcome::NoInteraction && decision.reason == CANNOT_ASK {
-                decision.text = String::from("There is nobody to ask: run this in a terminal.");
-            }
             // Root at the command line may read what everybody else is sent to the log for.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
                 decision.text.clone_from(&decision.reason);
@@ -155,7 +153,7 @@ fn serve_verb(
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
-    let mut proof = || if caller.is_root() { Ok(Proof::Root) } else { Proof::by(user, conversation) };
+    let mut proof = || if caller.is_root() { Ok(Proof::Root) } else { Proof::ask_first_factor(user, conversation) };
     match verb {
         Verb::Totp { label, .. } => device::totp(user, label.as_deref(), proof()?, host, conversation),
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
@@ -184,13 +182,19 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
     match request {
         Request::Verify(login) | Request::Account(login, _) => {
             let Login { user, service, rhost, tty, ruser, .. } = login;
-            fields.extend([("user", user.as_str()), ("service", service)]);
-            let claims = [("rhost", rhost), ("tty", tty), ("ruser", ruser)];
+            // Nobody who reads the log, such as a program that bans hosts, shall take a user's word for root's.
+            let names = if caller.is_root() {
+                ["service", "rhost", "tty", "ruser"]
+            } else {
+                ["claimed-service", "claimed-rhost", "claimed-tty", "claimed-ruser"]
+            };
+            fields.extend([("user", user.as_str()), (names[0], service)]);
+            let claims = [(names[1], rhost), (names[2], tty), (names[3], ruser)];
             fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
             fields.extend(decision.observed.iter().map(|rule| ("observed", rule.as_str())));
         }
-        Request::Verb(_) => fields.extend(subject.filter(|user| !user.is_empty()).map(|user| ("user", user))),
+        Request::Verb(_) => fields.extend(subject.map(|user| ("user", user))),
     }
     if decision.factor != "none" || matches!(request, Request::Verify(_) | Request::Account(..)) {
         fields.push(("factor", decision.factor));

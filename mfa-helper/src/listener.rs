@@ -34,6 +34,12 @@ const IN_A_ROW: u32 = 30;
 /// See [`IN_A_ROW`].
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same for all uids but root's together. Whoever owns 65536 subordinate uids makes a process for each otherwise,
+/// and root's callers would wait behind them.
+const ALL_IN_A_ROW: u32 = 256;
+/// See [`ALL_IN_A_ROW`].
+const PAUSE_OF_ALL: Duration = Duration::from_millis(30);
+
 /// So many uids are remembered at a time, at least.
 const UIDS: usize = 1024;
 
@@ -79,10 +85,12 @@ pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
             }
         };
         let Ok(caller) = caller::of(&stream) else { continue };
-        let admitted = conversations.admits(caller.uid) && rates.admits(caller.uid, Instant::now());
-        if !caller.is_root() && !admitted {
-            // Closed before Hello: they are told to try again.
-            continue;
+        if !caller.is_root() {
+            let admitted = conversations.admits(caller.uid) && rates.admits(caller.uid, Instant::now());
+            if !admitted {
+                // Closed before Hello: they are told to try again.
+                continue;
+            }
         }
         match sys::fork() {
             Ok(None) => {
@@ -128,20 +136,25 @@ impl Conversations {
     }
 }
 
-/// Until when each uid's last conversations count, one [`PAUSE`] for each.
+/// Until when the last conversations count, one pause for each: of each uid, and of all together.
 #[derive(Default)]
-struct Rates(HashMap<u32, Instant>);
+struct Rates {
+    of: HashMap<u32, Instant>,
+    of_all: Option<Instant>,
+}
 
 impl Rates {
     fn admits(&mut self, uid: u32, now: Instant) -> bool {
-        if self.0.len() >= UIDS {
-            self.0.retain(|_, until| *until > now);
+        if self.of.len() >= UIDS {
+            self.of.retain(|_, until| *until > now);
         }
-        let until = self.0.entry(uid).or_insert(now);
-        let next = (*until).max(now) + PAUSE;
-        let admitted = next <= now + IN_A_ROW * PAUSE;
+        let own = self.of.entry(uid).or_insert(now);
+        let next = (*own).max(now) + PAUSE;
+        let next_of_all = self.of_all.unwrap_or(now).max(now) + PAUSE_OF_ALL;
+        let admitted = next <= now + IN_A_ROW * PAUSE && next_of_all <= now + ALL_IN_A_ROW * PAUSE_OF_ALL;
         if admitted {
-            *until = next;
+            *own = next;
+            self.of_all = Some(next_of_all);
         }
         admitted
     }
@@ -181,11 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn all_uids_together_come_no_more_often_than_that() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let in_a_row = (1..5000).filter(|uid| rates.admits(*uid, start)).count();
+        assert_eq!(in_a_row, ALL_IN_A_ROW as usize);
+        assert!(rates.admits(9999, start + PAUSE_OF_ALL));
+        assert!(!rates.admits(9998, start + PAUSE_OF_ALL));
+    }
+
+    #[test]
     fn thousands_of_uids_are_not_remembered_for_ever() {
         let (mut rates, start) = (Rates::default(), Instant::now());
         for uid in 0..5 * UIDS as u32 {
             assert!(rates.admits(uid + 1, start + uid * PAUSE));
         }
-        assert!(rates.0.len() <= UIDS);
+        assert!(rates.of.len() <= UIDS);
     }
 }

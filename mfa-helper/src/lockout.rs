@@ -26,9 +26,9 @@ impl Default for Lockout {
 pub struct Failures {
     /// When the last of them will be forgotten, in seconds since 1970. They are forgotten one after
     /// the other, so this says how many there are.
-    pub until: u64,
+    pub forgotten: u64,
     /// No code is judged before, in seconds since 1970.
-    pub locked: u64,
+    pub locked_until: u64,
 }
 
 /// The ways by which codes come, each with failures of its own.
@@ -54,17 +54,17 @@ impl Way {
 impl Lockout {
     /// The failures after one more at `now`, which must not be locked.
     pub fn failed(self, failures: Failures, now: u64) -> Failures {
-        let left = (failures.until.saturating_sub(now)).min(self.cap * (self.most() - 1));
-        let until = now + left + self.cap;
-        Failures { until, locked: now + self.wait((left + self.cap).div_ceil(self.cap)) }
+        let left = (failures.forgotten.saturating_sub(now)).min(self.cap * (self.most() - 1));
+        let forgotten = now + left + self.cap;
+        Failures { forgotten, locked_until: now + self.wait((left + self.cap).div_ceil(self.cap)) }
     }
 
     /// The failures as they count at `now`. Those from before the clock was set back would lock until it
     /// gets there again.
     pub fn on_clock(self, failures: Failures, now: u64) -> Failures {
         Failures {
-            until: failures.until.min(now + self.cap * self.most()),
-            locked: failures.locked.min(now + self.cap),
+            forgotten: failures.forgotten.min(now + self.cap * self.most()),
+            locked_until: failures.locked_until.min(now + self.cap),
         }
     }
 
@@ -101,8 +101,8 @@ mod tests {
         let (mut failures, mut now, mut waits) = (Failures::default(), NOW, Vec::new());
         for _ in 0..15 {
             failures = RULE.failed(failures, now);
-            waits.push((failures.locked - now) / 60);
-            now = failures.locked;
+            waits.push((failures.locked_until - now) / 60);
+            now = failures.locked_until;
         }
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 128, 240, 240], "one is forgotten on the way");
     }
@@ -113,31 +113,31 @@ mod tests {
         for _ in 0..5 {
             failures = RULE.failed(failures, NOW);
         }
-        assert_eq!(failures.until, NOW + 5 * RULE.cap);
+        assert_eq!(failures.forgotten, NOW + 5 * RULE.cap);
         let later = RULE.failed(failures, NOW + RULE.cap);
-        assert_eq!(later.locked, NOW + RULE.cap + 60, "four and one: locked again");
+        assert_eq!(later.locked_until, NOW + RULE.cap + 60, "four and one: locked again");
         let later = RULE.failed(failures, NOW + 2 * RULE.cap);
-        assert_eq!(later.locked, NOW + 2 * RULE.cap, "three and one: not locked");
+        assert_eq!(later.locked_until, NOW + 2 * RULE.cap, "three and one: not locked");
     }
 
     #[test]
     fn a_clock_set_back_locks_for_no_longer_than_the_longest_lock() {
-        let far = Failures { until: NOW + 1_000_000_000, locked: NOW + 1_000_000_000 };
+        let far = Failures { forgotten: NOW + 1_000_000_000, locked_until: NOW + 1_000_000_000 };
         let counted = RULE.on_clock(far, NOW);
-        assert_eq!(counted, Failures { until: NOW + 13 * RULE.cap, locked: NOW + RULE.cap });
-        let usual = Failures { until: NOW + RULE.cap, locked: NOW + 60 };
+        assert_eq!(counted, Failures { forgotten: NOW + 13 * RULE.cap, locked_until: NOW + RULE.cap });
+        let usual = Failures { forgotten: NOW + RULE.cap, locked_until: NOW + 60 };
         assert_eq!(RULE.on_clock(usual, NOW), usual);
     }
 
     #[test]
     fn no_setting_overflows() {
         let widest = Way::OwnProcess.rule(Lockout { after: 100, first: 1, cap: 365 * 86_400 });
-        let mut failures = Failures { until: u64::MAX, locked: u64::MAX };
+        let mut failures = Failures { forgotten: u64::MAX, locked_until: u64::MAX };
         for _ in 0..200 {
             failures = widest.failed(widest.on_clock(failures, NOW), NOW);
         }
-        assert_eq!(failures.locked, NOW + widest.cap);
-        assert_eq!(Lockout { after: 1, first: 60, cap: 60 }.failed(Failures::default(), NOW).locked, NOW + 60);
+        assert_eq!(failures.locked_until, NOW + widest.cap);
+        assert_eq!(Lockout { after: 1, first: 60, cap: 60 }.failed(Failures::default(), NOW).locked_until, NOW + 60);
     }
 
     /// The most guesses that `rule` leaves in `time` seconds to who may choose the moment of each. Exact: a search
@@ -149,9 +149,9 @@ mod tests {
         // how many minutes after this one that is.
         let guess: Vec<(usize, usize)> = (0..states)
             .map(|left| {
-                let failures = rule.failed(Failures { until: NOW + 60 * left as u64, locked: 0 }, NOW);
-                let wait = failures.locked - NOW;
-                (((failures.until - NOW - wait) / 60) as usize, (wait / 60) as usize)
+                let failures = rule.failed(Failures { forgotten: NOW + 60 * left as u64, locked_until: 0 }, NOW);
+                let wait = failures.locked_until - NOW;
+                (((failures.forgotten - NOW - wait) / 60) as usize, (wait / 60) as usize)
             })
             .collect();
         // best[t][left]: the most guesses in the last t minutes.

@@ -15,6 +15,9 @@ pub const PROMPT: &str = "One-time code: ";
 /// What everybody is told who reaches us without a proof that the first factor was right.
 pub const NEUTRAL: &str = "Second factor refused.";
 
+/// What is asked, as the log says it.
+const TOTP: &str = "totp";
+
 /// So few recovery codes are worth a warning.
 const FEW: u32 = 3;
 
@@ -30,9 +33,9 @@ pub struct Asked {
 /// What an answer is worth.
 enum Judged {
     /// Nothing changes.
-    Said(Decision),
-    /// To be said once this is kept.
-    Once(State, Decision),
+    AtOnce(Decision),
+    /// To be said when this is kept.
+    AfterCommit(State, Decision),
 }
 
 /// Asks, and judges the answer against the record as it is at that moment. The new state is durable
@@ -44,14 +47,14 @@ pub fn ask(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let answer = conversation.ask(PROMPT)?;
+    let answer = conversation.ask(PROMPT).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
             return Ok(asked.refused("The device was unbound meanwhile.", "unbound meanwhile"));
         };
         let (state, decision) = match judge(asked, &answer, credentials, &record.state, host) {
-            Judged::Said(decision) => return Ok(decision),
-            Judged::Once(state, decision) => (state, decision),
+            Judged::AtOnce(decision) => return Ok(decision),
+            Judged::AfterCommit(state, decision) => (state, decision),
         };
         match store.commit(&record, Change::State(&state)) {
             Ok(()) => return Ok(decision),
@@ -65,114 +68,117 @@ pub fn ask(
 fn judge(asked: Asked, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
     // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
     if let Some(code) = recovery::Code::parse(answer) {
-        return recovery_code(asked, &code, bound, state);
+        return recovery_code(asked, &code, bound, state, host);
     }
     let now = (host.now)();
     let rule = asked.way.rule(host.loaded.policy.lockout);
     let failures = rule.on_clock(state.failures(asked.way), now);
     let counted = |failures| state.with_failures(asked.way, failures);
-    if failures.locked > now {
-        let decision = asked.locked(failures.locked, now);
+    let way_out = if bound.recovery.left(state.recovery) > 0 { "\nA recovery code is accepted meanwhile." } else { "" };
+    if failures.locked_until > now {
+        let decision = asked.locked(failures.locked_until, now, way_out);
         // A lock that the clock was set back under ends by the clock of now.
         let adjusted = failures != state.failures(asked.way);
-        return if adjusted { Judged::Once(counted(failures), decision) } else { Judged::Said(decision) };
+        return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
     }
     let parameters = bound.totp.parameters;
     let Some(code) = totp::Code::parse(answer, parameters.digits) else {
         let truth = format!("That is not a code of {} digits.", parameters.digits);
-        return Judged::Said(asked.refused(&truth, "not a code"));
+        return Judged::AtOnce(asked.refused(&truth, "not a code"));
     };
     let step = parameters.step(now);
     let window = host.loaded.policy.window;
     match bound.totp.find(&code, step.saturating_sub(window), step + window, state.last_step) {
-        totp::Match { fresh: Some(step), .. } => Judged::Once(
+        totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
             State { last_step: step, last_used: now, ..state.clone() },
-            Decision { factor: "totp", ..Decision::new(Outcome::Accepted, few_left(bound, state), "code") },
+            Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
         ),
         totp::Match { used: true, .. } if state.last_step > step + window => {
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now);
-            let truth = format!(
-                "The host's clock was ahead when a code was last accepted: codes are accepted again in {}. \
-                 A recovery code is accepted now.",
-                duration(ahead)
-            );
-            Judged::Said(asked.refused(&truth, "the clock was ahead when a code was last accepted"))
+            let truth =
+                format!("This host's clock was ahead: codes are accepted again in {}.{way_out}", duration(ahead));
+            Judged::AtOnce(asked.refused(&truth, "the clock was ahead when a code was last accepted"))
         }
         totp::Match { used: true, .. } => {
-            Judged::Said(asked.refused("That code was used already. Wait for the next one.", "code used already"))
+            Judged::AtOnce(asked.refused("That code was used already. Wait for the next one.", "code used already"))
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
-            Judged::Once(counted(failures), asked.wrong(failures, now, (host.synchronised)()))
+            Judged::AfterCommit(counted(failures), asked.wrong(failures, now, (host.synchronised)(), way_out))
         }
     }
 }
 
-fn recovery_code(asked: Asked, code: &recovery::Code, bound: &Credentials, state: &State) -> Judged {
+fn recovery_code(asked: Asked, code: &recovery::Code, bound: &Credentials, state: &State, host: &Host) -> Judged {
     match bound.recovery.find(code) {
-        None => Judged::Said(asked.refused("That recovery code is wrong.", "wrong recovery code")),
+        None => Judged::AtOnce(by_recovery_code(asked.refused("That recovery code is wrong.", "wrong recovery code"))),
         Some(n) if state.recovery.holds(&bound.recovery, n) => {
-            Judged::Said(asked.refused("That recovery code was used already.", "recovery code used already"))
+            let truth = "That recovery code was used already.";
+            Judged::AtOnce(by_recovery_code(asked.refused(truth, "recovery code used already")))
         }
         Some(n) => {
             let recovery = state.recovery.with(&bound.recovery, n);
             // It ends the wait, but what was guessed was guessed.
-            let failures = Failures { locked: 0, ..state.failures(asked.way) };
+            let failures = Failures { locked_until: 0, ..state.failures(asked.way) };
             let state = State { recovery, ..state.with_failures(asked.way, failures) };
-            let left = left(&bound.recovery, &state);
-            Judged::Once(
-                state,
-                Decision { factor: "recovery-code", ..Decision::new(Outcome::Accepted, left, "recovery code") },
-            )
+            let left = left(&bound.recovery, &state, host);
+            Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
     }
 }
 
-/// The warning that belongs to a login while there is still time to do something.
-fn few_left(bound: &Credentials, state: &State) -> String {
-    let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
-    if few { left(&bound.recovery, state) } else { String::new() }
+fn by_recovery_code(decision: Decision) -> Decision {
+    Decision { factor: "recovery-code", ..decision }
 }
 
-fn left(set: &recovery::Set, state: &State) -> String {
+/// The warning that belongs to a login while there is still time to do something.
+fn few_left(bound: &Credentials, state: &State, host: &Host) -> String {
+    let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
+    if few { left(&bound.recovery, state, host) } else { String::new() }
+}
+
+fn left(set: &recovery::Set, state: &State, host: &Host) -> String {
     let left = match set.left(state.recovery) {
         0 => String::from("No recovery code is left."),
         1 => String::from("One recovery code is left."),
         n => format!("{n} recovery codes are left."),
     };
-    format!("{left} New ones: mfa-enroll recovery-codes")
+    let new = if host.loaded.policy.self_service {
+        "New ones: mfa-enroll recovery-codes"
+    } else {
+        "Ask an administrator for new ones."
+    };
+    format!("{left} {new}")
 }
 
 impl Asked {
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
-        Decision::new(Outcome::Refused, if self.truth { truth } else { NEUTRAL }, reason)
+        let text = if self.truth { truth } else { NEUTRAL };
+        Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
     }
 
-    fn wrong(self, failures: Failures, now: u64, synchronised: bool) -> Decision {
+    fn wrong(self, failures: Failures, now: u64, synchronised: bool, way_out: &str) -> Decision {
         let clock = if synchronised { "" } else { " This host's clock is not synchronised." };
-        if failures.locked > now {
-            let truth = format!("That code is wrong.{clock} {}", locked_for(failures.locked, now));
+        if failures.locked_until > now {
+            let truth = format!("That code is wrong.{clock}\n{}{way_out}", locked_for(failures.locked_until, now));
             return self.refused(&truth, "wrong code, locked from now on");
         }
         self.refused(&format!("That code is wrong.{clock}"), "wrong code")
     }
 
-    fn locked(self, until: u64, now: u64) -> Decision {
+    fn locked(self, until: u64, now: u64, way_out: &str) -> Decision {
         if !self.truth {
             // PAM_MAXTRIES would say that there is such an account, and that it has a device.
             return self.refused("", "locked");
         }
-        Decision::new(Outcome::Locked, locked_for(until, now), "locked")
+        let text = format!("{}{way_out}", locked_for(until, now));
+        Decision { factor: TOTP, ..Decision::new(Outcome::Locked, text, "locked") }
     }
 }
 
 fn locked_for(until: u64, now: u64) -> String {
-    format!(
-        "Too many wrong codes: locked for {} (until {} UTC). A recovery code is accepted meanwhile.",
-        duration(until - now),
-        moment(until)
-    )
+    format!("Too many wrong codes: locked for {} (until {} UTC).", duration(until - now), moment(until))
 }
 
 #[cfg(test)]
@@ -204,8 +210,8 @@ mod tests {
     /// What `answer` gives, and the state after it.
     fn answer(asked: Asked, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
         match judge(asked, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
-            Judged::Said(decision) => (decision, state.clone()),
-            Judged::Once(after, decision) => (decision, after),
+            Judged::AtOnce(decision) => (decision, state.clone()),
+            Judged::AfterCommit(after, decision) => (decision, after),
         }
     }
 
@@ -224,7 +230,13 @@ mod tests {
         for code in [WRONG, RIGHT] {
             let (decision, after) = answer(LOGIN, code, &bound, &state);
             assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Locked, "locked"));
-            assert!(decision.text.contains("locked for 1 min (until 00:03:45 UTC)"), "{}", decision.text);
+            assert!(
+                decision
+                    .text
+                    .contains("locked for 1 min (until 00:03:45 UTC).\nA recovery code is accepted meanwhile."),
+                "{}",
+                decision.text
+            );
             assert_eq!(after, state);
         }
         let blind = Asked { truth: false, ..LOGIN };
@@ -272,7 +284,7 @@ mod tests {
         let (decision, after) = answer(LOGIN, code, &bound, &state);
         assert_eq!((decision.outcome, decision.factor), (Outcome::Accepted, "recovery-code"));
         assert_eq!(decision.text, "9 recovery codes are left. New ones: mfa-enroll recovery-codes");
-        assert_eq!(after.failures, Failures { locked: 0, ..state.failures });
+        assert_eq!(after.failures, Failures { locked_until: 0, ..state.failures });
         assert_eq!(after.last_step, state.last_step);
         let (again, unchanged) = answer(LOGIN, code, &bound, &after);
         assert_eq!((again.outcome, again.reason.as_str()), (Outcome::Refused, "recovery code used already"));
@@ -303,18 +315,18 @@ mod tests {
         let ahead = State { last_step: 5 + 120, ..State::fresh(bound.id, bound.burnt) };
         let (decision, after) = answer(LOGIN, RIGHT, &bound, &ahead);
         assert_eq!(decision.outcome, Outcome::Refused);
-        assert!(decision.text.contains("accepted again in an hour"), "{}", decision.text);
+        assert!(decision.text.contains("accepted again in an hour.\nA recovery code is"), "{}", decision.text);
         assert_eq!(after, ahead);
     }
 
     #[test]
     fn a_lock_from_before_the_clock_was_set_back_ends_by_the_clock_of_now() {
         let (bound, _) = bound();
-        let year = Failures { until: NOW + 40_000_000, locked: NOW + 31_536_000 };
+        let year = Failures { forgotten: NOW + 40_000_000, locked_until: NOW + 31_536_000 };
         let state = State { failures: year, ..State::fresh(bound.id, bound.burnt) };
         let (decision, after) = answer(LOGIN, RIGHT, &bound, &state);
         assert_eq!(decision.outcome, Outcome::Locked);
-        assert_eq!(after.failures.locked, NOW + 4 * 3600);
+        assert_eq!(after.failures.locked_until, NOW + 4 * 3600);
     }
 
     #[test]
@@ -322,7 +334,8 @@ mod tests {
         let (bound, _) = bound();
         let host = Host { synchronised: || false, ..host() };
         let state = State::fresh(bound.id, bound.burnt);
-        let Judged::Once(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host) else {
+        let Judged::AfterCommit(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host)
+        else {
             panic!("not counted");
         };
         assert!(decision.text.contains("clock is not synchronised"), "{}", decision.text);

@@ -5,12 +5,12 @@ use std::fmt;
 use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
-use super::{Decision, RACES, duration, recovery};
+use super::{Decision, RACES, duration, find, recovery};
 use crate::conversation::Conversation;
 use crate::factor::recovery::Set;
 use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
-use crate::identity;
+use crate::identity::Identity;
 use crate::lockout::Failures;
 use crate::store::PENDING_LIFE;
 use crate::store::{Change, CommitError, Credentials, Id, Pending, State, Store, StoreError};
@@ -30,7 +30,7 @@ pub fn totp(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
-    let user = known(user)?;
+    let user = known(user)?.name;
     let store = host.store()?;
     let record = store.load(&user)?;
     if record.credentials.is_some() {
@@ -56,7 +56,7 @@ pub fn totp_pending(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let user = known(user)?;
+    let user = known(user)?.name;
     let store = host.store()?;
     let record = store.load(&user)?;
     if record.credentials.is_some() {
@@ -95,7 +95,7 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     let credentials = bound(pending.id, pending.label, "root", pending.totp, pair, host);
     store.commit(&record, Change::Bind(&credentials))?;
     let codes = format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(&user, 64));
-    Ok(done(&user, &codes))
+    Ok(done(&user, if host.loaded.policy.recovery_codes > 0 { &codes } else { "" }))
 }
 
 /// Drops the pending device.
@@ -114,6 +114,7 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
 pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
+    let mut factor = "none";
     if proof == Proof::Root {
         match store.load(&user) {
             Ok(record) if record.credentials.is_none() => return Ok(not_bound(&user)),
@@ -124,18 +125,19 @@ pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Convers
             Err(error) => return Err(error.into()),
         }
     } else {
-        let record = proof.of(&user, &store, host, conversation)?;
+        let (record, by) = proof.record_of(&user, &store, host, conversation)?;
         if record.credentials.is_none() {
             return Ok(not_bound(&user));
         }
-        store.commit(&record, Change::Unbind)?;
+        factor = by;
+        store.commit(&record, Change::Unbind).map_err(|lost| Decision { factor, ..lost.into() })?;
     }
     let text = format!(
-        "The device of {} is unbound and its key destroyed; the entry in the app is of no use any more. \
-         Tell whoever shares the account.",
+        "The device of {} is unbound and its key destroyed.\n\
+         The entry in the app is of no use any more. Tell whoever shares the account.",
         printable(&user, 64)
     );
-    Ok(Decision::new(Outcome::Accepted, text, "unbound"))
+    Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "unbound") })
 }
 
 /// Forgets the wrong codes, and so ends a lock.
@@ -162,19 +164,15 @@ pub fn unlock(user: &str, host: &Host) -> Result<Decision, Decision> {
     Err(CommitError::Conflict.into())
 }
 
-/// The name under which the name service knows `user`.
-pub(super) fn known(user: &str) -> Result<String, Decision> {
-    match identity::find(user) {
-        Ok(Some(identity)) => Ok(identity.name),
-        Ok(None) => {
-            let text = format!("No user is called {}.", printable(user, 64));
-            Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
-        }
-        Err(e) => Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
-    }
+/// Who `user` is.
+pub(super) fn known(user: &str) -> Result<Identity, Decision> {
+    find(user)?.ok_or_else(|| {
+        let text = format!("No user is called {}.", printable(user, 64));
+        Decision::new(Outcome::NotFound, text, "unknown to the name service")
+    })
 }
 
-/// The same, but a user who is gone and whose record is not can still be cleaned up.
+/// The name of `user`, or of one who is gone and whose record is not: that can still be cleaned up.
 pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
     match known(user) {
         Err(unknown) if unknown.outcome == Outcome::NotFound => {
@@ -184,7 +182,7 @@ pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decisio
                 Err(unknown)
             }
         }
-        result => result,
+        result => result.map(|identity| identity.name),
     }
 }
 
@@ -225,14 +223,14 @@ fn checked_label(label: Option<&str>) -> Result<String, Decision> {
 
 pub(super) fn new_id(host: &Host) -> Result<Id, Decision> {
     let mut id = Id::default();
-    (host.random)(&mut id.0).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
+    (host.random)(&mut id.0)?;
     Ok(id)
 }
 
 pub(super) fn new_totp(host: &Host) -> Result<Totp, Decision> {
     let parameters = host.loaded.policy.totp;
     let mut key = Secret::zeroed(parameters.algorithm.key_length());
-    (host.random)(key.bytes_mut()).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
+    (host.random)(key.bytes_mut())?;
     Totp::new(parameters, key).ok_or_else(|| Decision::unavailable("the TOTP parameters of the policy"))
 }
 

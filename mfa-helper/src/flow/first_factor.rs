@@ -5,13 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
+use nix::sys::wait::waitpid;
 
 use super::Decision;
 use super::code::{self, Asked};
-use crate::conversation::{Conversation, NoAnswer};
+use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
 use crate::lockout::Way;
-use crate::store::{Record, Store};
+use crate::store::{CommitError, Record, Store};
+use crate::sys::pam::{Line, NotProved};
 use crate::sys::{self, pam};
 
 /// The PAM service that asks for the first factor. In it pam_mfa answers `PAM_IGNORE`: the device is asked here.
@@ -32,41 +34,44 @@ pub enum Proof {
 impl Proof {
     /// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of
     /// this one.
-    pub fn by(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
+    pub fn ask_first_factor(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
         conversation.allow_for_binding();
         let verdict = first_factor(user, conversation)?;
+        let reason = format!("first factor: {}", verdict.text);
         match verdict.outcome {
             Outcome::Accepted => Ok(Proof::FirstFactor),
-            outcome => {
-                let text = if outcome == Outcome::Refused { "That does not prove who you are." } else { &verdict.text };
-                Err(Decision::new(outcome, text, format!("first factor: {}", verdict.text)))
-            }
+            Outcome::Refused => Err(Decision::new(Outcome::Refused, "That does not prove who you are.", reason)),
+            _ => Err(Decision::unavailable(reason)),
         }
     }
 
-    /// Loads the record of `user`, and asks for the device that is bound, unless the caller is root.
-    pub fn of(
+    /// Loads the record of `user`, and asks for the device that is bound, unless the caller is root. Also says by what it
+    /// was proved, for the log.
+    pub fn record_of(
         self,
         user: &str,
         store: &Store,
         host: &Host,
         conversation: &mut Conversation,
-    ) -> Result<Record, Decision> {
+    ) -> Result<(Record, &'static str), Decision> {
         let record = store.load(user)?;
         let Some(bound) = record.credentials.as_ref().map(|bound| bound.id).filter(|_| self != Proof::Root) else {
-            return Ok(record);
+            return Ok((record, "none"));
         };
         let asked = Asked { way: Way::OwnProcess, truth: true };
         let decision = code::ask(asked, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
         }
+        if !decision.text.is_empty() {
+            conversation.tell(&decision.text)?;
+        }
         let record = store.load(user)?;
         // What was proved is the possession of this device and of no other.
         if record.credentials.as_ref().map(|bound| bound.id) == Some(bound) {
-            Ok(record)
+            Ok((record, decision.factor))
         } else {
-            Err(crate::store::CommitError::Conflict.into())
+            Err(Decision { factor: decision.factor, ..CommitError::Conflict.into() })
         }
     }
 }
@@ -74,7 +79,7 @@ impl Proof {
 /// Has libpam ask, in a process of its own that has read no secret, and passes on what it asks.
 fn first_factor(user: &str, conversation: &mut Conversation) -> Result<Verdict, Decision> {
     if !STACKS.iter().any(|stack| Path::new(stack).exists()) {
-        return Err(Decision::unavailable(format!("{} is missing", STACKS[0])));
+        return Err(Decision::unavailable(format!("{} is missing: install the package again", STACKS[0])));
     }
     let failed = |e: &dyn std::fmt::Display| Decision::unavailable(format!("the first factor cannot be asked: {e}"));
     let name = CString::new(user).map_err(|e| failed(&e))?;
@@ -84,12 +89,10 @@ fn first_factor(user: &str, conversation: &mut Conversation) -> Result<Verdict, 
         std::process::exit(0);
     };
     let verdict = relay(Channel::new(ours), conversation);
-    // It ends by itself: at its verdict, or when it finds its channel closed.
-    let _ = nix::sys::wait::waitpid(child, None);
-    verdict.map_err(|gone| match gone {
-        NoAnswer::Cancelled(_) => gone.into(),
-        NoAnswer::Gone(broken) => failed(&broken),
-    })
+    // It ends by itself: at its verdict, or when it finds its channel closed. It is not killed, because a module may be
+    // about to count a wrong answer.
+    let _ = waitpid(child, None);
+    verdict
 }
 
 /// The process that runs libpam. Only its verdict on the channel counts.
@@ -97,49 +100,48 @@ fn serve(channel: UnixStream, user: &CStr) {
     if sys::leave_all_but(&channel).is_err() {
         return;
     }
-    let mut parent = Parent(Channel::new(channel));
-    let verdict = match pam::authenticate(c"mfa-enroll", user, &mut parent) {
+    let mut channel = Channel::new(channel);
+    let proved = pam::authenticate(c"mfa-enroll", user, &mut |line| say(&mut channel, line));
+    let verdict = match proved {
         Ok(()) => Verdict { outcome: Outcome::Accepted, text: String::new() },
-        Err(reason) => Verdict { outcome: Outcome::Refused, text: reason },
+        Err(NotProved::Refused(reason)) => Verdict { outcome: Outcome::Refused, text: reason },
+        Err(NotProved::Unavailable(reason)) => Verdict { outcome: Outcome::Unavailable, text: reason },
     };
-    let _ = parent.send(&FromHelper::Verdict(verdict));
+    if let Ok(frame) = FromHelper::Verdict(verdict).encode() {
+        let _ = channel.send(&frame, BINDING);
+    }
+}
+
+/// What a PAM module says, passed on to [`relay`]; the answer, where it asks.
+fn say(channel: &mut Channel, line: Line) -> Option<Secret> {
+    let (Line::Ask { text, .. } | Line::Tell(text)) = line;
+    let message = match line {
+        Line::Ask { echo, .. } => FromHelper::Ask { echo, text: Secret::copy_of(text.as_bytes()) },
+        Line::Tell(_) => FromHelper::Tell(text.to_owned()),
+    };
+    channel.send(&message.encode().ok()?, BINDING).ok()?;
+    if matches!(line, Line::Tell(_)) {
+        return None;
+    }
+    match ToHelper::decode(&channel.receive(BINDING).ok()?).ok()? {
+        ToHelper::Answer(answer) => Some(answer),
+        _ => None,
+    }
 }
 
 /// Between the process that runs libpam and the person.
-fn relay(mut child: Channel, conversation: &mut Conversation) -> Result<Verdict, NoAnswer> {
+fn relay(mut child: Channel, conversation: &mut Conversation) -> Result<Verdict, Decision> {
+    let lost = |e: Broken| Decision::unavailable(format!("the first factor cannot be asked: {e}"));
     loop {
-        match FromHelper::decode(&child.receive(conversation.left())?).map_err(Broken::from)? {
+        let frame = child.receive(conversation.left()).map_err(lost)?;
+        match FromHelper::decode(&frame).map_err(|e| lost(e.into()))? {
             FromHelper::Ask { echo, text } => {
-                let answer = conversation.ask_with(echo, text)?;
-                child.send(&ToHelper::Answer(answer).encode().map_err(Broken::from)?, conversation.left())?;
+                let answer = ToHelper::Answer(conversation.ask_with(echo, text)?);
+                child.send(&answer.encode().map_err(|e| lost(e.into()))?, conversation.left()).map_err(lost)?;
             }
             FromHelper::Tell(text) => conversation.tell(&text)?,
             FromHelper::Verdict(verdict) => return Ok(verdict),
-            _ => return Err(Broken::OutOfTurn.into()),
+            _ => return Err(lost(Broken::OutOfTurn)),
         }
-    }
-}
-
-/// The other end of [`relay`].
-struct Parent(Channel);
-
-impl Parent {
-    fn send(&mut self, message: &FromHelper) -> Result<(), Broken> {
-        self.0.send(&message.encode()?, crate::conversation::BINDING)
-    }
-}
-
-impl pam::Person for Parent {
-    fn ask(&mut self, echo: bool, text: &str) -> Option<Secret> {
-        let text = Secret::copy_of(text.as_bytes());
-        self.send(&FromHelper::Ask { echo, text }).ok()?;
-        match ToHelper::decode(&self.0.receive(crate::conversation::BINDING).ok()?).ok()? {
-            ToHelper::Answer(answer) => Some(answer),
-            _ => None,
-        }
-    }
-
-    fn tell(&mut self, text: &str) {
-        let _ = self.send(&FromHelper::Tell(text.to_owned()));
     }
 }

@@ -3,11 +3,11 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::code::{self, Asked, NEUTRAL, PROMPT};
-use super::{Decision, RACES, duration, enroll, first_factor};
+use super::{Decision, RACES, duration, enroll, find, first_factor};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
@@ -108,10 +108,10 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
-    let user = match identity::find(&login.user) {
+    let user = match find(&login.user) {
         Ok(Some(user)) => user,
         Ok(None) => return ask_in_vain(conversation, "unknown to the name service"),
-        Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
+        Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
     let decision = if asked.require == Require::Off {
@@ -139,12 +139,11 @@ fn second_factor(
             let asked = Asked { way, truth: login.stack_complete };
             let first = first_login_since(&record, (host.now)());
             let decision = code::ask(asked, record, &store, host, conversation).unwrap_or_else(|failed| failed);
-            let factor = if decision.factor == "none" { "totp" } else { decision.factor };
             let text = match (decision.outcome, first) {
                 (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
                 _ => decision.text,
             };
-            Decision { factor, text, ..decision }
+            Decision { text, ..decision }
         }
         Auth::HandOver => {
             owe(record, &store)?;
@@ -227,10 +226,9 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         // cron, at, systemd-user, su from root: nobody is there to ask.
         AuthHook::NotRun => return ignored("no auth phase"),
     }
-    let user = match identity::find(&login.user) {
-        Ok(Some(user)) => user,
-        Ok(None) => return Decision::unavailable("unknown to the name service"),
-        Err(e) => return Decision::unavailable(format!("the name service failed: {}", e.desc())),
+    let user = match known(login) {
+        Ok(user) => user,
+        Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
     let decision = bind_what_is_owed(login, hook, way, &user.name, &asked, host, conversation);
@@ -268,6 +266,11 @@ fn bind_what_is_owed(
     enroll::at_login(login, user, asked, record, &store, host, conversation)
 }
 
+/// Who has passed the auth phase is somebody.
+fn known(login: &Login) -> Result<Identity, Decision> {
+    find(&login.user)?.ok_or_else(|| Decision::unavailable("unknown to the name service"))
+}
+
 /// su by root skips the auth phase, because root could become anybody anyhow.
 fn by_root(login: &Login) -> bool {
     matches!(login.service.as_str(), "su" | "su-l") && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
@@ -296,11 +299,7 @@ pub fn key_alone_is(asked: &Requirement, record: &Record) -> Account {
 }
 
 fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
-    let user = match identity::find(&login.user) {
-        Ok(Some(user)) => user,
-        Ok(None) => return Err(Decision::unavailable("unknown to the name service")),
-        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
-    };
+    let user = known(login)?;
     let asked = requirement(login, &user, host);
     let enough = match (asked.require, asked.ssh_key) {
         // Not even the store is looked at.

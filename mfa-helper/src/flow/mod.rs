@@ -14,11 +14,9 @@ pub mod standing;
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 
 use crate::conversation::NoAnswer;
+use crate::identity::{self, Identity};
 use crate::policy::Requirement;
 use crate::store::{CommitError, StoreError};
-
-/// Why there is no answer where the login program has no way to ask.
-pub const CANNOT_ASK: &str = "the program cannot ask";
 
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
@@ -53,7 +51,7 @@ impl Decision {
 
     /// The caller may not ask this.
     pub fn not_allowed(text: &str) -> Decision {
-        Decision::new(Outcome::Refused, text, "not allowed")
+        Decision::new(Outcome::Refused, text, format!("not allowed: {text}"))
     }
 
     /// The same, by what policy asks.
@@ -92,6 +90,7 @@ fn duration(n: u64) -> String {
         (0, m, 0) => format!("{m} min"),
         (0, m, s) => format!("{m} min {s} s"),
         (1, 0, _) => String::from("an hour"),
+        (h, 0, _) => format!("{h} h"),
         (h, m, _) => format!("{h} h {m} min"),
     }
 }
@@ -99,6 +98,17 @@ fn duration(n: u64) -> String {
 /// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
 fn moment(time: u64) -> String {
     format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
+}
+
+/// Who `name` is, by the name service.
+fn find(name: &str) -> Result<Option<Identity>, Decision> {
+    identity::find(name).map_err(|e| Decision::unavailable(format!("the name service failed: {}", e.desc())))
+}
+
+impl From<getrandom::Error> for Decision {
+    fn from(error: getrandom::Error) -> Decision {
+        Decision::unavailable(format!("no randomness: {error}"))
+    }
 }
 
 impl From<StoreError> for Decision {
@@ -126,8 +136,8 @@ impl From<NoAnswer> for Decision {
         let (text, reason) = match none {
             NoAnswer::Cancelled(Cancelled::ByUser) => ("Cancelled.", String::from("cancelled")),
             NoAnswer::Cancelled(Cancelled::NoConversation) => (
-                "This program cannot ask for a code. With ssh, use keyboard-interactive authentication.",
-                String::from(CANNOT_ASK),
+                "No code could be asked: use a terminal; with ssh, keyboard-interactive.",
+                String::from("the program cannot ask"),
             ),
             NoAnswer::Cancelled(Cancelled::LoginSecret) => (
                 "This program sent your login secret as the code. With ssh, use keyboard-interactive authentication.",

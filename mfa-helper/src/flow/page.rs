@@ -6,6 +6,7 @@
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 use mfa_wire::{Secret, printable};
 
+use super::recovery::ACKNOWLEDGE;
 use crate::factor::totp::{Parameters, Totp};
 use crate::store::Pending;
 
@@ -115,7 +116,8 @@ pub fn recovery_codes(codes: &[Secret]) -> Secret {
         }
         append("\n");
     }
-    append("Each lets you in once, when the device is lost.\nType ok when you have written them down: ");
+    append("Each lets you in once, when the device is lost.\n");
+    append(ACKNOWLEDGE);
     text
 }
 

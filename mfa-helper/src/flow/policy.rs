@@ -6,7 +6,7 @@ use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::unistd::Group;
 
 use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
-use super::{Decision, duration};
+use super::{Decision, device, duration};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -27,14 +27,7 @@ pub fn explain(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let identity = match identity::find(user) {
-        Ok(Some(identity)) => identity,
-        Ok(None) => {
-            let text = format!("No user is called {}.", printable(user, 64));
-            return Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"));
-        }
-        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
-    };
+    let identity = device::known(user)?;
     let place = if rhost == Some("local") { Place::Local } else { Place::Remote(rhost) };
     let facts = Facts { user: &identity.name, service, place, now: (host.now)() };
     let mut text = String::new();

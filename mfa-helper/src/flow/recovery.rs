@@ -1,35 +1,52 @@
 //! Recovery codes: making and showing them.
 
-use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
+use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
+use super::device::{self, TRIES};
 use super::first_factor::Proof;
-use super::{Decision, device};
+use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::host::Host;
-use crate::store::{Change, Invitation, State};
+use crate::store::{Change, CommitError, Invitation, State};
 
 /// Makes a new set in place of the old one, once the person has it.
 pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
-    let store = host.store()?;
-    let user = device::known_or_kept(user, &store)?;
-    let mut record = proof.of(&user, &store, host, conversation)?;
-    let Some(mut credentials) = record.credentials.take() else { return Ok(device::not_bound(&user)) };
-    let (set, codes) = new_set(host)?;
-    if codes.is_empty() {
-        let text = "The policy makes no recovery codes: [recovery] codes is 0.";
+    if host.loaded.policy.recovery_codes == 0 {
+        let text = "No recovery codes are made here ([recovery] codes = 0 in mfa.toml).";
         return Ok(Decision::new(Outcome::Refused, text, "no recovery codes by policy"));
     }
+    let store = host.store()?;
+    let user = device::known_or_kept(user, &store)?;
+    let (mut record, factor) = proof.record_of(&user, &store, host, conversation)?;
+    let Some(bound) = &record.credentials else { return Ok(device::not_bound(&user)) };
+    let (binding, before) = (bound.id, bound.recovery.id);
+    let (set, codes) = new_set(host)?;
+    let void = |why: Decision| Decision { text: format!("{VOID} {}", why.text).trim_end().to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
-    show(codes, conversation).map_err(|none| Decision {
-        text: String::from("The codes shown are void; the ones before hold."),
-        ..none.into()
-    })?;
-    credentials.recovery = set;
-    store.commit(&record, Change::Recovery(&credentials))?;
-    Ok(Decision::new(Outcome::Accepted, "These recovery codes hold; the ones before are void.", "new recovery codes"))
+    show(codes, conversation).map_err(|none| void(none.into()))?;
+    for _ in 0..RACES {
+        let Some(mut credentials) = record.credentials.take() else { break };
+        // The proof was for this binding with these codes, whatever was tried to log in meanwhile.
+        if (credentials.id, credentials.recovery.id) != (binding, before) {
+            break;
+        }
+        credentials.recovery = set.clone();
+        match store.commit(&record, Change::Recovery(&credentials)) {
+            Ok(()) => {
+                let text = "These recovery codes hold; the ones before are void.";
+                return Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "new recovery codes") });
+            }
+            Err(CommitError::Conflict) => record = store.load(&user)?,
+            Err(CommitError::Store(error)) => return Err(void(error.into())),
+        }
+    }
+    Err(void(CommitError::Conflict.into()))
 }
+
+/// What becomes of codes that are not kept.
+const VOID: &str = "The codes shown are void; the ones before hold.";
 
 /// How long an invitation is good, in seconds: a week.
 const INVITATION_LIFE: u64 = 7 * 86_400;
@@ -37,13 +54,12 @@ const INVITATION_LIFE: u64 = 7 * 86_400;
 /// Makes a ticket by which a user may bind a device inside a login, in place of any other.
 pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store = host.store()?;
-    let user = device::known(user)?;
+    let user = device::known(user)?.name;
     let record = store.load(&user)?;
     if record.credentials.is_some() {
         return Ok(device::already(&user));
     }
-    let made = Set::make(1, host.random).map_err(|e| Decision::unavailable(format!("no randomness: {e}")))?;
-    let (set, ticket) = made;
+    let (set, ticket) = Set::make(1, host.random)?;
     let expires = (host.now)() + INVITATION_LIFE;
     let state = State { invitation: Invitation { set, expires }, ..record.state.clone() };
     store.commit(&record, Change::State(&state))?;
@@ -55,12 +71,19 @@ pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
 
 /// As many codes as the policy says.
 pub fn new_set(host: &Host) -> Result<(Set, Vec<Secret>), Decision> {
-    Set::make(host.loaded.policy.recovery_codes, host.random)
-        .map_err(|e| Decision::unavailable(format!("no randomness: {e}")))
+    Ok(Set::make(host.loaded.policy.recovery_codes, host.random)?)
 }
 
 /// Shows the codes until the person says that they have them.
 pub fn show(codes: Vec<Secret>, conversation: &mut Conversation) -> Result<(), NoAnswer> {
     conversation.send(&FromHelper::RecoveryCodes(codes))?;
-    conversation.ask("Type ok when you have written them down: ").map(drop)
+    for _ in 0..TRIES {
+        if conversation.ask(ACKNOWLEDGE)?.bytes().trim_ascii().eq_ignore_ascii_case(b"ok") {
+            return Ok(());
+        }
+    }
+    Err(NoAnswer::Cancelled(Cancelled::ByUser))
 }
+
+/// The question below the codes.
+pub const ACKNOWLEDGE: &str = "Type ok when you have written them down: ";

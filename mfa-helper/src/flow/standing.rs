@@ -46,8 +46,8 @@ fn standing(user: &str, record: &Record, host: &Host) -> Status {
     let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
     let now = (host.now)();
     let lockout = host.loaded.policy.lockout;
-    let locked =
-        [Way::Login, Way::OwnProcess].map(|way| way.rule(lockout).on_clock(record.state.failures(way), now).locked);
+    let locked = [Way::Login, Way::OwnProcess]
+        .map(|way| way.rule(lockout).on_clock(record.state.failures(way), now).locked_until);
     let device = record.credentials.as_ref().map(|bound| DeviceStatus {
         id: bound.id.to_string(),
         label: bound.label.clone(),

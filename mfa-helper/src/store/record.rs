@@ -253,7 +253,7 @@ impl State {
         text.line("last-used", format_args!("{}", self.last_used));
         text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
-            text.line(name, format_args!("{} {}", failures.until, failures.locked));
+            text.line(name, format_args!("{} {}", failures.forgotten, failures.locked_until));
         }
         text.line("owes", format_args!("{}", u8::from(self.owes)));
         text.set("ticket", &self.invitation.set);
@@ -371,8 +371,8 @@ impl<'a> Lines<'a> {
     }
 
     fn failures(&mut self, name: &str) -> Result<Failures, Damage> {
-        let [until, locked] = self.two_numbers(name)?;
-        Ok(Failures { until, locked })
+        let [forgotten, locked_until] = self.two_numbers(name)?;
+        Ok(Failures { forgotten, locked_until })
     }
 
     fn id(&mut self) -> Result<Id, Damage> {

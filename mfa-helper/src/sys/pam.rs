@@ -4,17 +4,38 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use mfa_wire::Secret;
 
-/// Who answers what PAM modules ask.
-pub trait Person {
-    /// `None` when nobody answers.
-    fn ask(&mut self, echo: bool, text: &str) -> Option<Secret>;
-    /// Shows a line.
-    fn tell(&mut self, text: &str);
+/// What a PAM module says.
+#[derive(Clone, Copy)]
+pub enum Line<'a> {
+    /// It asks.
+    Ask {
+        /// Whether the answer may be shown.
+        echo: bool,
+        /// The question.
+        text: &'a str,
+    },
+    /// It shows a line.
+    Tell(&'a str),
+}
+
+/// Passes a line on, and gives back the answer; `None` when nobody answers, or nothing was asked.
+type Talk<'a> = &'a mut dyn FnMut(Line) -> Option<Secret>;
+
+/// Why nobody is proved, for the log.
+pub enum NotProved {
+    /// The modules say no.
+    Refused(String),
+    /// They cannot say.
+    Unavailable(String),
 }
 
 const PAM_SUCCESS: c_int = 0;
+const PAM_SERVICE_ERR: c_int = 3;
+const PAM_SYSTEM_ERR: c_int = 4;
 const PAM_BUF_ERR: c_int = 5;
+const PAM_AUTHINFO_UNAVAIL: c_int = 9;
 const PAM_CONV_ERR: c_int = 19;
+const PAM_USER: c_int = 2;
 const PAM_RUSER: c_int = 8;
 /// Debian's common-auth says `nullok`; an empty password proves nothing.
 const PAM_DISALLOW_NULL_AUTHTOK: c_int = 1;
@@ -23,6 +44,8 @@ const MESSAGES: c_int = 32;
 
 const ECHO_OFF: c_int = 1;
 const ECHO_ON: c_int = 2;
+const ERROR_MSG: c_int = 3;
+const TEXT_INFO: c_int = 4;
 
 #[repr(C)]
 struct Message {
@@ -41,7 +64,7 @@ type Converse = extern "C" fn(c_int, *mut *const Message, *mut *mut Response, *m
 #[repr(C)]
 struct Conv {
     converse: Converse,
-    person: *mut c_void,
+    talk: *mut c_void,
 }
 
 type Handle = *mut c_void;
@@ -50,6 +73,7 @@ type Handle = *mut c_void;
 struct Libpam {
     start: unsafe extern "C" fn(*const c_char, *const c_char, *const Conv, *mut Handle) -> c_int,
     set_item: unsafe extern "C" fn(Handle, c_int, *const c_void) -> c_int,
+    get_item: unsafe extern "C" fn(Handle, c_int, *mut *const c_void) -> c_int,
     authenticate: unsafe extern "C" fn(Handle, c_int) -> c_int,
     acct_mgmt: unsafe extern "C" fn(Handle, c_int) -> c_int,
     strerror: unsafe extern "C" fn(Handle, c_int) -> *const c_char,
@@ -64,39 +88,42 @@ impl Libpam {
         if library.is_null() {
             return None;
         }
-        // SAFETY: a library that is loaded.
-        let symbol = |name: &CStr| Some(unsafe { libc::dlsym(library, name.as_ptr()) }).filter(|s| !s.is_null());
-        // SAFETY: the types are those of <security/pam_appl.h>.
+        // SAFETY: the types of the fields are those of <security/pam_appl.h>.
         unsafe {
             Some(Libpam {
-                start: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _, _, _) -> _>(symbol(c"pam_start")?),
-                set_item: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _, _) -> _>(symbol(
-                    c"pam_set_item",
-                )?),
-                authenticate: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _) -> _>(symbol(
-                    c"pam_authenticate",
-                )?),
-                acct_mgmt: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _) -> _>(symbol(
-                    c"pam_acct_mgmt",
-                )?),
-                strerror: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _) -> _>(symbol(c"pam_strerror")?),
-                end: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(_, _) -> _>(symbol(c"pam_end")?),
+                start: function(library, c"pam_start")?,
+                set_item: function(library, c"pam_set_item")?,
+                get_item: function(library, c"pam_get_item")?,
+                authenticate: function(library, c"pam_authenticate")?,
+                acct_mgmt: function(library, c"pam_acct_mgmt")?,
+                strerror: function(library, c"pam_strerror")?,
+                end: function(library, c"pam_end")?,
             })
         }
     }
 }
 
+/// # Safety
+/// `F` is the type of the C function `name` of `library`, which is loaded.
+unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    // SAFETY: as the caller says.
+    unsafe {
+        let symbol = libc::dlsym(library, name.as_ptr());
+        (!symbol.is_null()).then(|| std::mem::transmute_copy(&symbol))
+    }
+}
+
 /// Authenticates `user` in `service`, and asks whether the account may be used at all. If not, why, for the log.
-pub fn authenticate(service: &CStr, user: &CStr, person: &mut dyn Person) -> Result<(), String> {
-    let pam = Libpam::load().ok_or("libpam.so.0 cannot be loaded")?;
-    let mut person: &mut dyn Person = person;
-    let conv = Conv { converse, person: (&raw mut person).cast() };
+pub fn authenticate(service: &CStr, user: &CStr, mut talk: Talk) -> Result<(), NotProved> {
+    let pam = Libpam::load().ok_or(NotProved::Unavailable(String::from("libpam.so.0 cannot be loaded")))?;
+    let conv = Conv { converse, talk: (&raw mut talk).cast() };
     let mut handle: Handle = std::ptr::null_mut();
-    // SAFETY: `conv` and `person` outlive the handle, which is ended below; strings are copied by libpam.
+    // SAFETY: `conv` and `talk` outlive the handle, which is ended below; strings are copied by libpam.
     unsafe {
         let mut code = (pam.start)(service.as_ptr(), user.as_ptr(), &raw const conv, &raw mut handle);
         if code != PAM_SUCCESS {
-            return Err(format!("pam_start failed ({code})"));
+            return Err(NotProved::Unavailable(format!("pam_start failed ({code})")));
         }
         let mut at = "start";
         let steps = [("auth", pam.authenticate), ("account", pam.acct_mgmt)];
@@ -107,10 +134,21 @@ pub fn authenticate(service: &CStr, user: &CStr, person: &mut dyn Person) -> Res
                 code = step(handle, PAM_DISALLOW_NULL_AUTHTOK);
             }
         }
+        // A module may have gone on with another user.
+        let mut answered_for: *const c_void = std::ptr::null();
+        let same = (pam.get_item)(handle, PAM_USER, &raw mut answered_for) == PAM_SUCCESS
+            && !answered_for.is_null()
+            && CStr::from_ptr(answered_for.cast()) == user;
         let why = (pam.strerror)(handle, code);
         let why = if why.is_null() { String::new() } else { CStr::from_ptr(why).to_string_lossy().into_owned() };
         (pam.end)(handle, code);
-        if code == PAM_SUCCESS { Ok(()) } else { Err(format!("{at}: {why} ({code})")) }
+        let why = format!("{at}: {why} ({code})");
+        match code {
+            PAM_SUCCESS if same => Ok(()),
+            PAM_SUCCESS => Err(NotProved::Refused(String::from("the stack answered for another user"))),
+            PAM_SERVICE_ERR | PAM_SYSTEM_ERR | PAM_BUF_ERR | PAM_AUTHINFO_UNAVAIL => Err(NotProved::Unavailable(why)),
+            _ => Err(NotProved::Refused(why)),
+        }
     }
 }
 
@@ -119,13 +157,13 @@ extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,
     responses: *mut *mut Response,
-    person: *mut c_void,
+    talk: *mut c_void,
 ) -> c_int {
     if !(1..=MESSAGES).contains(&count) {
         return PAM_CONV_ERR;
     }
     // SAFETY: what `authenticate` above handed to libpam, and still there.
-    let person = unsafe { &mut *person.cast::<&mut dyn Person>() };
+    let talk = unsafe { &mut *talk.cast::<Talk>() };
     let count = count as usize;
     // SAFETY: plain memory, which libpam frees with free(3).
     let answers: *mut Response = unsafe { libc::calloc(count, size_of::<Response>()) }.cast();
@@ -135,13 +173,20 @@ extern "C" fn converse(
     for n in 0..count {
         // SAFETY: Linux-PAM passes an array of `count` pointers to messages.
         let message = unsafe { &**messages.add(n) };
+        // The text of any other, PAM_BINARY_PROMPT above all, is no C string.
+        if ![ECHO_OFF, ECHO_ON, ERROR_MSG, TEXT_INFO].contains(&message.style) {
+            // SAFETY: as many answers as have been made.
+            unsafe { free(answers, count) };
+            return PAM_CONV_ERR;
+        }
         // SAFETY: NULL or a C string.
         let text = if message.text.is_null() { c"" } else { unsafe { CStr::from_ptr(message.text) } }.to_string_lossy();
         if ![ECHO_ON, ECHO_OFF].contains(&message.style) {
-            person.tell(&text);
+            talk(Line::Tell(&text));
             continue;
         }
-        let answer = person.ask(message.style == ECHO_ON, &text).and_then(|answer| copied(&answer));
+        let question = Line::Ask { echo: message.style == ECHO_ON, text: &text };
+        let answer = talk(question).and_then(|answer| copied(&answer));
         let Some(answer) = answer else {
             // SAFETY: as many answers as have been made.
             unsafe { free(answers, count) };

@@ -162,7 +162,7 @@ fn who_is_required_and_has_no_device_is_refused_with_the_remedy() {
     assert!(said[0].text.is_ascii());
     let line = audit(&log, "user=wanting").pop().unwrap();
     assert!(line.contains(r#"rule="mfa.toml:1 all""#) && line.contains("factor=none"), "{line}");
-    assert_eq!(words(&line), "refused required and not bound");
+    assert_eq!(words(&line), "refused required and not bound, and not to be bound here");
 }
 
 #[test]

@@ -225,7 +225,11 @@ fn who_does_not_prove_the_first_factor_sees_no_key_and_binds_nothing() {
     refused("a wrong password", "wrong horse", NO);
     assert_eq!(log.lines_with("event=totp user=unproven").len(), 1);
     refused("no password", "", "Cancelled.");
-    refused("a password of 300 bytes", &"x".repeat(300), "There is nobody to ask: run this in a terminal.");
+    refused(
+        "a password of 300 bytes",
+        &"x".repeat(300),
+        "No code could be asked: use a terminal; with ssh, keyboard-interactive.",
+    );
 
     run("chage", &["--expiredate", "1", "unproven"]);
     let said = refused("an account that has expired", PASSWORD, NO);
@@ -332,6 +336,28 @@ fn new_recovery_codes_void_the_old_ones_once_they_are_taken() {
     assert!(status(&me).contains("\"recovery_codes_left\":8,"));
 
     bound.advance(3);
+    let mut talk = Talk::begin(&me, &["recovery-codes"]);
+    talk.answer("Password: ", PASSWORD);
+    talk.answer(CODE, &bound.code(0));
+    for _ in 0..3 {
+        talk.answer(WRITTEN, "no");
+    }
+    assert_eq!(talk.end().code, 1);
+    assert_eq!(login(&bound, &first[9]), SUCCESS, "no is not ok");
+
+    bound.advance(3);
+    let mut talk = Talk::begin(&me, &["recovery-codes"]);
+    talk.answer("Password: ", PASSWORD);
+    talk.answer(CODE, &bound.code(0));
+    // Somebody tries to log in while the codes are on the screen.
+    talk.answer(WRITTEN, "not yet");
+    assert_eq!(login(&bound, "000000"), AUTH_ERR);
+    talk.answer(WRITTEN, "OK");
+    let end = talk.end();
+    assert_eq!(end.code, 0, "{}", end.said);
+    let first = codes(&end.said);
+
+    bound.advance(3);
     let (second, end) = renew(&me, &bound.code(0), true);
     assert_eq!(end.code, 0, "{}", end.said);
     assert!(first.iter().all(|code| !second.contains(code)));
@@ -340,7 +366,31 @@ fn new_recovery_codes_void_the_old_ones_once_they_are_taken() {
 
     let end = Talk::begin(&me, &["recovery-codes", "--json"]).end();
     assert_eq!((end.code, end.data.as_str()), (1, ""), "a proof cannot be piped into a script's JSON");
-    assert!(end.said.contains("nobody to ask"), "{}", end.said);
+    assert!(end.said.contains("No code could be asked"), "{}", end.said);
+}
+
+#[test]
+fn who_hangs_up_at_the_first_factor_is_no_outage() {
+    let (_bound, _service, me) = bound("hanger");
+    let log = Log::listen();
+    let mut talk = Talk::begin(&me, &["disable"]);
+    talk.answer("Password: ", "");
+    assert_eq!(talk.end().code, 1);
+    let line = log.lines_with("event=disable user=hanger").pop().unwrap();
+    assert!(line.contains("verdict=no-interaction"), "{line}");
+}
+
+#[test]
+fn a_name_that_leads_to_another_uid_gives_no_right_to_its_record() {
+    let (bound, _service, _) = bound("doppel");
+    let before = bound.saved();
+    let other = format!("{}doppel:x:61234:61234::/:/bin/sh\n", fs::read_to_string("/etc/passwd").unwrap());
+    fs::write("/etc/passwd", other).unwrap();
+    let end = Talk::begin("61234", &["status"]).end();
+    assert_eq!((end.code, end.data.as_str()), (1, ""), "{}", end.said);
+    assert!(end.said.contains("Only root may do this for another user."), "{}", end.said);
+    assert_eq!(Talk::begin("61234", &["test"]).end().code, 1);
+    assert_eq!(bound.saved(), before);
 }
 
 #[test]
@@ -348,7 +398,8 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     let (mut bound, _service, me) = bound("tester");
     let code = bound.code(1);
     let end = test(&me, &code);
-    assert_eq!((end.code, end.said.as_str()), (0, "One-time code: \nThe code is right: door would let you in.\n"));
+    let said = "One-time code: \nThe code is right: door would let you in.\nThis device was bound 0 s ago from root.\n";
+    assert_eq!((end.code, end.said.as_str()), (0, said));
     let end = test(&me, &code);
     assert_eq!((end.code, end.said.contains("used already")), (1, true), "{}", end.said);
 

@@ -95,7 +95,8 @@ fn a_users_own_process_may_verify_that_user_and_no_other() {
     assert_eq!(auth_as(&bound, &other, "locker", &bound.code(1)), AUTH_ERR);
     assert_eq!(auth_as(&bound, "65534", "locker", &bound.code(1)), AUTH_ERR);
     assert_eq!(before, fs::read(bound.file("state")).unwrap(), "another's code is not even looked at");
-    let refused = format!("caller={other} verdict=refused reason=\"not allowed\"");
+    let refused =
+        format!("caller={other} verdict=refused reason=\"not allowed: Only root may do this for another user.\"");
     assert_eq!(log.lines_with(&refused).len(), 1, "{:?}", log.lines());
     assert_eq!(auth_as(&bound, &own, "locker", &bound.code(1)), SUCCESS);
     assert_eq!(auth_as(&bound, &own, "locker", &bound.code(1)), AUTH_ERR, "burnt");
