@@ -84,7 +84,7 @@ impl Front {
         }
         let Verdict { outcome, text } = match verdict {
             Ok(verdict) => verdict,
-            Err(e) => return complain(&e.to_string(), Exit::from(&e)),
+            Err(e) => return complain(&e.to_string(), Exit::Unavailable),
         };
         let accepted = outcome == Outcome::Accepted;
         let looked_through = matches!(outcome, Outcome::Warnings | Outcome::Faults);

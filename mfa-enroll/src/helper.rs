@@ -15,7 +15,6 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, get
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Verb};
-use crate::exit::Exit;
 
 /// Where the helper is installed. Never taken from the environment.
 const HELPER: &str = "/usr/libexec/mfa-helper";
@@ -52,29 +51,20 @@ impl fmt::Display for NoVerdict {
             NoVerdict::Start(e) => write!(f, "cannot start mfa-helper: {e}; is the package installed completely?"),
             NoVerdict::Greeting(e) => write!(f, "mfa-helper is of no use: {e}; the system log may say more"),
             NoVerdict::NoService => {
-                f.write_str("the helper's service is not running: systemctl start mfa-helper.socket (as root)")
+                f.write_str("the helper's service is not running; as root:\nsystemctl start mfa-helper.socket")
             }
             NoVerdict::Socket(Errno::EAGAIN) => f.write_str("the helper's service is busy: try again in a minute"),
             NoVerdict::Socket(e) => write!(f, "the helper's socket {SOCKET} cannot be used: {}", e.desc()),
             NoVerdict::Stranger => {
-                write!(f, "it is not root's program that listens at {SOCKET}: nothing was sent; tell an administrator")
+                write!(f, "no program of root's listens at {SOCKET}: nothing was sent;\ntell an administrator")
             }
-            NoVerdict::TurnedAway => {
-                f.write_str("the helper turned this away (too many conversations at once?): try again in a minute")
-            }
+            NoVerdict::TurnedAway => f.write_str("too many conversations at once: try again in a minute"),
             NoVerdict::Silent => f.write_str("the helper's service does not answer: try again in a minute"),
-            NoVerdict::Nameless => f.write_str("the name service does not know who you are: your uid has no name"),
-            NoVerdict::Half(e) => write!(
-                f,
-                "mfa-helper broke off: {e}; whether anything was changed is not known, mfa-enroll status tells"
-            ),
+            NoVerdict::Nameless => f.write_str("the name service does not know who you are: ask an administrator"),
+            NoVerdict::Half(e) => {
+                write!(f, "mfa-helper broke off: {e}\nmfa-enroll status tells whether anything was changed")
+            }
         }
-    }
-}
-
-impl From<&NoVerdict> for Exit {
-    fn from(_: &NoVerdict) -> Self {
-        Exit::Unavailable
     }
 }
 

@@ -42,37 +42,31 @@ fn run(cli: &Cli, caller: &Caller) -> Exit {
         return output::complain("--config is for root only", Exit::Usage);
     }
     match &cli.verb {
-        Some(verb) => carry_out(cli, verb, caller),
+        Some(verb) => carry_out(cli, verb, caller).0,
         None => where_i_stand(cli, caller),
     }
 }
 
-/// One conversation with the helper.
-fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> Exit {
+/// One conversation with the helper: how it ended, and whether it has shown that nothing is bound.
+fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> (Exit, bool) {
     if let Some(name) = verb.changes_nobody_named().filter(|_| caller.is_root()) {
         let text = format!("whose? root has to name the user: mfa-enroll {name} --user NAME");
-        return output::complain(&text, Exit::Usage);
+        return (output::complain(&text, Exit::Usage), false);
     }
     let mut front = match Front::new(verb.clone(), caller, now) {
         Ok(front) => front,
-        Err(e) => return output::complain(&e, Exit::Usage),
+        Err(e) => return (output::complain(&e, Exit::Usage), false),
     };
     let verdict = helper::converse(cli, caller, verb, &mut front);
-    front.finish(verdict)
+    let unbound = front.has_shown_nothing_bound();
+    (front.finish(verdict), unbound)
 }
 
 /// Without a verb: the caller's status, and a way on for who has nothing bound and is there to be asked.
 fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
-    let verb = Verb::Status(Status::default());
-    let mut front = match Front::new(verb.clone(), caller, now) {
-        Ok(front) => front,
-        Err(e) => return output::complain(&e, Exit::Usage),
-    };
-    let verdict = helper::converse(cli, caller, &verb, &mut front);
-    let unbound = front.has_shown_nothing_bound();
-    let exit = front.finish(verdict);
+    let (exit, unbound) = carry_out(cli, &Verb::Status(Status::default()), caller);
     if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(QUESTION, now) {
-        return carry_out(cli, &Verb::Totp(Totp::default()), caller);
+        return carry_out(cli, &Verb::Totp(Totp::default()), caller).0;
     }
     exit
 }

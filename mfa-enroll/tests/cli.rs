@@ -118,14 +118,15 @@ fn a_service_that_is_of_no_use_is_unavailable_and_the_remedy_is_told() {
         stderr
     };
     for (behaviour, why) in [
-        ("mute", "the helper turned this away (too many conversations at once?): try again in a minute"),
+        ("mute", "too many conversations at once: try again in a minute"),
         ("silent", "the helper's service does not answer: try again in a minute"),
         ("stranger", "mfa-helper is of no use: the other side speaks another version; the system log may say more"),
     ] {
         assert_eq!(complaint(&Service::start(behaviour)), format!("mfa-enroll: {why}\n"));
     }
     let service = Service::start("helper");
-    let not_running = "mfa-enroll: the helper's service is not running: systemctl start mfa-helper.socket (as root)\n";
+    let not_running =
+        "mfa-enroll: the helper's service is not running; as root:\n  systemctl start mfa-helper.socket\n";
     fs::remove_file(service.socket()).unwrap();
     assert_eq!(complaint(&service), not_running, "no socket");
     drop(UnixListener::bind(service.socket()).unwrap());
@@ -165,7 +166,7 @@ fn who_listens_must_be_root() {
     let (code, stdout, stderr) = finish(service.mfa_enroll_at(&path, &["status"]).stdin(Stdio::null()));
     fs::remove_file(&path).unwrap();
     assert_eq!((code, stdout.as_str()), (5, ""));
-    assert!(stderr.contains("not root's program"), "{stderr}");
+    assert!(stderr.contains("no program of root's listens"), "{stderr}");
     assert_eq!(said.next().unwrap().unwrap(), "0", "nothing was sent to it");
     other.wait().unwrap();
 }

@@ -9,13 +9,13 @@ use crate::host::Host;
 use crate::lockout::{Failures, Way};
 use crate::store::{Change, CommitError, Credentials, Record, State, Store};
 
-/// What everybody is asked, with a device or without.
+/// What everybody is audience, with a device or without.
 pub const PROMPT: &str = "One-time code: ";
 
 /// What everybody is told who reaches us without a proof that the first factor was right.
 pub const NEUTRAL: &str = "Second factor refused.";
 
-/// What is asked, as the log says it.
+/// What is audience, as the log says it.
 const TOTP: &str = "totp";
 
 /// So few recovery codes are worth a warning.
@@ -23,7 +23,7 @@ const FEW: u32 = 3;
 
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
-pub struct Asked {
+pub struct Audience {
     /// Whose failures count.
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
@@ -41,7 +41,7 @@ enum Judged {
 /// Asks, and judges the answer against the record as it is at that moment. The new state is durable
 /// before there is a verdict: that order is what makes the code good once.
 pub fn ask(
-    asked: Asked,
+    audience: Audience,
     mut record: Record,
     store: &Store,
     host: &Host,
@@ -50,9 +50,9 @@ pub fn ask(
     let answer = conversation.ask(PROMPT).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
-            return Ok(asked.refused("The device was unbound meanwhile.", "unbound meanwhile"));
+            return Ok(audience.refused("The device was unbound meanwhile.", "unbound meanwhile"));
         };
-        let (state, decision) = match judge(asked, &answer, credentials, &record.state, host) {
+        let (state, decision) = match judge(audience, &answer, credentials, &record.state, host) {
             Judged::AtOnce(decision) => return Ok(decision),
             Judged::AfterCommit(state, decision) => (state, decision),
         };
@@ -65,26 +65,26 @@ pub fn ask(
     Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
 }
 
-fn judge(asked: Asked, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
+fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
     // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
     if let Some(code) = recovery::Code::parse(answer) {
-        return recovery_code(asked, &code, bound, state, host);
+        return recovery_code(audience, &code, bound, state, host);
     }
     let now = (host.now)();
-    let rule = asked.way.rule(host.loaded.policy.lockout);
-    let failures = rule.on_clock(state.failures(asked.way), now);
-    let counted = |failures| state.with_failures(asked.way, failures);
+    let rule = audience.way.rule(host.loaded.policy.lockout);
+    let failures = rule.on_clock(state.failures(audience.way), now);
+    let counted = |failures| state.with_failures(audience.way, failures);
     let way_out = if bound.recovery.left(state.recovery) > 0 { "\nA recovery code is accepted meanwhile." } else { "" };
     if failures.locked_until > now {
-        let decision = asked.locked(failures.locked_until, now, way_out);
+        let decision = audience.locked(failures.locked_until, now, way_out);
         // A lock that the clock was set back under ends by the clock of now.
-        let adjusted = failures != state.failures(asked.way);
+        let adjusted = failures != state.failures(audience.way);
         return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
     }
     let parameters = bound.totp.parameters;
     let Some(code) = totp::Code::parse(answer, parameters.digits) else {
         let truth = format!("That is not a code of {} digits.", parameters.digits);
-        return Judged::AtOnce(asked.refused(&truth, "not a code"));
+        return Judged::AtOnce(audience.refused(&truth, "not a code"));
     };
     let step = parameters.step(now);
     let window = host.loaded.policy.window;
@@ -97,30 +97,32 @@ fn judge(asked: Asked, answer: &Secret, bound: &Credentials, state: &State, host
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now);
             let truth =
                 format!("This host's clock was ahead: codes are accepted again in {}.{way_out}", duration(ahead));
-            Judged::AtOnce(asked.refused(&truth, "the clock was ahead when a code was last accepted"))
+            Judged::AtOnce(audience.refused(&truth, "the clock was ahead when a code was last accepted"))
         }
         totp::Match { used: true, .. } => {
-            Judged::AtOnce(asked.refused("That code was used already. Wait for the next one.", "code used already"))
+            Judged::AtOnce(audience.refused("That code was used already. Wait for the next one.", "code used already"))
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
-            Judged::AfterCommit(counted(failures), asked.wrong(failures, now, (host.synchronised)(), way_out))
+            Judged::AfterCommit(counted(failures), audience.wrong(failures, now, (host.synchronised)(), way_out))
         }
     }
 }
 
-fn recovery_code(asked: Asked, code: &recovery::Code, bound: &Credentials, state: &State, host: &Host) -> Judged {
+fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials, state: &State, host: &Host) -> Judged {
     match bound.recovery.find(code) {
-        None => Judged::AtOnce(by_recovery_code(asked.refused("That recovery code is wrong.", "wrong recovery code"))),
+        None => {
+            Judged::AtOnce(by_recovery_code(audience.refused("That recovery code is wrong.", "wrong recovery code")))
+        }
         Some(n) if state.recovery.holds(&bound.recovery, n) => {
             let truth = "That recovery code was used already.";
-            Judged::AtOnce(by_recovery_code(asked.refused(truth, "recovery code used already")))
+            Judged::AtOnce(by_recovery_code(audience.refused(truth, "recovery code used already")))
         }
         Some(n) => {
             let recovery = state.recovery.with(&bound.recovery, n);
             // It ends the wait, but what was guessed was guessed.
-            let failures = Failures { locked_until: 0, ..state.failures(asked.way) };
-            let state = State { recovery, ..state.with_failures(asked.way, failures) };
+            let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
+            let state = State { recovery, ..state.with_failures(audience.way, failures) };
             let left = left(&bound.recovery, &state, host);
             Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
@@ -151,7 +153,7 @@ fn left(set: &recovery::Set, state: &State, host: &Host) -> String {
     format!("{left} {new}")
 }
 
-impl Asked {
+impl Audience {
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
         let text = if self.truth { truth } else { NEUTRAL };
@@ -191,8 +193,8 @@ mod tests {
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Asked = Asked { way: Way::Login, truth: true };
-    const OWN: Asked = Asked { way: Way::OwnProcess, truth: true };
+    const LOGIN: Audience = Audience { way: Way::Login, truth: true };
+    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
@@ -208,8 +210,8 @@ mod tests {
     }
 
     /// What `answer` gives, and the state after it.
-    fn answer(asked: Asked, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
-        match judge(asked, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
+    fn answer(audience: Audience, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
+        match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
             Judged::AtOnce(decision) => (decision, state.clone()),
             Judged::AfterCommit(after, decision) => (decision, after),
         }
@@ -219,8 +221,8 @@ mod tests {
     const RIGHT: &str = "254676";
     const WRONG: &str = "000000";
 
-    fn locked(asked: Asked, bound: &Credentials) -> State {
-        (0..5).fold(State::fresh(bound.id, bound.burnt), |state, _| answer(asked, WRONG, bound, &state).1)
+    fn locked(audience: Audience, bound: &Credentials) -> State {
+        (0..5).fold(State::fresh(bound.id, bound.burnt), |state, _| answer(audience, WRONG, bound, &state).1)
     }
 
     #[test]
@@ -239,7 +241,7 @@ mod tests {
             );
             assert_eq!(after, state);
         }
-        let blind = Asked { truth: false, ..LOGIN };
+        let blind = Audience { truth: false, ..LOGIN };
         let (decision, _) = answer(blind, RIGHT, &bound, &state);
         assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, NEUTRAL));
     }

@@ -8,7 +8,7 @@ use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
 use super::Decision;
-use super::code::{self, Asked};
+use super::code::{self, Audience};
 use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
 use crate::lockout::Way;
@@ -58,8 +58,8 @@ impl Proof {
         let Some(bound) = record.credentials.as_ref().map(|bound| bound.id).filter(|_| self != Proof::Root) else {
             return Ok((record, "none"));
         };
-        let asked = Asked { way: Way::OwnProcess, truth: true };
-        let decision = code::ask(asked, record, store, host, conversation)?;
+        let audience = Audience { way: Way::OwnProcess, truth: true };
+        let decision = code::ask(audience, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
         }

@@ -2,7 +2,7 @@
 
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
-use super::code::{self, Asked, NEUTRAL, PROMPT};
+use super::code::{self, Audience, NEUTRAL, PROMPT};
 use super::{Decision, RACES, duration, enroll, find, first_factor};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Totp};
@@ -86,10 +86,13 @@ fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way
 }
 
 impl NoWay {
-    fn decision(&self, user: &str) -> Decision {
+    fn decision(&self, user: &str, self_service: bool) -> Decision {
         let user = printable(user, 64);
         let remedy = match self {
             NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
+            NoWay::NoDialogue | NoWay::Account(_) if self_service => {
+                format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
+            }
             _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
         };
         let reason = match self {
@@ -98,7 +101,7 @@ impl NoWay {
             NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
             NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
         };
-        let text = format!("MFA is required of {user} and no device is bound. {remedy}");
+        let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
         Decision::new(Outcome::Refused, text, reason)
     }
 }
@@ -136,9 +139,9 @@ fn second_factor(
     Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
         Auth::Ask => {
-            let asked = Asked { way, truth: login.stack_complete };
+            let audience = Audience { way, truth: login.stack_complete };
             let first = first_login_since(&record, (host.now)());
-            let decision = code::ask(asked, record, &store, host, conversation).unwrap_or_else(|failed| failed);
+            let decision = code::ask(audience, record, &store, host, conversation).unwrap_or_else(|failed| failed);
             let text = match (decision.outcome, first) {
                 (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
                 _ => decision.text,
@@ -150,7 +153,7 @@ fn second_factor(
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
         Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(conversation, "required and not bound"),
-        Auth::Refuse(no_way) => no_way.decision(user),
+        Auth::Refuse(no_way) => no_way.decision(user, host.loaded.policy.self_service),
     })
 }
 
@@ -261,7 +264,7 @@ fn bind_what_is_owed(
         (None, _) => {}
     }
     if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
-        return Ok(no_way.decision(user));
+        return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     enroll::at_login(login, user, asked, record, &store, host, conversation)
 }

@@ -23,7 +23,7 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
     let Some(bound) = &record.credentials else { return Ok(device::not_bound(&user)) };
     let (binding, before) = (bound.id, bound.recovery.id);
     let (set, codes) = new_set(host)?;
-    let void = |why: Decision| Decision { text: format!("{VOID} {}", why.text).trim_end().to_owned(), factor, ..why };
+    let void = |why: Decision| Decision { text: VOID.to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
     show(codes, conversation).map_err(|none| void(none.into()))?;
     for _ in 0..RACES {

@@ -151,7 +151,10 @@ fn of_many_wrong_codes_at_once_no_more_are_judged_than_are_allowed() {
         let _listener = way.only(&bound);
         let wrong = wrong(&bound.code(1));
         let reports = at_once((0..MANY).map(|_| login(&bound, "guessed", &wrong)));
-        assert_eq!(tally(&reports), [(AUTH_ERR, ALLOWED), (MAXTRIES, MANY - ALLOWED)].into(), "{way:?}");
+        let mut sum = tally(&reports);
+        // The lock of a record is given up after a second.
+        let late = sum.remove(&AUTHINFO_UNAVAIL).unwrap_or(0);
+        assert_eq!(sum, [(AUTH_ERR, ALLOWED), (MAXTRIES, MANY - ALLOWED - late)].into(), "{way:?}");
         assert_all_told_the_same(reports.iter().filter(|report| report.code("auth") == MAXTRIES));
     }
 }

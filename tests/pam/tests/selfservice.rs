@@ -527,7 +527,7 @@ fn without_the_service_others_than_root_are_told_what_to_do() {
     let mut line = String::new();
     BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let end = Talk::begin(&me, &["status"]).end();
-    let said = "mfa-enroll: the helper turned this away (too many conversations at once?): try again in a minute\n";
+    let said = "mfa-enroll: too many conversations at once: try again in a minute\n";
     assert_eq!((end.code, end.data.as_str(), end.said.as_str()), (5, "", said));
     drop(holder.stdin.take());
     holder.wait().unwrap();
@@ -535,7 +535,7 @@ fn without_the_service_others_than_root_are_told_what_to_do() {
     drop(service);
     for verb in [&["status"][..], &["totp"], &["test"], &[]] {
         let end = Talk::begin(&me, verb).end();
-        let said = "mfa-enroll: the helper's service is not running: systemctl start mfa-helper.socket (as root)\n";
+        let said = "mfa-enroll: the helper's service is not running; as root:\n  systemctl start mfa-helper.socket\n";
         assert_eq!((end.code, end.data.as_str(), end.said.as_str()), (5, "", said), "{verb:?}");
     }
     assert_eq!(Talk::begin("0", &["status", "--user", "serverless"]).end().code, 0, "root starts one of its own");
@@ -559,7 +559,7 @@ fn a_socket_that_is_not_roots_learns_nothing() {
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     let end = Talk::begin(&me, &["totp"]).end();
     assert_eq!((end.code, end.data.as_str()), (5, ""), "{}", end.said);
-    assert!(end.said.contains("it is not root's program that listens at /run/mfa/helper.sock"), "{}", end.said);
+    assert!(end.said.contains("no program of root's listens at /run/mfa/helper.sock"), "{}", end.said);
     assert_eq!(lines.next().unwrap().unwrap(), "0", "it was sent something");
     fake.wait().unwrap();
     fs::remove_file(Path::new(SOCKET)).unwrap();
