@@ -123,7 +123,10 @@ fn bind(
         // Bound all the same, should nobody be there to read them any more: new ones can be made.
         let _ = conversation.ask_with(true, page::recovery_codes(&codes));
     }
+    // Said already above the codes.
+    let said = !codes.is_empty();
     let text = format!("The device of {} is bound. From now on its code is asked.", printable(user, 64));
+    let text = if said { String::new() } else { text };
     Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 

@@ -1,5 +1,5 @@
-//! `make demo`: the package in a disposable Debian, from a refused login over binding an app to a
-//! login with its code. With a terminal it is yours; without one it plays both sides by itself and
+//! `make demo`: the package in a disposable Debian, from the login that binds an app to the next one,
+//! which asks for its code. With a terminal it is yours; without one it plays both sides by itself and
 //! ends with an error if anything is not as it should be.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -28,9 +28,6 @@ fn main() -> ExitCode {
     machine.sh_ok("pam-auth-update --enable mfa");
     println!("alice's password is: {PASSWORD}");
 
-    say("She has no device yet. With the password alone ssh refuses her, and says what to do:");
-    refused(&machine);
-
     if stdin().is_terminal() && stdout().is_terminal() { by_hand(&machine) } else { by_itself(&machine) }
 }
 
@@ -42,35 +39,17 @@ fn show(t: &mut Terminal) {
     print!("{}", t.screen());
 }
 
-fn refused(machine: &Machine) {
-    let mut t = machine
-        .terminal()
-        .run("ssh -o NumberOfPasswordPrompts=1 -o PreferredAuthentications=keyboard-interactive alice@localhost");
-    t.wait_for("(alice@localhost) Password: ");
-    t.type_line(PASSWORD);
-    t.wait_for("MFA is required of alice and no device is bound.");
-    t.wait_for("mfa-enroll totp --user alice");
-    assert_eq!(t.exit_code(), 255, "she was let in:\n{}", t.screen());
-    show(&mut t);
-}
-
-/// You are the administrator, and then alice.
+/// You are alice.
 fn by_hand(machine: &Machine) -> ExitCode {
-    say("Now you are the administrator: mfa-enroll totp --user alice");
-    println!("Scan the code with an authenticator app on your phone, or type the key into it.\n");
-    if on_your_terminal(machine, &["mfa-enroll", "totp", "--user", "alice"]) != 0 {
-        say("Nothing was bound, and everything is removed.");
-        return ExitCode::FAILURE;
-    }
+    println!("She has no device yet, so her first login leads her through binding one: have your phone ready.");
+    println!("On a light terminal type invert in place of the first code.");
     loop {
-        say("Now you are alice: ssh alice@localhost");
-        println!("Her password is: {PASSWORD}. A code is good once: take the next one. Inside, try: sudo id\n");
+        say("You are alice: ssh alice@localhost");
+        println!("Her password is: {PASSWORD}. Inside, try: sudo id. A code is good once: take the next one.\n");
         on_your_terminal(machine, &["ssh", "alice@localhost"]);
         say("What the log says:");
-        if accepted(&audit(machine), "sshd") {
-            break;
-        }
-        println!("Not in. Enter tries again, Ctrl-D ends the demo.");
+        audit(machine);
+        println!("\nEnter logs in again, Ctrl-D ends the demo.");
         if stdin().lock().read_line(&mut String::new()).unwrap_or(0) == 0 {
             break;
         }
@@ -96,8 +75,11 @@ fn on_your_terminal(machine: &Machine, command: &[&str]) -> i32 {
 
 /// Nobody is there: an app that reads the screen, and hands that type.
 fn by_itself(machine: &Machine) -> ExitCode {
-    say("The administrator binds an authenticator app: mfa-enroll totp --user alice");
-    let mut t = machine.terminal().run("mfa-enroll totp --user alice");
+    say("She has no device yet: after her password ssh leads her through binding one");
+    let ssh = "ssh -o PreferredAuthentications=keyboard-interactive alice@localhost";
+    let mut t = machine.terminal().run(ssh);
+    t.wait_for("(alice@localhost) Password: ");
+    t.type_line(PASSWORD);
     t.wait_for("First code (");
     let screen = t.screen();
     print!("{screen}");
@@ -107,17 +89,17 @@ fn by_itself(machine: &Machine) -> ExitCode {
     let codes = Codes::now(key);
     println!("oathtool, as the app, shows {} and then {}.", codes.previous, codes.present);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second code");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
-    show(&mut t);
     t.type_line("ok");
-    t.wait_for("The device of alice is bound.");
-    assert_eq!(t.exit_code(), 0, "{}", t.screen());
+    t.wait_for("alice@web1:~$ ");
     show(&mut t);
+    t.type_line("exit");
+    assert_eq!(t.exit_code(), 0);
 
-    say("alice logs in with her password and the next code");
-    let mut t = machine.terminal().run("ssh -o PreferredAuthentications=keyboard-interactive alice@localhost");
+    say("From now on it asks for the code");
+    let mut t = machine.terminal().run(ssh);
     t.wait_for("(alice@localhost) Password: ");
     t.type_line(PASSWORD);
     t.wait_for("(alice@localhost) One-time code: ");
@@ -141,7 +123,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
     say("What the log says");
     let log = audit(machine);
     assert!(accepted(&log, "sshd") && accepted(&log, "sudo"), "the log does not say so");
-    println!("\ndemo: alice was asked for her code and is in");
+    println!("\ndemo: alice was led through binding, was asked for her code, and is in");
     ExitCode::SUCCESS
 }
 
