@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use mfa_wire::{
@@ -69,15 +70,7 @@ impl Owing {
     }
 
     fn conversation(&self, request: Request, answer: &mut dyn FnMut(&str) -> Option<String>) -> (Verdict, Vec<String>) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let helper = Helper::real().clock(&self.clock).path();
-        let mut process = Command::new(helper).env_clear().stdin(OwnedFd::from(theirs)).spawn().unwrap();
-        let mut channel = Channel::new(ours);
-        greet(&mut channel, SPAWN_TIMEOUT).unwrap();
-        let mut person = Person { answer, asked: Vec::new() };
-        let verdict = converse(&mut channel, request, &mut person).unwrap();
-        process.wait().unwrap();
-        (verdict, person.asked)
+        conversation(&Helper::real().clock(&self.clock).path(), request, answer)
     }
 
     fn auth(&self, service: &str) -> Verdict {
@@ -96,6 +89,22 @@ impl Owing {
     fn bound(&self) -> bool {
         self.system.store().join("users").join(&self.user).join("credentials").exists()
     }
+}
+
+/// One conversation with that helper.
+fn conversation(
+    helper: &Path,
+    request: Request,
+    answer: &mut dyn FnMut(&str) -> Option<String>,
+) -> (Verdict, Vec<String>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut process = Command::new(helper).env_clear().stdin(OwnedFd::from(theirs)).spawn().unwrap();
+    let mut channel = Channel::new(ours);
+    greet(&mut channel, SPAWN_TIMEOUT).unwrap();
+    let mut person = Person { answer, asked: Vec::new() };
+    let verdict = converse(&mut channel, request, &mut person).unwrap();
+    process.wait().unwrap();
+    (verdict, person.asked)
 }
 
 /// The key that a page shows, without its blanks.
@@ -234,6 +243,29 @@ fn two_at_once_bind_one_device() {
         owing.account(AuthHook::HandedOver, None, diligent()).0.text,
         "A device was bound meanwhile: log in again, and its code is asked."
     );
+}
+
+#[test]
+fn of_sixty_four_who_bind_at_once_one_does() {
+    let owing = Owing::fresh("crowd", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let helper = &Helper::real().clock(&owing.clock).path();
+    let requests: Vec<_> = (0..64)
+        .map(|n| Request::Account(owing.login("sudo", Some(&format!("192.0.2.{n}"))), AuthHook::HandedOver))
+        .collect();
+    let bound = std::thread::scope(|scope| {
+        let all: Vec<_> = requests
+            .into_iter()
+            .map(|request| scope.spawn(move || conversation(helper, request, &mut diligent()).0.outcome))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).filter(|o| *o == Outcome::Accepted).count()
+    });
+    assert!(bound <= 1, "{bound} of them have bound a device");
+    // Each may have cancelled the one before; whoever comes next is not kept out by that.
+    if bound == 0 {
+        assert_eq!(owing.account(AuthHook::HandedOver, None, diligent()).0.outcome, Outcome::Accepted);
+    }
+    assert!(owing.bound());
 }
 
 #[test]
