@@ -1,0 +1,180 @@
+//! Rules written by command, and the policy looked at.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::process::Output;
+
+use pam_tests::{System, add_user, run};
+
+const DROP_INS: &str = "/etc/mfa/mfa.d";
+
+fn fresh(users: &[&str]) -> System {
+    users.iter().for_each(|user| add_user(user));
+    System::fresh()
+}
+
+/// Exit code, data and messages.
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// As if two seconds had gone by since.
+fn settle() {
+    for entry in fs::read_dir(DROP_INS).unwrap() {
+        run("touch", &["--date=2026-01-01", entry.unwrap().path().to_str().unwrap()]);
+    }
+}
+
+fn member(group: &str, user: &str) {
+    run("groupadd", &["--force", group]);
+    run("usermod", &["--append", "--groups", group, user]);
+}
+
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(DROP_INS).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    entries.collect()
+}
+
+#[test]
+fn a_rule_is_written_holds_and_is_removed() {
+    let system = fresh(&["ruled"]);
+    member("ruledgroup", "ruled");
+    let required = |user: &str| {
+        let status = system.enroll(&["status", "--user", user, "--json"], "");
+        String::from_utf8(status.stdout).unwrap().contains("\"required\":true")
+    };
+    assert!(!required("ruled"));
+    let (code, data, said) = told(&system.enroll(&["require", "--group", "ruledgroup", "--service", "sshd"], ""));
+    assert_eq!((code, data.as_str()), (0, ""), "{said}");
+    assert_eq!(names(), ["50-require-group-ruledgroup@sshd.toml"]);
+    let text = fs::read_to_string(format!("{DROP_INS}/50-require-group-ruledgroup@sshd.toml")).unwrap();
+    assert!(text.contains("groups = [\"ruledgroup\"]\nservices = [\"sshd\"]\nrequire = \"mfa\"\n"), "{text}");
+    settle();
+    assert!(required("ruled") && !required("root"));
+    let again = told(&system.enroll(&["require", "--group", "ruledgroup", "--service", "sshd"], ""));
+    assert_eq!((again.0, names().len()), (0, 1), "the same rule is the same file");
+    assert_eq!(told(&system.enroll(&["unrequire", "--group", "ruledgroup"], "")).0, 3, "another rule");
+    assert_eq!(told(&system.enroll(&["unrequire", "--group", "ruledgroup", "--service", "sshd"], "")).0, 0);
+    settle();
+    assert!(names().is_empty() && !required("ruled"));
+}
+
+#[test]
+fn a_rule_for_nobody_or_with_nonsense_is_not_written() {
+    let system = fresh(&["ruled"]);
+    let code = |arguments: &[&str]| told(&system.enroll(&[&["require"], arguments].concat(), "")).0;
+    assert_eq!(code(&["--group", "no-such-group"]), 3);
+    assert_eq!(code(&["--user", "no-such-user"]), 3);
+    assert_eq!(code(&["--user", "ruled", "--deadline", "tomorrow"]), 1);
+    assert_eq!(code(&["--user", "ruled", "--service", "SSHD"]), 1);
+    assert_eq!(code(&["--user", "ruled", "--try", "soon"]), 2);
+    assert_eq!(code(&["--user", "ruled", "--group", "root"]), 2);
+    assert_eq!(code(&[]), 2);
+    assert!(names().is_empty());
+    system.config("requir = 1\n");
+    assert_eq!(code(&["--user", "ruled"]), 1, "onto a policy that is broken nothing is built");
+    assert!(names().is_empty());
+}
+
+#[test]
+fn a_trial_ends_by_itself_unless_it_is_confirmed() {
+    let system = fresh(&["tried"]);
+    assert_eq!(told(&system.enroll(&["require", "--confirm"], "")).0, 3);
+    assert_eq!(told(&system.enroll(&["require", "--user", "tried", "--try", "10m"], "")).0, 0);
+    let path = format!("{DROP_INS}/50-require-user-tried.toml");
+    let trial = fs::read_to_string(&path).unwrap();
+    assert!(trial.contains("\nexpires = \"20"), "{trial}");
+    assert_eq!(told(&system.enroll(&["require", "--confirm"], "")).0, 0);
+    let permanent = fs::read_to_string(&path).unwrap();
+    assert!(!permanent.contains("expires") && permanent.contains("users = [\"tried\"]"), "{permanent}");
+    // A trial that is over is not made permanent.
+    let over = permanent + "expires = \"2026-01-01T00:00:00Z\"\n";
+    fs::write(&path, &over).unwrap();
+    settle();
+    let (code, _, said) = told(&system.enroll(&["require", "--confirm"], ""));
+    assert_eq!((code, said.contains("The trial is over")), (3, true), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), over);
+}
+
+#[test]
+fn whom_an_earlier_rule_exempts_is_named() {
+    let system = fresh(&["ruled", "exempted"]);
+    member("ruledgroup", "ruled");
+    member("ruledgroup", "exempted");
+    system.drop_in("10-robots.toml", "[[rule]]\nname = \"robots\"\nusers = [\"exempted\"]\nrequire = \"off\"\n");
+    let (code, _, said) = told(&system.enroll(&["require", "--group", "ruledgroup"], ""));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("exempted is kept from being required by 10-robots.toml:1 robots"), "{said}");
+    assert!(!said.contains("ruled is kept") && names().len() == 2, "{said}");
+    settle();
+    let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));
+    assert_eq!(code, 6, "{said}");
+    assert!(data.contains("warning: exempted is kept from being required by 10-robots.toml:1 robots"), "{data}");
+}
+
+#[test]
+fn the_check_finds_what_the_parser_cannot_see() {
+    let system = fresh(&["ruled"]);
+    let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));
+    assert_eq!((code, data.as_str(), said.as_str()), (0, "", "Nothing is wrong with the policy.\n"));
+    for (policy, code, finding) in [
+        ("[[rule]]\nrequire = \"off\"\n", 7, "error: mfa.toml:1 exempts everybody everywhere"),
+        ("[[rule]]\ngroups = [\"wheeel\"]\nrequire = \"mfa\"\n", 7, "error: mfa.toml:1: no group is called wheeel"),
+        ("[[rule]]\nrequire = \"mfa\"\nkinds = [\"u2f\"]\n", 7, "error: mfa.toml:1 can be satisfied by nobody"),
+        (
+            "[[rule]]\nrequire = \"mfa\"\n[[rule]]\nusers = [\"ruled\"]\nrequire = \"off\"\n",
+            6,
+            "warning: mfa.toml:3 can never decide",
+        ),
+        (
+            "[[rule]]\nusers = [\"nobody-here\"]\nrequire = \"mfa\"\n",
+            6,
+            "warning: mfa.toml:1: no user is called nobody-here",
+        ),
+        (
+            "[[rule]]\nusers = [\"ruled\"]\nrequire = \"mfa\"\nexpires = \"2026-01-01\"\n",
+            6,
+            "warning: mfa.toml:1 has expired",
+        ),
+    ] {
+        system.config(policy);
+        let (found, data, said) = told(&system.enroll(&["policy", "check"], ""));
+        assert_eq!(found, code, "{policy}: {data} {said}");
+        assert!(data.contains(finding), "{policy}: {data}");
+    }
+    system.config("[[rule]]\nrequire = \"maybe\"\n");
+    let (code, _, said) = told(&system.enroll(&["policy", "check"], ""));
+    assert_eq!(code, 7);
+    assert!(said.contains("mfa.toml:2") && said.contains('^'), "{said}");
+}
+
+#[test]
+fn it_is_explained_which_rule_decides_and_what_happens() {
+    let system = fresh(&["ruled"]);
+    member("ruledgroup", "ruled");
+    system.config(
+        "[[rule]]\nname = \"home\"\nfrom = [\"10.0.0.0/8\"]\nrequire = \"off\"\n\
+         [[rule]]\nname = \"admins\"\ngroups = [\"ruledgroup\"]\nservices = [\"sshd\", \"sudo\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n",
+    );
+    let explain = |arguments: &[&str]| {
+        let (code, data, said) =
+            told(&system.enroll(&[&["policy", "explain", "--user", "ruled"], arguments].concat(), ""));
+        assert_eq!((code, said.as_str()), (0, ""));
+        data
+    };
+    let home = explain(&["--service", "sshd", "--rhost", "10.1.2.3"]);
+    assert!(home.contains("decides     mfa.toml:1 home\n") && home.contains("let in after the first factor"), "{home}");
+    let away = explain(&["--service", "sshd", "--rhost", "192.0.2.7"]);
+    assert!(away.contains("  from      false\n") && away.contains("  groups    true\n"), "{away}");
+    assert!(away.contains("outcome     refused: an administrator has to bind a device first\n"), "{away}");
+    let named = explain(&["--service", "sshd", "--rhost", "host.example"]);
+    assert!(named.contains("  from      unknown\n") && named.contains("require     mfa\n"), "{named}");
+    let key = explain(&["--service", "sshd", "--rhost", "192.0.2.7", "--ssh-key", "ssh-ed25519"]);
+    assert!(key.contains("outcome     refused: a key alone is not enough\n"), "{key}");
+    let cron = explain(&["--service", "cron", "--rhost", "local"]);
+    assert!(cron.contains("decides     none\n"), "{cron}");
+    let unknown = told(&system.enroll(&["policy", "explain", "--user", "nobody-here", "--service", "sshd"], ""));
+    assert_eq!(unknown.0, 3);
+}
