@@ -1,5 +1,6 @@
 //! Who must have a second factor, by user, group and service: everybody else is as before, and a
-//! mistake in the policy neither opens nor locks out.
+//! mistake in the policy neither opens nor locks out. Devices are root's to bind here; binding at the
+//! login is in at_login.rs.
 #![allow(missing_docs, clippy::expect_used)]
 
 mod common;
@@ -19,10 +20,8 @@ fn is_refused(door: Door, who: &Person) {
     let mut t = door.knock(who);
     t.wait_for(&door.password_prompt(who));
     t.type_line(&who.password);
-    t.wait_for(&format!(
-        "MFA is required of {0} and no device is bound. Ask an administrator to run: mfa-enroll totp --user {0}",
-        who.name
-    ));
+    t.wait_for(&format!("MFA is required of {} and no device is bound.", who.name));
+    t.wait_for(&format!("Ask an administrator to run: mfa-enroll totp --user {}", who.name));
     t.wait_for(&door.refusal(who));
     assert!(!t.text().contains(CODE), "{}", t.screen());
     // ssh shows a refusal in ASCII only, and where the locale has eight bits it gives up at anything else.
@@ -67,7 +66,7 @@ fn who_has_no_device_and_needs_none_comes_in_as_before() {
 #[test]
 fn who_is_required_by_name_and_has_no_device_is_told_the_remedy() {
     let who = Person::new(&MACHINE, "rita");
-    rule(&MACHINE, "50-rita", "name = \"by name\"\nusers = [\"rita\"]\nrequire = \"mfa\"");
+    rule(&MACHINE, "50-rita", "name = \"by name\"\nusers = [\"rita\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     for door in DOORS {
         is_refused(door, &who);
         refusal_is_logged(&who, door, "50-rita.toml:1 by name");
@@ -85,7 +84,7 @@ fn who_is_required_by_name_and_has_no_device_is_told_the_remedy() {
 fn who_is_required_by_group() {
     let (member, other) = (Person::new(&MACHINE, "gerd"), Person::new(&MACHINE, "gustav"));
     MACHINE.sh_ok("groupadd vault; usermod --append --groups vault gerd");
-    rule(&MACHINE, "50-vault", "groups = [\"vault\"]\nrequire = \"mfa\"");
+    rule(&MACHINE, "50-vault", "groups = [\"vault\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     for door in [Door::Ssh, Door::Sudo, Door::Su] {
         is_refused(door, &member);
         refusal_is_logged(&member, door, "50-vault.toml:1");
@@ -97,7 +96,7 @@ fn who_is_required_by_group() {
 #[test]
 fn who_is_required_in_one_service_only() {
     let who = Person::new(&MACHINE, "sonja");
-    rule(&MACHINE, "50-sonja", "users = [\"sonja\"]\nservices = [\"sudo\"]\nrequire = \"mfa\"");
+    rule(&MACHINE, "50-sonja", "users = [\"sonja\"]\nservices = [\"sudo\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     for door in [Door::Ssh, Door::SudoI, Door::Su, Door::Login] {
         door.lets_in_without_code(&who);
     }
@@ -109,7 +108,7 @@ fn who_is_required_in_one_service_only() {
 #[test]
 fn who_is_required_is_refused_by_the_password_method() {
     let who = Person::new(&MACHINE, "petr");
-    rule(&MACHINE, "50-petr", "users = [\"petr\"]\nrequire = \"mfa\"");
+    rule(&MACHINE, "50-petr", "users = [\"petr\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     let mut t = MACHINE
         .terminal()
         .user("visitor")
@@ -142,16 +141,15 @@ fn off_asks_nothing_even_of_who_has_a_device() {
 #[test]
 fn root_is_a_user_like_any_other() {
     static ROOTS: LazyLock<Machine> = LazyLock::new(shipped);
-    rule(&ROOTS, "50-root", "users = [\"root\"]\nrequire = \"mfa\"");
+    rule(&ROOTS, "50-root", "users = [\"root\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     ROOTS.sh_ok("echo 'root:Geheim-root-9!' | chpasswd");
     let log = ROOTS.journal_from_here();
     let su = || ROOTS.terminal().user("visitor").run("exec su -");
     let mut t = su();
     t.wait_for("Password: ");
     t.type_line("Geheim-root-9!");
-    t.wait_for(
-        "MFA is required of root and no device is bound. Ask an administrator to run: mfa-enroll totp --user root",
-    );
+    t.wait_for("MFA is required of root and no device is bound.");
+    t.wait_for("Ask an administrator to run: mfa-enroll totp --user root");
     t.wait_for("Authentication failure");
     log.wait_for(|line| line.contains("user=root service=su-l") && line.contains("reason=\"required and not bound\""));
 
@@ -193,7 +191,7 @@ fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
     static TYPO: LazyLock<Machine> = LazyLock::new(shipped);
     let (bound, app) = Person::bound(&TYPO, "bodo");
     let (required, free) = (Person::new(&TYPO, "rolf"), Person::new(&TYPO, "fritz"));
-    let good = "[[rule]]\nname = \"rolf too\"\nusers = [\"rolf\"]\nrequire = \"mfa\"\n";
+    let good = "[[rule]]\nname = \"rolf too\"\nusers = [\"rolf\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n";
     policy_file(&TYPO, "/etc/mfa/mfa.toml", good);
     is_refused(Door::Su, &required);
 
@@ -249,7 +247,7 @@ fn without_an_earlier_policy_a_typo_requires_everybody() {
 fn a_group_that_does_not_exist_concerns_everybody() {
     static DEAD: LazyLock<Machine> = LazyLock::new(shipped);
     let who = Person::new(&DEAD, "gisela");
-    rule(&DEAD, "50-dead", "groups = [\"wheeel\"]\nrequire = \"mfa\"");
+    rule(&DEAD, "50-dead", "groups = [\"wheeel\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"");
     is_refused(Door::Su, &who);
     refusal_is_logged(&who, Door::Su, "50-dead.toml:1 (undecided)");
 }
