@@ -13,6 +13,7 @@
 //! * [`Bound`]: a system with one bound user, an app and a clock.
 //! * [`Listener`]: the helper behind its socket.
 //! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened. [`Gate`]: many of them at once.
+//! * [`FrontEnd`]: a conversation with the helper, without libpam.
 //! * [`Log`]: what reached the system log.
 
 #![allow(
@@ -25,6 +26,7 @@
 )]
 
 mod bound;
+mod frontend;
 mod gate;
 mod host;
 mod listener;
@@ -37,6 +39,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 pub use bound::Bound;
+pub use frontend::FrontEnd;
 pub use gate::Gate;
 pub use host::{Host, Report, Running, Said};
 pub use listener::Listener;

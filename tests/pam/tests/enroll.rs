@@ -3,16 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 
-use mfa_wire::{
-    AuthHook, Cancelled, Channel, Device, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Secret, Status, Verdict,
-    converse, greet,
-};
-use pam_tests::{Clock, Helper, Log, System, add_user, artifact, run};
+use mfa_wire::{AuthHook, Login, Outcome, Request, Verdict};
+use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, artifact, run};
 
 const NOW: i64 = 1_800_000_015;
 
@@ -21,26 +14,6 @@ struct Owing {
     system: System,
     clock: Clock,
     user: String,
-}
-
-/// Answers questions from the text that comes with them.
-struct Person<'a> {
-    answer: &'a mut dyn FnMut(&str) -> Option<String>,
-    asked: Vec<String>,
-}
-
-impl Prompter for Person<'_> {
-    fn ask(&mut self, _: bool, text: &str) -> Result<Secret, Cancelled> {
-        self.asked.push(text.to_owned());
-        (self.answer)(text).map(|answer| Secret::copy_of(answer.as_bytes())).ok_or(Cancelled::ByUser)
-    }
-    fn tell(&mut self, _: &str) {}
-    fn device(&mut self, _: &Device) {
-        panic!("a login is shown a text, not a device");
-    }
-    fn status(&mut self, _: &Status) {}
-    fn report(&mut self, _: &str) {}
-    fn recovery_codes(&mut self, _: &[Secret]) {}
 }
 
 impl Owing {
@@ -70,7 +43,8 @@ impl Owing {
     }
 
     fn conversation(&self, request: Request, answer: &mut dyn FnMut(&str) -> Option<String>) -> (Verdict, Vec<String>) {
-        conversation(&Helper::real().clock(&self.clock).path(), request, answer)
+        let held = FrontEnd::request(&Helper::real().clock(&self.clock).path(), request, answer);
+        (held.verdict, held.asked)
     }
 
     fn auth(&self, service: &str) -> Verdict {
@@ -89,22 +63,6 @@ impl Owing {
     fn bound(&self) -> bool {
         self.system.store().join("users").join(&self.user).join("credentials").exists()
     }
-}
-
-/// One conversation with that helper.
-fn conversation(
-    helper: &Path,
-    request: Request,
-    answer: &mut dyn FnMut(&str) -> Option<String>,
-) -> (Verdict, Vec<String>) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut process = Command::new(helper).env_clear().stdin(OwnedFd::from(theirs)).spawn().unwrap();
-    let mut channel = Channel::new(ours);
-    greet(&mut channel, SPAWN_TIMEOUT).unwrap();
-    let mut person = Person { answer, asked: Vec::new() };
-    let verdict = converse(&mut channel, request, &mut person).unwrap();
-    process.wait().unwrap();
-    (verdict, person.asked)
 }
 
 /// The key that a page shows, without its blanks.
@@ -256,7 +214,7 @@ fn of_sixty_four_who_bind_at_once_one_does() {
     let bound = std::thread::scope(|scope| {
         let all: Vec<_> = requests
             .into_iter()
-            .map(|request| scope.spawn(move || conversation(helper, request, &mut diligent()).0.outcome))
+            .map(|request| scope.spawn(move || FrontEnd::request(helper, request, &mut diligent()).verdict.outcome))
             .collect();
         all.into_iter().map(|one| one.join().unwrap()).filter(|o| *o == Outcome::Accepted).count()
     });
