@@ -149,6 +149,7 @@ fn serve_verb(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     if caller.is_root()
+        && !matches!(verb, Verb::PolicyCheck)
         && let Some(error) = &host.loaded.error
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
@@ -168,7 +169,7 @@ fn serve_verb(
         Verb::Unrequire(required) => require::unrequire(required, config),
         Verb::ConfirmRequired => require::confirm(config, host),
         Verb::Invite { .. } => recovery::invite(user, host, conversation),
-        Verb::PolicyCheck => flow::policy::check(host, conversation),
+        Verb::PolicyCheck => flow::policy::check(config, host, conversation),
         Verb::PolicyExplain { service, rhost, ssh_key, .. } => {
             flow::policy::explain(user, service, rhost.as_deref(), ssh_key.as_deref(), host, conversation)
         }

@@ -73,18 +73,16 @@ impl PamHooks for Module {
                 _ => AuthHook::NotRun,
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
-            let answered = matches!(outcome, Outcome::Accepted | Outcome::Ignored);
-            if auth == AuthHook::HandedOver && answered && mark::set(pam, &login, outcome).is_err() {
-                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
-            }
+            // There is no phase to hand over to any more.
+            let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
             code(outcome, PamResultCode::PAM_PERM_DENIED)
         })
     }
 
-    /// Succeeds and does nothing, but where auth has left a condition that account has not met: sshd, su and login
-    /// then let nobody in. `PAM_IGNORE` would make pam_setcred fail where the module stands alone.
-    fn sm_setcred(pam: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
-        guarded(|| if mark::is_owed(pam) { PamResultCode::PAM_CRED_ERR } else { PamResultCode::PAM_SUCCESS })
+    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail where the module stands alone. It is no gate
+    /// for what was handed over: libpam weighs setcred by what auth returned, and that was `PAM_IGNORE`.
+    fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
     }
 }
 

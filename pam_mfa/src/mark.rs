@@ -18,11 +18,6 @@ pub(crate) fn of(pam: &PamHandle, login: &Login) -> Option<Outcome> {
     (mark.user == login.user && mark.service == login.service).then_some(mark.outcome)
 }
 
-/// Whether auth has left a condition that nobody has met, for whomever.
-pub(crate) fn is_owed(pam: &PamHandle) -> bool {
-    sys::pam::mark(pam).is_some_and(|mark| mark.outcome == Outcome::HandedOver)
-}
-
 pub(crate) fn set(pam: &mut PamHandle, login: &Login, outcome: Outcome) -> PamResult<()> {
     let (user, service) = (login.user.clone(), login.service.clone());
     sys::pam::set_mark(pam, Some(Mark { user, service, outcome }))

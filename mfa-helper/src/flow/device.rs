@@ -5,7 +5,7 @@ use std::fmt;
 use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
-use super::{Decision, RACES, duration, find, recovery};
+use super::{Decision, RACES, duration, enroll, find, recovery};
 use crate::conversation::Conversation;
 use crate::factor::recovery::Set;
 use crate::factor::totp::{Code, Parameters, Totp};
@@ -30,23 +30,27 @@ pub fn totp(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
-    let user = known(user)?.name;
-    let store = host.store()?;
-    let record = store.load(&user)?;
-    if record.credentials.is_some() {
-        return Ok(already(&user));
-    }
     let label = checked_label(label)?;
+    let identity = known(user)?;
+    let user = &identity.name;
+    let store = host.store()?;
+    let record = store.load(user)?;
+    if record.credentials.is_some() {
+        return Ok(already(user));
+    }
+    if proof != Proof::Root {
+        enroll::may_bind(&identity, &record.state, host, conversation)?;
+    }
     let totp = new_totp(host)?;
-    conversation.send(&shown(&user, &totp, host, None))?;
+    conversation.send(&shown(user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation)?;
     let (recovery, codes) = recovery::new_set(host)?;
-    let from = if proof == Proof::Root { "root" } else { &user };
+    let from = if proof == Proof::Root { "root" } else { user };
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, from, totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials))?;
     // Bound all the same, should nobody be there to read them any more.
     let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
-    Ok(done(&user, if unread { "\nNew recovery codes: mfa-enroll recovery-codes" } else { "" }))
+    Ok(done(user, if unread { "\nNew recovery codes: mfa-enroll recovery-codes" } else { "" }))
 }
 
 /// Makes a pending device, in place of any other that waits, and shows it.

@@ -9,8 +9,9 @@ use super::{Decision, duration, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::{Code, Set};
 use crate::host::Host;
+use crate::identity::Identity;
 use crate::policy::place;
-use crate::policy::{Enroll, Requirement};
+use crate::policy::{Enroll, Kind, Require, Requirement};
 use crate::store::{Change, Credentials, PENDING_LIFE, Pending, Record, State, Store};
 
 /// How often a picture is drawn in another way before it is enough.
@@ -66,6 +67,21 @@ pub fn at_login(
         }
     }
     Err(Decision::new(Outcome::Refused, "Nothing was bound.", "not bound: no codes"))
+}
+
+/// Whether a rule that requires a device of this user leaves binding to them. Otherwise whoever has the first factor
+/// alone could bind at home what an invitation is needed for at the login.
+pub fn may_bind(user: &Identity, state: &State, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
+    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
+    match asked.enroll {
+        _ if asked.require != Require::Mfa => Ok(()),
+        Enroll::AtLogin if asked.kinds.contains(&Kind::Totp) => Ok(()),
+        Enroll::Invited if asked.kinds.contains(&Kind::Totp) => ask_for_ticket(state, host, conversation),
+        _ => {
+            let text = "Devices are bound by the administrators here: ask one of them.";
+            Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
+        }
+    }
 }
 
 /// Keeps a new device before it is shown, in place of any other that waits.

@@ -1,16 +1,19 @@
 //! The policy, looked at: its mistakes, and what it says about one login.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::unistd::Group;
 
 use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
-use super::{Decision, device, duration};
+use super::{Decision, device};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::lockout::Way;
+use crate::policy::files;
+use crate::policy::parse::parse;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
 use crate::sys;
@@ -39,7 +42,7 @@ pub fn explain(
         let _ = writeln!(text, "observed    {rule}: {}", require.word());
     }
     if let Some(deadline) = asked.deadline {
-        let _ = writeln!(text, "required in {}", duration(deadline.saturating_sub(facts.now)));
+        let _ = writeln!(text, "required    in {} days", deadline.saturating_sub(facts.now).div_ceil(86_400));
     }
     let _ = writeln!(text, "bound       {}", if record.credentials.is_some() { "yes" } else { "no" });
     let login = Login {
@@ -62,7 +65,9 @@ pub fn explain(
             Auth::HandOver => String::from("led through binding a device, and let in when it is bound"),
             Auth::Refuse(NoWay::ByAdmin) => String::from("refused: an administrator has to bind a device first"),
             Auth::Refuse(NoWay::NotInvited) => String::from("refused: an invitation is needed (mfa-enroll invite)"),
-            Auth::Refuse(NoWay::NoDialogue) => format!("refused: {service} is not in [enroll] services"),
+            Auth::Refuse(NoWay::NoDialogue) => {
+                format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
+            }
             Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
             Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
         },
@@ -99,12 +104,16 @@ struct Finding {
 }
 
 /// Looks for mistakes that the parser cannot see.
-pub fn check(host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
-    if host.loaded.error.is_some() {
-        // It has been said already, with file, line and caret.
-        return Ok(Decision::new(Outcome::Faults, "The last policy that loaded well is in force.", "not loaded"));
-    }
-    let findings = findings(&host.loaded.policy, (host.now)());
+pub fn check(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    // As it is now: what was changed in the last moment is not in force yet, and all the more worth a look.
+    let policy = match files::in_place(config).and_then(|sources| parse(&sources)) {
+        Ok(policy) => policy,
+        Err(error) => {
+            conversation.send(&FromHelper::Report(format!("error: {error}\n")))?;
+            return Ok(Decision::new(Outcome::Faults, "The last policy that loaded well is in force.", "not loaded"));
+        }
+    };
+    let findings = findings(&policy, (host.now)());
     for finding in &findings {
         let severity = if finding.grave { "error" } else { "warning" };
         conversation.send(&FromHelper::Report(format!("{severity}: {}\n", finding.text)))?;
@@ -174,13 +183,14 @@ pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String
 
 /// Members of whom an earlier rule decides that they need no device.
 fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
-    // No service has an empty name, so it stands for all that no rule names.
-    let services = rule.services.clone().unwrap_or(vec![String::new()]);
+    let services: Vec<&str> = match &rule.services {
+        Some(services) => services.iter().map(String::as_str).collect(),
+        None => policy.services().collect(),
+    };
     let mut lines = Vec::new();
     for name in members(rule) {
         let Ok(Some(identity)) = identity::find(&name) else { continue };
-        for service in &services {
-            // From where the rule itself would hold, if it says so.
+        for service in services.iter().copied() {
             let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
             let asked = policy.decide(&facts, &mut |group| identity.member(group));
             if asked.require != Require::Mfa && asked.deadline.is_none() && asked.rule != rule.origin {

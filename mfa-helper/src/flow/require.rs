@@ -28,8 +28,9 @@ pub fn require(
 ) -> Result<Decision, Decision> {
     let name = file_name(required)?;
     exists(required)?;
-    if let Some(error) = &host.loaded.error {
-        return Err(refused(format!("The policy in place is not in force; mend it first:\n{}", error.0)));
+    if host.loaded.error.is_some() {
+        // Said already, with file, line and caret.
+        return Err(refused(String::from("Mend it first.")));
     }
     if required.deadline.as_deref().is_some_and(|day| moment(day).is_none()) {
         return Err(refused("A deadline is a day, 2027-01-31, which begins at 00:00 UTC.".into()));
@@ -94,8 +95,9 @@ pub fn confirm(config: &Path, host: &Host) -> Result<Decision, Decision> {
             let text = format!("The trial is over: {}. Require it again.", late.join(", "));
             Err(Decision::new(Outcome::NotFound, text, "the trial is over"))
         }
-        (done, _) => {
-            let text = format!("Permanent: {}", done.join(", "));
+        (done, late) => {
+            let over = if late.is_empty() { String::new() } else { format!("\nOver: {}", late.join(", ")) };
+            let text = format!("Permanent: {}{over}", done.join(", "));
             Ok(Decision::new(Outcome::Accepted, text, "trial confirmed"))
         }
     }

@@ -8,7 +8,7 @@ use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Way;
-use crate::policy::Answer;
+use crate::policy::{Answer, Require};
 use crate::store::{Record, Store};
 
 /// Shows one user's standing.
@@ -59,7 +59,7 @@ fn standing(user: &str, record: &Record, host: &Host) -> Status {
         user: user.to_owned(),
         kind: device.as_ref().map(|_| String::from("totp")),
         pending: record.pending.as_ref().is_some_and(|pending| pending.expires > now),
-        required: host.loaded.policy.requires_of(user, now, &mut member),
+        required: host.loaded.policy.strictest_of(user, now, &mut member).require == Require::Mfa,
         devices: device.into_iter().collect(),
         recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
         locked_until: locked.into_iter().max().filter(|until| *until > now),

@@ -228,14 +228,16 @@ impl Policy {
         Requirement { observed, ..strictest(possible) }
     }
 
-    /// Whether some service, from somewhere, asks a second factor of `user` even without a device.
-    pub fn requires_of(&self, user: &str, now: u64, member: &mut dyn FnMut(&str) -> Answer) -> bool {
+    /// The strictest that is asked of `user` in any service, from anywhere.
+    pub fn strictest_of(&self, user: &str, now: u64, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
+        let asked = |service| self.decide(&Facts { user, service, place: Place::Unknown, now }, member);
+        strictest(self.services().map(asked).collect())
+    }
+
+    /// The services that rules name, and the empty name: no service has it, so it stands for all others.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
         let named = self.rules.iter().filter_map(|rule| rule.services.as_ref()).flatten().map(String::as_str);
-        // No service has an empty name, so it stands for all that no rule names.
-        named.chain([""]).any(|service| {
-            let facts = Facts { user, service, place: Place::Unknown, now };
-            self.decide(&facts, member).require == Require::Mfa
-        })
+        named.chain([""])
     }
 }
 
@@ -488,9 +490,12 @@ mod tests {
     #[test]
     fn required_somewhere_is_required() {
         let policy = policy(RULES);
-        assert!(policy.requires_of("alice", NOW, &mut |_| Answer::Yes));
-        assert!(!policy.requires_of("robot", NOW, &mut |_| Answer::Yes));
-        assert!(!policy.requires_of("bob", NOW, &mut nobody));
+        let required = |user, member: &mut dyn FnMut(&str) -> Answer| {
+            policy.strictest_of(user, NOW, member).require == Require::Mfa
+        };
+        assert!(required("alice", &mut |_| Answer::Yes));
+        assert!(!required("robot", &mut |_| Answer::Yes));
+        assert!(!required("bob", &mut nobody));
     }
 
     #[test]

@@ -7,9 +7,13 @@ use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, CONV_ERR, MAXTRIES, PERM_DENIE
 
 /// What the helper says, and what the module makes of it in auth and in account. `None` is PAM_IGNORE, which libpam
 /// never hands to an application.
-const TABLE: [(&str, Option<i32>, Option<i32>); 9] = [
+const TABLE: [(&str, Option<i32>, Option<i32>); 12] = [
     ("verdict Accepted", Some(SUCCESS), Some(SUCCESS)),
     ("verdict Ignored", None, None),
+    // Only auth hands over.
+    ("verdict HandedOver", None, Some(AUTHINFO_UNAVAIL)),
+    ("verdict Warnings", Some(AUTHINFO_UNAVAIL), Some(AUTHINFO_UNAVAIL)),
+    ("verdict Faults", Some(AUTHINFO_UNAVAIL), Some(AUTHINFO_UNAVAIL)),
     ("verdict Refused", Some(AUTH_ERR), Some(PERM_DENIED)),
     ("verdict Locked", Some(MAXTRIES), Some(MAXTRIES)),
     ("verdict NoInteraction", Some(CONV_ERR), Some(CONV_ERR)),

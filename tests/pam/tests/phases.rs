@@ -37,6 +37,17 @@ fn ignored_auth_is_told_to_the_helper_in_account() {
 }
 
 #[test]
+fn what_was_handed_over_is_told_in_account() {
+    for (account, expected) in [("Accepted", SUCCESS), ("Refused", PERM_DENIED), ("HandedOver", AUTHINFO_UNAVAIL)] {
+        let stage = stage(&format!("hello\nrequest\nverdict HandedOver\n---\nhello\nrequest\nverdict {account}"));
+        let report = stage.host().steps(&["auth", "account"]).run();
+        assert_eq!(report.code("auth"), SUCCESS, "left to the others, who said yes");
+        assert_eq!(report.code("account"), expected, "{account}");
+        assert!(last_request(&stage).ends_with(", HandedOver)"), "{:?}", stage.noted());
+    }
+}
+
+#[test]
 fn account_alone_says_that_auth_was_not_run() {
     let stage = stage("hello\nrequest\nverdict Refused");
     assert_eq!(stage.host().steps(&["account"]).run().code("account"), PERM_DENIED);

@@ -108,7 +108,13 @@ fn whom_an_earlier_rule_exempts_is_named() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("exempted is kept from being required by 10-robots.toml:1 robots"), "{said}");
     assert!(!said.contains("ruled is kept") && names().len() == 2, "{said}");
-    settle();
+    system.drop_in("20-sudo.toml", "[[rule]]\nusers = [\"ruled\"]\nservices = [\"sudo\"]\nrequire = \"off\"\n");
+    let (code, _, said) = told(&system.enroll(&["require", "--group", "ruledgroup"], ""));
+    assert_eq!(
+        (code, said.contains("ruled is kept from being required at sudo by 20-sudo.toml:1")),
+        (1, true),
+        "{said}"
+    );
     let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));
     assert_eq!(code, 6, "{said}");
     assert!(data.contains("warning: exempted is kept from being required by 10-robots.toml:1 robots"), "{data}");
@@ -145,9 +151,9 @@ fn the_check_finds_what_the_parser_cannot_see() {
         assert!(data.contains(finding), "{policy}: {data}");
     }
     system.config("[[rule]]\nrequire = \"maybe\"\n");
-    let (code, _, said) = told(&system.enroll(&["policy", "check"], ""));
-    assert_eq!(code, 7);
-    assert!(said.contains("mfa.toml:2") && said.contains('^'), "{said}");
+    let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));
+    assert_eq!(code, 7, "{said}");
+    assert!(data.contains("mfa.toml:2") && data.contains('^'), "{data}");
 }
 
 #[test]

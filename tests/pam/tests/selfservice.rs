@@ -370,6 +370,32 @@ fn new_recovery_codes_void_the_old_ones_once_they_are_taken() {
 }
 
 #[test]
+fn what_the_login_does_not_let_a_user_bind_they_do_not_bind_at_home() {
+    let (bound, _service, _) = bound("elsewho");
+    add_user("uninvited");
+    let me = uid("uninvited");
+    let rule = "[[rule]]\nusers = [\"uninvited\"]\nservices = [\"sudo\"]\nrequire = \"mfa\"\nenroll = ";
+    bound.system.config(&format!("{rule}\"by-admin\"\n"));
+    let begin = || {
+        let mut talk = Talk::begin(&me, &["totp", "--key-only"]);
+        talk.answer("Password: ", PASSWORD);
+        talk
+    };
+    let end = begin().end();
+    assert_eq!((end.code, end.said.contains("  key ")), (1, false), "{}", end.said);
+    bound.system.config(&format!("{rule}\"invited\"\n"));
+    let mut talk = begin();
+    talk.answer("Invitation ticket: ", "aaaa-bbbb-cccc-dddd");
+    let end = talk.end();
+    assert_eq!((end.code, end.said.contains("  key ")), (1, false), "{}", end.said);
+    let ticket = Talk::begin("0", &["invite", "--user", "uninvited"]).end().data;
+    let mut talk = begin();
+    talk.answer("Invitation ticket: ", ticket.trim());
+    talk.answer("First code: ", "000000");
+    assert!(talk.end().said.contains("  key "));
+}
+
+#[test]
 fn who_hangs_up_at_the_first_factor_is_no_outage() {
     let (_bound, _service, me) = bound("hanger");
     let log = Log::listen();

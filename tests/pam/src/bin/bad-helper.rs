@@ -140,6 +140,9 @@ fn outcome_of(word: &str) -> Outcome {
         "Unavailable" => Outcome::Unavailable,
         "NotFound" => Outcome::NotFound,
         "Already" => Outcome::Already,
+        "HandedOver" => Outcome::HandedOver,
+        "Warnings" => Outcome::Warnings,
+        "Faults" => Outcome::Faults,
         other => panic!("no outcome {other}"),
     }
 }
