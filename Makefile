@@ -36,12 +36,11 @@ pam: all
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests
 
-## logins at the same moment, again and again, and the same beside other modules
-ROUNDS ?= 1000
+## logins at the same moment, again and again (ROUNDS, else 1000), and the same beside other modules
 race: all
 	cargo build --locked --workspace
 	cargo test --locked --no-run -p pam-tests
-	tests/as-root env MFA_TEST_ROUNDS=$(ROUNDS) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
+	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),1000) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
 
 ## the installed package in a fresh Debian, booted
