@@ -97,6 +97,7 @@ const ENTER: &str = r#"
 #[derive(Debug)]
 pub struct Builder {
     suite: String,
+    packages: String,
     deb: Option<PathBuf>,
     setup: String,
     sshd: String,
@@ -107,6 +108,13 @@ impl Builder {
     #[must_use]
     pub fn suite(mut self, suite: &str) -> Self {
         suite.clone_into(&mut self.suite);
+        self
+    }
+
+    /// With these Debian packages too (names with commas between them). Each choice is a root file system of its own.
+    #[must_use]
+    pub fn debian_packages(mut self, names: &str) -> Self {
+        names.clone_into(&mut self.packages);
         self
     }
 
@@ -143,7 +151,10 @@ impl Builder {
     pub fn boot(self) -> Machine {
         need_root();
         tool("systemd-nspawn", "systemd-container");
-        let mut rootfs = Rootfs::debian(&self.suite);
+        let mut rootfs = match self.packages.as_str() {
+            "" => Rootfs::debian(&self.suite),
+            more => Rootfs::debian_with(&self.suite, more),
+        };
         if let Some(deb) = &self.deb {
             rootfs = rootfs.with_deb(deb);
         }
@@ -198,7 +209,13 @@ impl Machine {
     /// A machine to be; [`Builder::boot`] makes it.
     #[must_use]
     pub fn build() -> Builder {
-        Builder { suite: "bookworm".into(), deb: None, setup: String::new(), sshd: String::new() }
+        Builder {
+            suite: "bookworm".into(),
+            packages: String::new(),
+            deb: None,
+            setup: String::new(),
+            sshd: String::new(),
+        }
     }
 
     /// A command to run inside, as root, with a clean environment.

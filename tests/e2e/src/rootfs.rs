@@ -44,6 +44,12 @@ impl Rootfs {
         Self::made_of(suite, PACKAGES, PREPARE)
     }
 
+    /// The same with more packages (names with commas between them).
+    #[must_use]
+    pub fn debian_with(suite: &str, packages: &str) -> Self {
+        Self::made_of(suite, &format!("{PACKAGES},{packages}"), PREPARE)
+    }
+
     /// Debian `suite` with other packages: the essential ones, `packages` (names with commas between them), and what
     /// the shell script `prepare` makes of that.
     #[must_use]
@@ -149,7 +155,9 @@ fn remove_unused_layers(cache: &Path) {
         let lock = entry.path();
         let name = entry.file_name();
         let Some(layer) = name.to_str().and_then(|name| name.strip_suffix(".lock")) else { continue };
-        if layer.contains('+') && File::open(&lock).is_ok_and(|lock| lock.try_lock().is_ok()) {
+        // Held until the layer is gone: nobody may find half of it.
+        let Ok(lock) = File::open(&lock) else { continue };
+        if layer.contains('+') && lock.try_lock().is_ok() {
             // The lock file stays: whoever waits on it must not wait on a name that is gone.
             let _ = fs::remove_dir_all(cache.join(layer));
         }

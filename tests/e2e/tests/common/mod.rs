@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-use e2e::{Log, Machine, Terminal, oath, oath::Codes};
+use e2e::{Log, Machine, Screen, Terminal, oath, oath::Codes};
 
 /// A Debian with the package installed and switched on as its documentation says.
 pub fn shipped() -> Machine {
@@ -55,6 +55,13 @@ impl Person {
             password,
             checked: Cell::new(false),
         }
+    }
+
+    /// Required to have a device, and without one. `more` are further lines of the rule.
+    pub fn required(machine: &'static Machine, name: &str, more: &str) -> Self {
+        let person = Self::new(machine, name);
+        rule(machine, &format!("50-{name}"), &format!("users = [\"{name}\"]\nrequire = \"mfa\"\n{more}"));
+        person
     }
 
     /// With an app bound, without a word on any screen.
@@ -106,6 +113,29 @@ impl Person {
         let credentials = self.machine.read(&format!("/var/lib/mfa/users/{}/credentials", self.name));
         let line = credentials.lines().find(|line| line.starts_with("burnt ")).expect("docs/files.md");
         line.rsplit(' ').next().and_then(|step| step.parse().ok()).expect("a number")
+    }
+
+    /// What `mfa-enroll status` says.
+    pub fn status(&self) -> serde_json::Value {
+        let json = self.machine.sh_ok(&format!("mfa-enroll status --user {} --json", self.name));
+        serde_json::from_str(&json).expect("JSON")
+    }
+
+    /// How many devices are bound; all of a device is there, or nothing of it.
+    #[track_caller]
+    pub fn devices(&self) -> usize {
+        let status = self.status();
+        let devices = status["devices"].as_array().expect("a list").len();
+        assert_eq!(status["kind"].is_null(), devices == 0, "half a device: {status}");
+        assert_eq!(status["recovery_codes_left"], 10 * devices, "half a device: {status}");
+        devices
+    }
+
+    /// What `policy explain` expects of the next login here.
+    pub fn outcome_explained(&self, service: &str) -> String {
+        let text = self.machine.sh_ok(&format!("mfa-enroll policy explain --user {} --service {service}", self.name));
+        let outcome = text.lines().find_map(|line| line.strip_prefix("outcome     "));
+        outcome.unwrap_or_else(|| panic!("no outcome: {text}")).to_owned()
     }
 
     /// Is anything kept of this person?
@@ -291,6 +321,27 @@ impl Door {
         t
     }
 
+    /// Knocks and gives the right password, up to the page with the key of a new device.
+    #[track_caller]
+    pub fn up_to_the_key(self, who: &Person) -> Terminal {
+        let mut t = self.knock(who);
+        t.wait_for(&self.password_prompt(who));
+        t.type_line(&who.password);
+        t.wait_for(BIND_NOW);
+        t.wait_for(FIRST);
+        t
+    }
+
+    /// What this program says when the account phase says no, after our own words.
+    pub fn turned_away(self) -> &'static str {
+        match self {
+            // Where the password is wrong, sshd lets the client try again.
+            Self::Ssh => "Connection closed by ",
+            Self::Sudo | Self::SudoI => "PAM account management error: Permission denied",
+            Self::Su | Self::SuDash | Self::Login => "Permission denied",
+        }
+    }
+
     /// The shell behind this door is there, and belongs to whom it should. Leaves it again.
     #[track_caller]
     pub fn is_open(self, who: &Person, t: &mut Terminal) {
@@ -319,6 +370,57 @@ impl Door {
         self.is_open(who, &mut t);
         assert!(!t.text().contains(CODE), "a code was asked:\n{}", t.screen());
     }
+}
+
+/// The page on which a login binds a device, and its questions.
+pub const BIND_NOW: &str = "MFA is required: bind an authenticator app now.";
+pub const FIRST: &str = "First code (or type key, qr, invert, ascii, new): ";
+pub const SECOND: &str = "Second code, the next one that the app shows: ";
+pub const WRITTEN: &str = "Type ok when you have written them down: ";
+
+/// The key that stands last on the screen, as a person types it off.
+#[track_caller]
+pub fn typed_off(screen: &Screen) -> String {
+    let text = screen.text();
+    let line = text.lines().rev().find_map(|line| line.split_once("Key: ").or(line.split_once("  key     ")));
+    let (_, groups) = line.unwrap_or_else(|| panic!("no key:\n{screen}"));
+    let key: String = groups.split_whitespace().collect();
+    assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)), "{screen}");
+    key
+}
+
+/// The recovery codes on the page of them.
+pub fn recovery_codes(screen: &Screen) -> Vec<String> {
+    let is_code = |word: &&str| word.len() == 19 && word.split('-').all(|part| part.len() == 4);
+    let text = screen.text();
+    let (_, page) = text.rsplit_once("It is bound. Recovery codes, shown only now:").unwrap_or_default();
+    page.split_whitespace().filter(is_code).map(str::to_owned).collect()
+}
+
+/// Gives the codes of two steps in a row, up to the page of recovery codes. The code of the third step is good next.
+#[track_caller]
+pub fn give_two_codes(who: &Person, t: &mut Terminal, key: &str) -> Codes {
+    who.keep_secret(key);
+    let codes = Codes::now(key);
+    who.keep_codes(&codes);
+    t.type_line(&codes.previous);
+    t.wait_for(SECOND);
+    t.type_line(&codes.present);
+    t.wait_for(WRITTEN);
+    codes
+}
+
+/// Binds at the page on the screen, and gives the code that is good next.
+#[track_caller]
+pub fn bind_on(who: &Person, t: &mut Terminal) -> String {
+    let key = typed_off(&t.screen());
+    let codes = give_two_codes(who, t, &key);
+    let screen = t.screen();
+    let recovery = recovery_codes(&screen);
+    assert_eq!(recovery.len(), 10, "{screen}");
+    recovery.iter().for_each(|code| who.keep_secret(code));
+    t.type_line("ok");
+    codes.next
 }
 
 /// Puts a rule into force.
