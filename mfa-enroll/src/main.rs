@@ -16,6 +16,9 @@ mod helper;
 mod line;
 mod output;
 mod picture;
+#[cfg(test)]
+#[path = "../../mfa-qr/src/reader.rs"]
+mod reader;
 mod screen;
 mod signals;
 mod terminal;

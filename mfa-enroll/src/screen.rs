@@ -467,7 +467,7 @@ mod tests {
             let binding = binding("web1");
             let lines = binding.lines(Look::new(&Drawing::default(), false, true), Size { rows, cols }, 2);
             let cells: Vec<Vec<char>> = lines.iter().map(|l| l.chars().collect()).collect();
-            let text = mfa_qr::reader::decode(cols, 2 * rows, |x, y| {
+            let text = crate::reader::decode(cols, 2 * rows, |x, y| {
                 let cell = cells.get(y / 2).and_then(|row| row.get(x)).unwrap_or(&' ');
                 !matches!((cell, y % 2), ('\u{2588}', _) | ('\u{2580}', 0) | ('\u{2584}', 1))
             });

@@ -17,6 +17,9 @@ mod identity;
 mod listener;
 mod lockout;
 mod policy;
+#[cfg(test)]
+#[path = "../../mfa-qr/src/reader.rs"]
+mod reader;
 mod rootfile;
 mod session;
 pub mod stack;

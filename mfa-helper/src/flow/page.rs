@@ -159,7 +159,7 @@ mod tests {
         for (look, ink_is_dark) in [(Look::Light, false), (Look::Dark, true)] {
             let text = shown(look, "web1", "");
             let rows: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
-            let read = mfa_qr::reader::decode(COLUMNS, 2 * rows.len(), |x, y| {
+            let read = crate::reader::decode(COLUMNS, 2 * rows.len(), |x, y| {
                 let inked = matches!((rows[y / 2].get(x).unwrap_or(&' '), y % 2), ('█', _) | ('▀', 0) | ('▄', 1));
                 inked == ink_is_dark
             });
