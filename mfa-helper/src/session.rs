@@ -28,7 +28,8 @@ fn session_of(cgroup: &str) -> Option<&str> {
 fn is_at_a_seat(session: &str) -> bool {
     let value = |name: &str| session.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let given = |name| value(name).is_some_and(|value| !value.is_empty());
-    given("SEAT") && value("REMOTE") != Some("1") && !given("REMOTE_HOST")
+    // A session that is left but for what goes on in it, such as tmux, is at no seat any more.
+    given("SEAT") && value("STATE") != Some("closing") && value("REMOTE") != Some("1") && !given("REMOTE_HOST")
 }
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ mod tests {
         assert!(!is_at_a_seat(""));
         assert!(!is_at_a_seat("UID=1000\nREMOTE=0\nTYPE=tty\n"), "no seat");
         assert!(!is_at_a_seat("SEAT=\n"));
+        assert!(!is_at_a_seat(&AT_SEAT.replace("STATE=active", "STATE=closing")));
         assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1")));
         assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n")));
     }

@@ -34,7 +34,7 @@ pub fn at_login(
     let from = origin(login);
     let begun = record.pending.as_ref().filter(|pending| shown_again(pending, from, host)).map(|pending| {
         let ago = duration((host.now)().saturating_sub(pending.begun()));
-        format!("Begun {ago} ago from {}; type new for a new key.", pending.from)
+        format!("Begun {ago} ago from {}; type new for a new key.", printable(&pending.from, 40))
     });
     let (mut record, mut look, mut notice) = match begun {
         // The last client may have been unable to draw.
@@ -74,7 +74,8 @@ pub fn at_login(
 pub fn may_bind(user: &Identity, state: &State, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     match asked.enroll {
-        _ if asked.require != Require::Mfa => Ok(()),
+        // Also before its deadline: the device is there when it comes.
+        _ if asked.require != Require::Mfa && asked.deadline.is_none() => Ok(()),
         Enroll::AtLogin if asked.kinds.contains(&Kind::Totp) => Ok(()),
         Enroll::Invited if asked.kinds.contains(&Kind::Totp) => ask_for_ticket(state, host, conversation),
         _ => {
@@ -113,7 +114,9 @@ fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
 fn origin(login: &Login) -> Option<&str> {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
         Some(host) => Some(host).filter(|host| place::address(host).is_some()),
-        None => login.tty.as_deref().filter(|tty| tty.starts_with("/dev/") || tty.starts_with("tty")),
+        None => login.tty.as_deref().filter(|tty| {
+            (tty.starts_with("/dev/") || tty.starts_with("tty")) && tty.len() <= 64 && !tty.contains(char::is_control)
+        }),
     }
 }
 

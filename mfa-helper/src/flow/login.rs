@@ -70,7 +70,32 @@ pub fn auth(
 
 /// Whether the account phase of this service is ours to refuse, by the stack that libpam would read.
 pub fn account_line_decides(service: &str) -> Result<(), String> {
+    if is_sudo(service) {
+        sudo_has_an_account_phase()?;
+    }
     stack::account_line_decides(service, &stack::system_file)
+}
+
+fn is_sudo(service: &str) -> bool {
+    matches!(service, "sudo" | "sudo-i")
+}
+
+/// sudo skips the account phase where sudoers(5) says `!pam_acct_mgmt`, for everybody or for some. Its grammar is not
+/// ours to read: whoever mentions the word, or includes files from elsewhere, is taken to mean it.
+fn sudo_has_an_account_phase() -> Result<(), String> {
+    const FOLDER: &str = "/etc/sudoers.d";
+    let names = std::fs::read_dir(FOLDER).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let more = names.map(|name| format!("{FOLDER}/{}", name.to_string_lossy()));
+    for path in [String::from("/etc/sudoers"), String::from("/etc/sudoers-rs")].into_iter().chain(more) {
+        let Some(text) = stack::system_file(&path)? else { continue };
+        for line in text.lines().map(str::trim_start) {
+            let includes = ["@include", "#include"].iter().any(|word| line.starts_with(word));
+            if line.contains("pam_acct_mgmt") || (includes && !line.contains(FOLDER)) {
+                return Err(format!("{path} may let sudo skip the account phase: {}", printable(line, 100)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
@@ -78,6 +103,10 @@ fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way
         Err(NoWay::ByAdmin)
     } else if asked.enroll == Enroll::Invited && !enroll::is_invited(&record.state, (host.now)()) {
         Err(NoWay::NotInvited)
+    } else if asked.enroll == Enroll::Invited && is_sudo(&login.service) {
+        // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the
+        // owner of the invitation has bound.
+        Err(NoWay::NoDialogue)
     } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
         Err(NoWay::NoDialogue)
     } else {
@@ -161,7 +190,10 @@ fn second_factor(
 /// a program remembers that phase and goes straight to the next one (sudo-rs keeps its ticket before the account phase).
 fn owe(mut record: Record, store: &Store) -> Result<(), Decision> {
     for _ in 0..RACES {
-        if record.state.owes || record.credentials.is_some() {
+        if record.credentials.is_some() {
+            return Err(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
+        }
+        if record.state.owes {
             return Ok(());
         }
         let state = State { owes: true, ..record.state.clone() };
@@ -173,6 +205,9 @@ fn owe(mut record: Record, store: &Store) -> Result<(), Decision> {
     }
     Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
 }
+
+/// What is said where two logins bind at once.
+const BOUND_MEANWHILE: &str = "A device was bound meanwhile: log in again, and its code is asked.";
 
 /// What who has no device reads while there is still time.
 fn reminder(asked: &Requirement, now: u64) -> String {
@@ -196,7 +231,9 @@ fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
 
 /// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
 fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
-    let place = if host.caller_is_local { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
+    // A session at a seat may hold a server, whose logins are none of that seat's.
+    let no_host = login.rhost.as_deref().is_none_or(str::is_empty);
+    let place = if host.caller_is_local && no_host { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
     Facts { user, service: &login.service, place, now: (host.now)() }
 }
 
@@ -220,7 +257,14 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
     if login.service == first_factor::SERVICE {
         return ignored("the first factor alone is asked here");
     }
-    let may_owe = host.loaded.policy.enroll_services.contains(&login.service) && !by_root(login);
+    let listed = |service: &str| host.loaded.policy.enroll_services.iter().any(|listed| listed == service);
+    // A ticket of the one is good for the other.
+    let sibling = match login.service.as_str() {
+        "sudo" => "sudo-i",
+        "sudo-i" => "sudo",
+        other => other,
+    };
+    let may_owe = (listed(&login.service) || listed(sibling)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
         AuthHook::HandedOver => {}
@@ -258,8 +302,7 @@ fn bind_what_is_owed(
         (_, AuthHook::NotRun) if !record.state.owes => return ignored("no auth phase"),
         (Some(_), AuthHook::NotRun) => return ignored("no auth phase"),
         (Some(_), _) => {
-            let text = "A device was bound meanwhile: log in again, and its code is asked.";
-            return Ok(Decision::new(Outcome::Refused, text, "bound meanwhile"));
+            return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }
         (None, _) => {}
     }
@@ -274,9 +317,10 @@ fn known(login: &Login) -> Result<Identity, Decision> {
     find(&login.user)?.ok_or_else(|| Decision::unavailable("unknown to the name service"))
 }
 
-/// su by root skips the auth phase, because root could become anybody anyhow.
+/// su and sudo by root skip the auth phase, because root could become anybody anyhow.
 fn by_root(login: &Login) -> bool {
-    matches!(login.service.as_str(), "su" | "su-l") && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
+    matches!(login.service.as_str(), "su" | "su-l" | "sudo" | "sudo-i")
+        && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
 }
 
 /// sshd is recognised by what it does, since its service name can be chosen.

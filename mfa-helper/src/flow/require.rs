@@ -37,6 +37,12 @@ pub fn require(
     }
     let text = rule(required, (host.now)());
     let folder = folder(config)?;
+    let before = folder.read_public(&name, files::LIMIT).map_err(failed)?;
+    let permanent = before.is_some_and(|before| !before.bytes.text().unwrap_or_default().contains(TRIAL));
+    if required.on_trial.is_some() && permanent {
+        // When the trial is over nobody would be required.
+        return Err(refused(format!("{} requires it already, for good.", folder.path_of(&name))));
+    }
     // Tried before it is there.
     let mut sources = files::in_place(config).map_err(|e| refused(e.0))?;
     let new: Source = (folder.path_of(&name), text.clone());

@@ -63,7 +63,12 @@ impl Place<'_> {
 
 /// A literal address. IPv4 inside IPv6 is IPv4, and the name of a link is no part of it.
 pub fn address(host: &str) -> Option<IpAddr> {
-    let literal = host.split_once('%').map_or(host, |(literal, _)| literal);
+    let (literal, link) = host.split_once('%').unwrap_or((host, "0"));
+    // Whoever passes on what a client says might pass on more than an address.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if link.is_empty() || link.len() > 15 || !link.chars().all(plain) {
+        return None;
+    }
     literal.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
@@ -133,7 +138,18 @@ mod tests {
 
     #[test]
     fn what_is_no_literal_address_could_be_anywhere() {
-        for host in ["", "10.0.0.1.example", "localhost", "010.0.0.1", "10.1", "0x0a000001", "10.0.0.1:22"] {
+        for host in [
+            "",
+            "fe80::1%",
+            "fe80::1%a\nb",
+            "fe80::1%0123456789abcdef",
+            "10.0.0.1.example",
+            "localhost",
+            "010.0.0.1",
+            "10.1",
+            "0x0a000001",
+            "10.0.0.1:22",
+        ] {
             assert_eq!(remote(host, &["10.0.0.0/8"]), Answer::Unknown, "{host:?}");
         }
         assert_eq!(Place::Remote(None).is_in(&[network("10.0.0.0/8")]), Answer::Unknown);

@@ -26,7 +26,10 @@ impl Owing {
         // What libpam would read, for the helper to see that the account phase is ours.
         fs::create_dir_all("/usr/lib/mfa-test").unwrap();
         fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-        system.service("sudo", "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so");
+        for service in ["sudo", "login"] {
+            let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+            system.service(service, stack);
+        }
         Owing { system, clock, user: user.to_owned() }
     }
 
@@ -55,9 +58,19 @@ impl Owing {
         &self,
         hook: AuthHook,
         rhost: Option<&str>,
+        answer: impl FnMut(&str) -> Option<String>,
+    ) -> (Verdict, Vec<String>) {
+        self.account_at("sudo", hook, rhost, answer)
+    }
+
+    fn account_at(
+        &self,
+        service: &str,
+        hook: AuthHook,
+        rhost: Option<&str>,
         mut answer: impl FnMut(&str) -> Option<String>,
     ) -> (Verdict, Vec<String>) {
-        self.conversation(Request::Account(self.login("sudo", rhost), hook), &mut answer)
+        self.conversation(Request::Account(self.login(service, rhost), hook), &mut answer)
     }
 
     fn bound(&self) -> bool {
@@ -236,14 +249,16 @@ fn an_invitation_is_needed_where_the_rule_says_so_and_good_once() {
     let invited = owing.system.enroll(&["invite", "--user", "guest"], "");
     let ticket = String::from_utf8(invited.stdout).unwrap().trim().to_owned();
     assert_eq!(ticket.len(), 19, "{ticket}");
-    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
-    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, |_| Some("aaaa-bbbb-cccc-dddd".into()));
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "its ticket might outlive the binding");
+    assert_eq!(owing.auth("login").outcome, Outcome::HandedOver);
+    let (verdict, asked) =
+        owing.account_at("login", AuthHook::HandedOver, None, |_| Some("aaaa-bbbb-cccc-dddd".into()));
     assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 1), "no key is shown to who has no ticket");
     let mut rest = diligent();
     let with_ticket = |page: &str| if page.starts_with("Invitation") { Some(ticket.clone()) } else { rest(page) };
-    assert_eq!(owing.account(AuthHook::HandedOver, None, with_ticket).0.outcome, Outcome::Accepted);
+    assert_eq!(owing.account_at("login", AuthHook::HandedOver, None, with_ticket).0.outcome, Outcome::Accepted);
     owing.system.enroll(&["disable", "--user", "guest"], "");
-    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "the ticket is used up");
+    assert_eq!(owing.auth("login").outcome, Outcome::Refused, "the ticket is used up");
 }
 
 #[test]
@@ -291,6 +306,20 @@ fn where_the_account_phase_could_be_passed_by_nobody_is_handed_over_to_it() {
         assert!(line.contains("the account phase is not ours"), "{line}");
     }
     assert!(!owing.system.store().join("users/bystander").exists(), "nothing is owed");
+}
+
+#[test]
+fn where_sudo_may_skip_its_account_phase_nobody_is_handed_over_to_it() {
+    let owing = Owing::fresh("skipper", "");
+    let file = "/etc/sudoers.d/mfa-test";
+    fs::create_dir_all("/etc/sudoers.d").unwrap();
+    for text in ["Defaults:skipper !pam_acct_mgmt\n", "@include /etc/elsewhere\n"] {
+        fs::write(file, text).unwrap();
+        assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "{text}");
+    }
+    fs::write(file, "skipper ALL=(ALL) ALL\n").unwrap();
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    fs::remove_file(file).unwrap();
 }
 
 #[test]

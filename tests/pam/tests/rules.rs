@@ -89,6 +89,8 @@ fn a_trial_ends_by_itself_unless_it_is_confirmed() {
     assert_eq!(told(&system.enroll(&["require", "--confirm"], "")).0, 0);
     let permanent = fs::read_to_string(&path).unwrap();
     assert!(!permanent.contains("expires") && permanent.contains("users = [\"tried\"]"), "{permanent}");
+    let (code, _, said) = told(&system.enroll(&["require", "--user", "tried", "--try", "10m"], ""));
+    assert_eq!((code, said.contains("already")), (1, true), "a trial would end what is required for good: {said}");
     // A trial that is over is not made permanent.
     let over = permanent + "expires = \"2026-01-01T00:00:00Z\"\n";
     fs::write(&path, &over).unwrap();
