@@ -181,9 +181,10 @@ fn window_of_ssh_closed() {
 
 #[test]
 fn ctrl_c_ends_sudo() {
-    gone(Door::Sudo, "sudo_ctrl_c", "the program cannot ask", |_, mut t| {
-        // sudo writes its prompt and then begins to read: a signal in between is noticed at the next key.
-        t.send("\x03\r");
+    gone(Door::Sudo, "sudo_ctrl_c", "the program cannot ask", |who, mut t| {
+        // sudo writes its prompt and then begins to read: a signal in between would be noticed at the next key only.
+        on_each_sudo_of(who, "until grep -q 'State:.S' /proc/$p/status; do :; done");
+        t.send("\x03");
         assert_eq!(t.exit_code(), 1);
     });
 }
@@ -198,11 +199,13 @@ fn ctrl_d_ends_sudo() {
 
 #[test]
 fn killed_sudo() {
-    gone(Door::Sudo, "sudo_killed", GONE, |who, _t| {
-        // It runs as root; whose it is, its terminal says.
-        let theirs = format!("[ \"$(stat --dereference --format=%U /proc/$p/fd/0)\" = {} ]", who.name);
-        who.machine.sh_ok(&format!("for p in $(pgrep --exact sudo); do ! {theirs} || kill -KILL $p; done"));
-    });
+    gone(Door::Sudo, "sudo_killed", GONE, |who, _t| on_each_sudo_of(who, "kill -KILL $p"));
+}
+
+/// Runs a line of shell for each sudo `p` of that person. It runs as root; whose it is, its terminal says.
+fn on_each_sudo_of(who: &Person, line: &str) {
+    let theirs = format!("[ \"$(stat --dereference --format=%U /proc/$p/fd/0)\" = {} ]", who.name);
+    who.machine.sh_ok(&format!("for p in $(pgrep --exact sudo); do ! {theirs} || {{ {line}; }}; done"));
 }
 
 #[test]
