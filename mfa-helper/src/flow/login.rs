@@ -84,9 +84,19 @@ fn is_sudo(service: &str) -> bool {
 /// ours to read: whoever mentions the word, or includes files from elsewhere, is taken to mean it.
 fn sudo_has_an_account_phase() -> Result<(), String> {
     const FOLDER: &str = "/etc/sudoers.d";
-    let names = std::fs::read_dir(FOLDER).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let more = names.map(|name| format!("{FOLDER}/{}", name.to_string_lossy()));
-    for path in [String::from("/etc/sudoers"), String::from("/etc/sudoers-rs")].into_iter().chain(more) {
+    let mut paths = vec![String::from("/etc/sudoers"), String::from("/etc/sudoers-rs")];
+    // A folder that is there and cannot be read may say anything.
+    let unreadable = |e: std::io::Error| format!("{FOLDER}: {e}");
+    match std::fs::read_dir(FOLDER) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries.map_err(unreadable)? {
+                let name = entry.map_err(unreadable)?.file_name();
+                paths.push(format!("{FOLDER}/{}", name.to_string_lossy()));
+            }
+        }
+    }
+    for path in paths {
         let Some(text) = stack::system_file(&path)? else { continue };
         for line in text.lines().map(str::trim_start) {
             let includes = ["@include", "#include"].iter().any(|word| line.starts_with(word));
@@ -299,8 +309,7 @@ fn bind_what_is_owed(
     let record = store.load(user)?;
     match (&record.credentials, hook) {
         // A sudo that remembers a login in which nothing was owed.
-        (_, AuthHook::NotRun) if !record.state.owes => return ignored("no auth phase"),
-        (Some(_), AuthHook::NotRun) => return ignored("no auth phase"),
+        (bound, AuthHook::NotRun) if bound.is_some() || !record.state.owes => return ignored("no auth phase"),
         (Some(_), _) => {
             return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }

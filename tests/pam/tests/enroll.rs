@@ -317,6 +317,12 @@ fn where_sudo_may_skip_its_account_phase_nobody_is_handed_over_to_it() {
         fs::write(file, text).unwrap();
         assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "{text}");
     }
+    fs::remove_file(file).unwrap();
+    fs::rename("/etc/sudoers.d", "/etc/sudoers.d.away").unwrap();
+    fs::write("/etc/sudoers.d", "not a folder").unwrap();
+    assert_eq!(owing.auth("sudo").outcome, Outcome::Refused, "what cannot be read may say so");
+    fs::remove_file("/etc/sudoers.d").unwrap();
+    fs::rename("/etc/sudoers.d.away", "/etc/sudoers.d").unwrap();
     fs::write(file, "skipper ALL=(ALL) ALL\n").unwrap();
     assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
     fs::remove_file(file).unwrap();
