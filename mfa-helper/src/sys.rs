@@ -23,9 +23,10 @@ pub fn reset_process() -> nix::Result<()> {
     // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
     null_output()?;
-    for signal in Signal::iterator() {
-        // SAFETY: the default action is no code of ours. KILL and STOP refuse, which is fine.
-        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    // Those by number too, which nix has no names for.
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default action is no code of ours. KILL, STOP and libc's own two refuse, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     // A front end that closes, or a file size limit, is an error of one call and must not kill us.
     for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
