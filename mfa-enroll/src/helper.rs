@@ -140,6 +140,7 @@ fn spawn(cli: &Cli) -> io::Result<(Channel, Child)> {
     #[cfg(not(debug_assertions))]
     let program = Path::new(HELPER);
     let (ours, theirs) = UnixStream::pair()?;
+    #[allow(clippy::disallowed_methods, reason = "the helper, by its absolute path")]
     let mut command = Command::new(program);
     if let Some(config) = &cli.config {
         let mut argument = OsString::from("--config=");

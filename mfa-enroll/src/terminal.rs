@@ -38,6 +38,7 @@ impl Terminal {
                 (duplicate(io::stdin().as_fd())?, duplicate(io::stderr().as_fd())?)
             }
         };
+        #[allow(clippy::disallowed_methods, reason = "how to draw, and nothing else")]
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let is_tty = input.is_terminal() && output.is_terminal();
         let has_cursor = is_tty && variable("TERM").is_some_and(|term| term != "dumb");

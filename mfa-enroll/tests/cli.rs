@@ -1,6 +1,7 @@
 //! The command line from outside: exit codes, data, messages, help texts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test starts programs")]
 
 mod fake;
 

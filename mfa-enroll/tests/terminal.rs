@@ -2,6 +2,7 @@
 //! foreign terminal emulator and whose QR code is read by a foreign decoder.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test starts programs")]
 
 mod fake;
 

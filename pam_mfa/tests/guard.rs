@@ -1,6 +1,7 @@
 //! A panic of ours, in the worst environment: no word on the host's stderr, no memory lost, a refusal.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "a test starts programs")]
 
 use std::process::Command;
 

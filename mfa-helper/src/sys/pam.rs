@@ -84,6 +84,7 @@ impl Libpam {
     fn load() -> Option<Libpam> {
         // SAFETY: a name that only the linker's own folders are searched for (the environment is empty by now); never
         // unloaded.
+        #[allow(clippy::disallowed_methods, reason = "libpam, in a process without an environment")]
         let library = unsafe { libc::dlopen(c"libpam.so.0".as_ptr(), libc::RTLD_NOW) };
         if library.is_null() {
             return None;
