@@ -357,6 +357,31 @@ fn without_its_format_a_store_says_nothing_about_anybody() {
     assert!(matches!(Store::open(&place.0).err(), Some(StoreError::Fault(fault)) if fault.is_missing()));
 }
 
+/// One spelling only, as for records.
+#[test]
+fn a_format_in_other_words_is_none() {
+    let place = Place::new("format-words");
+    let mut spellings =
+        vec![vec![], b"mfa-store 1\r\n".to_vec(), b"mfa-store 1\n\n".to_vec(), b" mfa-store 1\n".to_vec()];
+    for (at, byte) in FORMAT.bytes().enumerate() {
+        let mut without = FORMAT.as_bytes().to_vec();
+        without.remove(at);
+        let doubled = [&FORMAT.as_bytes()[..at], &[byte], &FORMAT.as_bytes()[at..]].concat();
+        let flipped = (0..8).map(|bit| {
+            let mut other = FORMAT.as_bytes().to_vec();
+            other[at] ^= 1 << bit;
+            other
+        });
+        spellings.extend([without, doubled].into_iter().chain(flipped));
+    }
+    for spelling in spellings {
+        place.write("FORMAT", &spelling);
+        assert!(matches!(Store::open(&place.0).err(), Some(StoreError::Format(_))), "{spelling:?}");
+    }
+    place.write("FORMAT", FORMAT.as_bytes());
+    assert!(Store::open(&place.0).is_ok());
+}
+
 #[test]
 fn unbinding_leaves_nothing_and_overwrites_the_key() {
     let place = Place::new("unbind");

@@ -147,6 +147,9 @@ fn decode(bytes: &Secret) -> Option<Vec<Source>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -155,5 +158,20 @@ mod tests {
         assert_eq!(decode(&Secret::copy_of(&encode(&sources))), Some(sources.clone()));
         let bytes = encode(&sources);
         assert_eq!(decode(&Secret::copy_of(&bytes[..bytes.len() - 1])), None, "cut off");
+    }
+
+    proptest! {
+        #[test]
+        fn any_sources_come_back_as_they_were(sources in vec(("\\PC{0,20}", any::<String>()), 0..4)) {
+            prop_assert_eq!(decode(&Secret::copy_of(&encode(&sources))), Some(sources));
+        }
+
+        #[test]
+        fn any_bytes_are_a_copy_or_none(text in "([0-9]{0,3} [0-9]{0,20}\n?\\PC{0,9}){0,4}") {
+            if let Some(sources) = decode(&Secret::copy_of(text.as_bytes())) {
+                // A number has other spellings; what is read is what it says.
+                prop_assert_eq!(decode(&Secret::copy_of(&encode(&sources))), Some(sources));
+            }
+        }
     }
 }

@@ -358,6 +358,10 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn error(text: &str) -> String {
@@ -528,5 +532,58 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_not_a_crash() {
         assert!(!error(&"[".repeat(100_000)).is_empty());
+    }
+
+    /// A policy in pieces: what a broken editor, a full disk or a merge may leave.
+    fn any_policy() -> impl Strategy<Value = String> {
+        let piece = select(vec![
+            "[[rule]]\n",
+            "[rule]\n",
+            "[totp]\n",
+            "[lockout]\n",
+            "[store]\n",
+            "[enroll]\n",
+            "require = \"mfa\"\n",
+            "require",
+            "users = [\"a\"]\n",
+            "groups = [\"a\", ",
+            "services = [\"sshd\"]\n",
+            "from = [\"10.0.0.0/8\"]\n",
+            "from = [\"::/129\"]\n",
+            "digits = 6\n",
+            "= ",
+            "\"",
+            "\"\"\"",
+            "'",
+            "[",
+            "]",
+            "{",
+            "}",
+            "#",
+            "\n",
+            "\r\n",
+            "\\u{d800}",
+            "\0",
+            "é",
+            "1e999",
+            "9223372036854775808",
+            "expires = \"2026-02-30\"\n",
+            "deadline = 2026-01-01\n",
+            "name = \"\\u001b\"\n",
+        ]);
+        let noise = "\\PC{0,8}".prop_map(String::from);
+        vec(prop_oneof![4 => piece.prop_map(str::to_owned), 1 => noise], 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn any_text_is_a_policy_or_an_error_with_its_place(text in any_policy()) {
+            if let Err(PolicyError(error)) = parse(&[("/etc/mfa/mfa.toml".into(), text.clone())]) {
+                prop_assert!(error.starts_with("/etc/mfa/mfa.toml:"), "{error} of {text:?}");
+                prop_assert!(!error.contains('\u{1b}'), "{error:?}");
+            }
+        }
     }
 }

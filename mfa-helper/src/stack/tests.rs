@@ -650,6 +650,26 @@ fn lines(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Root's files, but no reason to die of them in a login.
+    #[test]
+    fn any_text_is_a_stack_or_is_not_understood(pieces in proptest::collection::vec(select(vec![
+        "auth", "-auth", "account", "AUTH", "required", "sufficient", "include other", "substack other", "@include other", "include sshd",
+        "[success=1 default=ignore]", "[success=99999999999999999999]", "[", "]", "[]", "[a=]", "=", "pam_mfa.so", "pam_unix.so",
+        " ", "\t", "\n", "\\\n", "\\", "#", "\0", "é", "/lib/security/pam_mfa.so", "stack=complete", "\r\n",
+    ]), 0..40)) {
+        let text = pieces.concat();
+        let files = [("sshd", text.as_str()), ("other", text.as_str())];
+        for kind in [Kind::Auth, Kind::Account] {
+            if let Ok(stack) = Stack::read("sshd", kind, &folder(&files)) {
+                let _ = stack.judge();
+            }
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// All combinations of answers, one by one.

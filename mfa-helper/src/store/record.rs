@@ -429,3 +429,191 @@ fn number(text: &str) -> Result<u64, Damage> {
     let n: u64 = text.parse().map_err(|_| Damage::Line)?;
     if n.to_string() == text { Ok(n) } else { Err(Damage::Line) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    /// What writers and readers disagree about: other spellings of a number, line ends, blanks, comments, doubles, names
+    /// that begin like another, what looks like a seal.
+    const ODDITIES: [&str; 24] = [
+        "\r",
+        "\n",
+        "\n\n",
+        " ",
+        "  ",
+        "\t",
+        "#",
+        "# comment\n",
+        "\0",
+        "0",
+        "+",
+        "-",
+        "00",
+        "18446744073709551616",
+        "=",
+        "A",
+        "a",
+        "\u{feff}",
+        "é",
+        "user alice\n",
+        "user alice2\n",
+        "kind none\n",
+        "sha256 ",
+        "mfa-state 1\n",
+    ];
+
+    /// One change of a file's text: where, at the edge of a word or anywhere; what is cut out; what comes there.
+    #[derive(Clone, Debug)]
+    struct Edit {
+        at_a_word: bool,
+        at: Index,
+        cut: usize,
+        put: String,
+    }
+
+    prop_compose! {
+        fn any_edit()(at_a_word: bool, at: Index, cut in prop_oneof![3 => Just(0), 1 => 0..3usize, 1 => 0..80usize],
+                put in prop_oneof![4 => select(&ODDITIES[..]).prop_map(str::to_owned), 1 => "\\PC{0,3}"]) -> Edit {
+            Edit { at_a_word, at, cut, put }
+        }
+    }
+
+    /// The text with those changes, and a seal that is right: whoever can write the file can make one.
+    fn changed(sealed: &[u8], edits: &[Edit]) -> Vec<u8> {
+        let mut body = sealed[..sealed.len() - 72].to_vec();
+        for edit in edits {
+            let blank = |at: usize| body.get(at).is_none_or(|byte| b" \n".contains(byte));
+            let edge = |at: &usize| *at == 0 || blank(*at) || blank(at - 1);
+            let places: Vec<usize> = (0..=body.len()).filter(|at| !edit.at_a_word || edge(at)).collect();
+            let at = places[edit.at.index(places.len())];
+            let end = (at + edit.cut).min(body.len());
+            body.splice(at..end, edit.put.bytes());
+        }
+        let seal = format!("sha256 {}\n", HEXLOWER.encode(&Sha256::digest(&body)));
+        [body, seal.into_bytes()].concat()
+    }
+
+    fn any_id() -> impl Strategy<Value = Id> {
+        prop_oneof![Just(Id::default()), any::<[u8; 16]>().prop_map(Id)]
+    }
+
+    fn any_set(most: u64) -> impl Strategy<Value = recovery::Set> {
+        let codes = prop_oneof![3 => vec(any::<[u8; 32]>(), 1..3), 1 => vec(any::<[u8; 32]>(), 1..=most as usize)];
+        let some = (any::<[u8; 16]>(), codes)
+            .prop_filter_map("a salt", |(id, hashes)| (id != [0; 16]).then_some(recovery::Set { id: Id(id), hashes }));
+        prop_oneof![Just(recovery::Set::default()), some]
+    }
+
+    /// What an app is made of: nothing that holds a key can be printed.
+    fn any_app() -> impl Strategy<Value = (Algorithm, u64, u64, Vec<u8>)> {
+        let algorithm = select(vec![Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512]);
+        (algorithm, 6..=8u64, 15..=300u64, vec(any::<u8>(), 16..=128))
+    }
+
+    fn app((algorithm, digits, period, key): (Algorithm, u64, u64, Vec<u8>)) -> Totp {
+        Totp::new(Parameters::checked(algorithm, digits, period).unwrap(), Secret::copy_of(&key)).unwrap()
+    }
+
+    prop_compose! {
+        fn any_credentials()(id in any_id(), label in "\\PC{0,40}", created: u64, created_from in "\\PC{0,40}",
+                totp in any_app(), burnt: [u64; 2], recovery in any_set(MOST)) -> Vec<u8> {
+            let bound = Credentials { id, label, created, created_from, totp: app(totp), burnt, recovery };
+            bound.encode("alice").bytes().to_vec()
+        }
+    }
+
+    prop_compose! {
+        fn any_pending()(id in any_id(), label in "\\PC{0,40}", expires: u64, from in "\\PC{0,40}", totp in any_app())
+                -> Vec<u8> {
+            Pending { id, label, expires, from, totp: app(totp) }.encode("alice").bytes().to_vec()
+        }
+    }
+
+    prop_compose! {
+        fn any_state()(id in any_id(), numbers: [u64; 7], set in any_id(), owes: bool, ticket in any_set(MOST)) -> State {
+            let [last_step, last_used, codes, a, b, c, d] = numbers;
+            State {
+                id,
+                last_step,
+                last_used,
+                recovery: recovery::Used { set, codes },
+                failures: Failures { forgotten: a, locked_until: b },
+                own_failures: Failures { forgotten: c, locked_until: d },
+                owes,
+                invitation: Invitation { set: ticket, expires: a ^ d },
+            }
+        }
+    }
+
+    fn rewritten_credentials(bytes: &[u8], user: &str) -> Option<Vec<u8>> {
+        match decode_credentials(bytes, user).ok()? {
+            Binding::Bound(bound) => Some(bound.encode(user).bytes().to_vec()),
+            Binding::Disabled => Some(encode_disabled(user).bytes().to_vec()),
+        }
+    }
+
+    fn rewritten_pending(bytes: &[u8], user: &str) -> Option<Vec<u8>> {
+        Some(Pending::decode(bytes, user).ok()?.encode(user).bytes().to_vec())
+    }
+
+    /// A slot, filled up.
+    fn slot(text: &[u8]) -> Option<Vec<u8>> {
+        (text.len() <= SLOT).then(|| [text, &vec![0; SLOT - text.len()]].concat())
+    }
+
+    fn rewritten_state(slot: &[u8]) -> Option<Vec<u8>> {
+        let (sequence, state) = State::decode(slot).ok()?;
+        Some(state.encode(sequence).to_vec())
+    }
+
+    // CVE-2013-7322: the reader found another line than the writer. Whatever can be read is, byte for byte, what would
+    // be written for it; so a file means one thing, and a change reaches what was read.
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn credentials_that_can_be_read_are_what_is_written(written in any_credentials(), edits in vec(any_edit(), 0..3)) {
+            prop_assert_eq!(rewritten_credentials(&written, "alice"), Some(written.clone()));
+            for sealed in [&written[..], encode_disabled("alice").bytes()] {
+                let bytes = changed(sealed, &edits);
+                for user in ["alice", "alice2", "alic", "alice\r", ""] {
+                    if let Some(again) = rewritten_credentials(&bytes, user) {
+                        prop_assert_eq!(again, &bytes[..], "{}", String::from_utf8_lossy(&bytes));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_pending_device_that_can_be_read_is_what_is_written(written in any_pending(), edits in vec(any_edit(), 0..3)) {
+            prop_assert_eq!(rewritten_pending(&written, "alice"), Some(written.clone()));
+            let bytes = changed(&written, &edits);
+            if let Some(again) = rewritten_pending(&bytes, "alice") {
+                prop_assert_eq!(again, &bytes[..], "{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+
+        #[test]
+        fn a_state_that_can_be_read_is_what_is_written(state in any_state(), sequence: u64, edits in vec(any_edit(), 0..3)) {
+            let written = state.encode(sequence).to_vec();
+            prop_assert_eq!(rewritten_state(&written), Some(written.clone()));
+            let text = written.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            if let Some(bytes) = slot(&changed(&written[..text], &edits))
+                && let Some(again) = rewritten_state(&bytes)
+            {
+                prop_assert_eq!(again, &bytes[..], "{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_record(bytes in vec(any::<u8>(), 0..300)) {
+            prop_assert!(rewritten_credentials(&bytes, "alice").is_none());
+            prop_assert!(rewritten_pending(&bytes, "alice").is_none() && rewritten_state(&bytes).is_none());
+        }
+    }
+}

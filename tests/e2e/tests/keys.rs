@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{CODE, Door, Person, rule, shipped};
+use common::{CODE, Door, Person, enabled, rule, shipped};
 use e2e::{Machine, Terminal};
 
 static MACHINE: LazyLock<Machine> = LazyLock::new(|| with_a_key(shipped()));
@@ -220,4 +220,37 @@ fn an_expired_password_does_not_open_the_door_to_a_key_alone() {
     assert_eq!(t.exit_code(), 255);
     assert!(t.text().contains("MFA is required: a key alone is not enough."), "{}", t.screen());
     assert!(t.text().contains("Connection closed by"), "{}", t.screen());
+}
+
+/// A host that vouches for its users: PAM is asked nothing before the account phase, as with a key, and the answer is
+/// the same.
+#[test]
+fn a_login_that_another_host_vouches_for_is_as_one_by_key() {
+    static TRUSTING: LazyLock<Machine> = LazyLock::new(|| {
+        let machine = enabled(Machine::build().package().sshd("HostbasedAuthentication yes").boot());
+        machine.sh_ok(
+            "printf '%s visitor\n' localhost web1 127.0.0.1 ::1 >/etc/ssh/shosts.equiv
+             printf 'EnableSSHKeysign yes\nHostbasedAuthentication yes\n' >/etc/ssh/ssh_config.d/10-test.conf",
+        );
+        machine
+    });
+    let knock = |who: &Person| {
+        let ssh = format!("exec ssh -o PreferredAuthentications=hostbased {}@localhost id -un", who.name);
+        TRUSTING.terminal().user("visitor").run(&ssh)
+    };
+    let who = Person::new(&TRUSTING, "horst");
+    let mut t = knock(&who);
+    assert_eq!((t.exit_code(), t.screen().text()), (0, who.name.clone()), "it works without a rule");
+    who.log.wait_for(|line| line.contains("Accepted hostbased for horst"));
+    rule(&TRUSTING, "50-horst", "users = [\"horst\"]\nrequire = \"mfa\"");
+    for bound in [false, true] {
+        if bound {
+            let _ = who.bind();
+        }
+        let mut t = knock(&who);
+        t.wait_for("MFA is required: a key alone is not enough.");
+        assert_eq!(t.exit_code(), 255);
+    }
+    assert_eq!(who.count_logged(&["event=account", "service=sshd", "verdict=refused"]), 2);
+    assert_eq!(who.count_logged(&["event=verify"]), 0);
 }

@@ -86,6 +86,11 @@ impl Host {
         self.word("loops", count)
     }
 
+    /// How many threads make each transaction at once, with a handle each.
+    pub fn threads(self, count: u32) -> Host {
+        self.word("threads", count)
+    }
+
     /// Makes it wait at its first prompt until the gate is opened.
     pub fn gate(self, gate: &Gate) -> Host {
         self.word("gate", gate.path().display())

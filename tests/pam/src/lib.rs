@@ -11,6 +11,7 @@
 //! * [`System`]: the product's system folders, fresh; one test at a time. Take it for everything that runs the real
 //!   helper, and compose that with [`Helper`] (a clock, strace).
 //! * [`Bound`]: a system with one bound user, an app and a clock.
+//! * [`Directory`]: a name service that gives other spellings, is slow, or dies.
 //! * [`Listener`]: the helper behind its socket.
 //! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened. [`Gate`]: many of them at once.
 //! * [`FrontEnd`]: a conversation with the helper, without libpam.
@@ -26,6 +27,7 @@
 )]
 
 mod bound;
+mod directory;
 mod frontend;
 mod gate;
 mod host;
@@ -39,6 +41,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 pub use bound::Bound;
+pub use directory::Directory;
 pub use frontend::FrontEnd;
 pub use gate::Gate;
 pub use host::{Host, Report, Running, Said};

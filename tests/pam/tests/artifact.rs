@@ -41,3 +41,16 @@ fn needs_libpam_libc_and_the_loader_only() {
         "symbols would be bound in a clone that shares memory"
     );
 }
+
+/// What the linker was asked for cannot lie, whatever the source calls it: nothing that runs a shell or searches for a
+/// program. (In mfa-enroll std::process::Command brings the whole family for its one use; clippy.toml keeps it at one.)
+#[test]
+fn what_ships_starts_nothing_but_the_helper() {
+    let starters = ["system", "popen", "dlopen", "dlmopen", "wordexp"];
+    for (name, allowed) in [("libpam_mfa.so", &["execve"][..]), ("mfa-helper", &["dlopen"])] {
+        let table = run("nm", &["--dynamic", "--undefined-only", release_artifact(name).to_str().unwrap()]);
+        let symbols = table.lines().map(|line| line.split_whitespace().nth(1).unwrap().split('@').next().unwrap());
+        let starts = |symbol: &&str| symbol.contains("exec") || symbol.contains("spawn") || starters.contains(symbol);
+        assert_eq!(symbols.filter(starts).collect::<Vec<_>>(), allowed, "{name}");
+    }
+}

@@ -43,6 +43,7 @@ fn answer_that_is_none_is_no_interaction_and_the_host_lives() {
         ("error", "NoConversation"),
         // A dangling pointer after an error: touched, it would kill the host.
         ("error-poisoned", "NoConversation"),
+        ("unknown-code", "NoConversation"),
         ("long-600", "NoConversation"),
         ("long-5000", "NoConversation"),
         ("empty", "ByUser"),

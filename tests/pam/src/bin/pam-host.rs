@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::ptr;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
@@ -80,7 +81,7 @@ struct Options {
     /// What else to search the memory for, at every step `scan` and after pam_end: names, and secrets masked likewise.
     canaries: Vec<(String, Vec<u8>)>,
     /// How ECHO_ON prompts are answered: "", null-function, null-array, null-answer, empty, error, error-poisoned,
-    /// long-600, long-5000, newline, login-secret, user-name, exec (starts `ls` in the middle of it),
+    /// unknown-code, long-600, long-5000, newline, login-secret, user-name, exec (starts `ls` in the middle of it),
     /// use-standard-fds (says which of 0 to 2 are open), keep-copy (of the masked answer).
     conv: String,
     /// Where to wait at the first prompt of a transaction: see `Gate` in the library.
@@ -89,12 +90,15 @@ struct Options {
     flags: c_int,
     /// How often the whole transaction is done.
     loops: u32,
+    /// How many threads do it at once, each with a handle of its own.
+    threads: u32,
     /// A file with a line for each transaction: see [`Turn`]. They take the place of `user` and `answers`.
     plan: Option<String>,
     /// The clock that a plan sets.
     clock: String,
     /// What kind of process this is: sigchld-ignored, no-cld-wait, wait-thread, wait-all-thread, busy-threads,
-    /// subreaper, closed-standard-fds, blocked-signals, careless (has a file open that is not CLOEXEC),
+    /// subreaper, closed-standard-fds, blocked-signals, careless (has a file open that is not CLOEXEC), odd-fsuid (works
+    /// on files as nobody),
     /// signal-storm (its process group gets a signal all the time, and its handler wants to run in this process only).
     modes: Vec<String>,
     /// Soft RLIMIT_NOFILE during the transactions.
@@ -123,6 +127,10 @@ fn main() {
     let plan = options.plan.as_ref().map_or(String::new(), |plan| fs::read_to_string(plan).unwrap());
     let mut turns = plan.lines().map(Turn::read);
 
+    if options.threads > 1 {
+        // With the first one libc takes a signal for itself.
+        std::thread::spawn(|| {}).join().unwrap();
+    }
     let before = Snapshot::take();
     let early = options.loops / 10;
     let mut rss_early = 0;
@@ -137,7 +145,7 @@ fn main() {
         if let Some(turn) = &turn {
             turn.set_up(&mut options);
         }
-        let lines = transaction(&options);
+        let lines = at_once(&options);
         if let Some(turn) = turn {
             if !lines.starts_with(&format!("code auth {}\n", turn.code)) {
                 let _ = writeln!(report, "round {round} differs, {turn:?}: {}", lines.replace('\n', "; "));
@@ -190,6 +198,26 @@ impl<'a> Turn<'a> {
         options.user = Some(self.user.into());
         options.answers = vec![self.answer.to_owned()];
     }
+}
+
+/// The transaction in every thread: what one of them saw, and who saw something else.
+fn at_once(options: &Options) -> String {
+    if options.threads == 1 {
+        return transaction(options);
+    }
+    let start = Barrier::new(options.threads as usize);
+    let seen: Vec<String> = std::thread::scope(|scope| {
+        let one = || {
+            start.wait();
+            transaction(options)
+        };
+        let threads: Vec<_> = (0..options.threads).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let differs = |lines: &&String| **lines != seen[0];
+    let others =
+        seen.iter().filter(differs).map(|lines| format!("round differs in a thread: {}\n", lines.replace('\n', "; ")));
+    seen[0].clone() + &others.collect::<String>()
 }
 
 fn transaction(options: &Options) -> String {
@@ -319,6 +347,10 @@ unsafe extern "C" fn converse(
             (_, "error-poisoned") => {
                 *responses = ptr::without_provenance_mut(8);
                 PAM_CONV_ERR
+            }
+            (_, "unknown-code") => {
+                *responses = ptr::without_provenance_mut(8);
+                c_int::MIN
             }
             (_, "long-600") => reply(string(&"7".repeat(600))),
             (_, "long-5000") => reply(string(&"7".repeat(5000))),
@@ -540,6 +572,13 @@ impl Mode {
             // SAFETY: plain call; it stays open to the end.
             unsafe { assert!(libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY) >= 0) };
         }
+        if has("odd-fsuid") {
+            // SAFETY: plain numbers; for this thread only.
+            unsafe {
+                libc::setfsgid(65534);
+                libc::setfsuid(65534);
+            }
+        }
         if has("closed-standard-fds") {
             // SAFETY: nothing of Rust's holds them.
             unsafe { (0..3).for_each(|fd| assert_eq!(libc::close(fd), 0)) };
@@ -570,7 +609,8 @@ impl Mode {
     }
 }
 
-const KNOWN_MODES: [&str; 10] = [
+const KNOWN_MODES: [&str; 11] = [
+    "odd-fsuid",
     "signal-storm",
     "careless",
     "sigchld-ignored",
@@ -630,7 +670,7 @@ mod memory {
 
 impl Options {
     fn parse() -> Options {
-        let mut options = Options { loops: 1, ..Options::default() };
+        let mut options = Options { loops: 1, threads: 1, ..Options::default() };
         for word in std::env::args_os().skip(1) {
             let bytes = word.into_vec();
             let Some(rest) = bytes.strip_prefix(b"--") else {
@@ -661,6 +701,7 @@ impl Options {
                 b"plan" => options.plan = Some(text()),
                 b"clock" => options.clock = text(),
                 b"loops" => options.loops = text().parse().unwrap(),
+                b"threads" => options.threads = text().parse().unwrap(),
                 b"mode" => options.modes.push(text()),
                 b"nofile" => options.nofile = Some(text().parse().unwrap()),
                 b"pamenv" => options.pamenv.push(value.to_vec()),
