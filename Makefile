@@ -9,7 +9,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 	[ -e $$d/pam_permit.so ] && echo $$d && break; done)
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam race e2e deb install bench setup clean
+.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky deb install bench setup clean
 
 all:
 	cargo build --release --locked
@@ -43,10 +43,20 @@ race: all
 	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),1000) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
 
-## the installed package in a fresh Debian, booted
+## the installed package in a fresh Debian 12, and in a fresh Debian 13, booted
 e2e: deb
+	$(MAKE) --no-print-directory e2e-12
+	$(MAKE) --no-print-directory e2e-13
+
+## in one of them, with the package that `make deb` has left
+e2e-12: SUITE := bookworm
+e2e-13: SUITE := trixie
+## in the Debian to come, which changes from day to day and so is no part of `make test`
+test-forky: SUITE := forky
+test-forky: deb
+e2e-12 e2e-13 test-forky:
 	cargo test --locked --no-run -p e2e
-	tests/as-root cargo test --locked -p e2e -- --test-threads 6
+	tests/as-root env MFA_TEST_SUITE=$(SUITE) cargo test --locked -p e2e -- --test-threads 6
 
 deb:
 	packaging/build-deb.sh

@@ -27,6 +27,9 @@ pub enum Look {
     Ascii,
 }
 
+/// dropbear's client of 2026 drops the ends of lines: what follows must not read as a part of a key or a code.
+const APART: &str = " ";
+
 /// What may be typed in place of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -74,6 +77,9 @@ pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: 
     for group in groups {
         words.extend([" ", std::str::from_utf8(group).unwrap_or_default()]);
     }
+    if picture.is_none() {
+        words.push(APART);
+    }
     line(&words);
     for row in picture.iter().flat_map(|rows| rows.iter()) {
         line(&[row]);
@@ -114,6 +120,7 @@ pub fn recovery_codes(codes: &[Secret]) -> Secret {
             append("   ");
             append(code.text().unwrap_or_default());
         }
+        append(APART);
         append("\n");
     }
     append("Each lets you in once, when the device is lost.\n");
@@ -173,6 +180,15 @@ mod tests {
         assert!(shown(Look::Key, "web1", "").is_ascii());
         let ascii = shown(Look::Ascii, "web1", "");
         assert!(ascii.is_ascii() && ascii.contains("##"));
+    }
+
+    #[test]
+    fn keys_and_recovery_codes_are_words_even_without_the_ends_of_lines() {
+        let codes = [Secret::copy_of(b"aaaa-bbbb-cccc-dddd")];
+        let all = shown(Look::Key, "web1", "") + recovery_codes(&codes).text().unwrap();
+        let run_together = all.replace('\n', "");
+        let is_there = |word| run_together.split(' ').any(|other| other == word);
+        assert!(KEY.split(' ').all(is_there) && is_there("aaaa-bbbb-cccc-dddd"), "{run_together}");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A [`Machine`] is systemd as PID 1 with logind, journald, sshd, sudo, su and login, on a throwaway
-//! overlay over a cached [`Rootfs`]. A [`Terminal`] is a real tty of that machine with a person in
+//! overlay over a cached [`Rootfs`], of the Debian that [`suite`] names. A [`Terminal`] is a real tty of that machine with a person in
 //! front of it; a [`Screen`] is what the person sees, down to a QR code that a foreign program reads.
 //! Codes come from a foreign authenticator too ([`oath`]).
 //!
@@ -32,7 +32,7 @@ mod screen;
 mod terminal;
 
 pub use machine::{Builder, Log, Machine, Output};
-pub use rootfs::{Rootfs, built_package};
+pub use rootfs::{Rootfs, built_package, suite};
 pub use screen::{Picture, Screen, Theme};
 pub use terminal::{Terminal, TerminalBuilder};
 

@@ -16,7 +16,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Rootfs, TerminalBuilder, built_package, need_root, tool};
+use crate::{Rootfs, TerminalBuilder, built_package, need_root, suite, tool};
 
 /// How long a machine may take to boot, and whatever is waited for to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -104,7 +104,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Another Debian than bookworm.
+    /// Another Debian than [`suite`](crate::suite()) says.
     #[must_use]
     pub fn suite(mut self, suite: &str) -> Self {
         suite.clone_into(&mut self.suite);
@@ -158,8 +158,11 @@ impl Builder {
         if let Some(deb) = &self.deb {
             rootfs = rootfs.with_deb(deb);
         }
+        // All visitors have one address, and many of them fail: OpenSSH 9.8 and later would let none of them in.
+        let penalties = if self.suite == "bookworm" { "" } else { "PerSourcePenalties no\n" };
         let setup = format!(
-            "cat >/etc/ssh/sshd_config.d/00-test.conf <<'.'\n{}\nKbdInteractiveAuthentication yes\nUsePAM yes\n.\n{}",
+            "cat >/etc/ssh/sshd_config.d/00-test.conf <<'.'\n{}\n{penalties}\
+             KbdInteractiveAuthentication yes\nUsePAM yes\n.\n{}",
             self.sshd, self.setup
         );
 
@@ -209,13 +212,7 @@ impl Machine {
     /// A machine to be; [`Builder::boot`] makes it.
     #[must_use]
     pub fn build() -> Builder {
-        Builder {
-            suite: "bookworm".into(),
-            packages: String::new(),
-            deb: None,
-            setup: String::new(),
-            sshd: String::new(),
-        }
+        Builder { suite: suite(), packages: String::new(), deb: None, setup: String::new(), sshd: String::new() }
     }
 
     /// A command to run inside, as root, with a clean environment.

@@ -10,6 +10,12 @@ use std::{
 
 use crate::{need_root, tool};
 
+/// The Debian that the tests run on: `$MFA_TEST_SUITE`, or else bookworm.
+#[must_use]
+pub fn suite() -> String {
+    env::var("MFA_TEST_SUITE").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "bookworm".into())
+}
+
 /// What a machine has besides the essential packages.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,libpam-runtime,libpam-modules,\
     openssh-server,openssh-client,sudo,login,passwd,procps,cron,at,sshpass,strace";
@@ -55,7 +61,7 @@ impl Rootfs {
     #[must_use]
     pub fn made_of(suite: &str, packages: &str, prepare: &str) -> Self {
         let name = format!("{suite}-{:016x}", fingerprint((packages, prepare)));
-        let (layer, in_use) = kept(&name, |folder| {
+        let (layer, in_use) = kept(&cache(), &name, |folder| {
             let made = tool("mmdebstrap", "mmdebstrap")
                 .args(["--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io"])
                 // A mirror may be a snapshot, with signatures that are good but old.
@@ -63,7 +69,7 @@ impl Rootfs {
                 .args(["--aptopt=Acquire::Languages \"none\"", &format!("--include={packages}"), suite])
                 .args([folder, Path::new(&mirror())])
                 .output();
-            done("mmdebstrap", made);
+            done(&format!("mmdebstrap {suite}, from the mirror {}", mirror()), made);
             done("preparing the root file system", chroot(folder, prepare).output());
         });
         Self { layers: vec![layer], _in_use: vec![in_use] }
@@ -76,7 +82,7 @@ impl Rootfs {
         let content = fs::read(deb).unwrap_or_else(|error| panic!("{}: {error}", deb.display()));
         let base = self.layers[0].file_name().expect("a layer has a name").to_str().expect("and it is text");
         let name = format!("{base}+{:016x}", fingerprint(content));
-        let (layer, in_use) = kept(&name, |folder| {
+        let (layer, in_use) = kept(&cache(), &name, |folder| {
             remove_unused_layers(folder.parent().expect("a layer is in the cache"));
             let script = r#"
                 mkdir upper work root
@@ -122,23 +128,26 @@ pub fn built_package() -> PathBuf {
         .unwrap_or_else(|| panic!("no package in {}: run `make deb`, or name one in $MFA_DEB", folder.display()))
 }
 
+fn cache() -> PathBuf {
+    env::var_os("MFA_TEST_CACHE").unwrap_or_else(|| "/var/cache/mfa-tests".into()).into()
+}
+
 /// The folder `name` of the cache, made by `make` if it is not there. However many ask at once, it
 /// is made once, and seen only when complete.
-fn kept(name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
+fn kept(cache: &Path, name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
     need_root();
-    let cache = PathBuf::from(env::var_os("MFA_TEST_CACHE").unwrap_or_else(|| "/var/cache/mfa-tests".into()));
-    fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
+    fs::create_dir_all(cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
     let folder = cache.join(name);
-    let lock = File::create(cache.join(format!("{name}.lock"))).expect("a lock in the cache");
-    loop {
-        lock.lock_shared().expect("flock");
-        if folder.exists() {
-            return (folder, lock);
-        }
-        lock.lock().expect("flock");
-        if folder.exists() {
-            continue;
-        }
+    let in_use = File::create(cache.join(format!("{name}.lock"))).expect("a lock in the cache");
+    in_use.lock_shared().expect("flock");
+    if folder.exists() {
+        return (folder, in_use);
+    }
+    // A lock of its own: the other one is kept by whoever has the folder, and so by a machine that lives as long as
+    // its process, for whose end another thread would wait in vain.
+    let making = File::create(cache.join(format!("{name}.making"))).expect("a lock in the cache");
+    making.lock().expect("flock");
+    if !folder.exists() {
         let unfinished = cache.join(format!("{name}.unfinished"));
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished).expect("what an interrupted run left");
@@ -147,6 +156,7 @@ fn kept(name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
         make(&unfinished);
         fs::rename(&unfinished, &folder).expect("rename within the cache");
     }
+    (folder, in_use)
 }
 
 /// Each new build of the package leaves a layer: drop those that no running test holds.
@@ -158,8 +168,10 @@ fn remove_unused_layers(cache: &Path) {
         // Held until the layer is gone: nobody may find half of it.
         let Ok(lock) = File::open(&lock) else { continue };
         if layer.contains('+') && lock.try_lock().is_ok() {
-            // The lock file stays: whoever waits on it must not wait on a name that is gone.
-            let _ = fs::remove_dir_all(cache.join(layer));
+            // The lock file stays: whoever waits on it must not wait on a name that is gone. An interrupted run leaves
+            // nothing that looks complete.
+            let unfinished = cache.join(format!("{layer}.unfinished"));
+            let _ = fs::rename(cache.join(layer), &unfinished).and_then(|()| fs::remove_dir_all(&unfinished));
         }
     }
 }
@@ -195,4 +207,37 @@ fn fingerprint(content: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Barrier, mpsc},
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// Each thread of a test may keep what it got for good.
+    #[test]
+    fn who_asks_while_another_makes_it_waits_for_no_more_than_that() {
+        const THREADS: usize = 6;
+        let cache = env::temp_dir().join(format!("mfa-test-cache-{}", std::process::id()));
+        for round in 0..500 {
+            let name = format!("layer-{round}");
+            let at_once = Arc::new(Barrier::new(THREADS));
+            let (got_it, got) = mpsc::channel();
+            for _ in 0..THREADS {
+                let (cache, name, at_once, got_it) = (cache.clone(), name.clone(), at_once.clone(), got_it.clone());
+                std::thread::spawn(move || {
+                    at_once.wait();
+                    let kept = kept(&cache, &name, |folder| fs::create_dir(folder.join("once")).expect("it is new"));
+                    got_it.send(kept).expect("the test waits");
+                });
+            }
+            let all: Vec<_> = (0..THREADS).map_while(|_| got.recv_timeout(Duration::from_secs(20)).ok()).collect();
+            assert_eq!(all.len(), THREADS, "round {round}: the others wait for ever");
+        }
+        fs::remove_dir_all(&cache).expect("the cache");
+    }
 }

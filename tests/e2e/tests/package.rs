@@ -7,7 +7,7 @@ mod common;
 use std::{path::Path, process::Command, sync::LazyLock};
 
 use common::{Door, Person};
-use e2e::{Machine, Rootfs, built_package};
+use e2e::{Machine, Rootfs, built_package, suite};
 
 const DOORS: [Door; 6] = [Door::Ssh, Door::Sudo, Door::SudoI, Door::Su, Door::SuDash, Door::Login];
 
@@ -18,7 +18,7 @@ fn stacks(machine: &Machine) -> String {
 /// What the shell script checks in a plain root: files, modes, stacks to the byte, upgrade, purge.
 #[test]
 fn life_of_the_package_in_a_plain_root() {
-    let rootfs = Rootfs::debian("bookworm");
+    let rootfs = Rootfs::debian(&suite());
     let script = r#"
         mount -t tmpfs tmpfs /mnt
         mkdir /mnt/upper /mnt/work /mnt/root

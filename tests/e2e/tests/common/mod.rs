@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-use e2e::{Log, Machine, Screen, Terminal, oath, oath::Codes};
+use e2e::{Log, Machine, Screen, Terminal, oath, oath::Codes, suite};
 
 /// A Debian with the package installed and switched on as its documentation says.
 pub fn shipped() -> Machine {
@@ -18,6 +18,11 @@ pub fn enabled(machine: Machine) -> Machine {
     machine.sh_ok("pam-auth-update --enable mfa");
     machine.user("visitor", "pw-visitor");
     machine
+}
+
+/// Are these the programs of forky or later? Where they behave otherwise, the test says how.
+pub fn newer_than_trixie() -> bool {
+    !["bookworm", "trixie"].contains(&suite().as_str())
 }
 
 /// A user of their own for every scenario, with a password that occurs nowhere else.
@@ -384,7 +389,8 @@ pub fn typed_off(screen: &Screen) -> String {
     let text = screen.text();
     let line = text.lines().rev().find_map(|line| line.split_once("Key: ").or(line.split_once("  key     ")));
     let (_, groups) = line.unwrap_or_else(|| panic!("no key:\n{screen}"));
-    let key: String = groups.split_whitespace().collect();
+    // dropbear's client since 2026 leaves out the ends of lines: the question follows.
+    let key: String = groups.split_whitespace().take(8).collect();
     assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)), "{screen}");
     key
 }
