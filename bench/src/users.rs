@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{Change, Credentials, FORMAT, Id, State, Store};
+use mfa_helper::store::{Change, Credentials, FORMAT, Id, Owes, State, Store};
 use mfa_wire::Secret;
 
 const STORE: &str = "/var/lib/mfa";
@@ -161,7 +161,7 @@ impl Users {
         fs::write(elsewhere.join("FORMAT"), FORMAT).expect("FORMAT");
         let store = Store::open(&elsewhere).expect("a store");
         let nothing = store.load(&user.name).expect("an empty record");
-        assert!(store.commit(&nothing, Change::Bind(&user.credentials(self.now))).is_ok(), "binding");
+        assert!(store.commit(&nothing, Change::Bind(&user.credentials(self.now), &Owes::default())).is_ok(), "binding");
         let bound = elsewhere.join("users").join(&user.name);
         let mut names: Vec<_> =
             fs::read_dir(&bound).expect("a record").map(|e| e.expect("an entry").file_name()).collect();

@@ -19,6 +19,8 @@ pub struct Host {
     pub synchronised: fn() -> bool,
     /// Whether the calling process belongs to a session at a seat of this host.
     pub caller_is_local: bool,
+    /// The session of the calling process, if it has a terminal.
+    pub caller_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
@@ -34,6 +36,7 @@ impl Host {
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
             caller_is_local: asked && session::is_local(caller.pid),
+            caller_session: session::on_a_terminal(caller.pid),
             loaded,
         }
     }

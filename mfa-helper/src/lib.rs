@@ -243,3 +243,27 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::PolicyExplain { .. }) => "policy-explain",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The words in quotes of the function that begins so.
+    fn words(source: &'static str, function: &str) -> Vec<&'static str> {
+        let (_, body) = source.split_once(function).unwrap();
+        let (body, _) = body.split_once("\n    }\n").unwrap();
+        body.split('"').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn every_event_and_every_verdict_is_in_the_man_page() {
+        let page = include_str!("../../packaging/man/mfa-helper.8");
+        let (_, log) = page.split_once(".Ss The log").unwrap();
+        let (log, _) = log.split_once(".Sh FILES").unwrap();
+        let documented: Vec<&str> = log.split([' ', '\n', ',']).collect();
+        let events = words(include_str!("lib.rs"), "\nfn event(");
+        let verdicts = words(include_str!("flow/mod.rs"), "pub fn word(");
+        assert!(events.len() > 15 && verdicts.len() > 10, "{events:?} {verdicts:?}");
+        for word in events.into_iter().chain(verdicts) {
+            assert!(documented.contains(&word), "{word} is not in mfa-helper(8)");
+        }
+    }
+}

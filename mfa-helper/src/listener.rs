@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Level};
-use crate::factor::totp::{Code, Parameters, Totp};
+use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::{caller, sys};
 
 /// The most conversations of one uid at a time. Not of root: sudo and sshd speak for everybody.
@@ -110,7 +110,7 @@ pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
 fn warm_up() {
     let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
     if let (Some(nobody), Some(code)) = (nobody, Code::parse(&Secret::copy_of(b"000000"), 6)) {
-        std::hint::black_box(nobody.find(&code, 1, 1, 0));
+        std::hint::black_box(nobody.find(&code, 1, 1, Spent::NOTHING));
     }
     std::hint::black_box(Sha256::digest(b""));
 }

@@ -6,6 +6,26 @@ use std::path::Path;
 /// Where logind says what sessions there are.
 const SESSIONS: &str = "/run/systemd/sessions";
 
+/// The session of process `pid` that has a terminal, by its leader and when that was started: no other session has both,
+/// until the next boot. This is what sudo-rs knows its tickets by.
+pub fn on_a_terminal(pid: i32) -> Option<String> {
+    let stat = |pid: i32| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let (leader, terminal) = session_and_terminal(&stat(pid)?)?;
+    let started = field(&stat(leader)?, 22)?;
+    (leader > 0 && terminal != 0).then(|| format!("{leader}:{started}"))
+}
+
+fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
+    Some((field(stat, 6)?.try_into().ok()?, field(stat, 7)?.try_into().ok()?))
+}
+
+/// A field by its number in proc_pid_stat(5). The second, the program's name, may hold anything, and ends at the last
+/// bracket.
+fn field(stat: &str, number: usize) -> Option<i64> {
+    let (_, after_the_name) = stat.rsplit_once(") ")?;
+    after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
+}
+
 /// Whether process `pid` belongs to a session at a seat, with nobody remote behind it. Whatever cannot be told is not
 /// local, and so is what runs under the user's own service manager: it serves all of the user's sessions.
 pub fn is_local(pid: i32) -> bool {
@@ -69,6 +89,18 @@ mod tests {
         assert!(!is_at_a_seat(&AT_SEAT.replace("STATE=active", "STATE=closing")));
         assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1")));
         assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n")));
+    }
+
+    #[test]
+    fn the_session_and_its_terminal_are_told_whatever_a_program_is_called() {
+        let stat = "310 (a) 1 2 3 4) S 300 310 299 34819 310 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 99 98\n";
+        assert_eq!(session_and_terminal(stat), Some((299, 34819)));
+        assert_eq!(field(stat, 22), Some(4711));
+        for other in ["", "310 (a", "310 (a) S 1 2", "310 (a) S 1 2 x 4"] {
+            assert_eq!(session_and_terminal(other), None, "{other}");
+        }
+        assert_eq!(on_a_terminal(0), None);
+        assert_eq!(on_a_terminal(-1), None);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{Change, CommitError, Credentials, FORMAT, Id, Pending, Record, State, Store, StoreError};
+use mfa_helper::store::{
+    Change, CommitError, Credentials, FORMAT, Id, Owes, Pending, Record, State, Store, StoreError,
+};
 use mfa_wire::Secret;
 
 /// A store of its own, removed at the end.
@@ -51,7 +53,7 @@ impl Place {
     /// Binds alice, and says so in the state once.
     fn bound(&self) -> Store {
         let store = self.store();
-        store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+        store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
         let record = store.load("alice").unwrap();
         let state = State { last_step: 200, ..record.state.clone() };
         store.commit(&record, Change::State(&state)).unwrap();
@@ -106,7 +108,7 @@ fn who_has_no_record_has_an_empty_one() {
 fn what_was_bound_is_what_is_loaded() {
     let place = Place::new("roundtrip");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
     let record = store.load("alice").unwrap();
     let bound = record.credentials.as_ref().unwrap();
     assert_eq!((bound.id, bound.label.as_str(), bound.burnt), (Id([1; 16]), "old phone", [100, 101]));
@@ -118,13 +120,38 @@ fn what_was_bound_is_what_is_loaded() {
 }
 
 #[test]
+fn what_is_owed_elsewhere_outlives_a_binding_whole_or_cut() {
+    let place = Place::new("owed");
+    let store = place.store();
+    let nothing = store.load("alice").unwrap();
+    let (here, elsewhere) = (Some("sudo:7:1"), Some("sudo:8:1"));
+    let owes = nothing.state.owes.with(here).with(elsewhere);
+    store.commit(&nothing, Change::State(&State { owes: owes.clone(), ..nothing.state.clone() })).unwrap();
+    let before = fs::read(place.of_alice("state")).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &owes.without(here))).unwrap();
+    let bound = store.load("alice").unwrap();
+    assert!(!bound.state.owes.at(here) && bound.state.owes.at(elsewhere));
+
+    // Cut after the credentials were there, and before the state of the new binding was.
+    place.write("users/alice/state", &before);
+    let cut = store.load("alice").unwrap();
+    assert!(cut.credentials.is_some());
+    assert_eq!((cut.state.owes, cut.state.last_step), (owes, 101));
+}
+
+#[test]
 fn a_commit_over_a_record_that_changed_is_a_conflict() {
     let place = Place::new("conflict");
     let store = place.bound();
     let stale = store.load("alice").unwrap();
     let state = State { last_used: 1, ..stale.state.clone() };
     store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
-    for change in [Change::State(&state), Change::Bind(&credentials(9)), Change::Pend(&pending(9)), Change::Unpend] {
+    for change in [
+        Change::State(&state),
+        Change::Bind(&credentials(9), &Owes::default()),
+        Change::Pend(&pending(9)),
+        Change::Unpend,
+    ] {
         assert_eq!(store.commit(&stale, change), Err(CommitError::Conflict));
     }
     assert_eq!(store.load("alice").unwrap().state.last_used, 1);
@@ -139,7 +166,7 @@ fn a_pending_device_that_came_or_went_is_a_conflict_too() {
     assert_eq!(store.commit(&none, Change::Pend(&pending(2))), Err(CommitError::Conflict));
     let one = store.load("alice").unwrap();
     store.commit(&one, Change::Unpend).unwrap();
-    assert_eq!(store.commit(&one, Change::Bind(&credentials(1))), Err(CommitError::Conflict));
+    assert_eq!(store.commit(&one, Change::Bind(&credentials(1), &Owes::default())), Err(CommitError::Conflict));
 }
 
 #[test]
@@ -147,7 +174,7 @@ fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
     let place = Place::new("bind");
     let store = place.store();
     store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
     assert!(!place.of_alice("pending").exists());
     fs::remove_file(place.of_alice("credentials")).unwrap();
     assert!(matches!(error(&store), StoreError::Orphan(_)), "lost before anybody logged in");
@@ -185,7 +212,7 @@ fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
     let store = place.bound();
     let old = store.load("alice").unwrap();
     store.unbind("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
     assert_eq!(store.commit(&old, Change::State(&old.state)), Err(CommitError::Conflict));
 }
 
@@ -415,7 +442,7 @@ fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
     place.write("users/alice/state", &state);
     assert!(store.load("alice").unwrap().credentials.is_none());
     // And binding again from there works.
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
     assert_eq!(store.load("alice").unwrap().state.last_step, 101);
     assert_ne!(before, fs::read(place.of_alice("credentials")).unwrap());
 }
@@ -431,7 +458,7 @@ fn a_binding_cut_before_tidying_up_leaves_no_pending_device() {
     let store = place.store();
     store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
     let kept = fs::read(place.of_alice("pending")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
     place.write("users/alice/pending", &kept);
     let record = store.load("alice").unwrap();
     assert!(record.credentials.is_some() && record.pending.is_none());
@@ -448,7 +475,7 @@ fn a_leftover_of_a_write_that_was_cut_is_in_nobodys_way() {
     }
     assert!(store.load("alice").unwrap().credentials.is_none());
     store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
     assert!(store.load("alice").unwrap().credentials.is_some());
 }
 
@@ -470,7 +497,7 @@ fn a_new_binding_does_not_inherit_the_old_ones_state() {
     let store = place.bound();
     let state = fs::read(place.of_alice("state")).unwrap();
     store.unbind("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2))).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
     place.write("users/alice/state", &state);
     assert_eq!(store.load("alice").unwrap().state, State::fresh(Id([2; 16]), [100, 101]));
 }

@@ -84,10 +84,29 @@ pub struct Totp {
 /// The steps whose code equals the one that was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// The lowest such step beyond the floor.
+    /// The lowest such step that is not spent.
     pub fresh: Option<u64>,
-    /// There is such a step at or below the floor: the code was used, or one after it was.
+    /// There is such a step that is spent: the code was used, or one after it was, or it was told.
     pub used: bool,
+}
+
+/// The steps whose codes are accepted no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// This one and all before it.
+    pub floor: u64,
+    /// And this one.
+    pub told: u64,
+}
+
+impl Spent {
+    /// No step that a clock can show.
+    pub const NOTHING: Spent = Spent { floor: 0, told: 0 };
+
+    fn holds(self, step: u64) -> bool {
+        // Both are looked at, whatever the first says.
+        (step <= self.floor) | (step == self.told)
+    }
 }
 
 /// The last step that is looked at; beyond it the library's arithmetic would overflow.
@@ -155,17 +174,23 @@ impl Totp {
     /// Compares `code` with the codes of every step from `first` to `last`.
     ///
     /// Takes the same time whichever step matches, and whether any does.
-    pub fn find(&self, code: &Code, first: u64, last: u64, floor: u64) -> Match {
+    pub fn find(&self, code: &Code, first: u64, last: u64, spent: Spent) -> Match {
         let mut found = Match { fresh: None, used: false };
         for step in first..=last {
             // No early end, whatever is found.
             let equal = self.is(code, step);
-            found.used |= equal & (step <= floor);
-            if equal & (step > floor) & found.fresh.is_none() {
+            found.used |= equal & spent.holds(step);
+            if equal & !spent.holds(step) & found.fresh.is_none() {
                 found.fresh = Some(step);
             }
         }
         found
+    }
+
+    /// The step nearest to `present`, at most `reach` steps away, whose code this is.
+    pub fn nearest(&self, code: &Code, present: u64, reach: u64) -> Option<u64> {
+        let steps = present.saturating_sub(reach)..=present.saturating_add(reach);
+        steps.filter(|step| self.is(code, *step)).min_by_key(|step| step.abs_diff(present))
     }
 }
 
@@ -239,7 +264,7 @@ mod tests {
             {
                 let app = app(algorithm, 8, &seed[..length]);
                 let step = time / 30;
-                let found = app.find(&code(expected, 8), step, step, 0);
+                let found = app.find(&code(expected, 8), step, step, Spent::NOTHING);
                 assert_eq!(found.fresh, Some(step), "{algorithm} at {time}");
             }
         }
@@ -249,9 +274,29 @@ mod tests {
     fn a_step_at_or_below_the_floor_is_used_not_fresh() {
         let app = app(Algorithm::Sha1, 8, b"12345678901234567890");
         let first = code("94287082", 8);
-        assert_eq!(app.find(&first, 0, 2, 0), Match { fresh: Some(1), used: false });
-        assert_eq!(app.find(&first, 0, 2, 1), Match { fresh: None, used: true });
-        assert_eq!(app.find(&first, 2, 4, 0), Match { fresh: None, used: false });
+        let used_up_to = |floor| Spent { floor, told: 0 };
+        assert_eq!(app.find(&first, 0, 2, Spent::NOTHING), Match { fresh: Some(1), used: false });
+        assert_eq!(app.find(&first, 0, 2, used_up_to(1)), Match { fresh: None, used: true });
+        assert_eq!(app.find(&first, 2, 4, Spent::NOTHING), Match { fresh: None, used: false });
+    }
+
+    #[test]
+    fn a_step_that_was_told_is_used_and_no_other() {
+        let app = app(Algorithm::Sha1, 8, b"12345678901234567890");
+        let first = code("94287082", 8);
+        let told = |told| Spent { floor: 0, told };
+        assert_eq!(app.find(&first, 0, 2, told(1)), Match { fresh: None, used: true });
+        assert_eq!(app.find(&first, 0, 2, told(2)), Match { fresh: Some(1), used: false });
+    }
+
+    #[test]
+    fn the_nearest_step_is_found_within_reach_only() {
+        let app = app(Algorithm::Sha1, 8, b"12345678901234567890");
+        let first = code("94287082", 8);
+        assert_eq!(app.nearest(&first, 21, 20), Some(1));
+        assert_eq!(app.nearest(&first, 22, 20), None);
+        assert_eq!(app.nearest(&first, 0, 20), Some(1));
+        assert_eq!(app.nearest(&first, u64::MAX, 20), None);
     }
 
     #[test]
@@ -292,7 +337,7 @@ mod tests {
     #[test]
     fn a_clock_gone_mad_finds_nothing_and_does_not_overflow() {
         let app = app(Algorithm::Sha1, 6, b"12345678901234567890");
-        let found = app.find(&code("000000", 6), u64::MAX - 2, u64::MAX, 0);
+        let found = app.find(&code("000000", 6), u64::MAX - 2, u64::MAX, Spent::NOTHING);
         assert_eq!(found, Match { fresh: None, used: false });
     }
 

@@ -2,24 +2,27 @@
 
 use mfa_wire::{Outcome, Secret};
 
-use super::{Decision, RACES, duration, moment};
+use super::{Decision, RACES, device, duration, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
 use crate::host::Host;
 use crate::lockout::{Failures, Way};
 use crate::store::{Change, CommitError, Credentials, Record, State, Store};
 
-/// What everybody is audience, with a device or without.
+/// What everybody is asked, with a device or without.
 pub const PROMPT: &str = "One-time code: ";
 
 /// What everybody is told who reaches us without a proof that the first factor was right.
 pub const NEUTRAL: &str = "Second factor refused.";
 
-/// What is audience, as the log says it.
+/// What is asked for, as the log says it.
 const TOTP: &str = "totp";
 
 /// So few recovery codes are worth a warning.
 const FEW: u32 = 3;
+
+/// How far from now a wrong code is looked for, in seconds: to say how far the device's clock is off, never to accept it.
+const REACH: u64 = 10 * 60;
 
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
@@ -38,16 +41,18 @@ enum Judged {
     AfterCommit(State, Decision),
 }
 
-/// Asks, and judges the answer against the record as it is at that moment. The new state is durable
+/// Asks, with a notice in front, and judges the answer against the record as it is at that moment. The new state is durable
 /// before there is a verdict: that order is what makes the code good once.
 pub fn ask(
+    notice: Option<&str>,
     audience: Audience,
     mut record: Record,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let answer = conversation.ask(PROMPT).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
+    let prompt = notice.map_or(PROMPT.to_owned(), |notice| format!("{notice}\n{PROMPT}"));
+    let answer = conversation.ask(&prompt).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
             return Ok(audience.refused("The device was unbound meanwhile.", "unbound meanwhile"));
@@ -88,7 +93,8 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     };
     let step = parameters.step(now);
     let window = host.loaded.policy.window;
-    match bound.totp.find(&code, step.saturating_sub(window), step + window, state.last_step) {
+    let spent = totp::Spent { floor: state.last_step, told: state.told };
+    match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
         totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
             State { last_step: step, last_used: now, ..state.clone() },
             Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
@@ -104,9 +110,23 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
-            Judged::AfterCommit(counted(failures), audience.wrong(failures, now, (host.synchronised)(), way_out))
+            let found = if audience.truth { bound.totp.nearest(&code, step, REACH / parameters.period) } else { None };
+            let found = found.filter(|found| may_be_told(*found, step, window, state));
+            let told = found.filter(|found| *found > step).unwrap_or(state.told);
+            let offset = found.map(|found| (found as i64 - step as i64) * parameters.period as i64);
+            let decision = audience.wrong(failures, now, offset, (host.synchronised)(), way_out);
+            Judged::AfterCommit(State { told, ..counted(failures) }, decision)
         }
     }
+}
+
+/// Whether it may be said that a wrong code is that of step `found`.
+///
+/// Of a step that is over it gives nothing away: its code is never accepted any more. Of one to come it would tell a
+/// guesser which code will be right, and when. So such a step is dead once it is told, and as long as that one could be
+/// accepted but for this, no other is told: there is one number to keep, and an owner loses one code and no more.
+fn may_be_told(found: u64, present: u64, window: u64, state: &State) -> bool {
+    found < present || state.told < present.saturating_sub(window)
 }
 
 fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials, state: &State, host: &Host) -> Judged {
@@ -160,13 +180,17 @@ impl Audience {
         Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
     }
 
-    fn wrong(self, failures: Failures, now: u64, synchronised: bool, way_out: &str) -> Decision {
-        let clock = if synchronised { "" } else { " This host's clock is not synchronised." };
+    fn wrong(self, failures: Failures, now: u64, offset: Option<i64>, synchronised: bool, way_out: &str) -> Decision {
+        let off = offset.map_or(String::new(), |offset| format!(": the device's clock is {}", device::apart(offset)));
+        let host = if synchronised { "" } else { "\nThis host's clock is not synchronised." };
         if failures.locked_until > now {
-            let truth = format!("That code is wrong.{clock}\n{}{way_out}", locked_for(failures.locked_until, now));
-            return self.refused(&truth, "wrong code, locked from now on");
+            let lock = locked_for(failures.locked_until, now);
+            return self.refused(
+                &format!("That code is wrong{off}.{host}\n{lock}{way_out}"),
+                "wrong code, locked from now on",
+            );
         }
-        self.refused(&format!("That code is wrong.{clock}"), "wrong code")
+        self.refused(&format!("That code is wrong{off}.{host}"), "wrong code")
     }
 
     fn locked(self, until: u64, now: u64, way_out: &str) -> Decision {
@@ -198,7 +222,14 @@ mod tests {
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
-        Host { now: || NOW, random: getrandom::fill, synchronised: || true, caller_is_local: false, loaded }
+        Host {
+            now: || NOW,
+            random: getrandom::fill,
+            synchronised: || true,
+            caller_is_local: false,
+            caller_session: None,
+            loaded,
+        }
     }
 
     fn bound() -> (Credentials, Vec<Secret>) {
@@ -220,6 +251,11 @@ mod tests {
     /// RFC 4226, appendix D: the code of this key at step 5.
     const RIGHT: &str = "254676";
     const WRONG: &str = "000000";
+    /// At steps 2 and 8.
+    const EARLIER: &str = "359152";
+    const LATER: &str = "399871";
+    /// At step 9.
+    const LAST: &str = "520489";
 
     fn locked(audience: Audience, bound: &Credentials) -> State {
         (0..5).fold(State::fresh(bound.id, bound.burnt), |state, _| answer(audience, WRONG, bound, &state).1)
@@ -341,5 +377,87 @@ mod tests {
             panic!("not counted");
         };
         assert!(decision.text.contains("clock is not synchronised"), "{}", decision.text);
+    }
+
+    /// What `answer` gives in step `STEP`, and the state after it.
+    fn in_step<const STEP: u64>(
+        audience: Audience,
+        answer: &str,
+        bound: &Credentials,
+        state: &State,
+    ) -> (Decision, State) {
+        let host = Host { now: || STEP * 30 + 15, ..host() };
+        match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host) {
+            Judged::AtOnce(decision) => (decision, state.clone()),
+            Judged::AfterCommit(after, decision) => (decision, after),
+        }
+    }
+
+    #[test]
+    fn how_far_the_devices_clock_is_off_is_told_and_costs_what_a_wrong_code_costs() {
+        let (bound, _) = bound();
+        let fresh = State::fresh(bound.id, bound.burnt);
+        let (_, wrong) = answer(LOGIN, WRONG, &bound, &fresh);
+        let (decision, after) = answer(LOGIN, EARLIER, &bound, &fresh);
+        assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong code"));
+        assert_eq!(decision.text, "That code is wrong: the device's clock is about 1 min 30 s behind this host's.");
+        assert_eq!(after, wrong);
+        let (decision, after) = answer(LOGIN, LATER, &bound, &fresh);
+        assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong code"));
+        assert_eq!(decision.text, "That code is wrong: the device's clock is about 1 min 30 s ahead of this host's.");
+        assert_eq!(after, State { told: 8, ..wrong });
+        // Further away than ten minutes.
+        let (decision, _) = in_step::<24>(LOGIN, EARLIER, &bound, &fresh);
+        assert_eq!(decision.text, "That code is wrong.");
+    }
+
+    #[test]
+    fn the_code_of_a_step_that_was_told_is_good_at_no_time() {
+        let (bound, _) = bound();
+        let fresh = State::fresh(bound.id, bound.burnt);
+        assert_eq!(in_step::<8>(LOGIN, LATER, &bound, &fresh).0.outcome, Outcome::Accepted);
+        let (_, told) = answer(LOGIN, LATER, &bound, &fresh);
+        for (decision, after) in [
+            in_step::<7>(LOGIN, LATER, &bound, &told),
+            in_step::<8>(OWN, LATER, &bound, &told),
+            in_step::<9>(LOGIN, LATER, &bound, &told),
+        ] {
+            assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "code used already"));
+            assert_eq!(after, told, "a replay is no guess");
+        }
+        // The next one is good, and it does not bring the other back.
+        let (decision, after) = in_step::<8>(LOGIN, LAST, &bound, &told);
+        assert_eq!((decision.outcome, after.told), (Outcome::Accepted, 8));
+    }
+
+    #[test]
+    fn of_steps_to_come_one_at_a_time_is_told() {
+        let (bound, _) = bound();
+        let state = |told| State { told, ..State::fresh(bound.id, bound.burnt) };
+        for to_come in [4, 5, 7, 20] {
+            let (decision, after) = answer(LOGIN, LATER, &bound, &state(to_come));
+            assert_eq!((decision.text.as_str(), after.told), ("That code is wrong.", to_come));
+        }
+        let (decision, after) = answer(LOGIN, LATER, &bound, &state(3));
+        assert!(decision.text.contains("ahead of"), "{}", decision.text);
+        assert_eq!(after.told, 8);
+        assert!(answer(LOGIN, EARLIER, &bound, &state(7)).0.text.contains("behind"), "the past is told at any time");
+    }
+
+    #[test]
+    fn no_clock_is_told_to_who_may_not_be_told_nor_during_a_lock() {
+        let (bound, _) = bound();
+        let fresh = State::fresh(bound.id, bound.burnt);
+        let blind = Audience { truth: false, ..LOGIN };
+        for code in [EARLIER, LATER] {
+            let (decision, after) = answer(blind, code, &bound, &fresh);
+            assert_eq!((decision.text.as_str(), after.told), (NEUTRAL, 0));
+        }
+        let locked = locked(LOGIN, &bound);
+        let (wrong, _) = answer(LOGIN, WRONG, &bound, &locked);
+        for code in [EARLIER, LATER] {
+            let (decision, after) = answer(LOGIN, code, &bound, &locked);
+            assert_eq!((decision.text, after), (wrong.text.clone(), locked.clone()));
+        }
     }
 }

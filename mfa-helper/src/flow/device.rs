@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lockout::Failures;
 use crate::store::PENDING_LIFE;
-use crate::store::{Change, CommitError, Credentials, Id, Pending, State, Store, StoreError};
+use crate::store::{Change, CommitError, Credentials, Id, Invitation, Pending, State, Store, StoreError};
 
 /// How often a person may enter two codes in one conversation.
 pub(super) const TRIES: usize = 3;
@@ -47,7 +47,7 @@ pub fn totp(
     let (recovery, codes) = recovery::new_set(host)?;
     let from = if proof == Proof::Root { "root" } else { user };
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, from, totp, pair, host) };
-    store.commit(&record, Change::Bind(&credentials))?;
+    store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
     // Bound all the same, should nobody be there to read them any more.
     let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
     Ok(done(user, if unread { "\nNew recovery codes: mfa-enroll recovery-codes" } else { "" }))
@@ -97,21 +97,35 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
     let credentials = bound(pending.id, pending.label, "root", pending.totp, pair, host);
-    store.commit(&record, Change::Bind(&credentials))?;
+    store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
     let codes = format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(&user, 64));
     Ok(done(&user, if host.loaded.policy.recovery_codes > 0 { &codes } else { "" }))
 }
 
-/// Drops the pending device.
+/// Drops the pending device, and voids the invitation.
 pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let record = store.load(&user)?;
-    if record.pending.is_none() {
+    let (pending, invited) = (record.pending.is_some(), record.state.invitation != Invitation::default());
+    if !pending && !invited {
         return Ok(nothing_pending(&user));
     }
-    store.commit(&record, Change::Unpend)?;
-    Ok(Decision::new(Outcome::Accepted, "The pending device is dropped.", "pending device dropped"))
+    if invited {
+        let state = State { invitation: Invitation::default(), ..record.state.clone() };
+        store.commit(&record, Change::State(&state))?;
+    }
+    if pending {
+        store.commit(&store.load(&user)?, Change::Unpend)?;
+    }
+    let (text, reason) = match (pending, invited) {
+        (true, true) => {
+            ("The pending device is dropped and the invitation void.", "pending device and invitation dropped")
+        }
+        (true, false) => ("The pending device is dropped.", "pending device dropped"),
+        (false, _) => ("The invitation is void.", "invitation dropped"),
+    };
+    Ok(Decision::new(Outcome::Accepted, text, reason))
 }
 
 /// Destroys the binding. For root also the way out of a record that cannot be read any more.
@@ -299,14 +313,16 @@ pub(super) struct Pair {
 impl Pair {
     /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
     pub(super) fn remark(&self, period: u64) -> Option<String> {
-        let side = match self.offset {
-            1.. => "ahead of",
-            offset if offset.unsigned_abs() > period => "behind",
-            _ => return None,
-        };
-        let distance = duration(self.offset.unsigned_abs());
-        Some(format!("Your device's clock is about {distance} {side} this host's: set it to automatic time."))
+        let typed_slowly = (-(period as i64)..=0).contains(&self.offset);
+        let remark = || format!("Your device's clock is {}: set it to automatic time.", apart(self.offset));
+        (!typed_slowly).then(remark)
     }
+}
+
+/// How far the device's clock is from this host's, by the seconds between their steps.
+pub(super) fn apart(offset: i64) -> String {
+    let side = if offset > 0 { "ahead of" } else { "behind" };
+    format!("about {} {side} this host's", duration(offset.unsigned_abs()))
 }
 
 /// Which rule two codes broke.

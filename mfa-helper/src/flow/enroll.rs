@@ -5,7 +5,7 @@ use mfa_wire::{Login, Outcome, Secret, printable};
 
 use super::device::{self, TRIES};
 use super::page::{self, Look};
-use super::{Decision, duration, recovery};
+use super::{Decision, duration, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::{Code, Set};
 use crate::host::Host;
@@ -53,7 +53,7 @@ pub fn at_login(
                 let second = conversation.ask("Second code, the next one that the app shows: ")?;
                 let window = host.loaded.policy.window;
                 match device::judge(&pending.totp, &first, &second, (host.now)(), window) {
-                    Ok(pair) => return bind(user, from, record, pair, store, host, conversation),
+                    Ok(pair) => return bind(login, user, record, pair, store, host, conversation),
                     Err(error) => {
                         tries -= 1;
                         notice = error.to_string();
@@ -121,8 +121,8 @@ fn origin(login: &Login) -> Option<&str> {
 }
 
 fn bind(
+    login: &Login,
     user: &str,
-    from: Option<&str>,
     mut record: Record,
     pair: device::Pair,
     store: &Store,
@@ -132,9 +132,11 @@ fn bind(
     let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
     let remark = pair.remark(totp.parameters.period);
     let (recovery, codes) = recovery::new_set(host)?;
-    let from = from.unwrap_or("an unknown place");
+    let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
-    store.commit(&record, Change::Bind(&credentials))?;
+    // Bound here, nothing is owed here any more; whoever was let past elsewhere gives its code there.
+    let owes = record.state.owes.without(login::place(login, host).as_deref());
+    store.commit(&record, Change::Bind(&credentials, &owes))?;
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }

@@ -59,7 +59,7 @@ impl Proof {
             return Ok((record, "none"));
         };
         let audience = Audience { way: Way::OwnProcess, truth: true };
-        let decision = code::ask(audience, record, store, host, conversation)?;
+        let decision = code::ask(None, audience, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
         }

@@ -5,7 +5,7 @@ use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 use super::code::{self, Audience, NEUTRAL, PROMPT};
 use super::{Decision, RACES, duration, enroll, find, first_factor};
 use crate::conversation::Conversation;
-use crate::factor::totp::{Code, Parameters, Totp};
+use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lockout::Way;
@@ -180,7 +180,14 @@ fn second_factor(
         Auth::Ask => {
             let audience = Audience { way, truth: login.stack_complete };
             let first = first_login_since(&record, (host.now)());
-            let decision = code::ask(audience, record, &store, host, conversation).unwrap_or_else(|failed| failed);
+            // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
+            let (notice, first) = if audience.truth { (first, None) } else { (None, first) };
+            let here = place(login, host).filter(|here| record.state.owes.at(Some(here)));
+            let decision = code::ask(notice.as_deref(), audience, record, &store, host, conversation)
+                .unwrap_or_else(|failed| failed);
+            if decision.outcome == Outcome::Accepted && here.is_some() {
+                settle(user, here.as_deref(), &store)?;
+            }
             let text = match (decision.outcome, first) {
                 (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
                 _ => decision.text,
@@ -188,32 +195,68 @@ fn second_factor(
             Decision { text, ..decision }
         }
         Auth::HandOver => {
-            owe(record, &store)?;
+            owe(record, place(login, host).as_deref(), &store)?;
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
         Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(conversation, "required and not bound"),
+        // mfa-enroll test: nobody is let past, so nothing is owed.
+        Auth::Refuse(_) if way != Way::Login && a_login_would_lead_through_it(asked, &record, login, host) => {
+            let (name, service) = (printable(user, 64), printable(&login.service, 64));
+            let now = if host.loaded.policy.self_service { " Do it now: mfa-enroll totp" } else { "" };
+            let text = format!(
+                "MFA is required of {name} and no device is bound.\n{service} would lead you through binding one.{now}"
+            );
+            Decision::new(Outcome::Refused, text, "required and not bound: a login would lead through binding")
+        }
         Auth::Refuse(no_way) => no_way.decision(user, host.loaded.policy.self_service),
     })
 }
 
+fn a_login_would_lead_through_it(asked: &Requirement, record: &Record, login: &Login, host: &Host) -> bool {
+    auth(asked, record, login, Way::Login, host, &account_line_decides) == Auth::HandOver
+}
+
 /// Writes down that this user has been let past the auth phase on the condition that a device is bound. It holds where
 /// a program remembers that phase and goes straight to the next one (sudo-rs keeps its ticket before the account phase).
-fn owe(mut record: Record, store: &Store) -> Result<(), Decision> {
+fn owe(mut record: Record, here: Option<&str>, store: &Store) -> Result<(), Decision> {
     for _ in 0..RACES {
         if record.credentials.is_some() {
             return Err(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }
-        if record.state.owes {
+        let owes = record.state.owes.with(here);
+        if record.state.owes == owes {
             return Ok(());
         }
-        let state = State { owes: true, ..record.state.clone() };
+        let state = State { owes, ..record.state.clone() };
         match store.commit(&record, Change::State(&state)) {
             Ok(()) => return Ok(()),
             Err(CommitError::Conflict) => record = store.load(record.user())?,
             Err(CommitError::Store(error)) => return Err(error.into()),
         }
     }
-    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+    Err(lost_races())
+}
+
+/// Writes down that a code was given where a device was owed. Until that is durable nobody is let in by it, so that what
+/// is remembered there is asked for again and not less.
+fn settle(user: &str, here: Option<&str>, store: &Store) -> Result<(), Decision> {
+    for _ in 0..RACES {
+        let record = store.load(user)?;
+        let owes = record.state.owes.without(here);
+        if record.state.owes == owes {
+            return Ok(());
+        }
+        match store.commit(&record, Change::State(&State { owes, ..record.state.clone() })) {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(lost_races())
+}
+
+fn lost_races() -> Decision {
+    Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user"))
 }
 
 /// What is said where two logins bind at once.
@@ -228,7 +271,7 @@ fn reminder(asked: &Requirement, now: u64) -> String {
     }
 }
 
-/// The first code after a binding is answered with word of it: whoever had not bound it would learn it so.
+/// The first login after a binding is told of it: whoever had not bound it would learn it so.
 fn first_login_since(record: &Record, now: u64) -> Option<String> {
     let bound = record.credentials.as_ref().filter(|_| record.state.last_used == 0)?;
     let ago = duration(now.saturating_sub(bound.created));
@@ -255,7 +298,7 @@ fn ask_in_vain(conversation: &mut Conversation, reason: &str) -> Decision {
     };
     let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
     if let (Some(nobody), Some(code)) = (nobody, Code::parse(&answer, Parameters::DEFAULT.digits)) {
-        std::hint::black_box(nobody.find(&code, 1, 3, 0));
+        std::hint::black_box(nobody.find(&code, 1, 3, Spent::NOTHING));
     }
     Decision::new(Outcome::Refused, NEUTRAL, reason)
 }
@@ -301,24 +344,52 @@ fn bind_what_is_owed(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let ignored = |reason| Ok(Decision::new(Outcome::Ignored, "", reason));
-    if asked.require != Require::Mfa {
-        return ignored(if hook == AuthHook::NotRun { "no auth phase" } else { "not required any more" });
+    let unasked = || {
+        let reason = if hook == AuthHook::NotRun { "no auth phase" } else { "not required any more" };
+        Ok(Decision::new(Outcome::Ignored, "", reason))
+    };
+    if asked.require == Require::Off {
+        return unasked();
     }
     let store = host.store()?;
     let record = store.load(user)?;
+    let here = place(login, host);
+    let owes = &record.state.owes;
     match (&record.credentials, hook) {
         // A sudo that remembers a login in which nothing was owed.
-        (bound, AuthHook::NotRun) if bound.is_some() || !record.state.owes => return ignored("no auth phase"),
+        (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
+        // It remembers one that was let past when there was no device to ask for.
+        (Some(_), AuthHook::NotRun) => return code_that_is_owed(here.as_deref(), record, &store, host, conversation),
         (Some(_), _) => {
             return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }
+        (None, _) if asked.require != Require::Mfa => return unasked(),
+        (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
         (None, _) => {}
     }
     if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     enroll::at_login(login, user, asked, record, &store, host, conversation)
+}
+
+/// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
+/// another place: here its code is due, as in the auth phase.
+fn code_that_is_owed(
+    here: Option<&str>,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = record.user().to_owned();
+    // What let past here was a stack that is complete.
+    let audience = Audience { way: Way::Login, truth: true };
+    let decision = code::ask(None, audience, record, store, host, conversation)?;
+    if decision.outcome == Outcome::Accepted {
+        settle(&user, here, store)?;
+    }
+    Ok(decision)
 }
 
 /// Who has passed the auth phase is somebody.
@@ -335,6 +406,17 @@ fn by_root(login: &Login) -> bool {
 /// sshd is recognised by what it does, since its service name can be chosen.
 fn came_by_sshd(login: &Login) -> bool {
     login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
+}
+
+/// Where a login is, so that a program which remembers it is known again. That is sudo, by the session: not by `PAM_TTY`,
+/// which sudo-rs takes from its standard input, and so from its caller.
+pub fn place(login: &Login, host: &Host) -> Option<String> {
+    match login.service.as_str() {
+        _ if came_by_sshd(login) => Some(String::from("sshd")),
+        // A ticket of the one is good for the other.
+        "sudo" | "sudo-i" => host.caller_session.as_ref().map(|session| format!("sudo:{session}")),
+        other => Some(other.to_owned()),
+    }
 }
 
 /// What a key alone is worth.

@@ -15,7 +15,7 @@ use crate::lockout::Way;
 use crate::policy::files;
 use crate::policy::parse::parse;
 use crate::policy::place::Place;
-use crate::policy::{Answer, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
+use crate::policy::{Answer, Enroll, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
 use crate::sys;
 
 /// The most names that one finding lists.
@@ -179,6 +179,62 @@ pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String
             && rule.require == Require::Mfa
     });
     written.map(|rule| exempt(policy, rule, now)).unwrap_or_default()
+}
+
+/// What a later rule asks of somebody that the rule in `file`, which comes first, would not ask any more.
+pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Option<String> {
+    let at = policy.rules.iter().position(|rule| rule.origin.starts_with(&format!("{file}:")))?;
+    let rule = &policy.rules[at];
+    let with = |rules: &[Rule]| Policy { rules: rules.to_vec(), ..policy.clone() };
+    let (earlier, new, later) =
+        (with(&policy.rules[..at]), with(&policy.rules[at..=at]), with(&policy.rules[at + 1..]));
+    let services: Vec<&str> = match &rule.services {
+        Some(services) => services.iter().map(String::as_str).collect(),
+        None => policy.services().collect(),
+    };
+    for name in members(rule) {
+        let Ok(Some(identity)) = identity::find(&name) else { continue };
+        for service in services.iter().copied() {
+            let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
+            let asked_by = |rules: &Policy| rules.decide(&facts, &mut |group| identity.member(group));
+            // One that is certain decides before either.
+            let mut decided = false;
+            earlier.decide_aloud(&facts, &mut |group| identity.member(group), &mut |considered| {
+                decided |= considered.concerns == Answer::Yes && considered.rule.mode == Mode::Enforce;
+            });
+            let later = asked_by(&later);
+            if let Some(more) = asks_more(&later, &asked_by(&new)).filter(|_| !decided) {
+                let at = if service.is_empty() { String::new() } else { format!(" at {service}") };
+                let who = printable(&name, 64);
+                let text = format!("{} asks more of {who}{at}: {more}.\nThis rule would come before it.", later.rule);
+                return Some(text);
+            }
+        }
+    }
+    None
+}
+
+/// What of `before` is stricter than it is in `after`.
+fn asks_more(before: &Requirement, after: &Requirement) -> Option<String> {
+    // What is required from a day on is required, as far as the other rule is concerned.
+    let due = |asked: &Requirement| match asked.require {
+        Require::Mfa => 0,
+        _ => asked.deadline.unwrap_or(u64::MAX),
+    };
+    if due(before) < due(after) {
+        let when = if before.require == Require::Mfa { "already" } else { "earlier" };
+        Some(format!("it is required {when}"))
+    } else if before.ssh_key > after.ssh_key {
+        Some(String::from("ssh_key = \"deny\""))
+    } else if before.enroll > after.enroll {
+        let word = if before.enroll == Enroll::ByAdmin { "by-admin" } else { "invited" };
+        Some(format!("enroll = \"{word}\""))
+    } else if after.kinds.iter().any(|kind| !before.kinds.contains(kind)) {
+        let word = if before.kinds == [Kind::Totp] { "totp" } else { "u2f" };
+        Some(format!("kinds = [\"{word}\"]"))
+    } else {
+        None
+    }
 }
 
 /// Members of whom an earlier rule decides that they need no device.

@@ -26,8 +26,8 @@ pub fn require(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    let required = &as_the_name_service_says(required)?;
     let name = file_name(required)?;
-    exists(required)?;
     if host.loaded.error.is_some() {
         // Said already, with file, line and caret.
         return Err(refused(String::from("Mend it first.")));
@@ -47,11 +47,15 @@ pub fn require(
     let mut sources = files::in_place(config).map_err(|e| refused(e.0))?;
     let new: Source = (folder.path_of(&name), text.clone());
     sources.retain(|(path, _)| *path != new.0);
+    let new_file = name.clone();
     let main = sources.pop();
     sources.push(new);
     sources.sort_unstable();
     sources.extend(main);
     let policy = parse(&sources).map_err(|e| refused(e.0))?;
+    if let Some(relaxed) = policy::relaxed(&policy, &new_file, (host.now)()) {
+        return Err(refused(relaxed));
+    }
     folder.replace(&name, text.as_bytes()).map_err(failed)?;
     let exempt = policy::not_reached(&policy, required, (host.now)());
     let text = format!("{} is written; it holds from 2 seconds from now on.", folder.path_of(&name));
@@ -66,7 +70,9 @@ pub fn require(
 
 /// Removes the rule.
 pub fn unrequire(required: &Required, config: &Path) -> Result<Decision, Decision> {
-    let name = file_name(required)?;
+    // Whoever is gone by now has a rule under the name of then.
+    let known = as_the_name_service_says(required).ok();
+    let name = file_name(known.as_ref().unwrap_or(required))?;
     let folder = folder(config)?;
     if !folder.names().map_err(failed)?.contains(&name) {
         let text = format!("There is no {}; rules written by hand are yours to remove.", folder.path_of(&name));
@@ -153,17 +159,19 @@ fn file_name(required: &Required) -> Result<String, Decision> {
     Ok(file + ".toml")
 }
 
-/// A rule for somebody who does not exist would concern nobody, or everybody.
-fn exists(required: &Required) -> Result<(), Decision> {
-    let (what, name, found) = match (&required.user, &required.group) {
-        (Some(user), _) => ("user", user, User::from_name(user).map(|user| user.is_some())),
-        (None, Some(group)) => ("group", group, Group::from_name(group).map(|group| group.is_some())),
-        (None, None) => return Ok(()),
+/// The same, under the name by which the rules will know who is meant. A rule for somebody who does not exist would
+/// concern nobody, or everybody.
+fn as_the_name_service_says(required: &Required) -> Result<Required, Decision> {
+    let (what, typed, found) = match (&required.user, &required.group) {
+        (Some(user), None) => ("user", user, User::from_name(user).map(|user| user.map(|user| user.name))),
+        (None, Some(group)) => ("group", group, Group::from_name(group).map(|group| group.map(|group| group.name))),
+        _ => return Err(refused("Name a user or a group, one of the two.".into())),
     };
     match found {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let text = format!("No {what} is called {}.", printable(name, 64));
+        Ok(Some(name)) if what == "user" => Ok(Required { user: Some(name), ..required.clone() }),
+        Ok(Some(name)) => Ok(Required { group: Some(name), ..required.clone() }),
+        Ok(None) => {
+            let text = format!("No {what} is called {}.", printable(typed, 64));
             Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
         }
         Err(e) => Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),

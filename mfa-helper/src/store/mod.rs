@@ -15,7 +15,7 @@ use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use record::{Credentials, Damage, Id, Invitation, PENDING_LIFE, Pending, State};
+pub use record::{Credentials, Damage, Id, Invitation, Owes, PENDING_LIFE, Pending, State};
 
 use crate::rootfile::{Dir, Fault, write_at};
 
@@ -105,8 +105,8 @@ impl Record {
 pub enum Change<'a> {
     /// An attempt was judged.
     State(&'a State),
-    /// A device is bound (and any pending one is gone).
-    Bind(&'a Credentials),
+    /// A device is bound (and any pending one is gone), and this is owed still.
+    Bind(&'a Credentials, &'a Owes),
     /// The bound device gets other recovery codes.
     Recovery(&'a Credentials),
     /// A device waits for its two codes, in place of any other that did.
@@ -161,7 +161,7 @@ impl Store {
         }
         match change {
             Change::State(state) => write_state(&dir, files.newest_slot(), state)?,
-            Change::Bind(credentials) => {
+            Change::Bind(credentials, owes) => {
                 // The room that logins will need is taken now, while failing harms nobody.
                 if files.state.is_none() {
                     write_state(&dir, None, &State::fresh(Id::default(), [0, 0]))?;
@@ -170,7 +170,8 @@ impl Store {
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
                 let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot());
-                let _ = write_state(&dir, newest, &State::fresh(credentials.id, credentials.burnt));
+                let owes = owes.clone();
+                let _ = write_state(&dir, newest, &State { owes, ..State::fresh(credentials.id, credentials.burnt) });
                 let _ = dir.remove(PENDING_FILE);
             }
             // The state of the codes before names their set, so it does not hold for these.
@@ -257,15 +258,17 @@ impl Files {
             (Some(_), Some((_, state))) => Some(state),
             (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
         };
+        // What is owed outlives a change of binding that was cut.
+        let owes = kept.as_ref().map(|kept| kept.owes.clone()).unwrap_or_default();
         let (credentials, state) = match (binding, kept) {
             (Some(Binding::Bound(credentials)), kept) => {
-                let fresh = State::fresh(credentials.id, credentials.burnt);
+                let fresh = State { owes, ..State::fresh(credentials.id, credentials.burnt) };
                 // State of another binding counts as absent; the codes burnt at binding then hold.
                 let state = kept.filter(|kept| kept.id == credentials.id).unwrap_or(fresh);
                 (Some(*credentials), state)
             }
             // A binding that was being removed.
-            (Some(Binding::Disabled), _) => (None, State::fresh(Id::default(), [0, 0])),
+            (Some(Binding::Disabled), _) => (None, State { owes, ..State::fresh(Id::default(), [0, 0]) }),
             (None, Some(kept)) if kept.id != Id::default() => {
                 return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
             }

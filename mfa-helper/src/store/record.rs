@@ -72,6 +72,8 @@ pub struct State {
     pub id: Id,
     /// The highest step whose code was accepted: neither it nor any before it is accepted again.
     pub last_step: u64,
+    /// The step to come whose code was told to be early, and is never accepted for that; 0 for none.
+    pub told: u64,
     /// When a code was last accepted, in seconds since 1970; 0 for never.
     pub last_used: u64,
     /// Which recovery codes are used.
@@ -80,8 +82,8 @@ pub struct State {
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
     pub own_failures: Failures,
-    /// A login was let past its auth phase on the condition that a device is bound.
-    pub owes: bool,
+    /// Where a login was let past its auth phase on the condition that a device is bound.
+    pub owes: Owes,
     /// The invitation to bind one.
     pub invitation: Invitation,
 }
@@ -95,17 +97,102 @@ pub struct Invitation {
     pub expires: u64,
 }
 
+/// The places where a login was let past its auth phase on the condition that a device is bound, and no code was given
+/// since. A program that remembers that phase may come from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owes {
+    /// These; none in the end.
+    At(Vec<String>),
+    /// One that nobody can tell, or too many.
+    Anywhere,
+}
+
+impl Default for Owes {
+    fn default() -> Owes {
+        Owes::At(Vec::new())
+    }
+}
+
+impl Owes {
+    /// The most places that are kept apart.
+    const MOST: usize = 8;
+    /// The longest place, in bytes.
+    const LONGEST: usize = 96;
+
+    /// Whether nothing is owed at all.
+    pub fn nothing(&self) -> bool {
+        *self == Owes::default()
+    }
+
+    /// Whether something is owed at this place, or may be: `None` is a place that nobody can tell.
+    pub fn at(&self, place: Option<&str>) -> bool {
+        match (self, place) {
+            (Owes::Anywhere, _) => true,
+            (Owes::At(places), Some(place)) => places.iter().any(|listed| listed == place),
+            (Owes::At(places), None) => !places.is_empty(),
+        }
+    }
+
+    /// The same, and at this place too.
+    pub fn with(&self, place: Option<&str>) -> Owes {
+        match (self, place) {
+            (Owes::At(_), Some(place)) if self.at(Some(place)) => self.clone(),
+            (Owes::At(places), Some(place)) if places.len() < Owes::MOST && Owes::is_place(place) => {
+                Owes::At([places.as_slice(), &[place.to_owned()]].concat())
+            }
+            _ => Owes::Anywhere,
+        }
+    }
+
+    /// The same, but not at this place. What is owed anywhere is owed elsewhere still.
+    pub fn without(&self, place: Option<&str>) -> Owes {
+        match self {
+            Owes::At(places) => {
+                Owes::At(places.iter().filter(|listed| Some(listed.as_str()) != place).cloned().collect())
+            }
+            Owes::Anywhere => Owes::Anywhere,
+        }
+    }
+
+    fn is_place(text: &str) -> bool {
+        (1..=Owes::LONGEST).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_graphic())
+            && !["none", "anywhere"].contains(&text)
+    }
+
+    fn word(&self) -> String {
+        match self {
+            Owes::Anywhere => String::from("anywhere"),
+            Owes::At(places) if places.is_empty() => String::from("none"),
+            Owes::At(places) => places.join(" "),
+        }
+    }
+
+    fn parse(word: &str) -> Option<Owes> {
+        match word {
+            "none" => Some(Owes::default()),
+            "anywhere" => Some(Owes::Anywhere),
+            // Only what we would write ourselves.
+            places => {
+                let owes = places.split(' ').fold(Owes::default(), |owes, place| owes.with(Some(place)));
+                (owes.word() == places).then_some(owes)
+            }
+        }
+    }
+}
+
 impl State {
     /// The state of a binding that nobody has used yet.
     pub fn fresh(id: Id, burnt: [u64; 2]) -> State {
         State {
             id,
             last_step: burnt[0].max(burnt[1]),
+            told: 0,
             last_used: 0,
             recovery: recovery::Used::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
-            owes: false,
+            owes: Owes::default(),
             invitation: Invitation::default(),
         }
     }
@@ -250,12 +337,13 @@ impl State {
         text.line("sequence", format_args!("{sequence}"));
         text.line("id", format_args!("{}", self.id));
         text.line("last-step", format_args!("{}", self.last_step));
+        text.line("told", format_args!("{}", self.told));
         text.line("last-used", format_args!("{}", self.last_used));
         text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
             text.line(name, format_args!("{} {}", failures.forgotten, failures.locked_until));
         }
-        text.line("owes", format_args!("{}", u8::from(self.owes)));
+        text.line("owes", format_args!("{}", self.owes.word()));
         text.set("ticket", &self.invitation.set);
         text.line("ticket-expires", format_args!("{}", self.invitation.expires));
         let sealed = text.seal();
@@ -272,6 +360,7 @@ impl State {
         let state = State {
             id: lines.id()?,
             last_step: lines.number("last-step")?,
+            told: lines.number("told")?,
             last_used: lines.number("last-used")?,
             recovery: {
                 let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
@@ -279,11 +368,7 @@ impl State {
             },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
-            owes: match lines.value("owes")? {
-                "0" => false,
-                "1" => true,
-                _ => return Err(Damage::Line),
-            },
+            owes: Owes::parse(lines.value("owes")?).ok_or(Damage::Line)?,
             invitation: Invitation { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
         };
         lines.end()?;
@@ -534,12 +619,19 @@ mod tests {
         }
     }
 
+    fn any_owes() -> impl Strategy<Value = Owes> {
+        let place = prop_oneof![Just(None), "[a-z]{1,8}(:[0-9]{1,9}){0,2}".prop_map(Some)];
+        vec(place, 0..10)
+            .prop_map(|places| places.iter().fold(Owes::default(), |owes, place| owes.with(place.as_deref())))
+    }
+
     prop_compose! {
-        fn any_state()(id in any_id(), numbers: [u64; 7], set in any_id(), owes: bool, ticket in any_set(MOST)) -> State {
-            let [last_step, last_used, codes, a, b, c, d] = numbers;
+        fn any_state()(id in any_id(), numbers: [u64; 8], set in any_id(), owes in any_owes(), ticket in any_set(MOST)) -> State {
+            let [last_step, told, last_used, codes, a, b, c, d] = numbers;
             State {
                 id,
                 last_step,
+                told,
                 last_used,
                 recovery: recovery::Used { set, codes },
                 failures: Failures { forgotten: a, locked_until: b },
@@ -615,5 +707,59 @@ mod tests {
             prop_assert!(rewritten_credentials(&bytes, "alice").is_none());
             prop_assert!(rewritten_pending(&bytes, "alice").is_none() && rewritten_state(&bytes).is_none());
         }
+    }
+
+    #[test]
+    fn what_is_owed_is_owed_at_its_place_until_a_code_is_given_there() {
+        let owes = Owes::default().with(Some("sudo:7:1")).with(Some("su:9:1")).with(Some("sudo:7:1"));
+        assert_eq!(owes.word(), "sudo:7:1 su:9:1");
+        assert!(owes.at(Some("sudo:7:1")) && owes.at(None) && !owes.at(Some("sudo:9:1")) && !owes.nothing());
+        let rest = owes.without(Some("sudo:7:1"));
+        assert!(!rest.at(Some("sudo:7:1")) && rest.at(Some("su:9:1")));
+        assert!(rest.without(None).at(Some("su:9:1")), "where nobody can tell, nothing is settled");
+        let nothing = rest.without(Some("su:9:1"));
+        assert!(nothing.nothing() && !nothing.at(None) && nothing.word() == "none");
+    }
+
+    #[test]
+    fn a_place_that_nobody_can_tell_and_one_too_many_are_owed_anywhere() {
+        let all = (0..8).fold(Owes::default(), |owes, n| owes.with(Some(&format!("sudo:{n}:1"))));
+        assert_ne!(all, Owes::Anywhere);
+        let blank = "sudo 7";
+        let long = "x".repeat(97);
+        for other in [None, Some("sudo:8:1"), Some(blank), Some(""), Some("none"), Some("anywhere"), Some(&long)] {
+            let owes = all.with(other);
+            assert_eq!(owes, Owes::Anywhere);
+            assert!(owes.at(Some("su:1:1")) && owes.without(Some("sudo:8:1")) == Owes::Anywhere);
+        }
+        assert_eq!(Owes::default().with(Some(blank)), Owes::Anywhere);
+    }
+
+    #[test]
+    fn what_is_owed_has_one_spelling() {
+        let full = (0..8).fold(Owes::default(), |owes, n| owes.with(Some(&format!("sudo:{n}:1"))));
+        for owes in [Owes::default(), Owes::Anywhere, Owes::default().with(Some("sudo:7:1")), full] {
+            assert_eq!(Owes::parse(&owes.word()), Some(owes));
+        }
+        for other in ["", " ", "none ", "a  b", "a a", "a anywhere", "1 2 3 4 5 6 7 8 9", "a\tb"] {
+            assert_eq!(Owes::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_fullest_state_fits_its_slot() {
+        let longest = |n: usize| format!("{n}{}", "x".repeat(Owes::LONGEST - 1));
+        let owes = (0..Owes::MOST).fold(Owes::default(), |owes, n| owes.with(Some(&longest(n))));
+        let set = recovery::Set { id: Id([1; 16]), hashes: vec![[7; 32]; 1] };
+        let state = State {
+            owes,
+            told: u64::MAX,
+            last_used: u64::MAX,
+            failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },
+            own_failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },
+            invitation: Invitation { set, expires: u64::MAX },
+            ..State::fresh(Id([1; 16]), [u64::MAX, 0])
+        };
+        assert_eq!(State::decode(&state.encode(u64::MAX)), Ok((u64::MAX, state)));
     }
 }

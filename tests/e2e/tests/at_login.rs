@@ -49,13 +49,11 @@ fn led_through(door: Door, who: &Person, from: &str) {
     assert_eq!(who.outcome_explained(door.service()), ASKED);
     let mut t = door.up_to_the_code(who);
     assert!(!t.text().contains(BIND_NOW));
+    // In front of the prompt, because sudo is silent about what went well and sshd says it twice.
+    assert!(t.text().contains(&format!(" ago from {created_from}.")), "{}", t.screen());
     t.type_line(&next);
-    // sudo asks us to be silent about what went well.
-    if !matches!(door, Door::Sudo | Door::SudoI) {
-        t.wait_for("This device was bound ");
-        t.wait_for(&format!(" ago from {created_from}."));
-    }
     door.is_open(who, &mut t);
+    assert_eq!(t.text().matches("This device was bound ").count(), 1, "{}", t.screen());
 }
 
 #[test]
@@ -273,16 +271,17 @@ fn sudo_in_any_form_lets_nobody_in_unbound() {
     t.wait_for("root\n");
 }
 
-/// sudo-rs keeps its ticket before the account phase: the second call asks no password, and leads there all the same.
+/// With sudo-rs, which keeps its ticket before the account phase. bookworm has none.
+static WITH_SUDO_RS: LazyLock<Machine> = LazyLock::new(|| {
+    let machine = Machine::build().debian_packages("sudo-rs").package();
+    common::enabled(if suite() == "bookworm" { machine.suite("trixie") } else { machine }.boot())
+});
+
+/// The second call asks no password, and leads there all the same.
 #[test]
 fn the_ticket_of_sudo_rs_lets_nobody_in_unbound() {
-    // bookworm has none.
-    static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
-        let machine = Machine::build().debian_packages("sudo-rs").package();
-        common::enabled(if suite() == "bookworm" { machine.suite("trixie") } else { machine }.boot())
-    });
-    let who = Person::required(&MACHINE, "ruth", "");
-    let mut t = MACHINE.terminal().user("ruth").run("exec bash --norc");
+    let who = Person::required(&WITH_SUDO_RS, "ruth", "");
+    let mut t = WITH_SUDO_RS.terminal().user("ruth").run("exec bash --norc");
     abandoned(&mut t, &who, "sudo-rs touch /in", true);
     abandoned(&mut t, &who, "sudo-rs touch /in", false);
     if newer_than_trixie() {
@@ -298,7 +297,7 @@ fn the_ticket_of_sudo_rs_lets_nobody_in_unbound() {
     t.wait_for("$ ");
     t.type_line("sudo-rs -n touch /in; echo \"exit $?\"");
     t.wait_for("exit 1\n");
-    MACHINE.sh_ok("[ ! -e /in ]");
+    WITH_SUDO_RS.sh_ok("[ ! -e /in ]");
     assert_eq!(who.devices(), 0);
     assert_eq!(who.count_logged(&["event=verify"]), 1, "there was no ticket");
 
@@ -311,6 +310,52 @@ fn the_ticket_of_sudo_rs_lets_nobody_in_unbound() {
     t.type_line("sudo-rs -n id -un");
     t.wait_for("root\n");
     assert_eq!(who.devices(), 1);
+}
+
+/// Somebody who knows the password begins to bind, leaves, and keeps the ticket; the owner binds at another terminal. The
+/// ticket is worth the password alone, whatever its holder's standard input is.
+#[test]
+fn a_ticket_of_sudo_rs_from_before_the_device_costs_its_code() {
+    let who = Person::required(&WITH_SUDO_RS, "rita", "");
+    let shell = || WITH_SUDO_RS.terminal().user("rita").run("exec bash --norc");
+    let mut intruder = shell();
+    abandoned(&mut intruder, &who, "sudo-rs touch /rita", true);
+
+    let mut owner = shell();
+    owner.wait_for("$ ");
+    owner.type_line("sudo-rs id -un");
+    owner.wait_for("assword");
+    owner.type_line(&who.password);
+    owner.wait_for(BIND_NOW);
+    owner.wait_for(FIRST);
+    let next = bind_on(&who, &mut owner);
+    owner.wait_for("root\n");
+
+    for command in ["sudo-rs touch /rita", "sudo-rs touch /rita </dev/null", "sudo-rs -s touch /rita"] {
+        intruder.wait_for("$ ");
+        intruder.type_line(command);
+        intruder.wait_for(CODE);
+        intruder.type_line("000000");
+        intruder.wait_for("That code is wrong.");
+    }
+    intruder.wait_for("$ ");
+    intruder.type_line("sudo-rs -n touch /rita; echo \"exit $?\"");
+    intruder.wait_for("exit 1\n");
+    WITH_SUDO_RS.sh_ok("[ ! -e /rita ]");
+    assert_eq!(who.count_logged(&["event=verify"]), 2, "there was no ticket");
+
+    // The owner's own is good, and the other one is once its holder has given the code.
+    owner.wait_for("$ ");
+    owner.type_line("sudo-rs -n id -un");
+    owner.wait_for("root\n");
+    intruder.wait_for("$ ");
+    intruder.type_line("sudo-rs id -un");
+    intruder.wait_for(CODE);
+    intruder.type_line(&next);
+    intruder.wait_for("root\n");
+    intruder.wait_for("$ ");
+    intruder.type_line("sudo-rs -n id -un");
+    intruder.wait_for("root\n");
 }
 
 /// Makes a key for the visitor, and lets it in.

@@ -65,7 +65,7 @@ fn look(door: Door, who: &Person, app: Option<&App>) -> String {
     t.wait_for(&door.password_prompt(who));
     t.type_line(&who.password);
     if let Some(app) = app {
-        t.wait_for(&door.code_prompt(who));
+        t.wait_for(common::CODE);
         t.type_line(&app.good);
     }
     t.wait_for(if matches!(door, Door::Sudo | Door::SudoI) { "# " } else { "$ " });

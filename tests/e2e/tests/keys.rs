@@ -131,7 +131,7 @@ fn the_recommended_settings_of_sshd() {
     let mut t = knock("");
     t.wait_for("(rosa@localhost) Password: ");
     t.type_line(&who.password);
-    t.wait_for(&Door::Ssh.code_prompt(&who));
+    t.wait_for(common::CODE);
     t.type_line(&app.good);
     Door::Ssh.is_open(&who, &mut t);
     who.log.wait_for(|line| line.contains("Accepted keyboard-interactive/pam for rosa"));
@@ -141,12 +141,12 @@ fn the_recommended_settings_of_sshd() {
     let mut t = knock("-o PubkeyAuthentication=no");
     t.wait_for("(rosa@localhost) Password: ");
     t.type_line(&who.password);
-    t.wait_for(&Door::Ssh.code_prompt(&who));
+    t.wait_for(common::CODE);
     t.type_line(&app.wrong());
     t.wait_for("That code is wrong.");
     t.wait_for("(rosa@localhost) Password: ");
     t.type_line(&who.password);
-    t.wait_for(&Door::Ssh.code_prompt(&who));
+    t.wait_for(common::CODE);
     t.type_line(&app.good);
     Door::Ssh.is_open(&who, &mut t);
 

@@ -152,6 +152,46 @@ fn a_ticket_of_sudo_from_before_and_su_by_root_owe_nothing() {
     assert_eq!(owing.conversation(cron, &mut |_| None).0.outcome, Outcome::Ignored);
 }
 
+/// sudo-rs keeps its ticket before the account phase.
+#[test]
+fn who_was_let_past_before_the_owner_bound_elsewhere_gives_the_code_in_the_account_phase() {
+    let owing = Owing::fresh("latecomer", "");
+    let nobody = |_: &str| None;
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    assert_eq!(owing.account(AuthHook::HandedOver, None, nobody).0.outcome, Outcome::NoInteraction);
+    let json = owing.system.enroll(&["totp", "--user", "latecomer", "--json"], "");
+    let json = String::from_utf8(json.stdout).unwrap();
+    let key = json.split("\"secret\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let confirmed = owing.system.enroll(&["confirm", "--user", "latecomer", &code(&key, -1), &code(&key, 0)], "");
+    assert!(confirmed.status.success());
+
+    let remembered = |answer: &str| {
+        let (verdict, asked) = owing.account(AuthHook::NotRun, None, |_| Some(answer.to_owned()));
+        assert_eq!(asked, ["One-time code: "]);
+        verdict
+    };
+    let (verdict, asked) = owing.account(AuthHook::NotRun, None, nobody);
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::NoInteraction, 1));
+    assert_eq!(remembered(&code(&key, 0)).outcome, Outcome::Refused, "burnt at binding");
+    // The rule may be gone by then: the ticket is not.
+    owing.system.config("");
+    for _ in 0..5 {
+        assert_eq!(remembered("000000").outcome, Outcome::Refused);
+    }
+    assert_eq!(remembered(&code(&key, 1)).outcome, Outcome::Locked, "counted as everywhere");
+    assert!(owing.system.enroll(&["unlock", "--user", "latecomer"], "").status.success());
+    let log = Log::listen();
+    assert_eq!(remembered(&code(&key, 1)).outcome, Outcome::Accepted);
+    let line = log.lines_with("event=account user=latecomer").pop().unwrap();
+    assert!(line.contains("factor=totp") && line.contains("verdict=accepted reason=code"), "{line}");
+
+    let by_root = Login { ruser: Some("root".into()), ..owing.login("su", None) };
+    let request = Request::Account(by_root, AuthHook::NotRun);
+    assert_eq!(owing.conversation(request, &mut |_| None).0.outcome, Outcome::Ignored);
+    let cron = Request::Account(owing.login("cron", None), AuthHook::NotRun);
+    assert_eq!(owing.conversation(cron, &mut |_| None).0.outcome, Outcome::Ignored);
+}
+
 #[test]
 fn the_key_is_shown_again_to_the_same_place_only() {
     let owing = Owing::fresh("wanderer", "");
@@ -259,6 +299,27 @@ fn an_invitation_is_needed_where_the_rule_says_so_and_good_once() {
     assert_eq!(owing.account_at("login", AuthHook::HandedOver, None, with_ticket).0.outcome, Outcome::Accepted);
     owing.system.enroll(&["disable", "--user", "guest"], "");
     assert_eq!(owing.auth("login").outcome, Outcome::Refused, "the ticket is used up");
+}
+
+#[test]
+fn an_invitation_can_be_taken_back() {
+    let owing = Owing::fresh("uninvited", "enroll = \"invited\"\n");
+    let enroll = |verb: &[&str]| {
+        let done = owing.system.enroll(&[verb, &["--user", "uninvited"]].concat(), "");
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    assert_eq!(enroll(&["cancel"]).0, Some(3));
+    assert_eq!(enroll(&["invite"]).0, Some(0));
+    assert_eq!(owing.auth("login").outcome, Outcome::HandedOver);
+    assert_eq!(enroll(&["cancel"]), (Some(0), "The invitation is void.\n".into()));
+    assert_eq!(owing.auth("login").outcome, Outcome::Refused);
+    assert_eq!(enroll(&["cancel"]).0, Some(3));
+    assert_eq!((enroll(&["invite"]).0, enroll(&["totp", "--json"]).0), (Some(0), Some(0)));
+    let both = "The pending device is dropped and the invitation void.\n";
+    assert_eq!(enroll(&["cancel"]), (Some(0), both.into()));
+    assert_eq!(owing.auth("login").outcome, Outcome::Refused);
+    assert_eq!(enroll(&["totp", "--json"]).0, Some(0));
+    assert_eq!(enroll(&["cancel"]), (Some(0), "The pending device is dropped.\n".into()));
 }
 
 #[test]

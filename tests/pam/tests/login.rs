@@ -105,6 +105,51 @@ fn wrong(code: &str) -> String {
 }
 
 #[test]
+fn how_far_the_clock_of_a_device_is_off_is_told_and_that_code_is_dead() {
+    let mut bound = Bound::fresh("ahead");
+    bound.advance(100);
+    let says = |report: &pam_tests::Report| report.said().last().unwrap().text.clone();
+    let behind = bound.login(&bound.code(-7));
+    assert_eq!(behind.code("auth"), AUTH_ERR);
+    let words = "That code is wrong: the device's clock is about 3 min 30 s behind this host's.";
+    assert!(says(&behind).contains(words), "{}", says(&behind));
+    let (told, untold) = (bound.code(4), bound.code(5));
+    let ahead = bound.login(&told);
+    assert_eq!(ahead.code("auth"), AUTH_ERR);
+    assert!(says(&ahead).contains("is about 2 min ahead of this host's."), "{}", says(&ahead));
+    let second = bound.login(&untold);
+    assert_eq!((second.code("auth"), says(&second).contains("ahead")), (AUTH_ERR, false), "one at a time");
+    bound.advance(4);
+    let dead = bound.login(&told);
+    assert_eq!((dead.code("auth"), says(&dead).contains("used already")), (AUTH_ERR, true), "{}", says(&dead));
+    assert_eq!(bound.auth(&untold), SUCCESS, "nobody was told of this one");
+}
+
+#[test]
+fn the_word_of_a_binding_stands_in_front_of_the_prompt_until_the_first_login() {
+    let bound = Bound::fresh("noticed");
+    let word = "This device was bound 0 s ago from root.\\nOne-time code: ";
+    let first = |answer: &str, flags| {
+        let host = bound.system.host("door").user("noticed").flags(flags).answer(answer).steps(&["auth"]).run();
+        host.said().iter().map(|said| said.text.clone()).collect::<Vec<_>>()
+    };
+    assert!(first("000000", 0)[0].contains(word), "also to who gives a wrong code");
+    // As sudo does.
+    let said = first(&bound.code(1), SILENT);
+    assert!(said.len() == 1 && said[0].contains(word), "{said:?}");
+    assert!(!first("000000", 0)[0].contains("bound"), "the first login is over");
+}
+
+#[test]
+fn where_the_stack_is_not_known_the_word_of_a_binding_comes_with_the_success() {
+    let bound = Bound::fresh("unnoticed");
+    bound.system.service("door", "auth required {module}\naccount required {module}");
+    let report = bound.login(&bound.code(1));
+    let said: Vec<_> = report.said().iter().map(|said| said.text.clone()).collect();
+    assert!(!said[0].contains("bound") && said[1].contains("This device was bound 0 s ago from root."), "{said:?}");
+}
+
+#[test]
 fn a_program_that_answers_blindly_is_told_so_and_not_counted() {
     let bound = Bound::fresh("blind");
     bound.system.service("door", "auth required pam_unix.so\nauth required {module} stack=complete");

@@ -123,6 +123,50 @@ fn whom_an_earlier_rule_exempts_is_named() {
 }
 
 #[test]
+fn what_a_later_rule_asks_more_is_not_relaxed() {
+    let system = fresh(&["ruled", "guarded"]);
+    member("ruledgroup", "ruled");
+    member("ruledgroup", "guarded");
+    let refused = |arguments: &[&str], rule: &str, more: &str| {
+        let (code, _, said) = told(&system.enroll(&[&["require", "--group", "ruledgroup"], arguments].concat(), ""));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(&format!("{rule} asks more of guarded")) && said.contains(more), "{said}");
+        assert!(!names().iter().any(|name| name.starts_with("50-require")), "written all the same");
+    };
+    let hand = "60-hand.toml";
+    let by_hand = |rule: &str| system.drop_in(hand, &format!("[[rule]]\nusers = [\"guarded\"]\n{rule}\n"));
+    let mfa = "require = \"mfa\"";
+    for (more, said) in [
+        ("enroll = \"by-admin\"", "enroll = \"by-admin\""),
+        ("enroll = \"invited\"", "enroll = \"invited\""),
+        ("kinds = [\"totp\"]", "kinds = [\"totp\"]"),
+    ] {
+        by_hand(&format!("{mfa}\n{more}"));
+        refused(&[], "60-hand.toml:1", said);
+    }
+    by_hand(mfa);
+    refused(&["--deadline", "2027-01-31"], "60-hand.toml:1", "it is required already");
+    by_hand(&format!("{mfa}\ndeadline = \"2027-01-30\""));
+    refused(&["--deadline", "2027-01-31"], "60-hand.toml:1", "it is required earlier");
+    by_hand("require = \"if-bound\"\nssh_key = \"deny\"");
+    refused(&["--deadline", "2027-01-31"], "60-hand.toml:1", "ssh_key = \"deny\"");
+    // The main file comes last, and what holds at one service is relaxed there.
+    fs::remove_file(format!("{DROP_INS}/{hand}")).unwrap();
+    system.config("[[rule]]\nusers = [\"guarded\"]\nservices = [\"sshd\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
+    refused(&["--try", "10m"], "mfa.toml:1", " at sshd: ");
+
+    // Elsewhere, or where an earlier rule decides, or where nothing is relaxed, it is written.
+    let require = |arguments: &[&str]| told(&system.enroll(&[&["require"], arguments].concat(), ""));
+    assert_eq!(require(&["--group", "ruledgroup", "--service", "su"]).0, 0);
+    assert_eq!(require(&["--user", "ruled"]).0, 0);
+    by_hand(mfa);
+    assert_eq!(require(&["--group", "ruledgroup", "--service", "login"]).0, 0, "as strict as that one");
+    system.drop_in("40-first.toml", "[[rule]]\nusers = [\"guarded\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
+    by_hand(&format!("{mfa}\nenroll = \"by-admin\""));
+    assert_eq!(require(&["--group", "ruledgroup"]).0, 0, "that one decides");
+}
+
+#[test]
 fn the_check_finds_what_the_parser_cannot_see() {
     let system = fresh(&["ruled"]);
     let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));

@@ -424,7 +424,7 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     let (mut bound, _service, me) = bound("tester");
     let code = bound.code(1);
     let end = test(&me, &code);
-    let said = "One-time code: \nThe code is right: door would let you in.\nThis device was bound 0 s ago from root.\n";
+    let said = "This device was bound 0 s ago from root.\nOne-time code: \nThe code is right: door would let you in.\n";
     assert_eq!((end.code, end.said.as_str()), (0, said));
     let end = test(&me, &code);
     assert_eq!((end.code, end.said.contains("used already")), (1, true), "{}", end.said);
@@ -454,6 +454,27 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
 }
 
 #[test]
+fn a_test_of_who_would_be_led_through_binding_says_so_and_leaves_nothing_behind() {
+    let (bound, _service, _) = bound("witness");
+    add_user("unbound");
+    bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
+    fs::create_dir_all("/usr/lib/mfa-test").unwrap();
+    fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
+    let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+    bound.system.service("su", stack);
+    let test = |service: &str| Talk::begin(&uid("unbound"), &["test", "--service", service]).end();
+    let required = "mfa-enroll: MFA is required of unbound and no device is bound.\n";
+    let end = test("su");
+    assert_eq!(
+        (end.code, end.said),
+        (1, format!("{required}  su would lead you through binding one. Do it now: mfa-enroll totp\n"))
+    );
+    let end = test("vsftpd");
+    assert_eq!((end.code, end.said.contains("would lead")), (1, false), "{}", end.said);
+    assert!(!bound.system.store().join("users/unbound").exists(), "something is owed");
+}
+
+#[test]
 fn where_the_policy_forbids_it_users_change_nothing() {
     let (bound, _service, me) = bound("managed");
     bound.system.config("self_service = false\n");
@@ -468,6 +489,9 @@ fn where_the_policy_forbids_it_users_change_nothing() {
     assert_eq!(test(&me, &bound.code(1)).code, 0);
     assert_eq!(Talk::begin("0", &["disable", "--user", "managed"]).end().code, 0, "root is not a user here");
 }
+
+/// What stands in front of the first prompt after a binding.
+const BOUND: &str = "This device was bound 0 s ago from root.\n";
 
 /// A uid that no name service knows.
 const NAMELESS: &str = "54321";
@@ -525,7 +549,7 @@ fn every_verb_of_every_uid() {
         assert_eq!(Talk::begin(who, &[]).end(), Talk::begin(who, &["status"]).end(), "no verb, and nobody to ask");
     }
     assert_eq!(Talk::begin(&other, &["test"]).end().code, 0, "nothing is asked of who has nothing");
-    assert_eq!(Talk::begin(&me, &["test"]).end().said, format!("{CODE}\nmfa-enroll: Cancelled.\n"));
+    assert_eq!(Talk::begin(&me, &["test"]).end().said, format!("{BOUND}{CODE}\nmfa-enroll: Cancelled.\n"));
     for arguments in [&["test"][..], &["list"], &[]] {
         assert_eq!(Talk::begin(NAMELESS, arguments).end().code, 5);
     }
