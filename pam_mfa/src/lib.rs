@@ -75,6 +75,10 @@ impl PamHooks for Module {
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
             // There is no phase to hand over to any more.
             let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
+            // Where our line stands twice, the second one must not find a hand-over that the first has dealt with.
+            if outcome == Outcome::Accepted && mark::set(pam, &login, outcome).is_err() {
+                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
+            }
             code(outcome, PamResultCode::PAM_PERM_DENIED)
         })
     }

@@ -47,6 +47,15 @@ fn what_was_handed_over_is_told_in_account() {
     }
 }
 
+/// A stack that names our account line twice.
+#[test]
+fn what_was_bound_in_account_is_not_asked_for_again() {
+    let stage = stage("hello\nrequest\nverdict HandedOver\n---\nhello\nrequest\nverdict Accepted");
+    let report = stage.host().steps(&["auth", "account", "account"]).run();
+    assert_eq!(report.codes("account"), [SUCCESS, SUCCESS]);
+    assert_eq!(stage.runs(), 2, "account asked again");
+}
+
 #[test]
 fn account_alone_says_that_auth_was_not_run() {
     let stage = stage("hello\nrequest\nverdict Refused");
