@@ -5,6 +5,7 @@
 //! the writer writes.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_wire::Secret;
@@ -46,6 +47,24 @@ pub struct Credentials {
     pub burnt: [u64; 2],
     /// The recovery codes.
     pub recovery: recovery::Set,
+    /// What was changed last, for the next login to tell.
+    pub latest: Latest,
+}
+
+/// The latest change of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// It was made, where nothing was bound.
+    Bound,
+    /// It was made, in place of another device.
+    Replaced,
+    /// It got other recovery codes.
+    RecoveryCodes {
+        /// When, in seconds since 1970.
+        when: u64,
+        /// From where.
+        from: String,
+    },
 }
 
 /// How long a pending device can be confirmed, in seconds.
@@ -61,6 +80,8 @@ pub struct Pending {
     pub expires: u64,
     /// Where it was begun: a literal address, a terminal, or "root"; empty where nobody can tell.
     pub from: String,
+    /// The device that it will replace, and no other; nil where nothing is bound.
+    pub replaces: Id,
     /// The device itself.
     pub totp: Totp,
 }
@@ -72,10 +93,14 @@ pub struct State {
     pub id: Id,
     /// The highest step whose code was accepted: neither it nor any before it is accepted again.
     pub last_step: u64,
+    /// How many steps the device's clock is ahead of ours, as far as that was learned.
+    pub clock_offset: i64,
     /// When a code was last accepted, in seconds since 1970; 0 for never.
     pub last_used: u64,
     /// Which recovery codes are used.
     pub recovery: recovery::Used,
+    /// The one-time code that root has made for who has lost the device.
+    pub bypass: Bypass,
     /// Wrong codes by logins.
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
@@ -95,19 +120,42 @@ pub struct Invitation {
     pub expires: u64,
 }
 
+/// A code that lets in once, until it is used or runs out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bypass {
+    /// The code: a recovery code in form and strength.
+    pub set: recovery::Set,
+    /// From then on it is void, in seconds since 1970.
+    pub expires: u64,
+}
+
+impl Bypass {
+    /// Whether there is one that is still good.
+    pub fn is_good(&self, now: u64) -> bool {
+        !self.set.hashes.is_empty() && self.expires > now
+    }
+}
+
 impl State {
     /// The state of a binding that nobody has used yet.
     pub fn fresh(id: Id, burnt: [u64; 2]) -> State {
         State {
             id,
             last_step: burnt[0].max(burnt[1]),
+            clock_offset: 0,
             last_used: 0,
             recovery: recovery::Used::default(),
+            bypass: Bypass::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
             owes: false,
             invitation: Invitation::default(),
         }
+    }
+
+    /// The state of the next binding of the same user, which nobody has used yet. A new device ends no lock.
+    pub fn succeeded_by(&self, id: Id, burnt: [u64; 2]) -> State {
+        State { failures: self.failures, own_failures: self.own_failures, ..State::fresh(id, burnt) }
     }
 
     /// The failures by one way.
@@ -176,6 +224,13 @@ impl Credentials {
         text.totp(&self.totp);
         text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
         text.set("recovery", &self.recovery);
+        match &self.latest {
+            Latest::Bound => text.line("latest", format_args!("bound")),
+            Latest::Replaced => text.line("latest", format_args!("replaced")),
+            Latest::RecoveryCodes { when, from } => {
+                text.line("latest", format_args!("recovery-codes {when} {from}"));
+            }
+        }
         text.seal()
     }
 }
@@ -202,6 +257,7 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
             totp: lines.totp()?,
             burnt: lines.two_numbers("burnt")?,
             recovery: lines.set("recovery")?,
+            latest: lines.latest()?,
         })),
         _ => return Err(Damage::Line),
     };
@@ -223,6 +279,7 @@ impl Pending {
         text.line("label", format_args!("{}", self.label));
         text.line("expires", format_args!("{}", self.expires));
         text.line("from", format_args!("{}", self.from));
+        text.line("replaces", format_args!("{}", self.replaces));
         text.totp(&self.totp);
         text.seal()
     }
@@ -236,6 +293,7 @@ impl Pending {
             label: lines.value("label")?.to_owned(),
             expires: lines.number("expires")?,
             from: lines.value("from")?.to_owned(),
+            replaces: id(lines.value("replaces")?)?,
             totp: lines.totp()?,
         };
         lines.end()?;
@@ -250,8 +308,11 @@ impl State {
         text.line("sequence", format_args!("{sequence}"));
         text.line("id", format_args!("{}", self.id));
         text.line("last-step", format_args!("{}", self.last_step));
+        text.line("clock-offset", format_args!("{}", self.clock_offset));
         text.line("last-used", format_args!("{}", self.last_used));
         text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
+        text.set("bypass", &self.bypass.set);
+        text.line("bypass-expires", format_args!("{}", self.bypass.expires));
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
             text.line(name, format_args!("{} {}", failures.forgotten, failures.locked_until));
         }
@@ -272,11 +333,13 @@ impl State {
         let state = State {
             id: lines.id()?,
             last_step: lines.number("last-step")?,
+            clock_offset: number(lines.value("clock-offset")?)?,
             last_used: lines.number("last-used")?,
             recovery: {
                 let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
                 recovery::Used { set: id(set)?, codes: number(codes)? }
             },
+            bypass: Bypass { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
             owes: match lines.value("owes")? {
@@ -388,6 +451,19 @@ impl<'a> Lines<'a> {
         if whole { Ok(recovery::Set { id, hashes }) } else { Err(Damage::Line) }
     }
 
+    fn latest(&mut self) -> Result<Latest, Damage> {
+        let value = self.value("latest")?;
+        match value.split_once(' ') {
+            None if value == "bound" => Ok(Latest::Bound),
+            None if value == "replaced" => Ok(Latest::Replaced),
+            Some(("recovery-codes", made)) => {
+                let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
+                Ok(Latest::RecoveryCodes { when: number(when)?, from: from.to_owned() })
+            }
+            _ => Err(Damage::Line),
+        }
+    }
+
     fn user(&mut self, user: &str) -> Result<(), Damage> {
         if self.value("user")? == user { Ok(()) } else { Err(Damage::OtherUser) }
     }
@@ -424,8 +500,8 @@ fn hexadecimal<const N: usize>(text: &str) -> Result<[u8; N], Damage> {
     }
 }
 
-/// A number as the writer writes it: no sign, no leading zero, so that there is one spelling only.
-fn number(text: &str) -> Result<u64, Damage> {
-    let n: u64 = text.parse().map_err(|_| Damage::Line)?;
+/// A number as the writer writes it: no plus, no leading zero, so that there is one spelling only.
+fn number<N: FromStr + ToString>(text: &str) -> Result<N, Damage> {
+    let n: N = text.parse().map_err(|_| Damage::Line)?;
     if n.to_string() == text { Ok(n) } else { Err(Damage::Line) }
 }
