@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{Change, Credentials, FORMAT, Id, Owes, State, Store};
+use mfa_helper::store::{Change, Credentials, FORMAT, Id, Latest, Owes, State, Store};
 use mfa_wire::Secret;
 
 const STORE: &str = "/var/lib/mfa";
@@ -71,6 +71,7 @@ impl User {
             totp: Totp::new(Parameters::DEFAULT, Secret::copy_of(&self.key)).expect("a key of 160 bits"),
             burnt: [bound / STEP - 1, bound / STEP],
             recovery: recovery::Set { id: Id(id), hashes: (0..10).map(|n| [n; 32]).collect() },
+            latest: Latest::Bound,
         }
     }
 

@@ -65,7 +65,8 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         "quick" => ("web1", 5),
         _ => ("web1", 30),
     };
-    let changes = matches!(verb, Verb::Totp { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. });
+    let changes =
+        matches!(verb, Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. });
     if changes && name == "proof" {
         talk.say(FromHelper::Tell("Hello from a PAM module.".into()))?;
         match talk.ask_with(false, "Password: ")? {
@@ -78,14 +79,21 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         Verb::Totp { user, .. } => match user.as_deref() {
             None | Some("alice") => bind(talk, device(issuer, period, None), name),
             Some("bound") => talk
-                .end(Outcome::Already, "bound has a device already. Unbind it first: mfa-enroll disable --user bound"),
+                .end(Outcome::Already, "bound has a device already. Replace it: mfa-enroll replace totp --user bound"),
             _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
         },
-        Verb::TotpPending { user, .. } if user == "alice" => {
+        Verb::Replace { user, .. } if user.as_deref().is_none_or(|user| user == "alice") => {
+            bind(talk, device(issuer, period, None), name)
+        }
+        Verb::Bypass { user, seconds } if user == "alice" => {
+            talk.say(FromHelper::Report("abcd-efgh-ijkl-mnop\n".into()))?;
+            talk.end(Outcome::Accepted, &format!("Good once for alice, for {seconds} s."))
+        }
+        Verb::TotpPending { user, .. } | Verb::ReplacePending { user, .. } if user == "alice" => {
             talk.say(device(issuer, period, Some(1_795_300_800)))?;
             talk.end(Outcome::Accepted, "")
         }
-        Verb::Confirm { user } if user == "alice" => match talk.two_codes()? {
+        Verb::Confirm { user } | Verb::Resync { user } if user == "alice" => match talk.two_codes()? {
             Err(why) => talk.cancelled(why),
             Ok((first, second)) => match (first.bytes(), second.bytes()) {
                 (b"492 039", b" 123456") => talk.end(Outcome::Accepted, BOUND),
@@ -102,7 +110,7 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         Verb::Unlock { user } if user == "alice" => {
             talk.end(Outcome::Accepted, "alice is not locked; all wrong codes are forgotten.")
         }
-        Verb::Disable { user } if user.as_deref() == Some("alice") => talk.end(
+        Verb::Disable { user, .. } if user.as_deref() == Some("alice") => talk.end(
             Outcome::Accepted,
             "The device of alice is unbound and its key destroyed; the entry in the app is of no use any more. \
              Tell whoever shares the account.",
@@ -209,6 +217,7 @@ fn status(user: &str) -> FromHelper {
         }],
         recovery_codes_left: 9,
         locked_until: None,
+        bypass_until: None,
     })
 }
 
@@ -221,6 +230,7 @@ fn unbound() -> FromHelper {
         devices: Vec::new(),
         recovery_codes_left: 0,
         locked_until: None,
+        bypass_until: None,
     })
 }
 

@@ -52,8 +52,11 @@ pub(crate) enum Verb {
     Confirm(Confirm),
     /// Drop the pending device of a user
     Cancel(Whose),
+    /// Bind another device, in place of the one that is bound
+    #[command(subcommand)]
+    Replace(Replace),
     /// Disable the binding and destroy its key
-    Disable(Mine),
+    Disable(Disable),
     /// Make new recovery codes in place of the old ones
     RecoveryCodes(RecoveryCodes),
     /// Say what is bound and required; never a key
@@ -62,6 +65,10 @@ pub(crate) enum Verb {
     Test(Test),
     /// Forget the wrong codes of a user, and so end a lock
     Unlock(Whose),
+    /// Print a code that lets a user in once, without the device
+    Bypass(Bypass),
+    /// Learn by two codes how far the clock of a device is off
+    Resync(Confirm),
     /// Say the status of everybody who has a record
     List(List),
     /// Require a device of a user or a group: writes a rule
@@ -73,6 +80,13 @@ pub(crate) enum Verb {
     /// Look into the policy
     #[command(subcommand)]
     Policy(Policy),
+}
+
+/// What a device can be replaced by.
+#[derive(Subcommand, Clone)]
+pub(crate) enum Replace {
+    /// By an authenticator app; the old device works until then
+    Totp(Totp),
 }
 
 #[derive(Args, Clone, Default)]
@@ -145,10 +159,26 @@ pub(crate) struct Whose {
 }
 
 #[derive(Args, Clone)]
-pub(crate) struct Mine {
+pub(crate) struct Disable {
     /// Whose device it is; root has to say [default: yours]
     #[arg(long, value_parser = name)]
     pub(crate) user: Option<String>,
+
+    /// Only the device with this id (see status) [default: any]
+    #[arg(long, value_name = "ID", value_parser = name)]
+    device: Option<String>,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Bypass {
+    /// Whom it lets in
+    #[arg(long, value_parser = name)]
+    user: String,
+
+    /// For so long, as in 90s, 10m or 8h; a week (168h) at most;
+    /// 0 makes none, and voids the one there is
+    #[arg(long = "for", value_name = "TIME", verbatim_doc_comment, value_parser = duration_or_none, default_value = "1h")]
+    seconds: u64,
 }
 
 #[derive(Args, Clone)]
@@ -278,10 +308,16 @@ impl Verb {
             Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user, label },
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
-            Verb::Disable(Mine { user }) => mfa_wire::Verb::Disable { user },
+            Verb::Replace(Replace::Totp(Totp { user, label, json: true, .. })) => {
+                mfa_wire::Verb::ReplacePending { user: user.unwrap_or_else(name), label }
+            }
+            Verb::Replace(Replace::Totp(Totp { user, label, .. })) => mfa_wire::Verb::Replace { user, label },
+            Verb::Disable(Disable { user, device }) => mfa_wire::Verb::Disable { user, device },
             Verb::RecoveryCodes(RecoveryCodes { user, .. }) => mfa_wire::Verb::RecoveryCodes { user },
             Verb::Status(Status { user, .. }) => mfa_wire::Verb::Status { user },
             Verb::Unlock(Whose { user }) => mfa_wire::Verb::Unlock { user },
+            Verb::Bypass(Bypass { user, seconds }) => mfa_wire::Verb::Bypass { user, seconds },
+            Verb::Resync(Confirm { user, .. }) => mfa_wire::Verb::Resync { user },
             Verb::List(_) => mfa_wire::Verb::List,
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
@@ -298,12 +334,21 @@ impl Verb {
         })
     }
 
+    /// The app that it binds, if it binds one.
+    pub(crate) fn totp(&self) -> Option<&Totp> {
+        match self {
+            Verb::Totp(totp) | Verb::Replace(Replace::Totp(totp)) => Some(totp),
+            _ => None,
+        }
+    }
+
     /// Its name, where it changes somebody's device and does not say whose. That is the caller's, except
     /// for root: behind sudo it would be root's, which hardly anybody means.
     pub(crate) fn changes_nobody_named(&self) -> Option<&'static str> {
         match self {
             Verb::Totp(Totp { user: None, .. }) => Some("totp"),
-            Verb::Disable(Mine { user: None }) => Some("disable"),
+            Verb::Replace(Replace::Totp(Totp { user: None, .. })) => Some("replace totp"),
+            Verb::Disable(Disable { user: None, .. }) => Some("disable"),
             Verb::RecoveryCodes(RecoveryCodes { user: None, .. }) => Some("recovery-codes"),
             _ => None,
         }
@@ -339,6 +384,11 @@ fn duration(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The same, or `0`.
+fn duration_or_none(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { duration(text) }
+}
+
 /// A code is passed on as it is: the helper judges it, spaces included.
 fn code(text: &str) -> Result<String, String> {
     if text.len() > MAX_ANSWER { Err("it is too long for a code".into()) } else { Ok(text.into()) }
@@ -372,10 +422,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bypass_code_is_good_for_an_hour_unless_something_else_is_said() {
+        let asks = |seconds| Request::Verb(mfa_wire::Verb::Bypass { user: "alice".into(), seconds });
+        assert_eq!(asked("mfa-enroll bypass --user alice"), asks(3600));
+        assert_eq!(asked("mfa-enroll bypass --user alice --for 8h"), asks(8 * 3600));
+        assert_eq!(asked("mfa-enroll bypass --user alice --for 0"), asks(0));
+        assert!(parse("mfa-enroll bypass --user alice --for 10").is_err(), "of what?");
+        assert!(parse("mfa-enroll bypass").is_err());
+    }
+
+    #[test]
     fn who_is_not_named_is_the_caller_and_the_helper_knows_who_that_is() {
         let verbs = [
             ("totp", mfa_wire::Verb::Totp { user: None, label: None }),
-            ("disable", mfa_wire::Verb::Disable { user: None }),
+            ("replace totp", mfa_wire::Verb::Replace { user: None, label: None }),
+            ("disable", mfa_wire::Verb::Disable { user: None, device: None }),
             ("recovery-codes", mfa_wire::Verb::RecoveryCodes { user: None }),
             ("status", mfa_wire::Verb::Status { user: None }),
         ];

@@ -40,9 +40,9 @@ impl Front {
     /// Prepares for `verb`: the picture's file is made now, because a bad name must cost nothing.
     pub(crate) fn new(verb: Verb, caller: &Caller, clock: fn() -> Duration) -> Result<Front, String> {
         let given = match &verb {
-            Verb::Totp(Totp { json: true, .. }) => Some(VecDeque::new()),
-            Verb::Confirm(confirm) => {
-                confirm.codes().map(|codes| codes.map(|code| Secret::copy_of(code.as_bytes())).into())
+            _ if verb.totp().is_some_and(|totp| totp.json) => Some(VecDeque::new()),
+            Verb::Confirm(codes) | Verb::Resync(codes) => {
+                codes.codes().map(|codes| codes.map(|code| Secret::copy_of(code.as_bytes())).into())
             }
             _ => None,
         };
@@ -52,10 +52,8 @@ impl Front {
             Verb::Status(status) if status.json => Form::Object,
             _ => Form::Lines,
         };
-        let picture = match &verb {
-            Verb::Totp(Totp { qr_svg: Some(path), .. }) => Some(Picture::create(path)?),
-            _ => None,
-        };
+        let path = verb.totp().and_then(|totp| totp.qr_svg.as_ref());
+        let picture = path.map(|path| Picture::create(path)).transpose()?;
         let report = Report::new(io::stdout(), form);
         let name = caller.name.clone().unwrap_or_default();
         Ok(Front {
@@ -95,11 +93,13 @@ impl Front {
                 printed => self.trouble = printed.err().map(|e| format!("cannot write the answer: {e}")),
             }
         }
+        if let (true, Some(trouble), Some(Totp { user: Some(user), json: true, .. })) =
+            (accepted, &self.trouble, self.verb.totp())
+        {
+            let remains = "a pending device was made all the same, mfa-enroll cancel --user";
+            return complain(&format!("{trouble}; {remains} {user} drops it"), Exit::Unavailable);
+        }
         match (&self.trouble, &self.verb) {
-            (Some(trouble), Verb::Totp(Totp { user: Some(user), json: true, .. })) if accepted => {
-                let remains = "a pending device was made all the same, mfa-enroll cancel --user";
-                complain(&format!("{trouble}; {remains} {user} drops it"), Exit::Unavailable)
-            }
             (Some(trouble), Verb::RecoveryCodes(_)) if accepted => complain(
                 &format!("{trouble}; the codes before are void all the same: make new ones once more"),
                 Exit::Unavailable,
@@ -146,10 +146,8 @@ impl Front {
 
     /// The dialogue, which begins when it is first needed.
     fn dialogue(&mut self) -> io::Result<&mut Dialogue> {
-        let drawing = match &self.verb {
-            Verb::Totp(totp) => &totp.drawing,
-            _ => &Drawing::default(),
-        };
+        let none = Drawing::default();
+        let drawing = self.verb.totp().map_or(&none, |totp| &totp.drawing);
         match &mut self.dialogue {
             Some(dialogue) => Ok(dialogue),
             none => Ok(none.insert(Dialogue::open(drawing, self.clock)?)),

@@ -124,6 +124,9 @@ fn lines(status: &Status) -> String {
     line("pending", if status.pending { "yes, to be confirmed" } else { "no" });
     line("required", if status.required { "yes" } else { "no" });
     line("recovery codes", &format!("{} left", status.recovery_codes_left));
+    if let Some(until) = status.bypass_until {
+        line("bypass code", &format!("good once, until {}", utc(until)));
+    }
     line("locked", &status.locked_until.map_or("no".into(), |t| format!("until {}", utc(t))));
     text
 }
@@ -150,13 +153,14 @@ fn object(status: &Status) -> String {
     let devices: Vec<String> = status.devices.iter().map(device_object).collect();
     format!(
         "{{\"user\":{},\"kind\":{},\"pending\":{},\"required\":{},\"devices\":[{}],\"recovery_codes_left\":{},\
-         \"locked_until\":{}}}",
+         \"bypass_until\":{},\"locked_until\":{}}}",
         string(&status.user),
         status.kind.as_deref().map_or("null".into(), string),
         status.pending,
         status.required,
         devices.join(","),
         status.recovery_codes_left,
+        time(status.bypass_until),
         time(status.locked_until),
     )
 }
@@ -253,6 +257,7 @@ mod tests {
             }],
             recovery_codes_left: 9,
             locked_until: Some(1_795_300_860),
+            bypass_until: Some(1_795_304_400),
         }
     }
 
@@ -265,6 +270,7 @@ mod tests {
             devices: Vec::new(),
             recovery_codes_left: 0,
             locked_until: None,
+            bypass_until: None,
         }
     }
 
@@ -281,12 +287,13 @@ mod tests {
             report(Form::Object, &[alice()]),
             "{\"user\":\"alice\",\"kind\":\"totp\",\"pending\":false,\"required\":true,\"devices\":[{\"id\":\"7f3a\",\
              \"label\":\"my \\\"phone\\\"\",\"created\":\"2026-11-21T22:40:00Z\",\"created_from\":\"10.0.0.5\",\
-             \"last_used\":null}],\"recovery_codes_left\":9,\"locked_until\":\"2026-11-21T22:41:00Z\"}\n"
+             \"last_used\":null}],\"recovery_codes_left\":9,\"bypass_until\":\"2026-11-21T23:40:00Z\",\
+             \"locked_until\":\"2026-11-21T22:41:00Z\"}\n"
         );
         assert_eq!(
             report(Form::Object, &[bob()]),
             "{\"user\":\"bob\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
-             \"recovery_codes_left\":0,\"locked_until\":null}\n"
+             \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null}\n"
         );
     }
 
@@ -378,6 +385,7 @@ mod tests {
              pending         no\n\
              required        yes\n\
              recovery codes  9 left\n\
+             bypass code     good once, until 2026-11-21T23:40:00Z\n\
              locked          until 2026-11-21T22:41:00Z\n"
         );
     }

@@ -38,9 +38,20 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn every_help_text_is_the_reviewed_one() {
-    let users = ["", "totp", "disable", "recovery-codes", "status", "test"];
-    let roots =
-        ["confirm", "cancel", "unlock", "list", "require", "unrequire", "invite", "policy check", "policy explain"];
+    let users = ["", "totp", "replace", "replace totp", "disable", "recovery-codes", "status", "test"];
+    let roots = [
+        "confirm",
+        "cancel",
+        "unlock",
+        "bypass",
+        "resync",
+        "list",
+        "require",
+        "unrequire",
+        "invite",
+        "policy check",
+        "policy explain",
+    ];
     let verbs = users.into_iter().chain(roots);
     for verb in verbs {
         let mut command = Command::new(MFA_ENROLL);
@@ -63,6 +74,11 @@ fn nonsense_on_the_command_line_is_usage() {
         "confirm --user alice 492039",
         "cancel",
         "unlock",
+        "bypass",
+        "bypass --user alice --for 10",
+        "resync --user alice 492039",
+        "replace",
+        "replace totp --json",
         "list --user alice",
         "test --user alice",
         "totp --user alice --json --ascii",
@@ -79,8 +95,9 @@ fn root_has_to_say_whose_device_is_changed() {
     if !can_run("root_has_to_say_whose_device_is_changed") {
         return;
     }
-    for verb in ["totp", "disable", "recovery-codes"] {
-        let (code, stdout, stderr) = run("helper", &[verb]);
+    for verb in ["totp", "replace totp", "disable", "recovery-codes"] {
+        let words: Vec<&str> = verb.split(' ').collect();
+        let (code, stdout, stderr) = run("helper", &words);
         let said = format!("mfa-enroll: whose? root has to name the user: mfa-enroll {verb} --user NAME\n");
         assert_eq!((code, stdout.as_str(), stderr), (2, "", said));
     }
@@ -319,6 +336,23 @@ fn codes_from_the_command_line_arrive_as_they_are() {
     let (code, stdout, stderr) = run("helper", &["confirm", "--user", "alice", "492039", "123456"]);
     let wrong = "mfa-enroll: Neither code belongs to this key: scan it, or type it, again. Nothing was bound.\n";
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "", wrong));
+}
+
+#[test]
+fn a_bypass_code_is_all_the_data_and_a_replacement_pends_as_a_first_device_does() {
+    if !can_run("a_bypass_code_is_all_the_data_and_a_replacement_pends_as_a_first_device_does") {
+        return;
+    }
+    let (code, stdout, stderr) = run("helper", &["bypass", "--user", "alice", "--for", "10m"]);
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (0, "abcd-efgh-ijkl-mnop\n", "Good once for alice, for 600 s.\n")
+    );
+    assert_eq!(run("helper", &["resync", "--user", "alice", "492 039", " 123456"]).0, 0);
+    assert_eq!(run("helper", &["resync", "--user", "alice"]).0, 1, "nobody to ask");
+    let pending = run("helper", &["replace", "totp", "--user", "alice", "--json"]);
+    assert_eq!(pending, run("helper", &["totp", "--user", "alice", "--json"]));
+    assert_eq!(pending.0, 0);
 }
 
 #[test]

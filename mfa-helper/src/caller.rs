@@ -58,7 +58,9 @@ enum Right {
 fn right(request: &Request) -> Right {
     match request {
         Request::Verify(_) | Request::Account(..) | Request::Verb(Verb::Status { .. }) => Right::Own,
-        Request::Verb(Verb::Totp { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. }) => Right::Change,
+        Request::Verb(Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. }) => {
+            Right::Change
+        }
         Request::Verb(
             Verb::TotpPending { .. }
             | Verb::Confirm { .. }
@@ -70,7 +72,10 @@ fn right(request: &Request) -> Right {
             | Verb::Invite { .. }
             | Verb::PolicyCheck
             | Verb::PolicyExplain { .. }
-            | Verb::Unlock { .. },
+            | Verb::Unlock { .. }
+            | Verb::ReplacePending { .. }
+            | Verb::Bypass { .. }
+            | Verb::Resync { .. },
         ) => Right::None,
     }
 }
@@ -119,15 +124,20 @@ pub fn named(request: &Request) -> Option<&str> {
     match request {
         Request::Verify(login) | Request::Account(login, _) => Some(&login.user),
         Request::Verb(verb) => match verb {
-            Verb::Totp { user, .. } | Verb::Disable { user } | Verb::Status { user } | Verb::RecoveryCodes { user } => {
-                user.as_deref()
-            }
+            Verb::Totp { user, .. }
+            | Verb::Replace { user, .. }
+            | Verb::Disable { user, .. }
+            | Verb::Status { user }
+            | Verb::RecoveryCodes { user } => user.as_deref(),
             Verb::TotpPending { user, .. }
             | Verb::Confirm { user }
             | Verb::CancelPending { user }
             | Verb::Invite { user }
             | Verb::PolicyExplain { user, .. }
-            | Verb::Unlock { user } => Some(user),
+            | Verb::Unlock { user }
+            | Verb::ReplacePending { user, .. }
+            | Verb::Bypass { user, .. }
+            | Verb::Resync { user } => Some(user),
             Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
             Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => None,
         },
@@ -153,11 +163,15 @@ mod tests {
             (Request::Account(login(user), AuthHook::NotRun), "own"),
             verb(Verb::Status { user: some.clone() }, "own"),
             verb(Verb::Totp { user: some.clone(), label: None }, "change"),
-            verb(Verb::Disable { user: some.clone() }, "change"),
+            verb(Verb::Replace { user: some.clone(), label: None }, "change"),
+            verb(Verb::Disable { user: some.clone(), device: None }, "change"),
             verb(Verb::RecoveryCodes { user: some }, "change"),
             verb(Verb::TotpPending { user: name.clone(), label: None }, "root"),
             verb(Verb::Confirm { user: name.clone() }, "root"),
             verb(Verb::CancelPending { user: name.clone() }, "root"),
+            verb(Verb::ReplacePending { user: name.clone(), label: None }, "root"),
+            verb(Verb::Bypass { user: name.clone(), seconds: 1 }, "root"),
+            verb(Verb::Resync { user: name.clone() }, "root"),
             verb(Verb::Unlock { user: name }, "root"),
             verb(Verb::List, "root"),
             verb(Verb::Require(Required::default()), "root"),

@@ -163,7 +163,11 @@ fn serve_verb(
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
         Verb::Confirm { .. } => device::confirm(user, host, conversation),
         Verb::CancelPending { .. } => device::cancel(user, host),
-        Verb::Disable { .. } => device::disable(user, proof()?, host, conversation),
+        Verb::Replace { label, .. } => device::replace(user, label.as_deref(), proof()?, host, conversation),
+        Verb::ReplacePending { label, .. } => device::replace_pending(user, label.as_deref(), host, conversation),
+        Verb::Resync { .. } => device::resync(user, host, conversation),
+        Verb::Disable { device, .. } => device::disable(user, device.as_deref(), proof()?, host, conversation),
+        Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
         Verb::Unlock { .. } => device::unlock(user, host),
         Verb::Status { .. } => standing::status(user, host, conversation),
@@ -241,6 +245,10 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::Invite { .. }) => "invite",
         Request::Verb(Verb::PolicyCheck) => "policy-check",
         Request::Verb(Verb::PolicyExplain { .. }) => "policy-explain",
+        Request::Verb(Verb::Replace { .. }) => "replace",
+        Request::Verb(Verb::ReplacePending { .. }) => "replace-pending",
+        Request::Verb(Verb::Bypass { .. }) => "bypass",
+        Request::Verb(Verb::Resync { .. }) => "resync",
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{
-    Change, CommitError, Credentials, FORMAT, Id, Owes, Pending, Record, State, Store, StoreError,
+    Bypass, Change, CommitError, Credentials, FORMAT, Id, Latest, Owes, Pending, Record, State, Store, StoreError,
 };
 use mfa_wire::Secret;
 
@@ -80,11 +80,13 @@ fn credentials(id: u8) -> Credentials {
         totp: app(),
         burnt: [100, 101],
         recovery: recovery::Set { id: Id([id; 16]), hashes: vec![[7; 32]; 2] },
+        latest: Latest::Bound,
     }
 }
 
 fn pending(id: u8) -> Pending {
-    Pending { id: Id([id; 16]), label: String::new(), expires: 1_700_000_900, from: "root".into(), totp: app() }
+    let (id, from, replaces) = (Id([id; 16]), "root".into(), Id::default());
+    Pending { id, label: String::new(), expires: 1_700_000_900, from, replaces, totp: app() }
 }
 
 fn error(store: &Store) -> StoreError {
@@ -214,6 +216,93 @@ fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
     store.unbind("alice").unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
     assert_eq!(store.commit(&old, Change::State(&old.state)), Err(CommitError::Conflict));
+}
+
+fn replacement(id: u8) -> Credentials {
+    let key = Secret::copy_of(b"abcdefghijklmnopqrst");
+    Credentials {
+        totp: Totp::new(Parameters::DEFAULT, key).unwrap(),
+        latest: Latest::Replaced,
+        burnt: [150, 151],
+        ..credentials(id)
+    }
+}
+
+#[test]
+fn a_login_that_loaded_the_old_device_cannot_commit_once_it_is_replaced() {
+    let place = Place::new("replaced");
+    let store = place.bound();
+    let old = store.load("alice").unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    let state = State { last_step: 201, ..old.state.clone() };
+    assert_eq!(store.commit(&old, Change::State(&state)), Err(CommitError::Conflict));
+    // Nor a second replacement that was begun beside the first, nor a change by who had proved the old device.
+    for change in [Change::Bind(&replacement(3), &Owes::default()), Change::Recovery(&credentials(1)), Change::Unbind] {
+        assert_eq!(store.commit(&old, change), Err(CommitError::Conflict));
+    }
+    let new = store.load("alice").unwrap();
+    let bound = new.credentials.as_ref().unwrap();
+    assert_eq!((bound.id, &bound.latest, new.state.last_step), (Id([2; 16]), &Latest::Replaced, 151));
+    assert_eq!(key(&new).as_deref(), Some("MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"));
+}
+
+#[test]
+fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
+    let place = Place::new("heir");
+    let store = place.bound();
+    let record = store.load("alice").unwrap();
+    let set = recovery::Set { id: Id([9; 16]), hashes: vec![[9; 32]] };
+    let bypass = Bypass { set, expires: u64::MAX };
+    let mut state = State { clock_offset: -120, bypass, ..record.state.clone() };
+    state.failures.locked_until = 1000;
+    state.own_failures.forgotten = 2000;
+    store.commit(&record, Change::State(&state)).unwrap();
+    let record = store.load("alice").unwrap();
+    assert_eq!(record.state, state, "what was kept is what is loaded");
+    let before = fs::read(place.of_alice("state")).unwrap();
+    store.commit(&record, Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    let fresh = State::fresh(Id([2; 16]), [150, 151]);
+    let expected = State { failures: state.failures, own_failures: state.own_failures, ..fresh };
+    assert_eq!(store.load("alice").unwrap().state, expected);
+    // As a cut right behind the rename leaves it.
+    place.write("users/alice/state", &before);
+    assert_eq!(store.load("alice").unwrap().state, expected);
+}
+
+#[test]
+fn a_pending_device_waits_for_the_binding_that_it_was_begun_over() {
+    let place = Place::new("waiting");
+    let store = place.bound();
+    let pend = |pending: Pending| store.commit(&store.load("alice").unwrap(), Change::Pend(&pending)).unwrap();
+    let waits = || store.load("alice").unwrap().pending.map(|pending| pending.id);
+    pend(Pending { replaces: Id([1; 16]), ..pending(2) });
+    assert_eq!(waits(), Some(Id([2; 16])));
+    for replaces in [Id::default(), Id([2; 16]), Id([3; 16])] {
+        pend(Pending { replaces, ..pending(2) });
+        assert_eq!(waits(), None, "{replaces}");
+    }
+    // As a cut leaves it, with nothing bound any more.
+    pend(Pending { replaces: Id([1; 16]), ..pending(2) });
+    let file = fs::read(place.of_alice("pending")).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    place.write("users/alice/pending", &file);
+    assert_eq!(waits(), None);
+}
+
+#[test]
+fn replacing_overwrites_the_old_key_and_the_pending_file() {
+    let place = Place::new("overwritten");
+    let store = place.bound();
+    let record = store.load("alice").unwrap();
+    store.commit(&record, Change::Pend(&Pending { replaces: Id([1; 16]), ..pending(2) })).unwrap();
+    let mut old = ["credentials", "pending"].map(|name| fs::File::open(place.of_alice(name)).unwrap());
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    for file in &mut old {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.len() > 100 && bytes.iter().all(|b| *b == 0), "{}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(!place.of_alice("pending").exists());
 }
 
 #[test]

@@ -128,6 +128,8 @@ pub enum Verb {
     Disable {
         /// Whose binding it is.
         user: Option<String>,
+        /// The device's id; `None` means all that is bound.
+        device: Option<String>,
     },
     /// Say what is bound and required.
     Status {
@@ -168,6 +170,32 @@ pub enum Verb {
     /// Forget the wrong codes, and end a lock.
     Unlock {
         /// Whose they are.
+        user: String,
+    },
+    /// Bind an authenticator app now, in place of the one that is bound.
+    Replace {
+        /// Whose device it will be.
+        user: Option<String>,
+        /// What the user calls it.
+        label: Option<String>,
+    },
+    /// Make a pending authenticator app that will take the place of the one that is bound.
+    ReplacePending {
+        /// Whose device it will be.
+        user: String,
+        /// What the user calls it.
+        label: Option<String>,
+    },
+    /// Make a code that lets in once, in place of any other such.
+    Bypass {
+        /// Whom it lets in.
+        user: String,
+        /// For how many seconds it is good; 0 makes none.
+        seconds: u64,
+    },
+    /// Learn by two codes how far the clock of the device is off.
+    Resync {
+        /// Whose device it is.
         user: String,
     },
 }
@@ -331,6 +359,8 @@ pub struct Status {
     pub recovery_codes_left: u32,
     /// Locked until then, in seconds since 1970.
     pub locked_until: Option<u64>,
+    /// A bypass code is good until then, in seconds since 1970.
+    pub bypass_until: Option<u64>,
 }
 
 /// What the helper sends.
@@ -601,9 +631,10 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.u8(4)?;
             w.str(user, MAX_NAME)
         }
-        Verb::Disable { user } => {
+        Verb::Disable { user, device } => {
             w.u8(5)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.option(device.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
         Verb::Status { user } => {
             w.u8(6)?;
@@ -639,6 +670,25 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
             w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
+        Verb::Replace { user, label } => {
+            w.u8(16)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::ReplacePending { user, label } => {
+            w.u8(17)?;
+            w.str(user, MAX_NAME)?;
+            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
+        Verb::Bypass { user, seconds } => {
+            w.u8(18)?;
+            w.str(user, MAX_NAME)?;
+            w.u64(*seconds)
+        }
+        Verb::Resync { user } => {
+            w.u8(19)?;
+            w.str(user, MAX_NAME)
+        }
     }
 }
 
@@ -648,7 +698,7 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         2 => Verb::TotpPending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
         3 => Verb::Confirm { user: r.str(MAX_NAME)? },
         4 => Verb::CancelPending { user: r.str(MAX_NAME)? },
-        5 => Verb::Disable { user: r.option(|r| r.str(MAX_NAME))? },
+        5 => Verb::Disable { user: r.option(|r| r.str(MAX_NAME))?, device: r.option(|r| r.str(MAX_NAME))? },
         6 => Verb::Status { user: r.option(|r| r.str(MAX_NAME))? },
         7 => Verb::List,
         8 => Verb::RecoveryCodes { user: r.option(|r| r.str(MAX_NAME))? },
@@ -664,6 +714,10 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
             rhost: r.option(|r| r.str(MAX_PLACE))?,
             ssh_key: r.option(|r| r.str(MAX_NAME))?,
         },
+        16 => Verb::Replace { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
+        17 => Verb::ReplacePending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
+        18 => Verb::Bypass { user: r.str(MAX_NAME)?, seconds: r.u64()? },
+        19 => Verb::Resync { user: r.str(MAX_NAME)? },
         _ => return Err(Malformed::UnknownValue),
     })
 }
@@ -704,7 +758,8 @@ fn write_status(w: &mut Writer, status: &Status) -> Result<(), Malformed> {
         w.option(device.last_used.as_ref(), |w, t| w.u64(*t))?;
     }
     w.u32(status.recovery_codes_left)?;
-    w.option(status.locked_until.as_ref(), |w, t| w.u64(*t))
+    w.option(status.locked_until.as_ref(), |w, t| w.u64(*t))?;
+    w.option(status.bypass_until.as_ref(), |w, t| w.u64(*t))
 }
 
 fn read_status(r: &mut Reader) -> Result<Status, Malformed> {
@@ -732,6 +787,7 @@ fn read_status(r: &mut Reader) -> Result<Status, Malformed> {
         },
         recovery_codes_left: r.u32()?,
         locked_until: r.option(Reader::u64)?,
+        bypass_until: r.option(Reader::u64)?,
     })
 }
 

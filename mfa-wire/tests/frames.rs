@@ -241,11 +241,15 @@ fn request() -> impl Strategy<Value = Request> {
         (name(), someone()).prop_map(|(user, label)| Request::Verb(Verb::TotpPending { user, label })),
         name().prop_map(|user| Request::Verb(Verb::Confirm { user })),
         name().prop_map(|user| Request::Verb(Verb::CancelPending { user })),
-        someone().prop_map(|user| Request::Verb(Verb::Disable { user })),
+        (someone(), someone()).prop_map(|(user, device)| Request::Verb(Verb::Disable { user, device })),
         someone().prop_map(|user| Request::Verb(Verb::Status { user })),
         Just(Request::Verb(Verb::List)),
         someone().prop_map(|user| Request::Verb(Verb::RecoveryCodes { user })),
         name().prop_map(|user| Request::Verb(Verb::Unlock { user })),
+        (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Replace { user, label })),
+        (name(), someone()).prop_map(|(user, label)| Request::Verb(Verb::ReplacePending { user, label })),
+        (name(), any::<u64>()).prop_map(|(user, seconds)| Request::Verb(Verb::Bypass { user, seconds })),
+        name().prop_map(|user| Request::Verb(Verb::Resync { user })),
     ]
 }
 
@@ -255,8 +259,9 @@ fn status() -> impl Strategy<Value = Status> {
     );
     let devices = proptest::collection::vec(device, 0..4);
     let kind = proptest::option::of(name());
-    (name(), kind, any::<bool>(), any::<bool>(), devices, any::<u32>(), any::<Option<u64>>()).prop_map(
-        |(user, kind, pending, required, devices, recovery_codes_left, locked_until)| Status {
+    let time = any::<Option<u64>>;
+    (name(), kind, any::<bool>(), any::<bool>(), devices, any::<u32>(), time(), time()).prop_map(
+        |(user, kind, pending, required, devices, recovery_codes_left, locked_until, bypass_until)| Status {
             user,
             kind,
             pending,
@@ -264,6 +269,7 @@ fn status() -> impl Strategy<Value = Status> {
             devices,
             recovery_codes_left,
             locked_until,
+            bypass_until,
         },
     )
 }

@@ -7,7 +7,7 @@ use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
 use crate::host::Host;
 use crate::lockout::{Failures, Way};
-use crate::store::{Change, CommitError, Credentials, Record, State, Store};
+use crate::store::{Bypass, Change, CommitError, Credentials, Record, State, Store};
 
 /// What everybody is asked, with a device or without.
 pub const PROMPT: &str = "One-time code: ";
@@ -31,9 +31,12 @@ pub struct Audience {
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
     pub truth: bool,
+    /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
+    pub bypass: bool,
 }
 
 /// What an answer is worth.
+#[allow(clippy::large_enum_variant, reason = "there is one, on the stack")]
 enum Judged {
     /// Nothing changes.
     AtOnce(Decision),
@@ -73,6 +76,9 @@ pub fn ask(
 fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
     // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
     if let Some(code) = recovery::Code::parse(answer) {
+        if audience.bypass && state.bypass.set.find(&code).is_some() {
+            return bypass_code(audience, state, (host.now)());
+        }
         return recovery_code(audience, &code, bound, state, host);
     }
     let now = (host.now)();
@@ -87,11 +93,13 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
     }
     let parameters = bound.totp.parameters;
+    // By the device's clock, as far as it was learned.
+    let now_there = now.saturating_add_signed(state.clock_offset.saturating_mul(parameters.period.cast_signed()));
     let Some(code) = totp::Code::parse(answer, parameters.digits) else {
         let truth = format!("That is not a code of {} digits.", parameters.digits);
         return Judged::AtOnce(audience.refused(&truth, "not a code"));
     };
-    let step = parameters.step(now);
+    let step = parameters.step(now_there);
     let window = host.loaded.policy.window;
     let spent = totp::Spent { floor: state.last_step, told: state.told };
     match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
@@ -100,7 +108,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
         ),
         totp::Match { used: true, .. } if state.last_step > step + window => {
-            let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now);
+            let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
             let truth =
                 format!("This host's clock was ahead: codes are accepted again in {}.{way_out}", duration(ahead));
             Judged::AtOnce(audience.refused(&truth, "the clock was ahead when a code was last accepted"))
@@ -113,7 +121,8 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             let found = if audience.truth { bound.totp.nearest(&code, step, REACH / parameters.period) } else { None };
             let found = found.filter(|found| may_be_told(*found, step, window, state));
             let told = found.filter(|found| *found > step).unwrap_or(state.told);
-            let offset = found.map(|found| (found as i64 - step as i64) * parameters.period as i64);
+            let here = parameters.step(now);
+            let offset = found.map(|found| (found as i64 - here as i64) * parameters.period as i64);
             let decision = audience.wrong(failures, now, offset, (host.synchronised)(), way_out);
             Judged::AfterCommit(State { told, ..counted(failures) }, decision)
         }
@@ -147,6 +156,19 @@ fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials,
             Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
     }
+}
+
+/// The code that root has made: good once, and until it runs out.
+fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
+    let by_bypass_code = |decision: Decision| Decision { factor: "bypass", ..decision };
+    if !state.bypass.is_good(now) {
+        return Judged::AtOnce(by_bypass_code(audience.refused("That code has run out.", "bypass code run out")));
+    }
+    // It ends the wait as a recovery code does.
+    let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
+    let state = State { bypass: Bypass::default(), ..state.with_failures(audience.way, failures) };
+    let text = "That bypass code is used up now.";
+    Judged::AfterCommit(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
 }
 
 fn by_recovery_code(decision: Decision) -> Decision {
@@ -213,12 +235,12 @@ mod tests {
     use crate::factor::totp::{Parameters, Totp};
     use crate::policy::Policy;
     use crate::policy::files::Loaded;
-    use crate::store::Id;
+    use crate::store::{Id, Latest};
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Audience = Audience { way: Way::Login, truth: true };
-    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true };
+    const LOGIN: Audience = Audience { way: Way::Login, truth: true, bypass: true };
+    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true, bypass: false };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
@@ -237,7 +259,8 @@ mod tests {
         let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
         let label = String::new();
         let created_from = label.clone();
-        (Credentials { id: Id([1; 16]), label, created: 0, created_from, totp, burnt: [0, 1], recovery }, shown)
+        let latest = Latest::Bound;
+        (Credentials { id: Id([1; 16]), label, created: 0, created_from, totp, burnt: [0, 1], recovery, latest }, shown)
     }
 
     /// What `answer` gives, and the state after it.
@@ -328,6 +351,59 @@ mod tests {
         assert_eq!((again.outcome, again.reason.as_str()), (Outcome::Refused, "recovery code used already"));
         assert_eq!(unchanged, after);
         assert_eq!(answer(LOGIN, RIGHT, &bound, &after).0.outcome, Outcome::Accepted);
+    }
+
+    fn with_bypass(bound: &Credentials, expires: u64) -> (State, Secret) {
+        let (set, mut shown) = recovery::Set::make(1, getrandom::fill).unwrap();
+        (State { bypass: Bypass { set, expires }, ..locked(LOGIN, bound) }, shown.remove(0))
+    }
+
+    #[test]
+    fn a_bypass_code_lets_in_once_during_a_lock_too_and_proves_nothing_for_a_change() {
+        let (bound, _) = bound();
+        let (state, code) = with_bypass(&bound, NOW + 1);
+        let code = code.text().unwrap();
+        let (decision, after) = answer(OWN, code, &bound, &state);
+        assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong recovery code"));
+        assert_eq!(after, state, "still good for a login");
+        let (decision, after) = answer(LOGIN, code, &bound, &state);
+        assert_eq!((decision.outcome, decision.factor), (Outcome::Accepted, "bypass"));
+        assert_eq!(after.failures, Failures { locked_until: 0, ..state.failures }, "what was guessed was guessed");
+        assert_eq!((after.last_step, after.last_used), (state.last_step, state.last_used));
+        let (again, unchanged) = answer(LOGIN, code, &bound, &after);
+        assert_eq!((again.outcome, unchanged), (Outcome::Refused, after));
+    }
+
+    #[test]
+    fn a_bypass_code_runs_out() {
+        let (bound, _) = bound();
+        let (state, code) = with_bypass(&bound, NOW);
+        let (decision, after) = answer(LOGIN, code.text().unwrap(), &bound, &state);
+        assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "bypass code run out"));
+        assert_eq!(after, state, "and is no guess");
+    }
+
+    #[test]
+    fn the_window_is_where_the_devices_clock_is() {
+        let (bound, _) = bound();
+        let state = |clock_offset| State { clock_offset, ..State::fresh(bound.id, bound.burnt) };
+        // RFC 4226, appendix D: steps 3 to 7; the window is one step to either side.
+        let codes = ["969429", "338314", RIGHT, "287922", "162583"];
+        for (offset, good) in [(0, 1..=3), (-1, 0..=2), (1, 2..=4)] {
+            for (n, code) in codes.iter().enumerate() {
+                let accepted = answer(LOGIN, code, &bound, &state(offset)).0.outcome == Outcome::Accepted;
+                assert_eq!(accepted, good.contains(&n), "{code}, offset {offset}");
+            }
+        }
+        let (decision, after) = answer(LOGIN, codes[4], &bound, &state(1));
+        assert_eq!((decision.outcome, after.last_step, after.clock_offset), (Outcome::Accepted, 7, 1));
+        for offset in [i64::MIN, i64::MAX] {
+            assert_eq!(answer(LOGIN, RIGHT, &bound, &state(offset)).0.outcome, Outcome::Refused, "nor a panic");
+        }
+        // Back to right time: told when codes are good again.
+        let ahead = State { last_step: 5 + 240, ..state(120) };
+        let (decision, _) = answer(LOGIN, RIGHT, &bound, &State { clock_offset: 0, ..ahead });
+        assert!(decision.text.contains("accepted again in 2 h"), "{}", decision.text);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Binding and unbinding an authenticator app.
+//! Binding, replacing and unbinding an authenticator app.
 
 use std::fmt;
 
@@ -13,13 +13,19 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lockout::Failures;
 use crate::store::PENDING_LIFE;
-use crate::store::{Change, CommitError, Credentials, Id, Invitation, Pending, State, Store, StoreError};
+use crate::store::{
+    Change, CommitError, Credentials, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,
+};
 
 /// How often a person may enter two codes in one conversation.
 pub(super) const TRIES: usize = 3;
 
 /// How far from now codes are looked for, in seconds: to say how old they are, not to accept them.
 const SEARCH: u64 = 4 * 3600;
+
+/// How far off the clock of a device may be that is bound, in seconds: a wrong time zone, a wrong date. Two codes in a
+/// row out of so many are found by chance once in a hundred million times.
+const RESYNC: u64 = 86_400;
 
 /// Binds an app in this conversation. Until the two codes are right nothing is kept anywhere.
 pub fn totp(
@@ -45,12 +51,65 @@ pub fn totp(
     conversation.send(&shown(user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation)?;
     let (recovery, codes) = recovery::new_set(host)?;
-    let from = if proof == Proof::Root { "root" } else { user };
-    let credentials = Credentials { recovery, ..bound(new_id(host)?, label, from, totp, pair, host) };
+    let credentials = Credentials { recovery, ..bound(new_id(host)?, label, proof.from(user), totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
     // Bound all the same, should nobody be there to read them any more.
     let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
-    Ok(done(user, if unread { "\nNew recovery codes: mfa-enroll recovery-codes" } else { "" }))
+    Ok(done(user, if unread { NEW_CODES } else { "" }))
+}
+
+/// What who has not seen the recovery codes is told.
+const NEW_CODES: &str = "\nNew recovery codes: mfa-enroll recovery-codes";
+
+/// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.
+pub fn replace(
+    user: &str,
+    label: Option<&str>,
+    proof: Proof,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let label = checked_label(label)?;
+    let identity = known(user)?;
+    let user = &identity.name;
+    if proof != Proof::Root {
+        enroll::may_replace(&identity, host)?;
+    }
+    let store = host.store()?;
+    let (record, factor) = proof.record_of(user, &store, host, conversation)?;
+    let Some(old) = record.credentials.as_ref().map(|old| old.id) else { return Ok(not_bound(user)) };
+    // The log says what was proved, however it ends.
+    let proved = |decision: Decision| Decision { factor, ..decision };
+    let totp = new_totp(host)?;
+    conversation.send(&shown(user, &totp, host, None))?;
+    let pair = two_codes(&totp, TRIES, host, conversation).map_err(proved)?;
+    let (recovery, codes) = recovery::new_set(host)?;
+    let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
+    let new = Credentials { recovery, latest: Latest::Replaced, ..new };
+    let still = |record: &Record| record.credentials.as_ref().is_some_and(|bound| bound.id == old);
+    bind(record, &new, &store, still).map_err(|lost| proved(lost.into()))?;
+    let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
+    Ok(proved(replaced(user, if unread { NEW_CODES } else { "" })))
+}
+
+/// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
+fn bind(
+    mut record: Record,
+    new: &Credentials,
+    store: &Store,
+    still: impl Fn(&Record) -> bool,
+) -> Result<(), CommitError> {
+    for _ in 0..RACES {
+        match store.commit(&record, Change::Bind(new, &record.state.owes)) {
+            Err(CommitError::Conflict) => record = store.load(record.user())?,
+            done => return done,
+        }
+        if !still(&record) {
+            break;
+        }
+    }
+    Err(CommitError::Conflict)
 }
 
 /// Makes a pending device, in place of any other that waits, and shows it.
@@ -66,17 +125,43 @@ pub fn totp_pending(
     if record.credentials.is_some() {
         return Ok(already(&user));
     }
+    pend(&record, label, Id::default(), &store, host, conversation)
+}
+
+/// The same for who has a device: the pending one will replace it.
+pub fn replace_pending(
+    user: &str,
+    label: Option<&str>,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = known(user)?.name;
+    let store = host.store()?;
+    let record = store.load(&user)?;
+    let Some(old) = &record.credentials else { return Ok(not_bound(&user)) };
+    pend(&record, label, old.id, &store, host, conversation)
+}
+
+fn pend(
+    record: &Record,
+    label: Option<&str>,
+    replaces: Id,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
     let expires = (host.now)() + PENDING_LIFE;
     let pending = Pending {
         id: new_id(host)?,
         label: checked_label(label)?,
         expires,
         from: "root".into(),
+        replaces,
         totp: new_totp(host)?,
     };
     // Kept before it is shown: what is shown can be confirmed.
-    store.commit(&record, Change::Pend(&pending))?;
-    conversation.send(&shown(&user, &pending.totp, host, Some(expires)))?;
+    store.commit(record, Change::Pend(&pending))?;
+    conversation.send(&shown(record.user(), &pending.totp, host, Some(expires)))?;
     Ok(Decision::new(Outcome::Accepted, "", "pending device made"))
 }
 
@@ -86,20 +171,25 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let mut record = store.load(&user)?;
-    if record.credentials.is_some() {
-        return Ok(already(&user));
-    }
-    let Some(pending) = record.pending.take() else { return Ok(nothing_pending(&user)) };
+    let Some(pending) = record.pending.take() else {
+        return Ok(if record.credentials.is_some() { already(&user) } else { nothing_pending(&user) });
+    };
+    let replaces = pending.replaces != Id::default();
     if pending.expires <= (host.now)() {
         store.commit(&record, Change::Unpend)?;
-        let text = format!("The pending device of {0} has expired. {1}", printable(&user, 64), make_one(&user));
+        let how = if replaces { "replace totp" } else { "totp" };
+        let text = format!("The pending device of {0} has expired. {1}", printable(&user, 64), make_one(how, &user));
         return Ok(Decision::new(Outcome::NotFound, text, "the pending device has expired"));
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
-    let credentials = bound(pending.id, pending.label, "root", pending.totp, pair, host);
-    store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
+    let latest = if replaces { Latest::Replaced } else { Latest::Bound };
+    let new = Credentials { latest, ..bound(pending.id, pending.label, "root", pending.totp, pair, host) };
+    // A pending device is there only as long as what it replaces is.
+    let still = |record: &Record| record.pending.as_ref().is_some_and(|waits| waits.id == new.id);
+    bind(record, &new, &store, still)?;
     let codes = format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(&user, 64));
-    Ok(done(&user, if host.loaded.policy.recovery_codes > 0 { &codes } else { "" }))
+    let codes = if host.loaded.policy.recovery_codes > 0 { codes.as_str() } else { "" };
+    Ok(if replaces { replaced(&user, codes) } else { done(&user, codes) })
 }
 
 /// Drops the pending device, and voids the invitation.
@@ -128,12 +218,24 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     Ok(Decision::new(Outcome::Accepted, text, reason))
 }
 
-/// Destroys the binding. For root also the way out of a record that cannot be read any more.
-pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+/// Destroys the binding, or the device with that id. For root also the way out of a record that cannot be read any more.
+pub fn disable(
+    user: &str,
+    device: Option<&str>,
+    proof: Proof,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let mut factor = "none";
-    if proof == Proof::Root {
+    // Before a code is asked that would be used up.
+    if let Some(id) = device
+        && !store.load(&user)?.credentials.is_some_and(|bound| is_called(bound.id, id))
+    {
+        return Ok(no_such_device(&user, id));
+    }
+    if proof == Proof::Root && device.is_none() {
         match store.load(&user) {
             Ok(record) if record.credentials.is_none() => return Ok(not_bound(&user)),
             // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
@@ -144,10 +246,11 @@ pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Convers
         }
     } else {
         let (record, by) = proof.record_of(&user, &store, host, conversation)?;
-        if record.credentials.is_none() {
-            return Ok(not_bound(&user));
+        match (&record.credentials, device) {
+            (None, _) => return Ok(not_bound(&user)),
+            (Some(bound), Some(id)) if !is_called(bound.id, id) => return Ok(no_such_device(&user, id)),
+            _ => factor = by,
         }
-        factor = by;
         store.commit(&record, Change::Unbind).map_err(|lost| Decision { factor, ..lost.into() })?;
     }
     let text = format!(
@@ -156,6 +259,63 @@ pub fn disable(user: &str, proof: Proof, host: &Host, conversation: &mut Convers
         printable(&user, 64)
     );
     Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "unbound") })
+}
+
+fn is_called(bound: Id, id: &str) -> bool {
+    bound.to_string() == id
+}
+
+fn no_such_device(user: &str, id: &str) -> Decision {
+    let text = format!("{} has no device with the id {}.", printable(user, 64), printable(id, 64));
+    Decision::new(Outcome::NotFound, text, "no such device")
+}
+
+/// Learns by two codes in a row how far the device's clock is off.
+pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    let mut record = store.load(&user)?;
+    if record.credentials.is_none() {
+        return Ok(not_bound(&user));
+    }
+    let codes = [conversation.ask("First code: ")?, conversation.ask("Second code: ")?];
+    for _ in 0..RACES {
+        let Some(bound) = &record.credentials else { return Ok(not_bound(&user)) };
+        let (state, text) = match learn(bound, &record.state, &codes, (host.now)()) {
+            Ok(learned) => learned,
+            Err(why) => return Ok(Decision::new(Outcome::Refused, format!("{why} Nothing was learned."), why)),
+        };
+        match store.commit(&record, Change::State(&state)) {
+            Err(CommitError::Conflict) => record = store.load(&user)?,
+            done => {
+                done?;
+                let reason = format!("clock offset learned: {} steps", state.clock_offset);
+                return Ok(Decision::new(Outcome::Accepted, text, reason));
+            }
+        }
+    }
+    Err(CommitError::Conflict.into())
+}
+
+/// The state with the offset that these codes tell, and what to say of it; or why there is none.
+fn learn(bound: &Credentials, state: &State, codes: &[Secret; 2], now: u64) -> Result<(State, String), String> {
+    let parameters = bound.totp.parameters;
+    let present = parameters.step(now);
+    let first = consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| error.to_string())?;
+    let last_step = first + 1;
+    if first <= state.last_step {
+        // Going back would make codes good again that were used.
+        let wait = duration((state.last_step - first + 1).saturating_mul(parameters.period));
+        return Err(format!("A code as late as these was used already: wait {wait}, or replace the device."));
+    }
+    let clock_offset = last_step.cast_signed().saturating_sub(present.cast_signed());
+    let off = clock_offset.saturating_mul(parameters.period.cast_signed());
+    let text = match off {
+        0 => String::from("The device's clock agrees with this host's."),
+        off => format!("The device's clock is {}: its codes are accepted so from now on.", apart(off)),
+    };
+    Ok((State { last_step, clock_offset, ..state.clone() }, text))
 }
 
 /// Forgets the wrong codes, and so ends a lock.
@@ -210,23 +370,32 @@ pub(super) fn not_bound(user: &str) -> Decision {
 }
 
 pub(super) fn already(user: &str) -> Decision {
-    let text = format!("{} has a device already. Unbind it first: mfa-enroll disable --user {0}", printable(user, 64));
+    let text = format!("{} has a device already. Replace it: mfa-enroll replace totp --user {0}", printable(user, 64));
     Decision::new(Outcome::Already, text, "bound already")
 }
 
 fn nothing_pending(user: &str) -> Decision {
-    let text = format!("No device is pending for {}. {}", printable(user, 64), make_one(user));
+    let text = format!("No device is pending for {}. {}", printable(user, 64), make_one("totp", user));
     Decision::new(Outcome::NotFound, text, "nothing pending")
 }
 
-fn make_one(user: &str) -> String {
-    format!("Make one: mfa-enroll totp --json --user {}", printable(user, 64))
+fn make_one(how: &str, user: &str) -> String {
+    format!("Make one: mfa-enroll {how} --json --user {}", printable(user, 64))
 }
 
 fn done(user: &str, more: &str) -> Decision {
     let text =
         format!("The device of {} is bound. From the next login on its code is asked.{more}", printable(user, 64));
     Decision::new(Outcome::Accepted, text, "bound")
+}
+
+fn replaced(user: &str, more: &str) -> Decision {
+    let text = format!(
+        "The new device of {} is bound; the one before, and its recovery codes, are void.\n\
+         Tell whoever shares the account.{more}",
+        printable(user, 64)
+    );
+    Decision::new(Outcome::Accepted, text, "replaced")
 }
 
 /// A label is kept as it is given, so it must be fit to be a line of the record and of a terminal.
@@ -277,6 +446,7 @@ pub(super) fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, h
         totp,
         burnt: [pair.first, pair.first + 1],
         recovery: Set::default(),
+        latest: Latest::Bound,
     }
 }
 
@@ -313,7 +483,7 @@ pub(super) struct Pair {
 impl Pair {
     /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
     pub(super) fn remark(&self, period: u64) -> Option<String> {
-        let typed_slowly = (-(period as i64)..=0).contains(&self.offset);
+        let typed_slowly = (-period.cast_signed()..=0).contains(&self.offset);
         let remark = || format!("Your device's clock is {}: set it to automatic time.", apart(self.offset));
         (!typed_slowly).then(remark)
     }
@@ -378,26 +548,8 @@ impl fmt::Display for PairError {
 /// those further away serve to say what is wrong.
 pub(super) fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
     let parameters = totp.parameters;
-    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form("first", parameters.digits))?;
-    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form("second", parameters.digits))?;
-    if first.same(&second) {
-        return Err(PairError::Same(parameters.period));
-    }
     let present = parameters.step(now);
-    let reach = SEARCH / parameters.period;
-    let steps = present.saturating_sub(reach)..=present + reach;
-    let firsts: Vec<u64> = steps.clone().filter(|step| totp.is(&first, *step)).collect();
-    let seconds: Vec<u64> = steps.filter(|step| totp.is(&second, *step)).collect();
-    let follow = |step: &&u64| seconds.contains(&(**step + 1));
-    let Some(&step) = firsts.iter().filter(follow).min_by_key(|step| (**step + 1).abs_diff(present)) else {
-        return Err(match (firsts.is_empty(), seconds.is_empty()) {
-            (false, false) if seconds.iter().any(|step| firsts.contains(&(step + 1))) => PairError::Order,
-            (false, false) => PairError::Gap,
-            (false, true) => PairError::SecondWrong,
-            (true, false) => PairError::FirstWrong,
-            (true, true) => PairError::Wrong,
-        });
-    };
+    let step = consecutive(totp, first, second, present, SEARCH)?;
     let away = (step + 1).abs_diff(present);
     match (step + 1).cmp(&present) {
         _ if away <= window => {
@@ -407,6 +559,29 @@ pub(super) fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, wind
         std::cmp::Ordering::Less => Err(PairError::Old(away * parameters.period)),
         _ => Err(PairError::Ahead(away * parameters.period)),
     }
+}
+
+/// The step of the first of two codes in a row, the one nearest to the present, so many seconds to either side at most.
+fn consecutive(totp: &Totp, first: &Secret, second: &Secret, present: u64, reach: u64) -> Result<u64, PairError> {
+    let parameters = totp.parameters;
+    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form("first", parameters.digits))?;
+    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form("second", parameters.digits))?;
+    if first.same(&second) {
+        return Err(PairError::Same(parameters.period));
+    }
+    let reach = reach / parameters.period;
+    let steps = present.saturating_sub(reach)..=present + reach;
+    let firsts: Vec<u64> = steps.clone().filter(|step| totp.is(&first, *step)).collect();
+    let seconds: Vec<u64> = steps.filter(|step| totp.is(&second, *step)).collect();
+    let follow = |step: &&u64| seconds.contains(&(**step + 1));
+    let nearest = firsts.iter().filter(follow).min_by_key(|step| (**step + 1).abs_diff(present));
+    nearest.copied().ok_or(match (firsts.is_empty(), seconds.is_empty()) {
+        (false, false) if seconds.iter().any(|step| firsts.contains(&(step + 1))) => PairError::Order,
+        (false, false) => PairError::Gap,
+        (false, true) => PairError::SecondWrong,
+        (true, false) => PairError::FirstWrong,
+        (true, true) => PairError::Wrong,
+    })
 }
 
 #[cfg(test)]
@@ -452,6 +627,42 @@ mod tests {
         assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form("first", 6)));
         assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form("second", 6)));
         assert_eq!(pair(CODES[0], CODES[1], NOW / 30), Err(PairError::Wrong), "far out of reach");
+    }
+
+    /// What these codes teach at the step `present`, where `last` was the last that was accepted.
+    fn learnt(codes: [&str; 2], present: u64, last: u64) -> Result<(u64, i64), String> {
+        let totp = app();
+        let id = Id([1; 16]);
+        let (label, created_from) = (String::new(), String::new());
+        let (burnt, recovery, latest) = ([0, 0], Set::default(), Latest::Bound);
+        let bound = Credentials { id, label, created: 0, created_from, totp, burnt, recovery, latest };
+        let state = State { last_step: last, ..State::fresh(id, burnt) };
+        let codes = codes.map(|code| Secret::copy_of(code.as_bytes()));
+        learn(&bound, &state, &codes, present * 30).map(|(state, _)| (state.last_step, state.clock_offset))
+    }
+
+    #[test]
+    fn two_codes_in_a_row_tell_the_offset_up_to_a_day_and_are_used_up() {
+        const DAY: u64 = 86_400 / 30;
+        assert_eq!(learnt([CODES[4], CODES[5]], 5, 3), Ok((5, 0)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 125, 3), Ok((5, -120)));
+        assert_eq!(learnt([CODES[8], CODES[9]], 1, 3), Ok((9, 8)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 4 + DAY, 3), Ok((5, 1 - DAY as i64)));
+        assert!(learnt([CODES[4], CODES[5]], 6 + DAY, 3).is_err(), "too far");
+        for codes in [[CODES[4], CODES[4]], [CODES[5], CODES[4]], [CODES[3], CODES[5]], [CODES[4], "000000"]] {
+            assert!(learnt(codes, 5, 0).is_err(), "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn no_code_comes_back_by_an_offset() {
+        assert_eq!(learnt([CODES[4], CODES[5]], 5, 3), Ok((5, 0)));
+        for last in [4, 5, 6, 125] {
+            let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
+            assert!(why.contains("was used already"), "{last}: {why}");
+        }
+        let why = learnt([CODES[4], CODES[5]], 5, 4 + 119).unwrap_err();
+        assert!(why.contains("wait an hour, or replace the device."), "{why}");
     }
 
     #[test]

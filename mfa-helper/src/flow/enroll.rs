@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::policy::place;
 use crate::policy::{Enroll, Kind, Require, Requirement};
-use crate::store::{Change, Credentials, PENDING_LIFE, Pending, Record, State, Store};
+use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State, Store};
 
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;
@@ -78,11 +78,24 @@ pub fn may_bind(user: &Identity, state: &State, host: &Host, conversation: &mut 
         _ if asked.require != Require::Mfa && asked.deadline.is_none() => Ok(()),
         Enroll::AtLogin if asked.kinds.contains(&Kind::Totp) => Ok(()),
         Enroll::Invited if asked.kinds.contains(&Kind::Totp) => ask_for_ticket(state, host, conversation),
-        _ => {
-            let text = "Devices are bound by the administrators here: ask one of them.";
-            Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
-        }
+        _ => Err(by_admin()),
     }
+}
+
+/// The same for who has a device already, which proves more than an invitation.
+pub fn may_replace(user: &Identity, host: &Host) -> Result<(), Decision> {
+    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
+    let free = asked.require != Require::Mfa && asked.deadline.is_none();
+    if free || (asked.enroll != Enroll::ByAdmin && asked.kinds.contains(&Kind::Totp)) {
+        Ok(())
+    } else {
+        Err(by_admin())
+    }
+}
+
+fn by_admin() -> Decision {
+    let text = "Devices are bound by the administrators here: ask one of them.";
+    Decision::new(Outcome::Refused, text, "not to be bound by the user")
 }
 
 /// Keeps a new device before it is shown, in place of any other that waits.
@@ -92,6 +105,7 @@ fn begin(record: Record, from: Option<&str>, store: &Store, host: &Host) -> Resu
         label: String::new(),
         expires: (host.now)() + PENDING_LIFE,
         from: from.unwrap_or_default().to_owned(),
+        replaces: Id::default(),
         totp: device::new_totp(host)?,
     };
     store.commit(&record, Change::Pend(&pending))?;

@@ -32,6 +32,11 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// From where a change comes that was proved so: root, or the user.
+    pub fn from(self, user: &str) -> &str {
+        if self == Proof::Root { "root" } else { user }
+    }
+
     /// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of
     /// this one.
     pub fn ask_first_factor(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
@@ -58,7 +63,7 @@ impl Proof {
         let Some(bound) = record.credentials.as_ref().map(|bound| bound.id).filter(|_| self != Proof::Root) else {
             return Ok((record, "none"));
         };
-        let audience = Audience { way: Way::OwnProcess, truth: true };
+        let audience = Audience { way: Way::OwnProcess, truth: true, bypass: false };
         let decision = code::ask(None, audience, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);

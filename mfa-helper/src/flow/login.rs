@@ -12,7 +12,7 @@ use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
 use crate::stack;
-use crate::store::{Change, CommitError, Record, State, Store};
+use crate::store::{Change, CommitError, Latest, Record, State, Store};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ fn second_factor(
     Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete };
+            let audience = Audience { way, truth: login.stack_complete, bypass: true };
             let first = first_login_since(&record, (host.now)());
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             let (notice, first) = if audience.truth { (first, None) } else { (None, first) };
@@ -271,11 +271,24 @@ fn reminder(asked: &Requirement, now: u64) -> String {
     }
 }
 
-/// The first login after a binding is told of it: whoever had not bound it would learn it so.
+/// The first login after a change of the binding is told of it: whoever had not made it would learn it so.
 fn first_login_since(record: &Record, now: u64) -> Option<String> {
-    let bound = record.credentials.as_ref().filter(|_| record.state.last_used == 0)?;
-    let ago = duration(now.saturating_sub(bound.created));
-    Some(format!("This device was bound {ago} ago from {}.", printable(&bound.created_from, 64)))
+    let bound = record.credentials.as_ref()?;
+    let said = |what: &str, when: u64, from: &str| {
+        format!("{what} {} ago from {}.", duration(now.saturating_sub(when)), printable(from, 64))
+    };
+    let device = (record.state.last_used == 0).then(|| match bound.latest {
+        Latest::Replaced => said("This device took the place of another", bound.created, &bound.created_from),
+        _ => said("This device was bound", bound.created, &bound.created_from),
+    });
+    let codes = match &bound.latest {
+        Latest::RecoveryCodes { when, from } if record.state.last_used <= *when => {
+            Some(said("New recovery codes were made", *when, from))
+        }
+        _ => None,
+    };
+    let news: Vec<String> = device.into_iter().chain(codes).collect();
+    (!news.is_empty()).then(|| news.join("\n"))
 }
 
 fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
@@ -384,7 +397,7 @@ fn code_that_is_owed(
 ) -> Result<Decision, Decision> {
     let user = record.user().to_owned();
     // What let past here was a stack that is complete.
-    let audience = Audience { way: Way::Login, truth: true };
+    let audience = Audience { way: Way::Login, truth: true, bypass: true };
     let decision = code::ask(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;

@@ -135,7 +135,14 @@ mod tests {
 
     fn pending() -> Pending {
         let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
-        Pending { id: Id([1; 16]), label: String::new(), expires: 0, from: String::new(), totp }
+        Pending {
+            id: Id([1; 16]),
+            label: String::new(),
+            expires: 0,
+            from: String::new(),
+            replaces: Id::default(),
+            totp,
+        }
     }
 
     fn shown(look: Look, issuer: &str, notice: &str) -> String {

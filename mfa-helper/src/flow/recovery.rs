@@ -1,4 +1,4 @@
-//! Recovery codes: making and showing them.
+//! Codes for who has lost the device, and tickets: making and showing them.
 
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
@@ -8,7 +8,7 @@ use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::host::Host;
-use crate::store::{Change, CommitError, Invitation, State};
+use crate::store::{Bypass, Change, CommitError, Invitation, Latest, State};
 
 /// Makes a new set in place of the old one, once the person has it.
 pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
@@ -33,6 +33,7 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
             break;
         }
         credentials.recovery = set.clone();
+        credentials.latest = Latest::RecoveryCodes { when: (host.now)(), from: proof.from(&user).to_owned() };
         match store.commit(&record, Change::Recovery(&credentials)) {
             Ok(()) => {
                 let text = "These recovery codes hold; the ones before are void.";
@@ -67,6 +68,46 @@ pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     conversation.send(&FromHelper::Report(format!("{ticket}\n")))?;
     let text = format!("Good for {} until {}.", printable(&user, 64), utc(expires));
     Ok(Decision::new(Outcome::Accepted, text, "invited"))
+}
+
+/// The longest life of a bypass code, in seconds: a week. Who is longer without a device gets a new one.
+const BYPASS_LIFE: u64 = 7 * 86_400;
+
+/// Makes a code that lets `user` in once, in place of any other such; or, for no time, none.
+pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    if seconds > BYPASS_LIFE {
+        let text = "A bypass code is good for a week (168h) at most.";
+        return Ok(Decision::new(Outcome::Refused, text, "for longer than a week"));
+    }
+    let store = host.store()?;
+    let user = device::known(user)?.name;
+    let mut record = store.load(&user)?;
+    let (set, code) = Set::make(seconds.min(1), host.random)?;
+    let bypass = if seconds > 0 { Bypass { set, expires: (host.now)() + seconds } } else { Bypass::default() };
+    let expires = bypass.expires;
+    for _ in 0..RACES {
+        if record.credentials.is_none() {
+            let text =
+                format!("No device is bound for {0}. To bind one: mfa-enroll invite --user {0}", printable(&user, 64));
+            return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
+        }
+        let state = State { bypass: bypass.clone(), ..record.state.clone() };
+        match store.commit(&record, Change::State(&state)) {
+            // Whoever goes on guessing changes the record meanwhile.
+            Err(CommitError::Conflict) => record = store.load(&user)?,
+            done => {
+                done?;
+                let Some(code) = code.first().and_then(Secret::text) else {
+                    let text = format!("No bypass code is good for {} any more.", printable(&user, 64));
+                    return Ok(Decision::new(Outcome::Accepted, text, "bypass code void"));
+                };
+                conversation.send(&FromHelper::Report(format!("{code}\n")))?;
+                let text = format!("Good once for {} until {}.", printable(&user, 64), utc(expires));
+                return Ok(Decision::new(Outcome::Accepted, text, format!("bypass code made until {}", utc(expires))));
+            }
+        }
+    }
+    Err(CommitError::Conflict.into())
 }
 
 /// As many codes as the policy says.

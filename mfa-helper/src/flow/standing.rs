@@ -63,5 +63,6 @@ fn standing(user: &str, record: &Record, host: &Host) -> Status {
         devices: device.into_iter().collect(),
         recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
         locked_until: locked.into_iter().max().filter(|until| *until > now),
+        bypass_until: record.state.bypass.is_good(now).then_some(record.state.bypass.expires),
     }
 }

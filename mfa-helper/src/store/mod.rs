@@ -15,7 +15,7 @@ use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use record::{Credentials, Damage, Id, Invitation, Owes, PENDING_LIFE, Pending, State};
+pub use record::{Bypass, Credentials, Damage, Id, Invitation, Latest, Owes, PENDING_LIFE, Pending, State};
 
 use crate::rootfile::{Dir, Fault, write_at};
 
@@ -105,7 +105,7 @@ impl Record {
 pub enum Change<'a> {
     /// An attempt was judged.
     State(&'a State),
-    /// A device is bound (and any pending one is gone), and this is owed still.
+    /// A device is bound, in place of any other (and any pending one is gone), and this is owed still.
     Bind(&'a Credentials, &'a Owes),
     /// The bound device gets other recovery codes.
     Recovery(&'a Credentials),
@@ -170,8 +170,8 @@ impl Store {
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
                 let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot());
-                let owes = owes.clone();
-                let _ = write_state(&dir, newest, &State { owes, ..State::fresh(credentials.id, credentials.burnt) });
+                let next = record.state.succeeded_by(credentials.id, credentials.burnt);
+                let _ = write_state(&dir, newest, &State { owes: owes.clone(), ..next });
                 let _ = dir.remove(PENDING_FILE);
             }
             // The state of the codes before names their set, so it does not hold for these.
@@ -258,25 +258,29 @@ impl Files {
             (Some(_), Some((_, state))) => Some(state),
             (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
         };
-        // What is owed outlives a change of binding that was cut.
-        let owes = kept.as_ref().map(|kept| kept.owes.clone()).unwrap_or_default();
         let (credentials, state) = match (binding, kept) {
             (Some(Binding::Bound(credentials)), kept) => {
-                let fresh = State { owes, ..State::fresh(credentials.id, credentials.burnt) };
                 // State of another binding counts as absent; the codes burnt at binding then hold.
-                let state = kept.filter(|kept| kept.id == credentials.id).unwrap_or(fresh);
+                let state = match kept {
+                    Some(kept) if kept.id == credentials.id => kept,
+                    Some(other) => other.succeeded_by(credentials.id, credentials.burnt),
+                    None => State::fresh(credentials.id, credentials.burnt),
+                };
                 (Some(*credentials), state)
             }
-            // A binding that was being removed.
-            (Some(Binding::Disabled), _) => (None, State { owes, ..State::fresh(Id::default(), [0, 0]) }),
+            // A binding that was being removed. What is owed outlives that too.
+            (Some(Binding::Disabled), kept) => {
+                let owes = kept.map(|kept| kept.owes).unwrap_or_default();
+                (None, State { owes, ..State::fresh(Id::default(), [0, 0]) })
+            }
             (None, Some(kept)) if kept.id != Id::default() => {
                 return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
             }
             // What is kept of who has no device: that one is owed, an invitation.
             (None, kept) => (None, kept.unwrap_or(State::fresh(Id::default(), [0, 0]))),
         };
-        // A crash between binding and tidying up leaves the pending file of what is bound now.
-        let pending = pending.filter(|p| credentials.as_ref().is_none_or(|c| c.id != p.id));
+        // It was begun over another binding, or a crash between binding and tidying up has left it.
+        let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));
         Ok(Record { user: user.to_owned(), credentials, state, pending, revision: self.revision() })
     }
 

@@ -5,6 +5,7 @@
 //! the writer writes.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_wire::Secret;
@@ -46,6 +47,24 @@ pub struct Credentials {
     pub burnt: [u64; 2],
     /// The recovery codes.
     pub recovery: recovery::Set,
+    /// What was changed last, for the next login to tell.
+    pub latest: Latest,
+}
+
+/// The latest change of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// It was made, where nothing was bound.
+    Bound,
+    /// It was made, in place of another device.
+    Replaced,
+    /// It got other recovery codes.
+    RecoveryCodes {
+        /// When, in seconds since 1970.
+        when: u64,
+        /// From where.
+        from: String,
+    },
 }
 
 /// How long a pending device can be confirmed, in seconds.
@@ -61,6 +80,8 @@ pub struct Pending {
     pub expires: u64,
     /// Where it was begun: a literal address, a terminal, or "root"; empty where nobody can tell.
     pub from: String,
+    /// The device that it will replace, and no other; nil where nothing is bound.
+    pub replaces: Id,
     /// The device itself.
     pub totp: Totp,
 }
@@ -74,10 +95,14 @@ pub struct State {
     pub last_step: u64,
     /// The step to come whose code was told to be early, and is never accepted for that; 0 for none.
     pub told: u64,
+    /// How many steps the device's clock is ahead of ours, as far as that was learned.
+    pub clock_offset: i64,
     /// When a code was last accepted, in seconds since 1970; 0 for never.
     pub last_used: u64,
     /// Which recovery codes are used.
     pub recovery: recovery::Used,
+    /// The one-time code that root has made for who has lost the device.
+    pub bypass: Bypass,
     /// Wrong codes by logins.
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
@@ -95,6 +120,22 @@ pub struct Invitation {
     pub set: recovery::Set,
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
+}
+
+/// A code that lets in once, until it is used or runs out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bypass {
+    /// The code: a recovery code in form and strength.
+    pub set: recovery::Set,
+    /// From then on it is void, in seconds since 1970.
+    pub expires: u64,
+}
+
+impl Bypass {
+    /// Whether there is one that is still good.
+    pub fn is_good(&self, now: u64) -> bool {
+        !self.set.hashes.is_empty() && self.expires > now
+    }
 }
 
 /// The places where a login was let past its auth phase on the condition that a device is bound, and no code was given
@@ -188,13 +229,22 @@ impl State {
             id,
             last_step: burnt[0].max(burnt[1]),
             told: 0,
+            clock_offset: 0,
             last_used: 0,
             recovery: recovery::Used::default(),
+            bypass: Bypass::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
             owes: Owes::default(),
             invitation: Invitation::default(),
         }
+    }
+
+    /// The state of the next binding of the same user, which nobody has used yet. A new device ends no lock, and pays
+    /// nothing that is owed.
+    pub fn succeeded_by(&self, id: Id, burnt: [u64; 2]) -> State {
+        let State { failures, own_failures, owes, .. } = self.clone();
+        State { failures, own_failures, owes, ..State::fresh(id, burnt) }
     }
 
     /// The failures by one way.
@@ -263,6 +313,13 @@ impl Credentials {
         text.totp(&self.totp);
         text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
         text.set("recovery", &self.recovery);
+        match &self.latest {
+            Latest::Bound => text.line("latest", format_args!("bound")),
+            Latest::Replaced => text.line("latest", format_args!("replaced")),
+            Latest::RecoveryCodes { when, from } => {
+                text.line("latest", format_args!("recovery-codes {when} {from}"));
+            }
+        }
         text.seal()
     }
 }
@@ -289,6 +346,7 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
             totp: lines.totp()?,
             burnt: lines.two_numbers("burnt")?,
             recovery: lines.set("recovery")?,
+            latest: lines.latest()?,
         })),
         _ => return Err(Damage::Line),
     };
@@ -310,6 +368,7 @@ impl Pending {
         text.line("label", format_args!("{}", self.label));
         text.line("expires", format_args!("{}", self.expires));
         text.line("from", format_args!("{}", self.from));
+        text.line("replaces", format_args!("{}", self.replaces));
         text.totp(&self.totp);
         text.seal()
     }
@@ -323,6 +382,7 @@ impl Pending {
             label: lines.value("label")?.to_owned(),
             expires: lines.number("expires")?,
             from: lines.value("from")?.to_owned(),
+            replaces: id(lines.value("replaces")?)?,
             totp: lines.totp()?,
         };
         lines.end()?;
@@ -338,8 +398,11 @@ impl State {
         text.line("id", format_args!("{}", self.id));
         text.line("last-step", format_args!("{}", self.last_step));
         text.line("told", format_args!("{}", self.told));
+        text.line("clock-offset", format_args!("{}", self.clock_offset));
         text.line("last-used", format_args!("{}", self.last_used));
         text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
+        text.set("bypass", &self.bypass.set);
+        text.line("bypass-expires", format_args!("{}", self.bypass.expires));
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
             text.line(name, format_args!("{} {}", failures.forgotten, failures.locked_until));
         }
@@ -361,11 +424,13 @@ impl State {
             id: lines.id()?,
             last_step: lines.number("last-step")?,
             told: lines.number("told")?,
+            clock_offset: number(lines.value("clock-offset")?)?,
             last_used: lines.number("last-used")?,
             recovery: {
                 let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
                 recovery::Used { set: id(set)?, codes: number(codes)? }
             },
+            bypass: Bypass { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
             owes: Owes::parse(lines.value("owes")?).ok_or(Damage::Line)?,
@@ -473,6 +538,19 @@ impl<'a> Lines<'a> {
         if whole { Ok(recovery::Set { id, hashes }) } else { Err(Damage::Line) }
     }
 
+    fn latest(&mut self) -> Result<Latest, Damage> {
+        let value = self.value("latest")?;
+        match value.split_once(' ') {
+            None if value == "bound" => Ok(Latest::Bound),
+            None if value == "replaced" => Ok(Latest::Replaced),
+            Some(("recovery-codes", made)) => {
+                let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
+                Ok(Latest::RecoveryCodes { when: number(when)?, from: from.to_owned() })
+            }
+            _ => Err(Damage::Line),
+        }
+    }
+
     fn user(&mut self, user: &str) -> Result<(), Damage> {
         if self.value("user")? == user { Ok(()) } else { Err(Damage::OtherUser) }
     }
@@ -509,9 +587,9 @@ fn hexadecimal<const N: usize>(text: &str) -> Result<[u8; N], Damage> {
     }
 }
 
-/// A number as the writer writes it: no sign, no leading zero, so that there is one spelling only.
-fn number(text: &str) -> Result<u64, Damage> {
-    let n: u64 = text.parse().map_err(|_| Damage::Line)?;
+/// A number as the writer writes it: no plus, no leading zero, so that there is one spelling only.
+fn number<N: FromStr + ToString>(text: &str) -> Result<N, Damage> {
+    let n: N = text.parse().map_err(|_| Damage::Line)?;
     if n.to_string() == text { Ok(n) } else { Err(Damage::Line) }
 }
 
@@ -604,18 +682,23 @@ mod tests {
         Totp::new(Parameters::checked(algorithm, digits, period).unwrap(), Secret::copy_of(&key)).unwrap()
     }
 
+    fn any_latest() -> impl Strategy<Value = Latest> {
+        let codes = (any::<u64>(), "\\PC{1,40}").prop_map(|(when, from)| Latest::RecoveryCodes { when, from });
+        prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes]
+    }
+
     prop_compose! {
         fn any_credentials()(id in any_id(), label in "\\PC{0,40}", created: u64, created_from in "\\PC{0,40}",
-                totp in any_app(), burnt: [u64; 2], recovery in any_set(MOST)) -> Vec<u8> {
-            let bound = Credentials { id, label, created, created_from, totp: app(totp), burnt, recovery };
+                latest in any_latest(), totp in any_app(), burnt: [u64; 2], recovery in any_set(MOST)) -> Vec<u8> {
+            let bound = Credentials { id, label, created, created_from, latest, totp: app(totp), burnt, recovery };
             bound.encode("alice").bytes().to_vec()
         }
     }
 
     prop_compose! {
-        fn any_pending()(id in any_id(), label in "\\PC{0,40}", expires: u64, from in "\\PC{0,40}", totp in any_app())
-                -> Vec<u8> {
-            Pending { id, label, expires, from, totp: app(totp) }.encode("alice").bytes().to_vec()
+        fn any_pending()(id in any_id(), replaces in any_id(), label in "\\PC{0,40}", expires: u64, from in "\\PC{0,40}",
+                totp in any_app()) -> Vec<u8> {
+            Pending { id, replaces, label, expires, from, totp: app(totp) }.encode("alice").bytes().to_vec()
         }
     }
 
@@ -626,14 +709,17 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_state()(id in any_id(), numbers: [u64; 8], set in any_id(), owes in any_owes(), ticket in any_set(MOST)) -> State {
+        fn any_state()(id in any_id(), numbers: [u64; 8], clock_offset: i64, set in any_id(), bypass in any_set(1),
+                owes in any_owes(), ticket in any_set(1)) -> State {
             let [last_step, told, last_used, codes, a, b, c, d] = numbers;
             State {
                 id,
                 last_step,
                 told,
+                clock_offset,
                 last_used,
                 recovery: recovery::Used { set, codes },
+                bypass: Bypass { set: bypass, expires: b ^ c },
                 failures: Failures { forgotten: a, locked_until: b },
                 own_failures: Failures { forgotten: c, locked_until: d },
                 owes,
@@ -754,6 +840,8 @@ mod tests {
         let state = State {
             owes,
             told: u64::MAX,
+            clock_offset: i64::MIN,
+            bypass: Bypass { set: set.clone(), expires: u64::MAX },
             last_used: u64::MAX,
             failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },
             own_failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },

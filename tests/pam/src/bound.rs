@@ -39,11 +39,16 @@ impl Bound {
 
     /// Makes a pending device and gives back its key.
     pub fn pend(&self) -> String {
-        self.pend_of(&self.user)
+        self.pend_by(&["totp"], &self.user)
     }
 
-    fn pend_of(&self, user: &str) -> String {
-        let made = self.system.enroll(&["totp", "--user", user, "--json"], "");
+    /// Makes a pending device that will replace the one that is bound, and gives back its key.
+    pub fn pend_replacement(&self) -> String {
+        self.pend_by(&["replace", "totp"], &self.user)
+    }
+
+    fn pend_by(&self, verb: &[&str], user: &str) -> String {
+        let made = self.system.enroll(&[verb, &["--user", user, "--json"]].concat(), "");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let json = String::from_utf8(made.stdout).unwrap();
         let (_, rest) = json.split_once("\"secret\":\"").unwrap();
@@ -57,7 +62,7 @@ impl Bound {
 
     /// Binds an app of this user and gives back its key.
     pub fn bind_other(&self, user: &str) -> String {
-        let key = self.pend_of(user);
+        let key = self.pend_by(&["totp"], user);
         let (first, second) = (self.code_of(&key, -1), self.code_of(&key, 0));
         let done = self.system.enroll(&["confirm", "--user", user, &first, &second], "");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

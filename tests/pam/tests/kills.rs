@@ -1,7 +1,7 @@
-//! The helper killed at every system call of a login, a binding and an unbinding: what was there before, or what comes
+//! The helper killed at every system call of a login, a binding, a replacement and an unbinding: what was there before, or what comes
 //! after, working; never a code that is good twice, never a record that cannot be read.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -94,8 +94,7 @@ fn no_call_that_fails_opens_anything() {
     let saved = bound.saved();
     let calls = calls(&bound, || assert_eq!(bound.auth("000000"), AUTH_ERR));
     for (name, number) in &calls {
-        let errno = if name == "openat" || name == "mmap" { "EMFILE" } else { "EIO" };
-        bound.install_traced(&failing(name, *number, errno));
+        bound.install_traced(&failing_somehow(name, *number));
         let wrong = bound.auth("000000");
         assert!([AUTHINFO_UNAVAIL, AUTH_ERR, CONV_ERR].contains(&wrong), "{name} {number} fails: {wrong}");
         let right = bound.auth(&bound.code(0));
@@ -148,29 +147,92 @@ fn a_binding_killed_at_any_call_is_bound_or_can_be_confirmed_again() {
     }
 }
 
+/// What is done to a system call.
+type Trouble = fn(&str, u32) -> String;
+
+/// Where a file or memory is asked for, as where there are too many; else as of a broken disk.
+fn failing_somehow(name: &str, number: u32) -> String {
+    failing(name, number, if name == "openat" || name == "mmap" { "EMFILE" } else { "EIO" })
+}
+
 #[test]
 fn an_unbinding_killed_at_any_call_leaves_the_device_or_none() {
-    let bound = Bound::fresh("leaving");
+    unbinding_leaves_the_device_or_none("leaving", killing);
+}
+
+#[test]
+fn an_unbinding_in_which_any_call_fails_leaves_the_device_or_none() {
+    unbinding_leaves_the_device_or_none("parting", failing_somehow);
+}
+
+fn unbinding_leaves_the_device_or_none(user: &str, trouble: Trouble) {
+    let bound = Bound::fresh(user);
     let saved = bound.saved();
-    let disable = || bound.system.enroll(&["disable", "--user", "leaving"], "").status.code();
+    let disable = || bound.system.enroll(&["disable", "--user", user], "").status.code();
     let calls = calls(&bound, || assert_eq!(disable(), Some(0)));
     let free = |answer: &str| bound.auth(answer);
     bound.system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    let (mut before, mut after) = (0, 0);
     for (name, number) in &calls {
         bound.put_back(&saved);
-        bound.install_traced(&killing(name, *number));
-        let killed = disable();
+        bound.install_traced(&trouble(name, *number));
+        let troubled = disable();
         bound.install();
         // Either nothing is asked any more, or the device still works.
-        let state = free("000000");
-        assert!([AUTH_ERR, SUCCESS].contains(&state), "killed at {name} {number}: {killed:?} {state}");
-        if state == AUTH_ERR {
-            assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "the device still works, killed at {name} {number}");
-            assert_eq!(disable(), Some(0));
+        match (troubled, free("000000")) {
+            (_, SUCCESS) => after += 1,
+            (Some(1..), AUTH_ERR) => {
+                before += 1;
+                assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "the device still works, at {name} {number}");
+                assert_eq!(disable(), Some(0));
+            }
+            other => panic!("at {name} {number}: {other:?}"),
         }
         assert_eq!(free("000000"), SUCCESS, "nothing is bound");
         let mut bound_again = bound.saved();
         bound_again.retain(|(path, _)| path.ends_with("credentials"));
         assert!(bound_again.len() <= 1);
     }
+    assert!(before > 30 && after > 3, "{before} before the moment, {after} after it");
+}
+
+#[test]
+fn a_replacement_killed_at_any_call_leaves_one_device_that_works() {
+    replacing_leaves_one_device_that_works("replacing", killing);
+}
+
+#[test]
+fn a_replacement_in_which_any_call_fails_leaves_one_device_that_works() {
+    replacing_leaves_one_device_that_works("swapping", failing_somehow);
+}
+
+/// The old device or the new one: never both, never neither.
+fn replacing_leaves_one_device_that_works(user: &str, trouble: Trouble) {
+    let bound = Bound::fresh(user);
+    let new = bound.pend_replacement();
+    let saved = bound.saved();
+    let (first, second) = (bound.code_of(&new, -1), bound.code_of(&new, 0));
+    let confirm = || bound.system.enroll(&["confirm", "--user", user, &first, &second], "").status.code();
+    let next = [bound.code(1), bound.code_of(&new, 1)];
+    let calls = calls(&bound, || assert_eq!(confirm(), Some(0)));
+    let (mut before, mut after) = (0, 0);
+    for (name, number) in &calls {
+        bound.put_back(&saved);
+        bound.install_traced(&trouble(name, *number));
+        let troubled = confirm();
+        bound.install();
+        match (troubled, next.each_ref().map(|code| bound.auth(code))) {
+            (_, [AUTH_ERR, SUCCESS]) => after += 1,
+            (Some(1..), [SUCCESS, AUTH_ERR]) => {
+                before += 1;
+                assert_eq!(confirm(), Some(0), "it can be confirmed again, after {name} {number}");
+                assert_eq!(bound.auth(&next[1]), SUCCESS, "after {name} {number}");
+            }
+            other => panic!("at {name} {number}: {other:?}"),
+        }
+        assert_eq!(confirm(), Some(4), "nothing is pending any more, after {name} {number}");
+        let kept = fs::read_to_string(bound.file("credentials")).unwrap();
+        assert!(kept.contains(&new) && !kept.contains(bound.key()), "after {name} {number}");
+    }
+    assert!(before > 30 && after > 3, "{before} before the moment, {after} after it");
 }

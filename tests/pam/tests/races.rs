@@ -98,6 +98,48 @@ fn one_code_lets_one_in(way: Way) {
 }
 
 #[test]
+fn one_bypass_code_lets_one_in() {
+    let bound = Bound::fresh("raced");
+    for way in [Way::Socket, Way::Spawn] {
+        let _listener = way.only(&bound);
+        for round in 0..rounds().div_ceil(10) {
+            let made = bound.system.enroll(&["bypass", "--user", "raced"], "");
+            assert!(made.status.success());
+            let code = String::from_utf8(made.stdout).unwrap();
+            let mut tally = tally(&at_once((0..MANY).map(|_| login(&bound, "raced", code.trim()))));
+            tally.remove(&AUTHINFO_UNAVAIL);
+            assert_eq!(tally.remove(&SUCCESS), Some(1), "{way:?}, round {round}: {tally:?}");
+            assert_eq!(tally.keys().collect::<Vec<_>>(), [&AUTH_ERR], "{way:?}, round {round}");
+        }
+    }
+}
+
+/// All of them have loaded the record of the old device when it is replaced.
+#[test]
+fn who_is_at_the_prompt_when_the_device_is_replaced_gets_in_by_the_new_one_only() {
+    for way in [Way::Socket, Way::Spawn] {
+        let bound = Bound::fresh("overtaken");
+        let _listener = way.only(&bound);
+        let new = bound.pend_replacement();
+        let (old_code, new_code) = (bound.code(1), bound.code_of(&new, 1));
+        // Fewer than lock.
+        let answers = [&old_code, &old_code, &new_code, &new_code];
+        let gate = Gate::closed();
+        let hosts: Vec<Running> =
+            answers.iter().map(|code| login(&bound, "overtaken", code).gate(&gate).start()).collect();
+        gate.await_hosts(hosts.len());
+        let (first, second) = (bound.code_of(&new, -1), bound.code_of(&new, 0));
+        let done = bound.system.enroll(&["confirm", "--user", "overtaken", &first, &second], "");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        gate.open();
+        let codes: Vec<i32> = hosts.into_iter().map(|host| host.report().code("auth")).collect();
+        assert_eq!(codes[..2], [AUTH_ERR, AUTH_ERR], "{way:?}: the old device never again");
+        let by_new = codes[2..].iter().filter(|code| **code == SUCCESS).count();
+        assert_eq!(by_new, 1, "{way:?}: {codes:?}");
+    }
+}
+
+#[test]
 fn sixty_four_users_are_all_let_in_by_the_socket() {
     sixty_four_users_are_all_let_in(Way::Socket);
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 
-use pam_tests::code::{AUTH_ERR, SUCCESS};
+use pam_tests::code::{AUTH_ERR, MAXTRIES, SUCCESS};
 use pam_tests::{Bound, Clock, Helper, Listener, Log, PASSWORD, add_user, artifact, run};
 
 const SOCKET: &str = "/run/mfa/helper.sock";
@@ -369,6 +369,269 @@ fn new_recovery_codes_void_the_old_ones_once_they_are_taken() {
     assert!(end.said.contains("No code could be asked"), "{}", end.said);
 }
 
+/// Proves itself by that code, up to the key of the device that is to replace the one that is bound.
+fn replace(uid: &str, code: &str) -> Talk {
+    let mut talk = Talk::begin(uid, &["replace", "totp", "--key-only", "--label", "new"]);
+    talk.answer("Password: ", PASSWORD);
+    talk.answer(CODE, code);
+    talk
+}
+
+/// Gives the two codes of a new device.
+fn give_two(talk: &mut Talk, bound: &Bound, key: &str) {
+    talk.answer("First code: ", &bound.code_of(key, -1));
+    talk.answer("Second code: ", &bound.code_of(key, 0));
+}
+
+/// The key that is shown once there is a question; one try is spent.
+fn shown_key(talk: &mut Talk) -> String {
+    talk.answer("First code: ", "000000");
+    talk.answer("Second code: ", "111111");
+    talk.key()
+}
+
+#[test]
+fn a_device_works_until_the_one_that_replaces_it_is_confirmed_and_never_again() {
+    let (mut bound, _service, me) = bound("replacer");
+    let (before, _) = renew_by_root("replacer");
+    for code in ["000000", "aaaa-aaaa-aaaa-aaaa"] {
+        let end = replace(&me, code).end();
+        assert_eq!((end.code, end.said.contains("  key ")), (1, false), "{}", end.said);
+    }
+    let kept = fs::read(bound.file("credentials")).unwrap();
+    let mut talk = replace(&me, &bound.code(1));
+    talk.answer("First code: ", "");
+    assert_eq!(talk.end().code, 1);
+    assert_eq!(fs::read(bound.file("credentials")).unwrap(), kept, "who leaves has changed nothing");
+
+    bound.advance(3);
+    let mut talk = replace(&me, &bound.code(0));
+    let new = shown_key(&mut talk);
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "the old device still works, and a login is in nobody's way");
+    assert_eq!(bound.auth(&bound.code_of(&new, 0)), AUTH_ERR);
+    give_two(&mut talk, &bound, &new);
+    talk.answer(WRITTEN, "ok");
+    let end = talk.end();
+    assert_eq!((end.code, end.data.as_str()), (0, ""), "{}", end.said);
+    let said = "The new device of replacer is bound; the one before, and its recovery codes, are void.\n\
+                Tell whoever shares the account.\n";
+    assert!(end.said.ends_with(said), "{}", end.said);
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "the old device");
+    assert_eq!(bound.auth(&before[0]), AUTH_ERR, "its recovery codes");
+    bound.set_key(new);
+    let report = bound.login(&bound.code(0));
+    assert_eq!(report.code("auth"), SUCCESS);
+    let notice = "This device took the place of another 1 min ago from replacer.";
+    assert!(report.said().iter().any(|said| said.text.contains(notice)), "{report:#?}");
+    let report = bound.login(&bound.code(1));
+    assert_eq!((report.code("auth"), report.said().iter().any(|said| said.text.contains("This device"))), (0, false));
+    let codes = codes(&end.said);
+    assert_eq!((bound.auth(&codes[0]), codes.len()), (SUCCESS, 10));
+    let standing = status(&me);
+    assert!(standing.contains("\"label\":\"new\"") && standing.contains("\"recovery_codes_left\":9,"), "{standing}");
+
+    // The phone is lost: a recovery code in its place.
+    let mut talk = replace(&me, &codes[1]);
+    let newer = shown_key(&mut talk);
+    give_two(&mut talk, &bound, &newer);
+    talk.answer(WRITTEN, "ok");
+    assert_eq!(talk.end().code, 0);
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR);
+    assert_eq!(bound.auth(&bound.code_of(&newer, 0)), SUCCESS);
+
+    assert_eq!(disable(&me, PASSWORD, Some(&bound.code_of(&newer, 1))).code, 0);
+    let mut talk = Talk::begin(&me, &["replace", "totp"]);
+    talk.answer("Password: ", PASSWORD);
+    let end = talk.end();
+    assert_eq!((end.code, end.said.contains("No device is bound for replacer.")), (3, true), "{}", end.said);
+}
+
+#[test]
+fn who_may_not_bind_does_not_replace_and_a_device_is_worth_an_invitation() {
+    let (bound, _service, me) = bound("governed");
+    let rule = "[[rule]]\nusers = [\"governed\"]\nservices = [\"sudo\"]\nrequire = \"mfa\"\nenroll = ";
+    bound.system.config(&format!("{rule}\"by-admin\"\n"));
+    let mut talk = Talk::begin(&me, &["replace", "totp"]);
+    talk.answer("Password: ", PASSWORD);
+    let end = talk.end();
+    assert_eq!((end.code, end.said.contains(CODE)), (1, false), "no code is used up for it: {}", end.said);
+    assert!(end.said.contains("Devices are bound by the administrators here"), "{}", end.said);
+    bound.system.config(&format!("{rule}\"invited\"\n"));
+    let mut talk = replace(&me, &bound.code(1));
+    shown_key(&mut talk);
+}
+
+#[test]
+fn of_two_replacements_at_once_the_first_one_counts() {
+    let (bound, _service, _) = bound("doubled");
+    let begin = || Talk::begin("0", &["replace", "totp", "--user", "doubled", "--key-only"]);
+    let (mut first, mut second) = (begin(), begin());
+    let keys = [shown_key(&mut first), shown_key(&mut second)];
+    give_two(&mut second, &bound, &keys[1]);
+    second.answer(WRITTEN, "ok");
+    assert_eq!(second.end().code, 0);
+    give_two(&mut first, &bound, &keys[0]);
+    let end = first.end();
+    assert_eq!((end.code, codes(&end.said).len()), (1, 0), "{}", end.said);
+    assert!(end.said.contains("The record was changed from elsewhere meanwhile"), "{}", end.said);
+    assert_eq!([&keys[0], &keys[1]].map(|key| bound.auth(&bound.code_of(key, 1))), [AUTH_ERR, SUCCESS]);
+}
+
+#[test]
+fn scripts_replace_by_a_pending_device_which_goes_with_what_it_replaces() {
+    let (mut bound, _service, _) = bound("scripted");
+    let root = |arguments: &[&str]| Talk::begin("0", &[arguments, &["--user", "scripted"]].concat()).end();
+    let end = root(&["totp", "--json"]);
+    assert_eq!((end.code, end.said.contains("mfa-enroll replace totp --user scripted")), (4, true), "{}", end.said);
+    let new = bound.pend_replacement();
+    assert!(root(&["status", "--json"]).data.contains("\"kind\":\"totp\",\"pending\":true,"));
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS);
+    let codes = |bound: &Bound, key: &str| [bound.code_of(key, -1), bound.code_of(key, 0)];
+    let confirm = |codes: [String; 2]| root(&["confirm", &codes[0], &codes[1]]);
+    let end = confirm(codes(&bound, &new));
+    assert_eq!((end.code, end.said.contains("The new device of scripted is bound")), (0, true), "{}", end.said);
+    assert!(end.said.contains("mfa-enroll recovery-codes --user scripted"), "{}", end.said);
+    assert_eq!(bound.auth(&bound.code_of(&new, 1)), SUCCESS);
+
+    bound.set_key(new);
+    let voided = bound.pend_replacement();
+    assert_eq!(root(&["disable"]).code, 0);
+    assert_eq!(confirm(codes(&bound, &voided)).code, 3, "what it was to replace is gone");
+    bound.bind();
+    let dropped = bound.pend_replacement();
+    assert_eq!(root(&["cancel"]).code, 0);
+    assert_eq!(confirm(codes(&bound, &dropped)).code, 4);
+    let late = bound.pend_replacement();
+    bound.advance(30);
+    let end = confirm(codes(&bound, &late));
+    assert_eq!((end.code, end.said.contains("replace totp --json")), (3, true), "{}", end.said);
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
+}
+
+#[test]
+fn a_device_is_disabled_by_its_id_and_by_no_other() {
+    let (bound, _service, me) = bound("named");
+    let standing: String = status(&me);
+    let (_, rest) = standing.split_once("\"id\":\"").unwrap();
+    let id = rest.split('"').next().unwrap();
+    let other = "0".repeat(32);
+    for (who, user) in [(me.as_str(), None), ("0", Some("named"))] {
+        let user: Vec<&str> = user.into_iter().flat_map(|user| ["--user", user]).collect();
+        let mut talk = Talk::begin(who, &[&["disable", "--device", &other], user.as_slice()].concat());
+        if who != "0" {
+            talk.answer("Password: ", PASSWORD);
+        }
+        let end = talk.end();
+        assert_eq!((end.code, end.said.contains(CODE)), (3, false), "no code is used up for it: {}", end.said);
+    }
+    assert!(status(&me).contains(id));
+    let mut talk = Talk::begin(&me, &["disable", "--device", id]);
+    talk.answer("Password: ", PASSWORD);
+    talk.answer(CODE, &bound.code(1));
+    let end = talk.end();
+    assert_eq!((end.code, end.said.contains("Tell whoever shares the account.")), (0, true), "{}", end.said);
+    assert!(status(&me).contains("\"kind\":null"));
+}
+
+/// Root's way to a bypass code.
+fn bypass(user: &str, time: &str) -> String {
+    let end = Talk::begin("0", &["bypass", "--user", user, "--for", time]).end();
+    assert_eq!(end.code, 0, "{}", end.said);
+    end.data.trim().to_owned()
+}
+
+#[test]
+fn a_bypass_code_lets_in_once_until_it_runs_out_and_proves_nothing() {
+    let (mut bound, _service, me) = bound("loser");
+    let end = Talk::begin("0", &["bypass", "--user", "loser"]).end();
+    assert_eq!((end.code, end.said.as_str()), (0, "Good once for loser until 2027-01-15T09:00:15Z.\n"));
+    let code = end.data.trim().to_owned();
+    assert_eq!(codes(&end.data), [code.as_str()]);
+    let standing = status(&me);
+    assert!(standing.contains("\"bypass_until\":\"2027-01-15T09:00:15Z\"") && !standing.contains(&code), "{standing}");
+    let end = disable(&me, PASSWORD, Some(&code));
+    assert_eq!((end.code, end.said.contains("That recovery code is wrong.")), (1, true), "{}", end.said);
+
+    for _ in 0..5 {
+        assert_eq!(bound.auth("000000"), AUTH_ERR);
+    }
+    assert_eq!(bound.auth(&bound.code(1)), MAXTRIES);
+    let log = Log::listen();
+    assert_eq!(bound.auth(&code), SUCCESS, "during a lock too");
+    let line = log.lines_with("factor=bypass").pop().unwrap();
+    assert!(line.contains("event=verify user=loser") && line.contains("verdict=accepted"), "{line}");
+    assert_eq!(bound.auth(&code), AUTH_ERR, "once");
+    assert!(status(&me).contains("\"bypass_until\":null"));
+
+    let code = bypass("loser", "10m");
+    bound.advance(20);
+    assert_eq!(bound.auth(&code), AUTH_ERR, "it has run out");
+    let (first, second) = (bypass("loser", "168h"), bypass("loser", "1h"));
+    assert_eq!([first, second].map(|code| bound.auth(&code)), [AUTH_ERR, SUCCESS], "the last one counts");
+    let code = bypass("loser", "1h");
+    assert_eq!(bypass("loser", "0"), "");
+    assert_eq!(bound.auth(&code), AUTH_ERR, "taken back");
+    let end = Talk::begin("0", &["bypass", "--user", "loser", "--for", "169h"]).end();
+    assert_eq!((end.code, end.data.as_str()), (1, ""), "{}", end.said);
+
+    let code = bypass("loser", "1h");
+    let root = |verb| Talk::begin("0", &[verb, "--user", "loser"]).end();
+    assert_eq!(root("disable").code, 0);
+    let end = root("bypass");
+    assert_eq!((end.code, end.data.as_str()), (3, ""));
+    assert!(end.said.contains("mfa-enroll invite --user loser"), "{}", end.said);
+    bound.bind();
+    assert_eq!(bound.auth(&code), AUTH_ERR, "it went with the binding");
+}
+
+#[test]
+fn resync_learns_how_far_the_devices_clock_is_off_and_no_code_comes_back() {
+    let (mut bound, _service, _) = bound("drifter");
+    bound.advance(1000);
+    let resync = |codes: [String; 2]| Talk::begin("0", &["resync", "--user", "drifter", &codes[0], &codes[1]]).end();
+    // An hour behind; and then ahead.
+    for hour in [-120, 120] {
+        assert_eq!(bound.auth(&bound.code(hour)), AUTH_ERR);
+        let end = resync([bound.code(hour - 1), bound.code(hour + 1)]);
+        assert_eq!((end.code, end.said.contains("Nothing was learned.")), (1, true), "not in a row: {}", end.said);
+        let end = resync([bound.code(hour - 1), bound.code(hour)]);
+        let side = if hour < 0 { "behind" } else { "ahead of" };
+        let said =
+            format!("The device's clock is about an hour {side} this host's: its codes are accepted so from now on.\n");
+        assert_eq!((end.code, end.said), (0, said));
+        assert_eq!(bound.auth(&bound.code(hour)), AUTH_ERR, "used up");
+        assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "not where the clock is not");
+        assert_eq!(bound.auth(&bound.code(hour + 1)), SUCCESS);
+        bound.advance(3);
+        assert_eq!(bound.auth(&bound.code(hour)), SUCCESS);
+    }
+    // The clock is right again. Every code of the next hour could have been used.
+    let end = resync([bound.code(-1), bound.code(0)]);
+    assert_eq!((end.code, end.said.contains("wait 1 h 1 min, or replace the device.")), (1, true), "{}", end.said);
+    bound.advance(122);
+    let end = resync([bound.code(-1), bound.code(0)]);
+    assert_eq!((end.code, end.said.as_str()), (0, "The device's clock agrees with this host's.\n"));
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS);
+}
+
+#[test]
+fn the_next_login_tells_of_new_recovery_codes() {
+    let (mut bound, _service, _) = bound("informed");
+    let tells = |bound: &Bound, steps| {
+        let report = bound.login(&bound.code(steps));
+        assert_eq!(report.code("auth"), SUCCESS);
+        report.said().iter().any(|said| said.text.contains("New recovery codes were made 1 min ago from root."))
+    };
+    assert!(!tells(&bound, 1));
+    bound.advance(2);
+    renew_by_root("informed");
+    bound.advance(2);
+    assert!(tells(&bound, 0));
+    assert!(!tells(&bound, 1));
+}
+
 #[test]
 fn what_the_login_does_not_let_a_user_bind_they_do_not_bind_at_home() {
     let (bound, _service, _) = bound("elsewho");
@@ -479,10 +742,10 @@ fn where_the_policy_forbids_it_users_change_nothing() {
     let (bound, _service, me) = bound("managed");
     bound.system.config("self_service = false\n");
     let before = bound.saved();
-    for verb in ["totp", "disable", "recovery-codes"] {
-        let end = Talk::begin(&me, &[verb]).end();
+    for verb in [&["totp"][..], &["replace", "totp"], &["disable"], &["recovery-codes"]] {
+        let end = Talk::begin(&me, verb).end();
         let said = "mfa-enroll: Devices are managed by the administrators here: ask one of them.\n";
-        assert_eq!((end.code, end.said.as_str()), (1, said), "{verb}");
+        assert_eq!((end.code, end.said.as_str()), (1, said), "{verb:?}");
     }
     assert_eq!(bound.saved(), before);
     assert!(status(&me).contains("\"kind\":\"totp\""));
@@ -506,7 +769,7 @@ fn every_verb_of_every_uid() {
     const NOT_YOURS: &str = "Only root may do this for another user.";
 
     // The verbs that take a user. What the owner is asked for a proof of ends as cancelled, since nobody types.
-    let verbs: [(&[&str], bool); 8] = [
+    let verbs: [(&[&str], bool); 12] = [
         (&["status"], false),
         (&["totp"], false),
         (&["disable"], false),
@@ -515,6 +778,10 @@ fn every_verb_of_every_uid() {
         (&["confirm", "000000", "111111"], true),
         (&["cancel"], true),
         (&["unlock"], true),
+        (&["replace", "totp"], false),
+        (&["replace", "totp", "--json"], true),
+        (&["bypass"], true),
+        (&["resync", "000000", "111111"], true),
     ];
     for (verb, root_only) in verbs {
         // A listener that has not heard of them: so many conversations in a row are too many.
@@ -561,7 +828,11 @@ fn every_verb_of_every_uid() {
     }
     assert_eq!(bound.saved(), before);
     let root = |arguments: &[&str]| Talk::begin("0", &[arguments, &["--user", "owner"]].concat()).end().code;
-    assert_eq!(verbs.map(|(verb, _)| verb).map(root), [0, 4, 0, 3, 0, 1, 0, 3], "the last four after disable");
+    assert_eq!(
+        verbs.map(|(verb, _)| verb).map(root),
+        [0, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3],
+        "the last ones after disable"
+    );
     assert_eq!(Talk::begin("0", &["list"]).end().code, 0);
     assert_eq!(Talk::begin("0", &["test"]).end().code, 0);
 }
