@@ -38,8 +38,18 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn every_help_text_is_the_reviewed_one() {
     let users = ["", "totp", "disable", "recovery-codes", "status", "test"];
-    let roots =
-        ["confirm", "cancel", "unlock", "list", "require", "unrequire", "invite", "policy check", "policy explain"];
+    let roots = [
+        "confirm",
+        "cancel",
+        "unlock",
+        "list",
+        "require",
+        "unrequire",
+        "invite",
+        "policy check",
+        "policy explain",
+        "doctor",
+    ];
     let verbs = users.into_iter().chain(roots);
     for verb in verbs {
         let mut command = Command::new(MFA_ENROLL);
@@ -63,6 +73,7 @@ fn nonsense_on_the_command_line_is_usage() {
         "cancel",
         "unlock",
         "list --user alice",
+        "doctor --user alice",
         "test --user alice",
         "totp --user alice --json --ascii",
         "status --user=",

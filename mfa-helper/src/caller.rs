@@ -70,7 +70,9 @@ fn right(request: &Request) -> Right {
             | Verb::Invite { .. }
             | Verb::PolicyCheck
             | Verb::PolicyExplain { .. }
-            | Verb::Unlock { .. },
+            | Verb::Unlock { .. }
+            | Verb::Doctor
+            | Verb::ListOf { .. },
         ) => Right::None,
     }
 }
@@ -129,7 +131,7 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::PolicyExplain { user, .. }
             | Verb::Unlock { user } => Some(user),
             Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
-            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => None,
+            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck | Verb::Doctor | Verb::ListOf { .. } => None,
         },
     }
 }
@@ -165,6 +167,8 @@ mod tests {
             verb(Verb::ConfirmRequired, "root"),
             verb(Verb::Invite { user: user.to_owned() }, "root"),
             verb(Verb::PolicyCheck, "root"),
+            verb(Verb::Doctor, "root"),
+            verb(Verb::ListOf { group: None, missing: true }, "root"),
             verb(
                 Verb::PolicyExplain { user: user.to_owned(), service: "sshd".into(), rhost: None, ssh_key: None },
                 "root",

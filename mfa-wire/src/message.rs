@@ -170,6 +170,15 @@ pub enum Verb {
         /// Whose they are.
         user: String,
     },
+    /// Look through the whole host.
+    Doctor,
+    /// Say the standing of some, whether they have a record or not.
+    ListOf {
+        /// The members of this group; absent: everybody.
+        group: Option<String>,
+        /// Of those, who is required to have a device and has none.
+        missing: bool,
+    },
 }
 
 /// What is required of whom: one rule.
@@ -639,6 +648,12 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
             w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
+        Verb::Doctor => w.u8(20),
+        Verb::ListOf { group, missing } => {
+            w.u8(21)?;
+            w.option(group.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.bool(*missing)
+        }
     }
 }
 
@@ -664,6 +679,8 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
             rhost: r.option(|r| r.str(MAX_PLACE))?,
             ssh_key: r.option(|r| r.str(MAX_NAME))?,
         },
+        20 => Verb::Doctor,
+        21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
         _ => return Err(Malformed::UnknownValue),
     })
 }
