@@ -13,8 +13,8 @@ Exit codes:
   3  nothing such: no user, no binding, nothing pending
   4  already so
   5  unavailable: helper, its service, or store
-  6  policy check: something should be mended
-  7  policy check: something lets past or locks out
+  6  doctor, policy check: something should be mended
+  7  doctor, policy check: something lets past or locks out
 
 Data goes to stdout, messages go to stderr. Times are UTC.";
 
@@ -69,8 +69,10 @@ pub(crate) enum Verb {
     Bypass(Bypass),
     /// Learn by two codes how far the clock of a device is off
     Resync(Confirm),
-    /// Say the status of everybody who has a record
+    /// Say the status of everybody who has a record, or of some
     List(List),
+    /// Look for what on this host lets past or locks out
+    Doctor(Doctor),
     /// Require a device of a user or a group: writes a rule
     Require(Require),
     /// Remove such a rule again
@@ -212,6 +214,21 @@ pub(crate) struct Status {
 
 #[derive(Args, Clone)]
 pub(crate) struct List {
+    /// The members of this group, with a record or without
+    #[arg(long, value_parser = name)]
+    pub(crate) group: Option<String>,
+
+    /// Only who is required to have a device and has none
+    #[arg(long)]
+    pub(crate) missing: bool,
+
+    /// Print a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Doctor {
     /// Print a JSON array
     #[arg(long)]
     pub(crate) json: bool,
@@ -318,7 +335,9 @@ impl Verb {
             Verb::Unlock(Whose { user }) => mfa_wire::Verb::Unlock { user },
             Verb::Bypass(Bypass { user, seconds }) => mfa_wire::Verb::Bypass { user, seconds },
             Verb::Resync(Confirm { user, .. }) => mfa_wire::Verb::Resync { user },
-            Verb::List(_) => mfa_wire::Verb::List,
+            Verb::List(List { group: None, missing: false, .. }) => mfa_wire::Verb::List,
+            Verb::List(List { group, missing, .. }) => mfa_wire::Verb::ListOf { group, missing },
+            Verb::Doctor(_) => mfa_wire::Verb::Doctor,
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
             Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {

@@ -47,7 +47,8 @@ impl Front {
             _ => None,
         };
         let form = match &verb {
-            Verb::List(List { json: true }) => Form::Array,
+            Verb::List(List { json: true, .. }) => Form::Array,
+            Verb::List(List { missing: true, .. }) => Form::Nothing,
             Verb::List(_) => Form::Table,
             Verb::Status(status) if status.json => Form::Object,
             _ => Form::Lines,
@@ -138,8 +139,12 @@ impl Front {
             self.report.write(made.text().unwrap_or_default());
         }
         let count = self.report.end()?;
-        if count == 0 && matches!(self.verb, Verb::List(List { json: false })) {
-            say("Nobody has a record.");
+        match &self.verb {
+            Verb::List(List { json: false, .. }) if count > 0 => {}
+            Verb::List(List { json: false, missing: true, .. }) => say("Nobody is required and without a device."),
+            Verb::List(List { json: false, group: Some(_), .. }) => say("The group has no members."),
+            Verb::List(List { json: false, .. }) => say("Nobody has a record."),
+            _ => {}
         }
         Ok(())
     }
@@ -222,7 +227,10 @@ impl Prompter for Front {
     }
 
     fn report(&mut self, text: &str) {
-        self.report.write(text);
+        // Of those who are listed it is the line to read in place of the object.
+        if !matches!(self.verb, Verb::List(List { json: true, .. })) {
+            self.report.write(text);
+        }
     }
 
     fn recovery_codes(&mut self, codes: &[Secret]) {

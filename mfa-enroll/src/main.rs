@@ -10,6 +10,7 @@ mod caller;
 mod cli;
 mod codes;
 mod dialogue;
+mod doctor;
 mod exit;
 mod front;
 mod helper;
@@ -45,6 +46,7 @@ fn run(cli: &Cli, caller: &Caller) -> Exit {
         return output::complain("--config is for root only", Exit::Usage);
     }
     match &cli.verb {
+        Some(Verb::Doctor(asked)) => doctor::run(cli, asked, caller),
         Some(verb) => carry_out(cli, verb, caller).0,
         None => where_i_stand(cli, caller),
     }

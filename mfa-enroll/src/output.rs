@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use mfa_wire::{Device, DeviceStatus, Secret, Status, printable, utc};
 use zeroize::Zeroizing;
 
+use crate::doctor::Finding;
 use crate::exit::Exit;
 
 /// The longest line of text from outside that is shown, in characters.
@@ -45,6 +46,8 @@ pub(crate) enum Form {
     Table,
     /// A JSON array of users.
     Array,
+    /// Nothing: what the helper reports stands in its place.
+    Nothing,
 }
 
 /// Data on its way out, each user as they come: a hundred thousand of them need no memory.
@@ -76,6 +79,7 @@ impl<W: Write> Report<W> {
             Form::Object => object(status) + "\n",
             Form::Table => table_row(status),
             Form::Array => object(status),
+            Form::Nothing => String::new(),
         });
     }
 
@@ -99,6 +103,36 @@ impl<W: Write> Report<W> {
             None => self.out.flush().map(|()| self.count),
         }
     }
+}
+
+/// What `doctor` has found, as lines or as a JSON array.
+pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) -> io::Result<()> {
+    if json {
+        let objects: Vec<String> = findings.iter().map(finding_object).collect();
+        let (open, close) = if objects.is_empty() { ("[", "]\n") } else { ("[\n", "\n]\n") };
+        write!(out, "{open}{}{close}", objects.join(",\n"))?;
+    } else {
+        for Finding { grave, id, place, what, remedy } in findings {
+            writeln!(out, "{}: {id}: {}\n  {}\n    {}", severity(*grave), shown(place), shown(what), shown(remedy))?;
+        }
+    }
+    out.flush()
+}
+
+fn finding_object(finding: &Finding) -> String {
+    let Finding { grave, id, place, what, remedy } = finding;
+    format!(
+        "{{\"id\":{},\"severity\":{},\"where\":{},\"what\":{},\"remedy\":{}}}",
+        string(id),
+        string(severity(*grave)),
+        string(place),
+        string(what),
+        string(remedy),
+    )
+}
+
+fn severity(grave: bool) -> &'static str {
+    if grave { "error" } else { "warning" }
 }
 
 fn lines(status: &Status) -> String {
@@ -295,6 +329,29 @@ mod tests {
             "{\"user\":\"bob\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
              \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null}\n"
         );
+    }
+
+    #[test]
+    fn a_finding_reads_well_and_its_keys_are_the_documented_ones() {
+        let finding = Finding {
+            grave: true,
+            id: "an-id".into(),
+            place: "/etc/x:1".into(),
+            what: "say \"no\"\u{1b}".into(),
+            remedy: "printf 'a\\n' >/etc/x".into(),
+        };
+        let written = |found: &[Finding], json| {
+            let mut out = Vec::new();
+            findings(&mut out, found, json).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let lines = "error: an-id: /etc/x:1\n  say \"no\"\\u{1b}\n    printf 'a\\n' >/etc/x\n";
+        assert_eq!(written(std::slice::from_ref(&finding), false), lines);
+        let value: serde_json::Value = serde_json::from_str(&written(&[finding.clone(), finding], true)).unwrap();
+        let object = serde_json::json!({"id": "an-id", "severity": "error", "where": "/etc/x:1",
+            "what": "say \"no\"\u{1b}", "remedy": "printf 'a\\n' >/etc/x"});
+        assert_eq!(value, serde_json::json!([object, object]));
+        assert_eq!((written(&[], false).as_str(), written(&[], true).as_str()), ("", "[]\n"));
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn every_help_text_is_the_reviewed_one() {
         "invite",
         "policy check",
         "policy explain",
+        "doctor",
     ];
     let verbs = users.into_iter().chain(roots);
     for verb in verbs {
@@ -80,6 +81,7 @@ fn nonsense_on_the_command_line_is_usage() {
         "replace",
         "replace totp --json",
         "list --user alice",
+        "doctor --user alice",
         "test --user alice",
         "totp --user alice --json --ascii",
         "status --user=",

@@ -75,7 +75,9 @@ fn right(request: &Request) -> Right {
             | Verb::Unlock { .. }
             | Verb::ReplacePending { .. }
             | Verb::Bypass { .. }
-            | Verb::Resync { .. },
+            | Verb::Resync { .. }
+            | Verb::Doctor
+            | Verb::ListOf { .. },
         ) => Right::None,
     }
 }
@@ -139,7 +141,7 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::Bypass { user, .. }
             | Verb::Resync { user } => Some(user),
             Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
-            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck => None,
+            Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck | Verb::Doctor | Verb::ListOf { .. } => None,
         },
     }
 }
@@ -179,6 +181,8 @@ mod tests {
             verb(Verb::ConfirmRequired, "root"),
             verb(Verb::Invite { user: user.to_owned() }, "root"),
             verb(Verb::PolicyCheck, "root"),
+            verb(Verb::Doctor, "root"),
+            verb(Verb::ListOf { group: None, missing: true }, "root"),
             verb(
                 Verb::PolicyExplain { user: user.to_owned(), service: "sshd".into(), rhost: None, ssh_key: None },
                 "root",

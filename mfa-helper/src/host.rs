@@ -10,6 +10,7 @@ use crate::store::{Store, StoreError};
 use crate::sys;
 
 /// The machine, as far as a decision depends on it.
+#[derive(Clone)]
 pub struct Host {
     /// Seconds since 1970. A clock before that is taken for 1970, where no code is good.
     pub now: fn() -> u64,

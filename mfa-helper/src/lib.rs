@@ -10,6 +10,7 @@
 mod audit;
 mod caller;
 mod conversation;
+mod doctor;
 pub mod factor;
 mod flow;
 mod host;
@@ -152,7 +153,7 @@ fn serve_verb(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     if caller.is_root()
-        && !matches!(verb, Verb::PolicyCheck)
+        && !matches!(verb, Verb::PolicyCheck | Verb::Doctor)
         && let Some(error) = &host.loaded.error
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
@@ -172,6 +173,8 @@ fn serve_verb(
         Verb::Unlock { .. } => device::unlock(user, host),
         Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
+        Verb::ListOf { group, missing } => standing::list_of(group.as_deref(), *missing, host, conversation),
+        Verb::Doctor => doctor::doctor(config, host, conversation),
         Verb::Require(required) => require::require(required, config, host, conversation),
         Verb::Unrequire(required) => require::unrequire(required, config),
         Verb::ConfirmRequired => require::confirm(config, host),
@@ -216,7 +219,8 @@ fn level(request: &Request, decision: &Decision) -> Level {
         (Request::Verb(Verb::Status { .. } | Verb::List | Verb::PolicyExplain { .. }), Outcome::Accepted) => {
             Level::Info
         }
-        (Request::Verb(Verb::PolicyCheck), _) => Level::Info,
+        (Request::Verb(Verb::ListOf { .. }), Outcome::Accepted) => Level::Info,
+        (Request::Verb(Verb::PolicyCheck | Verb::Doctor), _) => Level::Info,
         // A change: in the account phase it is a binding.
         (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
         (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver) => Level::Info,
@@ -249,6 +253,8 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::ReplacePending { .. }) => "replace-pending",
         Request::Verb(Verb::Bypass { .. }) => "bypass",
         Request::Verb(Verb::Resync { .. }) => "resync",
+        Request::Verb(Verb::Doctor) => "doctor",
+        Request::Verb(Verb::ListOf { .. }) => "list",
     }
 }
 

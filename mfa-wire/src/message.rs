@@ -198,6 +198,15 @@ pub enum Verb {
         /// Whose device it is.
         user: String,
     },
+    /// Look through the whole host.
+    Doctor,
+    /// Say the standing of some, whether they have a record or not.
+    ListOf {
+        /// The members of this group; absent: everybody.
+        group: Option<String>,
+        /// Of those, who is required to have a device and has none.
+        missing: bool,
+    },
 }
 
 /// What is required of whom: one rule.
@@ -689,6 +698,12 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.u8(19)?;
             w.str(user, MAX_NAME)
         }
+        Verb::Doctor => w.u8(20),
+        Verb::ListOf { group, missing } => {
+            w.u8(21)?;
+            w.option(group.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.bool(*missing)
+        }
     }
 }
 
@@ -718,6 +733,8 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         17 => Verb::ReplacePending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
         18 => Verb::Bypass { user: r.str(MAX_NAME)?, seconds: r.u64()? },
         19 => Verb::Resync { user: r.str(MAX_NAME)? },
+        20 => Verb::Doctor,
+        21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
         _ => return Err(Malformed::UnknownValue),
     })
 }

@@ -244,6 +244,8 @@ fn request() -> impl Strategy<Value = Request> {
         (someone(), someone()).prop_map(|(user, device)| Request::Verb(Verb::Disable { user, device })),
         someone().prop_map(|user| Request::Verb(Verb::Status { user })),
         Just(Request::Verb(Verb::List)),
+        Just(Request::Verb(Verb::Doctor)),
+        (someone(), any::<bool>()).prop_map(|(group, missing)| Request::Verb(Verb::ListOf { group, missing })),
         someone().prop_map(|user| Request::Verb(Verb::RecoveryCodes { user })),
         name().prop_map(|user| Request::Verb(Verb::Unlock { user })),
         (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Replace { user, label })),

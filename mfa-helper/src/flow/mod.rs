@@ -39,7 +39,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
+    /// By an outcome, the line to read, and the reason for the log.
+    pub fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
         Decision { outcome, text: text.into(), reason: reason.into(), rule: None, observed: None, factor: "none" }
     }
 

@@ -7,6 +7,7 @@ use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::unistd::Group;
 
 use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
+use super::standing::members_of;
 use super::{Decision, device};
 use crate::conversation::Conversation;
 use crate::host::Host;
@@ -16,7 +17,6 @@ use crate::policy::files;
 use crate::policy::parse::parse;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Enroll, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
-use crate::sys;
 
 /// The most names that one finding lists.
 const NAMES: usize = 10;
@@ -98,9 +98,13 @@ fn word(answer: Answer) -> &'static str {
 }
 
 /// One thing that is wrong, and whether it lets past or locks out.
-struct Finding {
-    grave: bool,
-    text: String,
+pub struct Finding {
+    /// What kind of thing, for scripts.
+    pub id: &'static str,
+    /// It lets past or locks out.
+    pub grave: bool,
+    /// The rule, and what is wrong with it.
+    pub text: String,
 }
 
 /// Looks for mistakes that the parser cannot see.
@@ -127,42 +131,55 @@ pub fn check(config: &Path, host: &Host, conversation: &mut Conversation) -> Res
     })
 }
 
-fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
+/// Mistakes that the parser cannot see, in the order of the rules.
+pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut find = |grave, text: String| findings.push(Finding { grave, text });
+    let mut find = |grave, id, text: String| findings.push(Finding { id, grave, text });
     let mut decided_by: Option<&Rule> = None;
     for rule in &policy.rules {
         let name = &rule.origin;
         if rule.expires.is_some_and(|end| end <= now) {
-            find(false, format!("{name} has expired: remove it"));
+            find(false, "rule-expired", format!("{name} has expired: remove it"));
             continue;
         }
         if let Some(before) = decided_by {
-            find(false, format!("{name} can never decide: {} comes first and concerns everybody", before.origin));
+            find(
+                false,
+                "rule-never",
+                format!("{name} can never decide: {} comes first and concerns everybody", before.origin),
+            );
             continue;
         }
         for group in rule.groups.iter().flatten() {
             if !matches!(Group::from_name(group), Ok(Some(_))) {
-                find(true, format!("{name}: no group is called {group}, so the rule is taken to concern everybody"));
+                find(
+                    true,
+                    "rule-group-unknown",
+                    format!("{name}: no group is called {group}, so the rule is taken to concern everybody"),
+                );
             }
         }
         for user in rule.users.iter().flatten() {
             if matches!(identity::find(user), Ok(None)) {
-                find(false, format!("{name}: no user is called {user}"));
+                find(false, "rule-user-unknown", format!("{name}: no user is called {user}"));
             }
         }
         if rule.require == Require::Mfa && !rule.kinds.contains(&Kind::Totp) {
-            find(true, format!("{name} can be satisfied by nobody: of its kinds none can be bound yet"));
+            find(
+                true,
+                "rule-unsatisfiable",
+                format!("{name} can be satisfied by nobody: of its kinds none can be bound yet"),
+            );
         }
         if rule.is_for_all() && rule.mode == Mode::Enforce {
             if rule.require == Require::Off {
-                find(true, format!("{name} exempts everybody everywhere"));
+                find(true, "rule-exempts-all", format!("{name} exempts everybody everywhere"));
             }
             decided_by = Some(rule);
         }
         if rule.require == Require::Mfa && rule.mode == Mode::Enforce {
             for line in exempt(policy, rule, now) {
-                find(false, line);
+                find(false, "rule-exempts", line);
             }
         }
     }
@@ -265,10 +282,7 @@ fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
 fn members(rule: &Rule) -> Vec<String> {
     let mut names = rule.users.clone().unwrap_or_default();
     for group in rule.groups.iter().flatten() {
-        if let Ok(Some(group)) = Group::from_name(group) {
-            names.extend(group.mem);
-            names.extend(sys::users_of_primary_group(group.gid));
-        }
+        names.extend(members_of(group));
     }
     names.sort_unstable();
     names.dedup();

@@ -1,6 +1,9 @@
 //! Who has what.
 
-use mfa_wire::{DeviceStatus, FromHelper, Outcome, Status};
+use std::collections::BTreeSet;
+
+use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
+use nix::unistd::Group;
 
 use super::Decision;
 use super::device::known_or_kept;
@@ -8,8 +11,10 @@ use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Way;
-use crate::policy::{Answer, Require};
+use crate::policy::place::Place;
+use crate::policy::{Answer, Facts, Policy, Require};
 use crate::store::{Record, Store};
+use crate::sys;
 
 /// Shows one user's standing.
 pub fn status(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
@@ -23,11 +28,53 @@ pub fn status(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
 /// Shows it for everybody who has something bound or pending, in order of their names.
 pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store: Store = host.store()?;
+    show(store.users()?, &store, conversation, |_, record, conversation| {
+        if record.credentials.is_some() || record.pending.is_some() {
+            conversation.send(&FromHelper::Status(standing(record.user(), record, host)))?;
+        }
+        Ok(())
+    })
+}
+
+/// Shows it for the members of a group, or for those of them, or of all, who are required to have a device and have
+/// none; in order of their names.
+pub fn list_of(
+    group: Option<&str>,
+    missing: bool,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let store: Store = host.store()?;
+    let users = match group {
+        Some(group) => members(group, &store, &host.loaded.policy)?,
+        None => everybody(&store, &host.loaded.policy)?.into_iter().collect(),
+    };
+    show(users, &store, conversation, |user, record, conversation| {
+        let status = standing(user, record, host);
+        if !missing {
+            return conversation.send(&FromHelper::Status(status));
+        }
+        if status.required && record.credentials.is_none() {
+            conversation.send(&FromHelper::Status(status))?;
+            let at = required_at(user, host).join(", ");
+            let line = format!("{}: required at {}\n", printable(user, 64), printable(&at, 500));
+            conversation.send(&FromHelper::Report(line))?;
+        }
+        Ok(())
+    })
+}
+
+/// Shows what `one` shows of each; and names records that cannot be read, instead of leaving them out.
+fn show(
+    users: impl IntoIterator<Item = String>,
+    store: &Store,
+    conversation: &mut Conversation,
+    mut one: impl FnMut(&str, &Record, &mut Conversation) -> Result<(), Broken>,
+) -> Result<Decision, Decision> {
     let mut unreadable = 0;
-    for user in store.users()? {
+    for user in users {
         match store.load(&user) {
-            Ok(record) if record.credentials.is_none() && record.pending.is_none() => {}
-            Ok(record) => conversation.send(&FromHelper::Status(standing(&user, &record, host)))?,
+            Ok(record) => one(&user, &record, conversation)?,
             Err(error) => {
                 unreadable += 1;
                 conversation.tell(&error.to_string())?;
@@ -41,7 +88,77 @@ pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, De
     Ok(Decision::new(Outcome::Accepted, "", "shown"))
 }
 
-fn standing(user: &str, record: &Record, host: &Host) -> Status {
+/// Who may be meant by a rule: who has a record, who can log in as far as the name service lists them (a directory may
+/// list nobody), and who is named in a rule or belongs to a group that is.
+pub fn everybody(store: &Store, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
+    let mut names: BTreeSet<String> = store.users()?.into_iter().collect();
+    names.extend(sys::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
+    for rule in &policy.rules {
+        names.extend(rule.users.iter().flatten().cloned());
+        for group in rule.groups.iter().flatten() {
+            names.extend(members_of(group));
+        }
+    }
+    names.retain(|name| matches!(identity::find(name), Ok(Some(identity)) if identity.name == *name));
+    Ok(names)
+}
+
+/// What stands in the place of a shell for accounts that nobody logs in to. An empty one is /bin/sh.
+fn can_log_in(shell: &str) -> bool {
+    let program = shell.rsplit('/').next().unwrap_or_default();
+    !matches!(program, "nologin" | "false" | "true" | "sync" | "halt" | "shutdown")
+}
+
+/// The members of a group, by the question that the policy asks at a login.
+fn members(group: &str, store: &Store, policy: &Policy) -> Result<Vec<String>, Decision> {
+    match Group::from_name(group) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let text = format!("No group is called {}.", printable(group, 64));
+            return Err(Decision::new(Outcome::NotFound, text, "no such group"));
+        }
+        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    }
+    let mut names = everybody(store, policy)?;
+    names.extend(members_of(group));
+    // Who cannot be told counts as a member, as for a rule.
+    let is_member = |name: &String| {
+        let identity = identity::find(name).ok().flatten();
+        identity.is_some_and(|identity| identity.name == *name && identity.member(group) != Answer::No)
+    };
+    Ok(names.into_iter().filter(is_member).collect())
+}
+
+/// Those whom the group itself names, and those whose primary group it is.
+pub fn members_of(group: &str) -> Vec<String> {
+    let Ok(Some(group)) = Group::from_name(group) else { return Vec::new() };
+    let mut names = group.mem;
+    names.extend(sys::users_of_primary_group(group.gid));
+    names
+}
+
+/// The services at which a device is required of a user, from some place at least.
+fn required_at(user: &str, host: &Host) -> Vec<String> {
+    let identity = identity::find(user).ok().flatten();
+    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+    let policy = &host.loaded.policy;
+    let mut required = |service: &str| {
+        let facts = Facts { user, service, place: Place::Unknown, now: (host.now)() };
+        policy.decide(&facts, &mut member).require == Require::Mfa
+    };
+    // The empty name stands for all that no rule names.
+    let named: BTreeSet<&str> = policy.services().filter(|service| !service.is_empty()).collect();
+    let (at, not_at): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|service| required(service));
+    let mut at: Vec<String> = at.into_iter().map(str::to_owned).collect();
+    match (required(""), not_at.as_slice()) {
+        (false, _) => {}
+        (true, []) => at = vec![String::from("every service")],
+        (true, but) => at = vec![format!("every service but {}", but.join(", "))],
+    }
+    at
+}
+
+pub fn standing(user: &str, record: &Record, host: &Host) -> Status {
     let identity = identity::find(user).ok().flatten();
     let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
     let now = (host.now)();

@@ -21,6 +21,7 @@ const COPIES: &str = "policy";
 pub const LIMIT: usize = 256 * 1024;
 
 /// A policy, and why it is not the one in place if it is not.
+#[derive(Clone)]
 pub struct Loaded {
     /// The policy in force.
     pub policy: Policy,

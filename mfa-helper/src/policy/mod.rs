@@ -348,10 +348,13 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
 /// What a rule allows that names no kinds.
 const ALL_KINDS: [Kind; 2] = [Kind::Totp, Kind::U2f];
 
+/// The rule that holds then.
+pub const NO_POLICY: &str = "no readable policy";
+
 /// What holds when no policy can be had at all, neither the one in place nor an earlier one: a second
 /// factor of everybody, everywhere, and nobody comes to a device but by root.
 pub fn without_files() -> Policy {
-    let rule = Rule { enroll: Enroll::ByAdmin, ..Rule::for_everybody("no readable policy", Require::Mfa) };
+    let rule = Rule { enroll: Enroll::ByAdmin, ..Rule::for_everybody(NO_POLICY, Require::Mfa) };
     // Who may change their devices is not known either.
     Policy { rules: vec![rule], self_service: false, ..Policy::default() }
 }

@@ -26,6 +26,8 @@ pub type Code = i32;
 pub const SUCCESS: Code = 0;
 /// `PAM_PERM_DENIED`, also what libpam says itself when no module has said anything.
 pub const PERM_DENIED: Code = 6;
+/// `PAM_AUTH_ERR`.
+const AUTH_ERR: Code = 7;
 /// `PAM_NEW_AUTHTOK_REQD`: as the result of account, applications let the user in once the password is changed.
 pub const NEW_AUTHTOK_REQD: Code = 12;
 /// `PAM_IGNORE`.
@@ -70,7 +72,7 @@ const CODES: [&str; 32] = [
 ];
 
 /// The file name of our module.
-const OURS: &str = "pam_mfa.so";
+pub const OURS: &str = "pam_mfa.so";
 
 /// A type of lines that can let somebody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +184,16 @@ impl Stack {
     /// Reads the lines of one type of a service. Lines of other types are not looked at.
     pub fn read(service: &str, kind: Kind, files: &Files) -> Result<Stack, StackError> {
         Ok(Stack { kind, entries: parse::entries(service, kind, files)? })
+    }
+
+    /// The same for callers that are not root: pam_rootok fails.
+    pub fn not_by_root(mut self) -> Stack {
+        for module in self.entries.iter_mut().filter_map(|entry| entry.module.as_mut()) {
+            if module.name() == "pam_rootok.so" {
+                module.control[SUCCESS as usize] = module.control[AUTH_ERR as usize];
+            }
+        }
+        self
     }
 
     /// The lines that call modules, in the order of the files.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Action, CODES, Code, IGNORE, INCOMPLETE, Kind, Module, NEW_AUTHTOK_REQD, PERM_DENIED, SUCCESS};
+use super::{AUTH_ERR, Action, CODES, Code, IGNORE, INCOMPLETE, Kind, Module, NEW_AUTHTOK_REQD, PERM_DENIED, SUCCESS};
 use super::{Stack, StackError};
 
 /// More situations than this are not followed. A stack as distributions write it has some hundred.
@@ -382,7 +382,6 @@ impl Module {
 
     /// Everything that it may say, the likely codes first. `PAM_INCOMPLETE` comes back to the same place.
     fn answers(&self, kind: Kind) -> Vec<Answer> {
-        const AUTH_ERR: Code = 7;
         let mut answers: Vec<Answer> = Vec::new();
         for code in [SUCCESS, AUTH_ERR, PERM_DENIED, IGNORE].into_iter().chain(SUCCESS..INCOMPLETE).chain([NO_CODE]) {
             let (action, meaning) = (self.action(code), meaning(code));

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
+        Mutex,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -171,7 +172,7 @@ impl Builder {
         let dir = std::env::temp_dir().join(&name);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("disk")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        let notices = UnixDatagram::bind(dir.join("notify")).expect("a socket in the temporary folder");
+        let notices = heard(UnixDatagram::bind(dir.join("notify")).expect("a socket in the temporary folder"));
         let console = File::create(dir.join("console")).expect("a file in the temporary folder");
         let mut keeper = tool("unshare", "util-linux")
             .args(["--mount", "sh", "-euc", KEEPER, "sh"])
@@ -188,7 +189,15 @@ impl Builder {
             .spawn()
             .expect("unshare");
         let lifeline = keeper.stdin.take();
-        let mut machine = Machine { leader: 0, group: PathBuf::new(), dir, notices, keeper, lifeline, _rootfs: rootfs };
+        let mut machine = Machine {
+            leader: 0,
+            group: PathBuf::new(),
+            dir,
+            notices: Mutex::new(notices),
+            keeper,
+            lifeline,
+            _rootfs: rootfs,
+        };
         machine.await_boot();
         machine
     }
@@ -202,7 +211,8 @@ pub struct Machine {
     /// `cgroup.procs` of that process.
     group: PathBuf,
     dir: PathBuf,
-    notices: UnixDatagram,
+    /// Behind a lock only because tests share their machine.
+    notices: Mutex<mpsc::Receiver<String>>,
     keeper: Child,
     lifeline: Option<ChildStdin>,
     _rootfs: Rootfs,
@@ -303,6 +313,8 @@ impl Machine {
 
     /// Boots again, with the disk as it is.
     pub fn reboot(&mut self) {
+        // Each `systemctl daemon-reload` has said READY as well.
+        while self.notices.get_mut().expect("no poison").try_recv().is_ok() {}
         self.sh_ok("systemctl --no-block reboot");
         self.await_boot();
     }
@@ -317,14 +329,11 @@ impl Machine {
         let mut ready = false;
         while !ready {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.notices.set_read_timeout(Some(left)).expect("a timeout above zero");
-            let mut notice = [0; 4096];
-            let len = match self.notices.recv(&mut notice) {
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            let notice = match self.notices.get_mut().expect("no poison").recv_timeout(left) {
+                Ok(notice) => notice,
                 Err(error) => self.no_boot(&format!("no sign of life: {error}")),
             };
-            for line in String::from_utf8_lossy(&notice[..len]).lines() {
+            for line in notice.lines() {
                 match line.split_once('=') {
                     Some(("X_NSPAWN_LEADER_PID", pid)) => self.leader = pid.parse().expect("a pid"),
                     Some(("READY", "1")) => ready = true,
@@ -357,6 +366,23 @@ impl Drop for Machine {
         // If it did not boot, the keeper left us the console to read.
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// What nspawn says, which is also what systemd inside says. It is read at all times: nspawn waits for whoever does not,
+/// and with it the end of the machine.
+fn heard(socket: UnixDatagram) -> mpsc::Receiver<String> {
+    let (sender, notices) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut notice = [0; 4096];
+        loop {
+            match socket.recv(&mut notice) {
+                Ok(len) => drop(sender.send(String::from_utf8_lossy(&notice[..len]).into_owned())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+    });
+    notices
 }
 
 /// Ends a [`Machine::command`] by killing its process inside. Killing `nsenter` would leave that one

@@ -45,6 +45,16 @@ fn machines_are_apart_and_a_reboot_keeps_the_disk() {
     assert_eq!(other.sh_ok("hostname; systemctl is-active ssh; cat /root/file"), "web2\nactive\nkept\n");
 }
 
+/// Since version 253 systemd says to whoever started it that it reloads; nspawn passes that on, and waits until it is
+/// read.
+#[test]
+fn a_machine_that_reloads_its_units_many_times_reboots_and_ends() {
+    let mut talkative = Machine::build().suite("trixie").boot();
+    talkative.sh_ok("for n in $(seq 30); do systemctl daemon-reload; done; systemctl stop ssh");
+    talkative.reboot();
+    assert_eq!(talkative.sh_ok("systemctl is-active ssh"), "active\n");
+}
+
 #[test]
 fn a_machine_that_does_not_boot_says_why() {
     for (broken, why) in [("echo out of paper; exit 1", "out of paper"), ("rm /sbin/init /lib/systemd/systemd", "init")]

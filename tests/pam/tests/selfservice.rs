@@ -809,8 +809,10 @@ fn every_verb_of_every_uid() {
         assert_eq!(of("0", "nobody-here").code, 3, "{verb:?}");
     }
     for who in [&me, &other] {
-        let end = Talk::begin(who, &["list"]).end();
-        assert_eq!((end.code, end.data.as_str(), end.said), (1, "", format!("mfa-enroll: {ROOT_ONLY}\n")));
+        for asked in [&["list"][..], &["list", "--missing"], &["list", "--group", "root", "--json"], &["doctor"]] {
+            let end = Talk::begin(who, asked).end();
+            assert_eq!((end.code, end.data.as_str(), end.said), (1, "", format!("mfa-enroll: {ROOT_ONLY}\n")));
+        }
         let end = Talk::begin(who, &["status", "--config", "/etc/shadow"]).end();
         assert_eq!((end.code, end.data.as_str()), (2, ""), "{}", end.said);
         assert_eq!(Talk::begin(who, &[]).end(), Talk::begin(who, &["status"]).end(), "no verb, and nobody to ask");

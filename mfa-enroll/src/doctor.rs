@@ -1,0 +1,493 @@
+//! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out.
+//!
+//! The helper looks at what is root's to read: policy, store, PAM stacks. Here is what other programs know, because the
+//! helper executes none (docs/decisions/0017): sshd its settings, systemd its units, dpkg its files. Each is called by
+//! its full path, without an environment.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use mfa_wire::{Cancelled, Device, Outcome, Prompter, Secret, Status};
+
+use crate::caller::Caller;
+use crate::cli::{Cli, Doctor, List, Verb};
+use crate::exit::Exit;
+use crate::helper::{self, NoVerdict};
+use crate::output::{complain, findings, say};
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Lets past or locks out; else it should be mended.
+    pub(crate) grave: bool,
+    /// What kind of thing: scripts go by it.
+    pub(crate) id: String,
+    /// A file with a line, a unit, a user.
+    pub(crate) place: String,
+    /// What is wrong.
+    pub(crate) what: String,
+    /// A line for the shell.
+    pub(crate) remedy: String,
+}
+
+impl Finding {
+    fn grave(id: &str, place: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        let (id, place) = (id.to_owned(), place.to_owned());
+        Finding { grave: true, id, place, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn warning(id: &str, place: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { grave: false, ..Finding::grave(id, place, what, remedy) }
+    }
+
+    /// As the helper reports it: five lines.
+    fn read(report: &str) -> Option<Finding> {
+        let mut lines = report.lines().map(str::to_owned);
+        let mut line = || lines.next();
+        let grave = line()? != "warning";
+        Some(Finding { grave, id: line()?, place: line()?, what: line()?, remedy: line()? })
+    }
+}
+
+/// Looks through the host and says what is wrong, the grave things first.
+pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
+    if !caller.is_root() {
+        return complain("Only root may do this.", Exit::Refused);
+    }
+    let mut found = Vec::new();
+    match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
+        Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
+            for report in &gathered.reports {
+                match Finding::read(report) {
+                    Some(finding) => found.push(finding),
+                    None => return complain("the helper reports what nobody understands", Exit::Unavailable),
+                }
+            }
+        }
+        Ok((_, outcome, text)) => return complain(&text, outcome.into()),
+        Err(e) => found.push(no_helper(&e)),
+    }
+    found.extend(sshd(&users(cli, caller)));
+    found.extend(units());
+    found.extend(changed_files());
+    found.extend(denials());
+    found.sort_by_key(|finding| !finding.grave);
+    if let Err(e) = findings(std::io::stdout(), &found, doctor.json) {
+        return complain(&format!("cannot write the answer: {e}"), Exit::Unavailable);
+    }
+    match found.first() {
+        None => {
+            say("Nothing found.");
+            Exit::Done
+        }
+        Some(Finding { grave: true, .. }) => Exit::Faults,
+        Some(_) => Exit::Warnings,
+    }
+}
+
+/// What the helper has sent.
+#[derive(Default)]
+struct Gathered {
+    reports: Vec<String>,
+    statuses: Vec<Status>,
+}
+
+impl Prompter for Gathered {
+    fn ask(&mut self, _: bool, _: &str) -> Result<Secret, Cancelled> {
+        Err(Cancelled::NoConversation)
+    }
+    /// What it says beside is among its findings.
+    fn tell(&mut self, _: &str) {}
+    fn device(&mut self, _: &Device) {}
+    fn status(&mut self, status: &Status) {
+        self.statuses.push(status.clone());
+    }
+    fn report(&mut self, text: &str) {
+        self.reports.push(text.to_owned());
+    }
+    fn recovery_codes(&mut self, _: &[Secret]) {}
+}
+
+fn helpers(cli: &Cli, caller: &Caller, verb: &Verb) -> Result<(Gathered, Outcome, String), NoVerdict> {
+    let mut gathered = Gathered::default();
+    let verdict = helper::converse(cli, caller, verb, &mut gathered)?;
+    Ok((gathered, verdict.outcome, verdict.text))
+}
+
+fn no_helper(why: &NoVerdict) -> Finding {
+    const HELPER: &str = "/usr/libexec/mfa-helper";
+    let remedy = match fs::metadata(HELPER) {
+        Ok(file) if file.mode() & 0o111 != 0o111 => format!("chmod 0755 {HELPER}"),
+        _ if Path::new(DPKG).exists() => String::from("apt-get install --reinstall libpam-mfa"),
+        _ => String::from("make install  # in the source folder"),
+    };
+    let what = format!("every login that would ask for a code is refused: {why}");
+    Finding::grave("helper-unusable", HELPER, what, remedy)
+}
+
+/// Those whom a login will ask, and whether somebody of them still has to bind a device.
+struct Users {
+    names: BTreeSet<String>,
+    must_bind: bool,
+}
+
+fn users(cli: &Cli, caller: &Caller) -> Users {
+    let mut users = Users { names: BTreeSet::new(), must_bind: false };
+    for missing in [false, true] {
+        let list = Verb::List(List { group: None, missing, json: true });
+        // What is wrong with the helper or a record has been found already.
+        let Ok((gathered, ..)) = helpers(cli, caller, &list) else { continue };
+        users.must_bind |= missing && !gathered.statuses.is_empty();
+        let asked = gathered.statuses.into_iter().filter(|status| status.required || status.kind.is_some());
+        users.names.extend(asked.map(|status| status.user));
+    }
+    users
+}
+
+const SSHD: &str = "/usr/sbin/sshd";
+const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+const SSHD_FOLDER: &str = "/etc/ssh/sshd_config.d";
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+const DPKG: &str = "/usr/bin/dpkg";
+const JOURNALCTL: &str = "/usr/bin/journalctl";
+
+/// More users are not asked about, one by one.
+const MOST: usize = 200;
+
+/// What binding a device in a login takes, in seconds, and what a code takes.
+const TO_BIND: u64 = 180;
+const TO_TYPE: u64 = 40;
+
+/// Nothing of the caller's reaches it: no environment, no input, no folder.
+fn ran(program: &str, arguments: &[&str]) -> std::io::Result<Output> {
+    #[allow(clippy::disallowed_methods, reason = "four programs of the system, by their absolute paths")]
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null()).output()
+}
+
+/// Standard output of a program that succeeded, or what it complained of.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let ran = ran(program, arguments).map_err(|e| format!("{program}: {e}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if ran.status.success() { Ok(text(&ran.stdout)) } else { Err(text(&ran.stderr)) }
+}
+
+/// What `sshd -T` says, by its keywords.
+type Settings = HashMap<String, String>;
+
+/// For everybody, or for a user who comes from an address that no `Match` knows.
+fn settings(user: Option<&str>) -> Result<Settings, String> {
+    let spec = user.map(|user| format!("user={user},host=host.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"));
+    let mut arguments = vec!["-T"];
+    arguments.extend(spec.iter().flat_map(|spec| ["-C", spec]));
+    Ok(parsed(&output(SSHD, &arguments)?))
+}
+
+fn parsed(text: &str) -> Settings {
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect()
+}
+
+/// A setting that is wrong, and the one that is right.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Wrong {
+    id: &'static str,
+    grave: bool,
+    what: String,
+    keyword: &'static str,
+    right: &'static str,
+}
+
+fn judged(settings: &Settings, must_bind: bool) -> Vec<Wrong> {
+    let value = |keyword: &str| settings.get(keyword).map(String::as_str);
+    let mut wrong = Vec::new();
+    let mut found = |id, grave, what: String, keyword, right| wrong.push(Wrong { id, grave, what, keyword, right });
+    if value("usepam") == Some("no") {
+        found("sshd-no-pam", true, "sshd asks PAM nothing, so nobody for a code".into(), "UsePAM", "yes");
+    }
+    if value("kbdinteractiveauthentication") == Some("no") {
+        let what = "sshd has no way to ask for a code: whoever has to give one is locked out";
+        let keyword = "KbdInteractiveAuthentication";
+        found("sshd-no-keyboard-interactive", true, what.into(), keyword, "yes");
+    }
+    if value("passwordauthentication") == Some("yes") {
+        let what =
+            "by the method \"password\" sshd answers each question itself: who has to give a code is refused there";
+        found("sshd-password-method", false, what.into(), "PasswordAuthentication", "no");
+    }
+    let methods = value("authenticationmethods").unwrap_or("any");
+    let asks = |list: &str| list.split(',').any(|method| method.starts_with("keyboard-interactive"));
+    if methods != "any" && !methods.split_whitespace().any(asks) {
+        let what = format!("no way in asks for a code, so who has to give one is locked out: {methods}");
+        let right = "publickey,keyboard-interactive:pam keyboard-interactive:pam";
+        found("sshd-methods-without-code", true, what, "AuthenticationMethods", right);
+    }
+    let grace = value("logingracetime").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    if grace > 0 && grace < if must_bind { TO_BIND } else { TO_TYPE } {
+        let what = match must_bind {
+            true => format!("sshd gives {grace} s, and somebody will have to bind a device in that time"),
+            false => format!("sshd gives {grace} s to find the phone and type a code"),
+        };
+        found("sshd-grace-time", false, what, "LoginGraceTime", "300");
+    }
+    wrong
+}
+
+fn sshd(users: &Users) -> Vec<Finding> {
+    if !Path::new(SSHD).exists() {
+        return Vec::new();
+    }
+    let everybody = match settings(None) {
+        Ok(settings) => judged(&settings, users.must_bind),
+        Err(why) => {
+            let remedy = format!("editor {SSHD_CONFIG}  # then: sshd -t");
+            return vec![Finding::grave("sshd-config-broken", SSHD_CONFIG, why.trim(), remedy)];
+        }
+    };
+    let mut found: Vec<Finding> = everybody.iter().map(for_everybody).collect();
+    // What a Match block says to some only.
+    let mut some: Vec<(Wrong, Vec<&str>)> = Vec::new();
+    let tellable = |name: &&String| !name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control());
+    for user in users.names.iter().filter(tellable).take(MOST) {
+        let Ok(settings) = settings(Some(user)) else { continue };
+        for wrong in judged(&settings, users.must_bind).into_iter().filter(|wrong| !everybody.contains(wrong)) {
+            match some.iter_mut().find(|(known, _)| *known == wrong) {
+                Some((_, names)) => names.push(user),
+                None => some.push((wrong, vec![user])),
+            }
+        }
+    }
+    found.extend(some.into_iter().map(|(wrong, names)| for_some(&wrong, &names)));
+    if users.names.len() > MOST {
+        let what = format!("only the first {MOST} of {} users were looked at one by one", users.names.len());
+        found.push(Finding::warning(
+            "sshd-not-all-users",
+            SSHD_CONFIG,
+            what,
+            "sshd -T -C user=NAME,host=h,addr=192.0.2.1",
+        ));
+    }
+    found
+}
+
+fn for_everybody(wrong: &Wrong) -> Finding {
+    let Wrong { id, grave, what, keyword, right } = wrong;
+    let unit = if Path::new("/usr/lib/systemd/system/ssh.service").exists() { "ssh" } else { "sshd" };
+    let includes = fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| text.contains(SSHD_FOLDER));
+    // sshd takes the first value that it reads.
+    let remedy = if includes {
+        format!(
+            "echo '{keyword} {right}' >{SSHD_FOLDER}/00-mfa-{keyword}.conf && systemctl try-reload-or-restart {unit}"
+        )
+    } else {
+        format!("editor {SSHD_CONFIG}  # let it begin with: {keyword} {right}")
+    };
+    Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, what.as_str(), remedy) }
+}
+
+fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
+    let Wrong { id, grave, what, keyword, right } = wrong;
+    let remedy = format!("editor {SSHD_CONFIG}  # in the Match block that holds for {}: {keyword} {right}", names[0]);
+    Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, format!("{}: {what}", names.join(", ")), remedy) }
+}
+
+/// The socket and its service. Logins go on without them; screen lockers and users' own `mfa-enroll` do not.
+fn units() -> Vec<Finding> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for unit in ["mfa-helper.socket", "mfa-helper.service"] {
+        match output(SYSTEMCTL, &["show", "--property=LoadState,ActiveState,UnitFileState", unit]) {
+            Ok(text) => found.extend(unit_state(unit, &text)),
+            Err(why) => {
+                found.push(Finding::warning("unit-unknown", unit, why.trim(), format!("systemctl status {unit}")))
+            }
+        }
+    }
+    if found.is_empty() {
+        found.extend(socket_file());
+    }
+    found
+}
+
+fn unit_state(unit: &str, shown: &str) -> Option<Finding> {
+    let property = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+    let socket = unit.ends_with(".socket");
+    let idle = "screen lockers and users' own mfa-enroll do not reach the helper";
+    match (property("LoadState"), property("ActiveState"), property("UnitFileState")) {
+        ("not-found", ..) => {
+            let remedy = "apt-get install --reinstall libpam-mfa";
+            Some(Finding::warning("unit-missing", unit, format!("the unit is missing: {idle}"), remedy))
+        }
+        ("masked", ..) => {
+            let on = "systemctl enable mfa-helper.socket && systemctl restart mfa-helper.socket";
+            let remedy = format!("systemctl unmask {unit} && {on}");
+            Some(Finding::warning("unit-masked", unit, format!("the unit is masked: {idle}"), remedy))
+        }
+        (_, "failed", _) => {
+            let remedy = format!("systemctl reset-failed {unit} && systemctl restart mfa-helper.socket");
+            Some(Finding::warning("unit-failed", unit, format!("the unit has failed: {idle}"), remedy))
+        }
+        (_, "inactive", _) if socket => {
+            let remedy = "systemctl enable --now mfa-helper.socket";
+            Some(Finding::warning("socket-not-listening", unit, format!("nobody listens: {idle}"), remedy))
+        }
+        (_, _, "disabled") if socket => {
+            let what = format!("the socket is not switched on, and will be gone at the next boot: {idle}");
+            Some(Finding::warning("socket-not-enabled", unit, what, "systemctl enable mfa-helper.socket"))
+        }
+        _ => None,
+    }
+}
+
+/// Everybody may connect: the helper tells callers apart by what the kernel says.
+fn socket_file() -> Option<Finding> {
+    const FILE: &str = "/run/mfa/helper.sock";
+    let wrong = match fs::symlink_metadata(FILE) {
+        Err(e) => e.to_string(),
+        Ok(file) if !file.file_type().is_socket() || file.uid() != 0 => String::from("it is no socket of root's"),
+        Ok(file) if file.mode() & 0o777 != 0o666 => format!("its mode is {:04o}", file.mode() & 0o777),
+        Ok(_) => return None,
+    };
+    let what = format!("users do not reach the helper: {wrong}");
+    Some(Finding::warning("socket-unreachable", FILE, what, "systemctl restart mfa-helper.socket"))
+}
+
+/// Programs that are not as the package brought them. dpkg looks at the content alone.
+fn changed_files() -> Vec<Finding> {
+    if !Path::new(DPKG).exists() {
+        return Vec::new();
+    }
+    // It fails where it finds something.
+    ran(DPKG, &["--verify", "libpam-mfa"]).map_or(Vec::new(), |ran| changed(&String::from_utf8_lossy(&ran.stdout)))
+}
+
+/// `??5??????   /usr/libexec/mfa-helper`, with a `c` between for what is for the administrator to change.
+fn changed(verified: &str) -> Vec<Finding> {
+    let runs = |path: &&str| ["/usr/lib/", "/usr/libexec/", "/usr/bin/"].iter().any(|folder| path.starts_with(folder));
+    let lines = verified.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let paths = lines.filter_map(|words| match words.as_slice() {
+        [flags, path] if flags.contains('5') => Some(*path),
+        _ => None,
+    });
+    let remedy = "apt-get install --reinstall libpam-mfa";
+    let finding = |path| Finding::grave("program-changed", path, "this is not the program of the package", remedy);
+    paths.filter(runs).map(finding).collect()
+}
+
+/// What SELinux or AppArmor kept from us since the boot.
+fn denials() -> Vec<Finding> {
+    let kernel =
+        output(JOURNALCTL, &["--boot", "--dmesg", "--quiet", "--no-pager", "--output=cat"]).unwrap_or_default();
+    let audit = fs::read("/var/log/audit/audit.log").unwrap_or_default();
+    let audit = String::from_utf8_lossy(&audit);
+    denied(kernel.lines().chain(audit.lines())).into_iter().collect()
+}
+
+fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
+    let refuses =
+        |line: &&str| line.contains("apparmor=\"DENIED\"") || (line.contains("avc:") && line.contains("denied"));
+    let ours = |line: &&str| {
+        ["mfa-helper", "mfa-enroll", "pam_mfa", "/run/mfa", "/var/lib/mfa", "/etc/mfa"]
+            .iter()
+            .any(|name| line.contains(name))
+    };
+    let denied: Vec<&str> = lines.filter(refuses).filter(ours).collect();
+    let last = *denied.last()?;
+    let what = format!("{} times something of ours was denied, the last time: {last}", denied.len());
+    let remedy =
+        if last.contains("apparmor") { "aa-logprof" } else { "ausearch -m avc -c mfa-helper | audit2allow -w" };
+    Some(Finding::grave("access-denied", "kernel", what, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `sshd -T` says it on a host that is set up by the example.
+    const SOUND: &str = "port 22\nusepam yes\nlogingracetime 300\nkbdinteractiveauthentication yes\n\
+        passwordauthentication no\nauthenticationmethods publickey,keyboard-interactive:pam keyboard-interactive:pam\n";
+
+    fn ids(text: &str, must_bind: bool) -> Vec<(&'static str, bool)> {
+        judged(&parsed(text), must_bind).into_iter().map(|wrong| (wrong.id, wrong.grave)).collect()
+    }
+
+    #[test]
+    fn each_wrong_setting_of_sshd_is_found() {
+        assert_eq!(ids(SOUND, true), []);
+        let with = |from: &str, to: &str| ids(&SOUND.replace(from, to), false);
+        assert_eq!(with("usepam yes", "usepam no"), [("sshd-no-pam", true)]);
+        let keyboard = with("kbdinteractiveauthentication yes", "kbdinteractiveauthentication no");
+        assert_eq!(keyboard, [("sshd-no-keyboard-interactive", true)]);
+        let password = with("passwordauthentication no", "passwordauthentication yes");
+        assert_eq!(password, [("sshd-password-method", false)]);
+        assert_eq!(with("logingracetime 300", "logingracetime 30"), [("sshd-grace-time", false)]);
+        assert_eq!(with("logingracetime 300", "logingracetime 0"), [], "no limit at all");
+        assert_eq!(ids(&SOUND.replace("time 300", "time 120"), true), [("sshd-grace-time", false)]);
+        assert_eq!(ids(&SOUND.replace("time 300", "time 120"), false), []);
+    }
+
+    #[test]
+    fn methods_that_never_ask_lock_out() {
+        let methods = |list: &str| {
+            let lines = SOUND.lines().filter(|line| !line.starts_with("authenticationmethods"));
+            let rest: String = lines.map(|line| format!("{line}\n")).collect();
+            !ids(&format!("{rest}authenticationmethods {list}\n"), false).is_empty()
+        };
+        assert!(methods("publickey") && methods("publickey,password password"));
+        assert!(
+            !methods("any")
+                && !methods("publickey,keyboard-interactive")
+                && !methods("publickey keyboard-interactive:pam")
+        );
+    }
+
+    #[test]
+    fn each_state_of_a_unit_is_told_apart() {
+        let state = |unit, load, active, file| {
+            let shown = format!("LoadState={load}\nActiveState={active}\nUnitFileState={file}\n");
+            unit_state(unit, &shown).map(|finding| finding.id)
+        };
+        let socket = |load, active, file| state("mfa-helper.socket", load, active, file);
+        assert_eq!(socket("loaded", "active", "enabled"), None);
+        assert_eq!(state("mfa-helper.service", "loaded", "inactive", "static"), None, "until it is needed");
+        assert_eq!(socket("masked", "inactive", "masked").as_deref(), Some("unit-masked"));
+        assert_eq!(socket("not-found", "inactive", "").as_deref(), Some("unit-missing"));
+        assert_eq!(socket("loaded", "inactive", "enabled").as_deref(), Some("socket-not-listening"));
+        assert_eq!(socket("loaded", "active", "disabled").as_deref(), Some("socket-not-enabled"));
+        assert_eq!(state("mfa-helper.service", "loaded", "failed", "static").as_deref(), Some("unit-failed"));
+    }
+
+    #[test]
+    fn changed_programs_are_found_and_changed_settings_are_not() {
+        let verified = "??5?????? c /etc/mfa/mfa.toml\n??5??????   /usr/libexec/mfa-helper\nmissing     /usr/bin/mfa-enroll\n\
+            ??5??????   /usr/share/man/man1/mfa-enroll.1.gz\n";
+        let found = changed(verified);
+        assert_eq!(found.iter().map(|f| f.place.as_str()).collect::<Vec<_>>(), ["/usr/libexec/mfa-helper"]);
+    }
+
+    #[test]
+    fn denials_of_ours_are_found_and_no_others() {
+        let apparmor =
+            "audit: type=1400 apparmor=\"DENIED\" operation=\"connect\" name=\"/run/mfa/helper.sock\" comm=\"sshd\"";
+        let selinux = "type=AVC msg=audit(1.2:3): avc:  denied  { write } for  comm=\"mfa-helper\" name=\"state\"";
+        let other = "audit: type=1400 apparmor=\"DENIED\" name=\"/etc/passwd\" comm=\"cups\"";
+        assert_eq!(denied([other, "mfa-helper: denied nothing"].into_iter()), None);
+        assert!(denied([other, apparmor].into_iter()).unwrap().what.starts_with("1 times"));
+        assert_eq!(
+            denied([apparmor, selinux].into_iter()).unwrap().remedy,
+            "ausearch -m avc -c mfa-helper | audit2allow -w"
+        );
+    }
+
+    #[test]
+    fn a_report_of_the_helper_is_five_lines() {
+        let finding = Finding::warning("an-id", "/etc/x:1", "what", "sed -i s/a/b/ /etc/x");
+        assert_eq!(Finding::read("warning\nan-id\n/etc/x:1\nwhat\nsed -i s/a/b/ /etc/x\n"), Some(finding));
+        assert_eq!(Finding::read("error\nid\n"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out, and what mends it.
+//!
+//! Here is what takes the policy, the store, the stack reader or files of root's. What takes other programs (sshd,
+//! systemd, dpkg) is the front end's to ask: this process executes nothing (docs/decisions/0017).
+//!
+//! A check is a function that returns findings; [`doctor`] is the list of them. What it can, a check is told in
+//! arguments, so that its faults can be planted in a test.
+
+mod installed;
+mod people;
+mod policy;
+mod stacks;
+mod store;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use mfa_wire::{FromHelper, Outcome};
+
+use crate::conversation::Conversation;
+use crate::flow::Decision;
+use crate::host::Host;
+use crate::stack::system_file;
+
+/// The longest field of a finding, in characters.
+const LONGEST: usize = 2000;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing: scripts go by it.
+    pub id: &'static str,
+    /// Lets past or locks out; else it should be mended.
+    pub grave: bool,
+    /// A file with a line, or a user.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+    /// A line for root's shell. Where nothing but an edit by hand will do it opens the editor, and says in a comment what
+    /// to do there.
+    pub remedy: String,
+}
+
+impl Finding {
+    fn grave(
+        id: &'static str,
+        place: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Finding {
+        Finding { id, grave: true, place: place.into(), what: what.into(), remedy: remedy.into() }
+    }
+
+    fn warning(
+        id: &'static str,
+        place: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Finding {
+        Finding { grave: false, ..Finding::grave(id, place, what, remedy) }
+    }
+
+    /// As it goes over the wire: a line for each field.
+    fn lines(&self) -> String {
+        let severity = if self.grave { "error" } else { "warning" };
+        let one_line = |text: &str| text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let fields: [String; 5] = [severity, self.id, &self.place, &self.what, &self.remedy].map(one_line);
+        fields.join("\n") + "\n"
+    }
+}
+
+/// Looks through the host.
+pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    // The policy as it is now: a remedy counts at once, two seconds before it is in force.
+    let (host, mut findings) = policy::in_place(config, host);
+    let host = &host;
+    findings.extend(policy::rules(host));
+    findings.extend(store::check(host));
+    findings.extend(installed::check());
+    let people = people::all(host);
+    findings.extend(people::check(&people, host));
+    let services = stacks::services();
+    findings.extend(stacks::check(&services, &system_file, &host.loaded.policy.enroll_services));
+    findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
+    findings.extend(system::check(&people, host));
+    for finding in &findings {
+        conversation.send(&FromHelper::Report(finding.lines()))?;
+    }
+    Ok(if findings.iter().any(|finding| finding.grave) {
+        Decision::new(Outcome::Faults, "", "faults found")
+    } else if findings.is_empty() {
+        Decision::new(Outcome::Accepted, "", "nothing found")
+    } else {
+        Decision::new(Outcome::Warnings, "", "warnings")
+    })
+}
+
+/// A word as the shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+:,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// What mends a file that cannot be used: the fault's sentence ends in it, or else somebody has to look.
+fn remedy_in(sentence: &str, otherwise: impl FnOnce() -> String) -> String {
+    let line = sentence.lines().next().unwrap_or_default();
+    let command =
+        ["chmod ", "chown "].iter().find_map(|command| Some(&line[line.find(&format!(": {command}"))? + 2..]));
+    command.map_or_else(otherwise, str::to_owned)
+}
+
+/// A line that opens the editor.
+fn edit(file: &str, what_to_do: &str) -> String {
+    format!("editor {}  # {what_to_do}", quoted(file))
+}

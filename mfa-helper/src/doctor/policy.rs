@@ -1,0 +1,64 @@
+//! The policy's files: whether they load, and whether their rules make sense.
+
+use std::path::Path;
+
+use super::{Finding, edit, remedy_in};
+use crate::flow::policy::findings;
+use crate::host::Host;
+use crate::policy::Policy;
+use crate::policy::files::{Loaded, in_place as read};
+use crate::policy::parse::{PolicyError, parse};
+
+/// The host with the policy as it is in place, settled or not; and what is wrong when it is none: then the one in force
+/// is looked at.
+pub fn in_place(config: &Path, host: &Host) -> (Host, Vec<Finding>) {
+    let loaded = |policy| Host { loaded: Loaded { policy, error: None }, ..host.clone() };
+    match read(config).and_then(|sources| parse(&sources)) {
+        Ok(policy) => (loaded(policy), Vec::new()),
+        Err(error) => (loaded(host.loaded.policy.clone()), vec![not_loaded(&error, &host.loaded.policy)]),
+    }
+}
+
+/// The error begins with the path, or with path and line.
+fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
+    let what = &error.0;
+    let place = what.split([' ', '\t']).next().unwrap_or_default().trim_end_matches(':');
+    let file = place.split(':').next().unwrap_or_default();
+    let id = match what {
+        _ if what.contains("unknown field") => "policy-unknown-key",
+        _ if what.contains(": chmod ") || what.contains(": chown ") => "policy-file-unsafe",
+        _ if what.ends_with(" is missing") => "policy-file-missing",
+        _ => "policy-not-loaded",
+    };
+    let remedy = match id {
+        "policy-file-missing" if file.ends_with("mfa.d") => format!("install -d -m 0755 {}", super::quoted(file)),
+        "policy-file-missing" => format!("echo '# nothing but the defaults' >{}", super::quoted(file)),
+        _ => remedy_in(what, || edit(file, "then: mfa-enroll policy check")),
+    };
+    let none = in_force.rules.iter().any(|rule| rule.origin == crate::policy::NO_POLICY);
+    let instead = if none {
+        "there is no earlier one: everybody is required, and nobody can bind by themselves"
+    } else {
+        "the last one that loaded well is in force"
+    };
+    Finding::grave(id, place, format!("the policy in place does not load ({instead}): {what}"), remedy)
+}
+
+/// Mistakes that the parser cannot see.
+pub fn rules(host: &Host) -> Vec<Finding> {
+    let policy = &host.loaded.policy;
+    let found = findings(policy, (host.now)());
+    let finding = |found: crate::flow::policy::Finding| {
+        // Its text begins with the rule's file and line; or it is about somebody, and ends in the rule that exempts.
+        let from_rule = if found.id == "rule-exempts" { found.text.rsplit(" by ").next() } else { Some(&*found.text) };
+        let place = from_rule.unwrap_or_default().split([' ', ',']).next().unwrap_or_default().trim_end_matches(':');
+        let file = place.split(':').next().unwrap_or_default();
+        let path = if file == "mfa.toml" { format!("/etc/mfa/{file}") } else { format!("/etc/mfa/mfa.d/{file}") };
+        let remedy = match found.id {
+            "rule-expired" if path.starts_with("/etc/mfa/mfa.d/50-require-") => format!("rm {}", super::quoted(&path)),
+            _ => edit(&path, "mend the rule"),
+        };
+        Finding { id: found.id, grave: found.grave, place: place.to_owned(), what: found.text, remedy }
+    };
+    found.into_iter().map(finding).collect()
+}

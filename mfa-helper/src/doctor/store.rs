@@ -1,0 +1,49 @@
+//! The store: whether it can be used, and every record in it.
+
+use super::{Finding, quoted, remedy_in};
+use crate::host::Host;
+use crate::store::StoreError;
+
+/// Tries to read all of it, as logins will.
+pub fn check(host: &Host) -> Vec<Finding> {
+    let place = host.loaded.policy.store.as_str();
+    let (store, users) = match host.store().and_then(|store| store.users().map(|users| (store, users))) {
+        Ok(opened) => opened,
+        Err(error) => return vec![unusable(place, &error)],
+    };
+    let damaged = |user: String| store.load(&user).err().map(|error| (user, error));
+    users.into_iter().filter_map(damaged).map(|(user, error)| record(&user, &error)).collect()
+}
+
+fn unusable(place: &str, error: &StoreError) -> Finding {
+    let what = format!("whoever has to give a code is refused: {error}");
+    let path = quoted(place);
+    match error {
+        StoreError::Fault(fault) if fault.is_missing() => {
+            let anew = format!("umask 077; mkdir -p {path}/users && echo 'mfa-store 1' >{path}/FORMAT");
+            let remedy = format!("{anew}  # only if nobody was bound: else mount or restore it");
+            Finding::grave("store-missing", place, what, remedy)
+        }
+        StoreError::Fault(fault) => {
+            let remedy = remedy_in(&fault.to_string(), || format!("ls -la {path}"));
+            Finding::grave("store-unsafe", fault.path.clone(), what, remedy)
+        }
+        _ => Finding::grave(
+            "store-format",
+            format!("{place}/FORMAT"),
+            what,
+            format!("ls -la {path}  # mfa-helper(8), \"The store\""),
+        ),
+    }
+}
+
+fn record(user: &str, error: &StoreError) -> Finding {
+    let what = format!("{user} is refused wherever a code is asked: {error}");
+    match error {
+        StoreError::Fault(fault) => {
+            let remedy = remedy_in(&fault.to_string(), || format!("ls -la {}", quoted(&fault.path)));
+            Finding::grave("record-unsafe", fault.path.clone(), what, remedy)
+        }
+        _ => Finding::grave("record-damaged", user, what, format!("mfa-enroll disable --user {}", quoted(user))),
+    }
+}

@@ -1,0 +1,167 @@
+//! Settings of other programs that are plain files, and the clock.
+
+use std::path::Path;
+
+use super::people::Person;
+use super::{Finding, edit, quoted};
+use crate::flow::login::sudoers;
+use crate::host::Host;
+use crate::stack::{Files, Kind, Stack, system_file};
+
+/// What binding a device in a login takes: finding the phone, scanning, two codes in a row.
+const TO_BIND: u64 = 180;
+/// What a code takes, at a clock that shows the next one every 30 seconds.
+const TO_TYPE: u64 = 40;
+
+/// Looks at them.
+pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
+    let to_bind = people.iter().any(Person::must_bind);
+    let binds_at_login = host.loaded.policy.enroll_services.iter().any(|service| service == "login");
+    let mut findings = Vec::new();
+    findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
+    findings.extend(match sudoers() {
+        Ok(files) => sudo(&files),
+        Err(why) => vec![Finding::grave(
+            "sudoers-unreadable",
+            "/etc/sudoers",
+            why.clone(),
+            super::remedy_in(&why, || "visudo -c".into()),
+        )],
+    });
+    findings.extend(login_timeout(&system_file, to_bind && binds_at_login));
+    findings.extend(first_factor(&system_file));
+    findings
+}
+
+/// In a container the clock is the host's, and nothing that runs in here can say who keeps it.
+fn clock(synchronised: bool, container: bool) -> Option<Finding> {
+    let what = "nothing keeps the clock right: when it is off by more than a step, right codes are refused";
+    let finding = || Finding::warning("clock-unsynchronised", "clock", what, "timedatectl set-ntp true");
+    (!synchronised && !container).then(finding)
+}
+
+/// sudoers(5), by its words: its grammar is not ours to read.
+fn sudo(files: &[(String, String)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in files {
+        for (line, number) in text.lines().map(str::trim_start).zip(1..) {
+            if line.starts_with('#') {
+                continue;
+            }
+            let place = format!("{path}:{number}");
+            let take_out = format!("visudo -f {}  # take out line {number}, or what it says there", quoted(path));
+            let has = |word: &str| line.split([' ', '\t', ',', '=', ':']).any(|found| found == word);
+            let mut found = |id, grave, what: &str| {
+                let (place, what, remedy) = (place.clone(), format!("{what}: {line}"), take_out.clone());
+                findings.push(Finding { id, grave, place, what, remedy });
+            };
+            if has("!pam_acct_mgmt") {
+                found("sudoers-no-account", true, "sudo skips the account phase, so nobody can bind a device in it");
+            }
+            if has("!use_pam") || has("!authenticate") {
+                found("sudoers-no-auth", true, "sudo asks for nothing");
+            }
+            if has("NOPASSWD") {
+                found("sudoers-nopasswd", false, "sudo asks for nothing here, and for no code either");
+            }
+        }
+    }
+    findings
+}
+
+/// login(1) ends after it, whatever is being typed.
+fn login_timeout(files: &Files, to_bind: bool) -> Option<Finding> {
+    const FILE: &str = "/etc/login.defs";
+    let text = files(FILE).ok().flatten()?;
+    let setting = text.lines().find_map(|line| line.trim_start().strip_prefix("LOGIN_TIMEOUT")?.trim().parse().ok());
+    let seconds: u64 = setting.unwrap_or(60);
+    let needed = if to_bind { TO_BIND } else { TO_TYPE };
+    if seconds == 0 || seconds >= needed {
+        return None;
+    }
+    let what = match to_bind {
+        true => format!("login gives {seconds} s, and somebody will have to bind a device in that time"),
+        false => format!("login gives {seconds} s to find the phone and type a code"),
+    };
+    let remedy = match setting {
+        Some(_) => format!("sed -i 's/^[[:blank:]]*LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 300/' {FILE}"),
+        None => format!("echo 'LOGIN_TIMEOUT 300' >>{FILE}"),
+    };
+    Some(Finding::warning("login-timeout", FILE, what, remedy))
+}
+
+/// The service by which users prove who they are before they change their device: their own first factor, nothing else.
+fn first_factor(files: &Files) -> Option<Finding> {
+    const FILE: &str = "/etc/pam.d/mfa-enroll";
+    let by_hand = |what: &str| edit(FILE, what);
+    let missing = "@include common-auth, @include common-account; or what stands for them here";
+    if files(FILE) == Ok(None) {
+        let what = "users cannot prove who they are to mfa-enroll, or by whatever \"other\" says";
+        return Some(Finding::warning("first-factor-missing", FILE, what, by_hand(missing)));
+    }
+    let stack = match Stack::read("mfa-enroll", Kind::Auth, files) {
+        Ok(stack) => stack,
+        Err(error) => {
+            let remedy = super::remedy_in(&error.to_string(), || by_hand("mend it"));
+            return Some(Finding::warning("first-factor-unknown", FILE, error.to_string(), remedy));
+        }
+    };
+    let lets_in_root = stack.modules().find(|module| module.path.ends_with("pam_rootok.so"));
+    let what = "whoever runs as root proves nobody's first factor: the helper that asks for it is root";
+    lets_in_root.map(|module| {
+        let place = format!("{}:{}", module.file, module.number);
+        Finding::grave("first-factor-rootok", place, what, edit(&module.file, "take out the line of pam_rootok.so"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(findings: impl IntoIterator<Item = Finding>) -> Vec<&'static str> {
+        findings.into_iter().map(|finding| finding.id).collect()
+    }
+
+    fn sudoers_say(text: &str) -> Vec<Finding> {
+        sudo(&[(String::from("/etc/sudoers"), text.to_owned())])
+    }
+
+    #[test]
+    fn a_clock_that_nobody_keeps_is_found_but_not_in_a_container() {
+        assert_eq!(ids(clock(false, false)), ["clock-unsynchronised"]);
+        assert_eq!(clock(false, true), None);
+        assert_eq!(clock(true, false), None);
+    }
+
+    #[test]
+    fn what_sudoers_waive_is_found_with_its_line() {
+        assert_eq!(sudoers_say("Defaults env_reset\n%sudo ALL=(ALL:ALL) ALL\n# NOPASSWD !authenticate\n"), []);
+        let found = sudoers_say("\n bob ALL=(ALL) NOPASSWD: ALL\n");
+        assert_eq!((ids(found.clone()), found[0].place.as_str()), (vec!["sudoers-nopasswd"], "/etc/sudoers:2"));
+        assert_eq!(ids(sudoers_say("Defaults:bob !authenticate")), ["sudoers-no-auth"]);
+        assert_eq!(ids(sudoers_say("Defaults env_reset, !pam_acct_mgmt")), ["sudoers-no-account"]);
+    }
+
+    #[test]
+    fn login_gives_time_for_what_is_to_be_done_there() {
+        let login = |defs: &'static str, bind| login_timeout(&move |_| Ok(Some(defs.to_owned())), bind);
+        assert_eq!(login("LOGIN_TIMEOUT\t\t60\n", false), None);
+        assert_eq!(ids(login("LOGIN_TIMEOUT\t\t60\n", true)), ["login-timeout"]);
+        assert_eq!(ids(login("LOGIN_TIMEOUT 20\n", false)), ["login-timeout"]);
+        assert_eq!(login("LOGIN_TIMEOUT 0\n", true), None, "none at all");
+        let remedy = login("# LOGIN_TIMEOUT 600\n", true).map(|finding| finding.remedy);
+        assert_eq!(remedy.as_deref(), Some("echo 'LOGIN_TIMEOUT 300' >>/etc/login.defs"));
+    }
+
+    #[test]
+    fn the_proof_of_the_first_factor_is_the_users_own() {
+        let service = |text: &'static str| {
+            let files = move |path: &str| Ok((path == "/etc/pam.d/mfa-enroll").then(|| text.to_owned()));
+            ids(first_factor(&files))
+        };
+        assert!(service("auth required pam_unix.so\n").is_empty());
+        assert_eq!(service("auth sufficient pam_rootok.so\nauth required pam_unix.so\n"), ["first-factor-rootok"]);
+        assert_eq!(service("auth frequently pam_unix.so\n"), ["first-factor-unknown"]);
+        assert_eq!(ids(first_factor(&|_| Ok(None))), ["first-factor-missing"]);
+    }
+}

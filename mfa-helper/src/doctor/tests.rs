@@ -1,0 +1,165 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::doctor::stacks::check;
+
+/// Files by their path, on a Debian with our profile; a name without a slash is in /etc/pam.d. What begins with `!`
+/// cannot be trusted.
+fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, String> {
+    let path = |name: &str| if name.starts_with('/') { name.to_owned() } else { format!("/etc/pam.d/{name}") };
+    let mut files: HashMap<String, String> =
+        files.iter().map(|(name, text)| (path(name), (*text).to_owned())).collect();
+    for there in ["/etc/debian_version", "/usr/share/pam-configs/mfa"] {
+        files.insert(there.to_owned(), String::from("12"));
+    }
+    move |path| match files.get(path) {
+        Some(why) if why.starts_with('!') => Err(why[1..].to_owned()),
+        text => Ok(text.cloned()),
+    }
+}
+
+const SSHD: &str = "@include common-auth\n@include common-account\n";
+const SU: &str = "auth sufficient pam_rootok.so\n@include common-auth\n@include common-account\n";
+
+/// What pam-auth-update writes on Debian 12.
+const AUTH: &str = "\
+# here are the per-package modules (the \"Primary\" block)
+auth	[success=1 default=ignore]	pam_unix.so nullok
+# here's the fallback if no module succeeds
+auth	requisite			pam_deny.so
+auth	required			pam_permit.so
+# and here are more per-package modules (the \"Additional\" block)
+auth	required	pam_mfa.so stack=complete
+# end of pam-auth-update config
+";
+const ACCOUNT: &str = "\
+# here are the per-package modules (the \"Primary\" block)
+account	required	pam_mfa.so
+account	[success=1 new_authtok_reqd=done default=ignore]	pam_unix.so
+# here's the fallback if no module succeeds
+account	requisite			pam_deny.so
+account	required			pam_permit.so
+# and here are more per-package modules (the \"Additional\" block)
+# end of pam-auth-update config
+";
+
+/// Findings about sshd and su with these files of Debian's.
+fn debian(auth: &str, account: &str) -> Vec<Finding> {
+    let files = [("sshd", SSHD), ("su", SU), ("common-auth", auth), ("common-account", account)];
+    look(&files, &["sshd", "su"])
+}
+
+fn look(files: &[(&str, &str)], services: &[&str]) -> Vec<Finding> {
+    let names: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+    check(&names, &folder(files), &["sshd", "su"].map(String::from))
+}
+
+/// The one finding.
+#[track_caller]
+fn only(findings: Vec<Finding>) -> (&'static str, String, String) {
+    let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+    (finding.id, finding.place.clone(), finding.remedy.clone())
+}
+
+const FORCE: &str = "pam-auth-update --force --enable mfa";
+
+#[test]
+fn debian_as_it_is_shipped_is_sound() {
+    assert_eq!(debian(AUTH, ACCOUNT), []);
+}
+
+#[test]
+fn our_auth_line_is_missing_ignored_or_passed_by() {
+    let auth = |from: &str, to: &str| debian(&AUTH.replace(from, to), ACCOUNT);
+    let (id, place, remedy) = only(auth("auth	required	pam_mfa.so stack=complete\n", ""));
+    assert_eq!((id, place.as_str(), remedy.as_str()), ("pam-not-in-use", "/etc/pam.d", "pam-auth-update --enable mfa"));
+    for control in ["sufficient", "optional", "[default=ignore]"] {
+        let (id, place, remedy) = only(auth("auth	required	pam_mfa", &format!("auth {control} pam_mfa")));
+        let place_and_remedy = (place.as_str(), remedy.as_str());
+        assert_eq!(id, "pam-auth-refusal-ignored", "{control}");
+        assert_eq!(place_and_remedy, ("/etc/pam.d/common-auth:7", FORCE), "{control}");
+    }
+    // A line of the site's own, which pam-auth-update leaves alone.
+    let (id, place, remedy) = only(debian(&format!("auth sufficient pam_unix.so\n{AUTH}"), ACCOUNT));
+    assert_eq!((id, place.as_str()), ("pam-auth-line-passed-by", "/etc/pam.d/common-auth:1"));
+    assert!(remedy.starts_with("editor /etc/pam.d/common-auth  # line 1: "), "{remedy}");
+    // A service that does without.
+    let files =
+        [("sshd", "auth required pam_unix.so\n"), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT)];
+    let (id, place, remedy) = only(look(&files, &["sshd", "su"]));
+    assert_eq!((id, place.as_str()), ("pam-auth-line-missing", "/etc/pam.d/sshd"));
+    assert!(remedy.contains("@include common-auth"), "{remedy}");
+}
+
+#[test]
+fn stack_complete_is_true_and_is_said() {
+    let (id, place, remedy) = only(debian(&AUTH.replace(" stack=complete", ""), ACCOUNT));
+    assert_eq!((id, place.as_str()), ("pam-stack-complete-missing", "/etc/pam.d/common-auth:7"));
+    assert_eq!(remedy, r"sed -i '7s/pam_mfa\.so/& stack=complete/' /etc/pam.d/common-auth");
+    // RHEL: the end of a substack does not end the stack.
+    let sshd = "auth substack password-auth\nauth required pam_mfa.so stack=complete\n@include common-account\n";
+    let substack = "auth sufficient pam_unix.so\nauth required pam_deny.so\n";
+    let files = [("sshd", sshd), ("password-auth", substack), ("common-account", ACCOUNT)];
+    let (id, place, _) = only(look(&files, &["sshd"]));
+    assert_eq!((id, place.as_str()), ("pam-stack-complete-untrue", "/etc/pam.d/sshd:2"));
+}
+
+#[test]
+fn our_account_line_is_missing_ignored_or_passed_by() {
+    let account = |from: &str, to: &str| only(debian(AUTH, &ACCOUNT.replace(from, to)));
+    let (id, place, remedy) = account("account	required	pam_mfa.so\n", "");
+    assert_eq!((id, remedy.as_str()), ("pam-account-line-missing", FORCE), "{place}");
+    let (id, place, _) = account("account	required	pam_mfa.so", "account optional pam_mfa.so");
+    assert_eq!((id, place.as_str()), ("pam-account-refusal-ignored", "/etc/pam.d/common-account:2"));
+    // 0010: an expired first factor ends the stack at pam_unix.
+    let behind = ACCOUNT.replace("account	required	pam_mfa.so\n", "") + "account required pam_mfa.so\n";
+    let findings = debian(AUTH, &behind);
+    assert_eq!(findings[0].id, "pam-account-line-passed-by", "{findings:#?}");
+}
+
+#[test]
+fn one_finding_names_all_services_that_have_it() {
+    let findings = debian(&AUTH.replace("auth	required	pam_mfa", "auth optional pam_mfa"), ACCOUNT);
+    assert!(findings[0].what.starts_with("sshd, su: "), "{findings:#?}");
+}
+
+#[test]
+fn a_stack_that_nobody_understands_is_no_sound_one() {
+    let files = |sshd: &'static str| [("sshd", sshd), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT)];
+    let (id, place, _) = only(look(&files("auth frequently pam_unix.so\n"), &["sshd", "su"]));
+    assert_eq!((id, place.as_str()), ("pam-line-unknown", "/etc/pam.d/sshd:1"));
+    // As grave as the gravest of the services in which it is, and no word of a module that is not in use.
+    let shared = [
+        ("atd", "@include common-auth\n"),
+        ("sshd", SSHD),
+        ("common-auth", "!/etc/pam.d/common-auth belongs to uid 1: chown root /etc/pam.d/common-auth"),
+    ];
+    let found = look(&shared, &["atd", "sshd"]);
+    assert_eq!(
+        found.iter().map(|finding| (finding.id, finding.grave)).collect::<Vec<_>>()[0],
+        ("pam-file-unsafe", true)
+    );
+    assert!(found.iter().all(|finding| finding.id != "pam-not-in-use"), "{found:#?}");
+    let open = "!/etc/pam.d/sshd has mode 0666 and is open to others: chmod go-w /etc/pam.d/sshd";
+    let (id, _, remedy) = only(look(&files(open), &["sshd", "su"]));
+    assert_eq!((id, remedy.as_str()), ("pam-file-unsafe", "chmod go-w /etc/pam.d/sshd"));
+}
+
+#[test]
+fn a_finding_is_five_lines_whatever_is_in_it() {
+    let finding = Finding::warning("an-id", "/etc/x", "two\nlines\x1b[2J", "rm /etc/x");
+    assert_eq!(finding.lines(), "warning\nan-id\n/etc/x\ntwo lines [2J\nrm /etc/x\n");
+    let long = Finding::grave("an-id", "/", "x".repeat(99_999), "").lines();
+    assert!(long.len() < mfa_wire::MAX_TEXT && long.lines().count() == 5);
+}
+
+#[test]
+fn words_are_quoted_for_the_shell() {
+    assert_eq!(quoted("alice"), "alice");
+    assert_eq!(
+        quoted("/etc/mfa/mfa.d/50-require-group-sudo@sshd.toml"),
+        "/etc/mfa/mfa.d/50-require-group-sudo@sshd.toml"
+    );
+    assert_eq!(quoted(r"DOM\o'neill;"), r"'DOM\o'\''neill;'");
+    assert_eq!(quoted(""), "''");
+}

@@ -1,0 +1,425 @@
+//! `mfa-enroll doctor`: silent on a sound machine; each fault that is planted is found, and is gone when what it printed
+//! has been typed.
+#![allow(missing_docs, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use e2e::{Machine, oath::Codes};
+use serde_json::Value;
+
+/// Set up as README.md says, with one user who has a device (alice) and one who has none (bob).
+fn sound() -> Machine {
+    let machine = Machine::build().package().sshd("PasswordAuthentication no").boot();
+    let machine = common::enabled(machine);
+    for name in ["alice", "bob"] {
+        machine.user(name, &format!("Geheim-{name}-9!"));
+    }
+    bind(&machine, "alice");
+    machine
+}
+
+fn bind(machine: &Machine, user: &str) {
+    let json = machine.sh_ok(&format!("mfa-enroll totp --user {user} --json"));
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let codes = Codes::now(json["secret"].as_str().expect("a key"));
+    machine.sh_ok(&format!("mfa-enroll confirm --user {user} {} {}", codes.previous, codes.present));
+}
+
+/// Exit code and findings.
+fn doctor(machine: &Machine) -> (i32, Vec<Value>) {
+    let told = machine.sh("mfa-enroll doctor --json");
+    let findings = serde_json::from_str(&told.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {told}"));
+    (told.code, findings)
+}
+
+#[test]
+fn nothing_is_found_on_a_sound_machine() {
+    let machine = sound();
+    let told = machine.sh("mfa-enroll doctor");
+    assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (0, "", "Nothing found.\n"), "{told}");
+    assert_eq!(doctor(&machine), (0, vec![]));
+    // It is root's.
+    let told = machine.sh("runuser --user alice -- mfa-enroll doctor");
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told}");
+}
+
+/// How the remedy is brought about.
+#[derive(Clone, Copy)]
+enum Remedy {
+    /// The line is typed as it was printed.
+    Typed,
+    /// It opens an editor, asks a person, or needs the network: this does what it says.
+    ByHand(&'static str),
+    /// It binds a device of this user.
+    Binds(&'static str),
+}
+use Remedy::{Binds, ByHand, Typed};
+
+struct Fault {
+    id: &'static str,
+    /// The exit code.
+    code: i32,
+    plant: &'static str,
+    remedy: Remedy,
+    /// What takes back what was planted beside the fault, or what the remedy has left.
+    undo: &'static str,
+}
+
+const fn fault(id: &'static str, code: i32, plant: &'static str, remedy: Remedy) -> Fault {
+    Fault { id, code, plant, remedy, undo: "" }
+}
+
+impl Fault {
+    const fn undo(self, undo: &'static str) -> Fault {
+        Fault { undo, ..self }
+    }
+}
+
+const STACKS: &[Fault] = &[
+    fault("pam-not-in-use", 7, "pam-auth-update --disable mfa", Typed),
+    fault(
+        "pam-auth-line-missing",
+        7,
+        "sed -i 's/^@include common-auth/auth required pam_unix.so/' /etc/pam.d/sshd",
+        ByHand("sed -i 's/^auth required pam_unix.so/@include common-auth/' /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-auth-line-passed-by",
+        7,
+        "sed -i '1iauth sufficient pam_unix.so' /etc/pam.d/sudo",
+        ByHand("sed -i 1d /etc/pam.d/sudo"),
+    ),
+    // pam-auth-update writes its own blocks only.
+    fault(
+        "pam-auth-line-passed-by",
+        7,
+        "sed -i '1iauth sufficient pam_unix.so' /etc/pam.d/common-auth",
+        ByHand("sed -i 1d /etc/pam.d/common-auth"),
+    ),
+    fault(
+        "pam-auth-line-passed-by",
+        7,
+        "sed -i '/pam_mfa/iauth sufficient pam_localuser.so' /etc/pam.d/common-auth",
+        Typed,
+    ),
+    fault(
+        "pam-auth-line-unreached",
+        7,
+        "cd /etc/pam.d; line=$(grep pam_mfa common-auth); sed -i /pam_mfa/d common-auth
+         sed -i \"/^auth.*pam_deny/i$line\" common-auth",
+        ByHand("sed -i /pam_mfa/d /etc/pam.d/common-auth; pam-auth-update --force --enable mfa"),
+    ),
+    fault("pam-auth-refusal-ignored", 7, "sed -i '/pam_mfa/s/required/sufficient/' /etc/pam.d/common-auth", Typed),
+    fault("pam-auth-refusal-ignored", 7, "sed -i '/pam_mfa/s/required/optional/' /etc/pam.d/common-auth", Typed),
+    fault("pam-auth-refusal-ignored", 7, "sed -i '/pam_mfa/s/required/[default=ignore]/' /etc/pam.d/common-auth", Typed),
+    fault(
+        "pam-auth-nothing-else",
+        7,
+        "echo 'auth required pam_mfa.so stack=complete' >/etc/pam.d/cockpit",
+        ByHand("rm /etc/pam.d/cockpit"),
+    ),
+    // As on RHEL: whoever fails in a substack comes to the line behind it.
+    fault(
+        "pam-stack-complete-untrue",
+        7,
+        "cp /etc/pam.d/sshd /root; printf 'auth sufficient pam_unix.so\\nauth required pam_deny.so\\n' >/etc/pam.d/password-auth
+         sed -i 's/^@include common-auth/auth substack password-auth\\nauth required pam_mfa.so stack=complete/' /etc/pam.d/sshd",
+        ByHand("cp /root/sshd /etc/pam.d; rm /etc/pam.d/password-auth"),
+    ),
+    fault("pam-stack-complete-missing", 6, "sed -i '/pam_mfa/s/stack=complete//' /etc/pam.d/common-auth", Typed),
+    fault("pam-account-line-missing", 7, "sed -i /pam_mfa/d /etc/pam.d/common-account", Typed),
+    fault(
+        "pam-account-line-missing",
+        7,
+        "sed -i 's/^@include common-account/account required pam_unix.so/' /etc/pam.d/sshd",
+        ByHand("sed -i 's/^account required pam_unix.so/@include common-account/' /etc/pam.d/sshd"),
+    ),
+    // Who has an expired password comes in by pam_unix alone.
+    fault(
+        "pam-account-line-passed-by",
+        7,
+        "cd /etc/pam.d; line=$(grep pam_mfa common-account); sed -i /pam_mfa/d common-account; echo \"$line\" >>common-account
+         sed -i 's/success=[0-9] new_authtok_reqd/success=1 new_authtok_reqd/' common-account",
+        Typed,
+    )
+    // pam-auth-update leaves alone what stands behind its blocks.
+    .undo("sed -i '$d' /etc/pam.d/common-account"),
+    fault(
+        "pam-account-line-passed-by",
+        7,
+        "sed -i '1iaccount sufficient pam_localuser.so' /etc/pam.d/sshd",
+        ByHand("sed -i 1d /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-account-refusal-ignored",
+        7,
+        "sed -i '/pam_mfa/s/.*/account optional pam_mfa.so/' /etc/pam.d/common-account
+         sed -i 's/success=2 new_authtok_reqd/success=1 new_authtok_reqd/' /etc/pam.d/common-account",
+        Typed,
+    ),
+    fault(
+        "pam-line-unknown",
+        7,
+        "sed -i '1iauth frequently pam_unix.so' /etc/pam.d/sshd",
+        ByHand("sed -i 1d /etc/pam.d/sshd"),
+    ),
+    fault("pam-file-unsafe", 7, "chmod 666 /etc/pam.d/sudo", Typed),
+    fault("pam-file-unsafe", 7, "chown daemon /etc/pam.d/common-auth", Typed),
+    fault(
+        "first-factor-rootok",
+        7,
+        "sed -i '1iauth sufficient pam_rootok.so' /etc/pam.d/mfa-enroll",
+        ByHand("sed -i 1d /etc/pam.d/mfa-enroll"),
+    ),
+    fault("first-factor-missing", 6, "mv /etc/pam.d/mfa-enroll /root", ByHand("mv /root/mfa-enroll /etc/pam.d")),
+];
+
+const PROGRAMS: &[Fault] = &[
+    fault(
+        "module-missing",
+        7,
+        "mv /usr/lib/*/security/pam_mfa.so /root",
+        ByHand("mv /root/pam_mfa.so /usr/lib/*-linux-gnu/security"),
+    ),
+    fault("program-unsafe", 7, "chmod 777 /usr/lib/*/security/pam_mfa.so", Typed),
+    fault("program-unsafe", 7, "chown daemon /usr/libexec/mfa-helper", Typed),
+    fault("program-unsafe", 7, "chmod g+w /usr/libexec", Typed),
+    fault("helper-unusable", 7, "chmod 644 /usr/libexec/mfa-helper", Typed),
+    fault("helper-unusable", 7, "mv /usr/libexec/mfa-helper /root", ByHand("mv /root/mfa-helper /usr/libexec")),
+    fault(
+        "program-changed",
+        7,
+        "cd /usr/libexec; cp mfa-helper /root; cp mfa-helper new; echo >>new; mv new mfa-helper",
+        ByHand("mv /root/mfa-helper /usr/libexec"),
+    ),
+    fault("unit-masked", 6, "systemctl mask --now mfa-helper.socket", Typed),
+    fault("unit-masked", 6, "systemctl mask --now mfa-helper.service", Typed),
+    fault("socket-not-listening", 6, "systemctl stop mfa-helper.socket", Typed),
+    fault("socket-not-enabled", 6, "systemctl disable mfa-helper.socket", Typed),
+    fault("socket-unreachable", 6, "chmod 600 /run/mfa/helper.sock", Typed),
+    fault(
+        "unit-failed",
+        6,
+        "systemctl start mfa-helper; systemctl kill --signal=KILL mfa-helper; \
+         while systemctl is-active mfa-helper; do :; done",
+        Typed,
+    ),
+    fault(
+        "unit-missing",
+        6,
+        "mv /usr/lib/systemd/system/mfa-helper.service /root; systemctl stop mfa-helper.socket mfa-helper; systemctl daemon-reload",
+        ByHand(
+            "mv /root/mfa-helper.service /usr/lib/systemd/system; systemctl daemon-reload; systemctl start mfa-helper.socket",
+        ),
+    ),
+    fault(
+        "access-denied",
+        7,
+        "mkdir -p /var/log/audit; echo 'type=AVC msg=audit(1.2:3): avc:  denied  { write } for comm=\"mfa-helper\"' >/var/log/audit/audit.log",
+        ByHand("rm /var/log/audit/audit.log"),
+    ),
+];
+
+const POLICY: &[Fault] = &[
+    fault("policy-unknown-key", 7, "echo 'requires = 1' >>/etc/mfa/mfa.toml", ByHand("sed -i '$d' /etc/mfa/mfa.toml")),
+    fault("policy-not-loaded", 7, "echo '[[rule' >/etc/mfa/mfa.d/10-typo.toml", ByHand("rm /etc/mfa/mfa.d/10-typo.toml")),
+    fault("policy-file-missing", 7, "rm /etc/mfa/mfa.toml", Typed),
+    fault("policy-file-missing", 7, "mv /etc/mfa/mfa.d /root", Typed),
+    fault("policy-file-unsafe", 7, "chmod 666 /etc/mfa/mfa.toml", Typed),
+    fault("policy-file-unsafe", 7, "chown daemon /etc/mfa", Typed),
+    fault(
+        "rule-group-unknown",
+        7,
+        "printf '[[rule]]\\ngroups = [\"wheeel\"]\\nrequire = \"if-bound\"\\n' >/etc/mfa/mfa.d/10-group.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-group.toml"),
+    ),
+    fault(
+        "rule-exempts-all",
+        7,
+        "printf '[[rule]]\\nrequire = \"off\"\\n' >/etc/mfa/mfa.d/10-all.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-all.toml"),
+    ),
+    fault(
+        "rule-never",
+        6,
+        "printf '[[rule]]\\nrequire = \"if-bound\"\\n[[rule]]\\nrequire = \"off\"\\n' >/etc/mfa/mfa.d/10-two.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-two.toml"),
+    ),
+    fault(
+        "rule-unsatisfiable",
+        7,
+        "printf '[[rule]]\\nusers = [\"alice\"]\\nrequire = \"mfa\"\\nkinds = [\"u2f\"]\\n' >/etc/mfa/mfa.d/10-kinds.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-kinds.toml"),
+    ),
+    fault(
+        "rule-user-unknown",
+        6,
+        "printf '[[rule]]\\nusers = [\"alicia\"]\\nrequire = \"mfa\"\\n' >/etc/mfa/mfa.d/10-user.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-user.toml"),
+    ),
+    fault(
+        "rule-expired",
+        6,
+        "mfa-enroll require --user alice --try 1s; while mfa-enroll status --user alice | grep 'required *yes'; do :; done; \
+         until [ $(date +%s) -gt $(($(stat -c %Y /etc/mfa/mfa.d/50-require-user-alice.toml) + 1)) ]; do :; done",
+        Typed,
+    ),
+    fault(
+        "rule-exempts",
+        6,
+        "printf '[[rule]]\\nusers = [\"alice\"]\\nrequire = \"off\"\\n' >/etc/mfa/mfa.d/10-free.toml
+         mfa-enroll require --user alice || :",
+        ByHand("rm /etc/mfa/mfa.d/10-free.toml"),
+    )
+    .undo("mfa-enroll unrequire --user alice"),
+    fault("required-without-device", 6, "mfa-enroll require --user bob", Binds("bob"))
+        .undo("mfa-enroll disable --user bob; mfa-enroll unrequire --user bob"),
+    fault(
+        "bind-from-anywhere",
+        6,
+        "mfa-enroll require --user bob",
+        ByHand("echo 'enroll = \"invited\"' >>/etc/mfa/mfa.d/50-require-user-bob.toml"),
+    )
+    .undo("mfa-enroll unrequire --user bob"),
+    fault(
+        "admins-locked-out",
+        7,
+        "usermod --append --groups sudo bob
+         printf '[[rule]]\\nusers = [\"bob\"]\\nrequire = \"mfa\"\\nenroll = \"by-admin\"\\n' >/etc/mfa/mfa.d/10-bob.toml",
+        Binds("bob"),
+    )
+    .undo("mfa-enroll disable --user bob; rm /etc/mfa/mfa.d/10-bob.toml; gpasswd --delete bob sudo"),
+    fault("root-without-code", 7, "echo 'root:Geheim-root-9!' | chpasswd", Typed)
+        .undo("mfa-enroll unrequire --user root; usermod --password '*' root"),
+    fault("service-asks-once", 7, "echo '@include common-auth' >/etc/pam.d/vsftpd", Typed)
+        .undo("rm /etc/pam.d/vsftpd /etc/mfa/mfa.d/10-vsftpd.toml"),
+    fault("service-asks-once", 7, "echo 'auth include common-auth' >/etc/pam.d/swaylock", Typed)
+        .undo("rm /etc/pam.d/swaylock /etc/mfa/mfa.d/10-swaylock.toml"),
+];
+
+const STORE: &[Fault] = &[
+    fault("store-missing", 7, "rm /var/lib/mfa/FORMAT", Typed),
+    fault("store-missing", 7, "mv /var/lib/mfa /root", Typed).undo("rm -r /var/lib/mfa; mv /root/mfa /var/lib"),
+    fault("store-unsafe", 7, "chmod 777 /var/lib/mfa", Typed),
+    fault("store-unsafe", 7, "chown daemon /var/lib/mfa/users", Typed),
+    fault(
+        "store-format",
+        7,
+        "echo 'mfa-store 2' >/var/lib/mfa/FORMAT",
+        ByHand("echo 'mfa-store 1' >/var/lib/mfa/FORMAT"),
+    ),
+    fault(
+        "record-damaged",
+        7,
+        "umask 077; mkdir /var/lib/mfa/users/bob; echo nonsense >/var/lib/mfa/users/bob/credentials",
+        Typed,
+    ),
+    fault("record-unsafe", 7, "chmod 644 /var/lib/mfa/users/alice/credentials", Typed),
+];
+
+const OTHERS: &[Fault] = &[
+    fault(
+        "sudoers-nopasswd",
+        6,
+        "echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-no-account",
+        7,
+        "echo 'Defaults !pam_acct_mgmt' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-no-auth",
+        7,
+        "echo 'Defaults:bob !authenticate' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault("sudoers-unreadable", 7, "chmod 666 /etc/sudoers", Typed).undo("chmod 440 /etc/sudoers"),
+    fault("login-timeout", 6, "sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 20/' /etc/login.defs", Typed),
+    fault("sshd-no-pam", 7, "sed -i 's/^UsePAM.*/UsePAM no/' /etc/ssh/sshd_config.d/00-test.conf", Typed),
+    fault(
+        "sshd-no-keyboard-interactive",
+        7,
+        "sed -i 's/^Kbd.*/KbdInteractiveAuthentication no/' /etc/ssh/sshd_config.d/00-test.conf",
+        Typed,
+    ),
+    fault("sshd-password-method", 6, "sed -i /^Password/d /etc/ssh/sshd_config.d/00-test.conf", Typed),
+    fault(
+        "sshd-methods-without-code",
+        7,
+        "echo 'AuthenticationMethods publickey' >>/etc/ssh/sshd_config.d/00-test.conf",
+        Typed,
+    ),
+    fault("sshd-grace-time", 6, "echo 'LoginGraceTime 20' >>/etc/ssh/sshd_config.d/00-test.conf", Typed),
+    fault(
+        "sshd-no-keyboard-interactive",
+        7,
+        "cp /etc/ssh/sshd_config /root; printf 'Match User alice\\nKbdInteractiveAuthentication no\\n' >>/etc/ssh/sshd_config",
+        ByHand("cp /root/sshd_config /etc/ssh"),
+    ),
+    fault(
+        "sshd-config-broken",
+        7,
+        "cp /etc/ssh/sshd_config /root; echo 'Nonsense yes' >>/etc/ssh/sshd_config",
+        ByHand("cp /root/sshd_config /etc/ssh"),
+    ),
+];
+
+fn found(findings: &[Value], id: &str) -> Option<Value> {
+    findings.iter().find(|finding| finding["id"] == id).cloned()
+}
+
+/// Plants each, on one machine that is sound before and after.
+fn each_is_found_and_mended(faults: &[Fault]) {
+    let machine = sound();
+    for Fault { id, code, plant, remedy, undo } in faults {
+        machine.sh_ok(plant);
+        let (exit, findings) = doctor(&machine);
+        let finding = found(&findings, id).unwrap_or_else(|| panic!("`{plant}`: no {id} in {findings:#?}"));
+        assert_eq!(exit, *code, "`{plant}`: {findings:#?}");
+        assert_eq!(finding["severity"], if *code == 7 { "error" } else { "warning" }, "`{plant}`: {finding}");
+        let line = finding["remedy"].as_str().expect("a remedy");
+        // What people read holds it too, to be copied.
+        let told = machine.sh("mfa-enroll doctor");
+        assert_eq!(told.code, exit, "{told}");
+        assert!(told.stdout.lines().any(|printed| printed.trim_start() == line), "`{line}` is not in {told}");
+        let asks_a_person = ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch "];
+        assert_eq!(matches!(remedy, Typed), !asks_a_person.iter().any(|begin| line.starts_with(begin)), "{line}");
+        match remedy {
+            Typed => drop(machine.sh_ok(line)),
+            ByHand(script) => drop(machine.sh_ok(script)),
+            Binds(user) => bind(&machine, user),
+        }
+        let (_, left) = doctor(&machine);
+        assert_eq!(found(&left, id), None, "`{plant}`, and then `{line}`");
+        machine.sh_ok(undo);
+        assert_eq!(doctor(&machine), (0, vec![]), "`{plant}`, `{line}`, and then `{undo}`");
+    }
+}
+
+#[test]
+fn faults_of_the_stacks_are_found_and_mended() {
+    each_is_found_and_mended(STACKS);
+}
+
+#[test]
+fn faults_of_programs_and_units_are_found_and_mended() {
+    each_is_found_and_mended(PROGRAMS);
+}
+
+#[test]
+fn faults_of_the_policy_and_for_people_are_found_and_mended() {
+    each_is_found_and_mended(POLICY);
+}
+
+#[test]
+fn faults_of_the_store_are_found_and_mended() {
+    each_is_found_and_mended(STORE);
+}
+
+#[test]
+fn faults_of_sshd_sudo_and_login_are_found_and_mended() {
+    each_is_found_and_mended(OTHERS);
+}

@@ -1,0 +1,99 @@
+//! Who has a device, and who is required to have one and has none.
+
+#![allow(clippy::unwrap_used)]
+
+use pam_tests::{System, add_user, run};
+
+/// Exit code, data and messages.
+fn list(system: &System, arguments: &[&str]) -> (i32, String, String) {
+    let output = system.enroll(&[&["list"], arguments].concat(), "");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The names in the JSON, in their order.
+fn names(system: &System, arguments: &[&str]) -> Vec<String> {
+    let (code, json, said) = list(system, &[arguments, &["--json"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(json.starts_with('[') && json.ends_with("]\n"), "{json}");
+    json.split("{\"user\":\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+}
+
+/// Somebody whose group is the primary one, somebody who is named in it, somebody else.
+fn people() -> System {
+    run("groupadd", &["--force", "listgroup"]);
+    for user in ["lista", "listb", "listc"] {
+        add_user(user);
+    }
+    run("usermod", &["--gid", "listgroup", "listb"]);
+    run("usermod", &["--append", "--groups", "listgroup", "lista"]);
+    System::fresh()
+}
+
+fn make_pending(system: &System, user: &str) {
+    assert_eq!(system.enroll(&["totp", "--user", user, "--json"], "").status.code(), Some(0));
+}
+
+#[test]
+fn members_of_a_group_are_listed_with_a_record_or_without() {
+    let system = people();
+    make_pending(&system, "listc");
+    assert_eq!(names(&system, &[]), ["listc"], "as before: who has a record");
+    assert_eq!(names(&system, &["--group", "listgroup"]), ["lista", "listb"]);
+    let (code, table, _) = list(&system, &["--group", "listgroup"]);
+    let begins: Vec<&str> = table.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!((code, begins), (0, vec!["USER", "lista", "listb"]));
+    let (code, data, said) = list(&system, &["--group", "no-such-group"]);
+    assert_eq!((code, data.as_str()), (3, ""));
+    assert!(said.contains("No group is called no-such-group."), "{said}");
+    run("groupadd", &["--force", "emptygroup"]);
+    let (code, data, said) = list(&system, &["--group", "emptygroup"]);
+    assert_eq!((code, data.as_str(), said.as_str()), (0, "", "The group has no members.\n"));
+    assert_eq!(names(&system, &["--group", "emptygroup"]), [""; 0]);
+}
+
+#[test]
+fn who_is_required_and_has_no_device_is_listed_with_the_services() {
+    let system = people();
+    let (code, data, said) = list(&system, &["--missing"]);
+    assert_eq!((code, data.as_str(), said.as_str()), (0, "", "Nobody is required and without a device.\n"));
+    system.config(
+        "[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
+         [[rule]]\ngroups = [\"listgroup\"]\nrequire = \"mfa\"\n\
+         [[rule]]\nusers = [\"listc\", \"daemon\"]\nservices = [\"sudo\", \"sshd\"]\nrequire = \"mfa\"\n",
+    );
+    // Named in a rule is whoever it is; nobody else of those whom nobody can log in to.
+    assert_eq!(names(&system, &["--missing"]), ["daemon", "lista", "listb", "listc"]);
+    assert_eq!(names(&system, &["--missing", "--group", "listgroup"]), ["lista", "listb"]);
+    let (code, lines, said) = list(&system, &["--missing"]);
+    assert_eq!(
+        (code, lines.as_str(), said.as_str()),
+        (
+            0,
+            "daemon: required at sshd, sudo\n\
+             lista: required at every service but cron\n\
+             listb: required at every service\n\
+             listc: required at sshd, sudo\n",
+            ""
+        )
+    );
+    // A device that waits for its codes is none yet.
+    make_pending(&system, "listb");
+    assert_eq!(names(&system, &["--missing", "--group", "listgroup"]), ["lista", "listb"]);
+    system.config("[[rule]]\nrequire = \"mfa\"\n");
+    let everybody = names(&system, &["--missing"]);
+    assert!(everybody.contains(&String::from("root")) && everybody.contains(&String::from("listc")), "{everybody:?}");
+    assert!(!everybody.contains(&String::from("daemon")), "nobody logs in to it: {everybody:?}");
+    assert!(everybody.is_sorted(), "{everybody:?}");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_not_left_out() {
+    let system = people();
+    system.config("[[rule]]\nusers = [\"listc\"]\nrequire = \"mfa\"\n");
+    make_pending(&system, "listc");
+    std::fs::write(system.store().join("users/listc/pending"), "nonsense").unwrap();
+    let (code, data, said) = list(&system, &["--missing", "--json"]);
+    assert_eq!((code, data.as_str()), (5, ""), "{said}");
+    assert!(said.contains("/var/lib/mfa/users/listc/"), "{said}");
+}
