@@ -224,7 +224,7 @@ fn reminder(asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
     match (deadline.saturating_sub(now)).div_ceil(86_400) {
         1 => String::from("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp"),
-        days => format!("MFA will be required of you in {days} days. Bind a device before that: mfa-enroll totp"),
+        days => format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp"),
     }
 }
 
