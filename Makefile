@@ -7,6 +7,8 @@ PREFIX ?= /usr
 # The PAM modules' folder of this system: where pam_permit.so lives.
 PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/lib64/security $(PREFIX)/lib/security; do \
 	[ -e $$d/pam_permit.so ] && echo $$d && break; done)
+# Debian's; elsewhere mostly $(PREFIX)/share/zsh/site-functions.
+ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky deb install bench setup clean
@@ -83,6 +85,9 @@ install: all
 	if [ -d $(DESTDIR)$(PREFIX)/lib/systemd/system ]; then \
 		install -m 0644 packaging/systemd/mfa-helper.service packaging/systemd/mfa-helper.socket \
 			$(DESTDIR)$(PREFIX)/lib/systemd/system; fi
+	install -D -m 0644 packaging/completions/mfa-enroll.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mfa-enroll
+	install -D -m 0644 packaging/completions/_mfa-enroll $(DESTDIR)$(ZSHDIR)/_mfa-enroll
+	install -D -m 0644 packaging/completions/mfa-enroll.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mfa-enroll.fish
 	for page in packaging/man/*.[1-8]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 

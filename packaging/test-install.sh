@@ -43,6 +43,16 @@ enabled() {
         sed '/pam_unix\.so/,$d' "$root/etc/pam.d/common-account" |
         grep -E '^account[[:space:]]+required[[:space:]]+pam_mfa\.so'
 }
+# As the shell calls it: what it offers for "mfa-enroll WORD<TAB>".
+bash_completes() {
+    [ "$(in_root bash -c '
+        . /usr/share/bash-completion/completions/mfa-enroll
+        function=$(complete -p mfa-enroll)
+        function=${function##*-F }
+        COMP_WORDS=(mfa-enroll "$1") COMP_CWORD=1
+        ${function%% *} mfa-enroll "$1" mfa-enroll
+        echo "${COMPREPLY[@]}"' bash "$1")" = "$2" ]
+}
 never_missing() { while [ -e "$module" ]; do :; done; touch "$work/gap"; }
 newer_deb() {
     dpkg-deb -R "$deb" "$work/tree"
@@ -62,6 +72,11 @@ check 'helper is 0755, not setuid' mode_is "$root/usr/libexec/mfa-helper" 755
 check 'mfa.toml is 0644' mode_is "$root/etc/mfa/mfa.toml" 644
 check 'mfa.d is 0755' mode_is "$root/etc/mfa/mfa.d" 755
 check 'store is made' fresh_store
+for file in bash-completion/completions/mfa-enroll zsh/vendor-completions/_mfa-enroll fish/vendor_completions.d/mfa-enroll.fish; do
+    check "/usr/share/$file is 0644" mode_is "$root/usr/share/$file" 644
+done
+check 'bash completes a verb' bash_completes req require
+check 'bash completes no option that is not shipped' bash_completes --he --help
 
 check 'enable' in_root pam-auth-update --enable mfa
 check 'enabled: after the password in auth, before it in account' enabled

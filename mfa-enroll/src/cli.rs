@@ -427,6 +427,35 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The command line without what only debug builds have.
+    fn shipped() -> clap::Command {
+        let cli = Cli::command();
+        clap::Command::new("mfa-enroll")
+            .version(env!("CARGO_PKG_VERSION"))
+            .disable_help_subcommand(true)
+            .args(cli.get_arguments().filter(|argument| !argument.is_hide_set()).cloned())
+            .subcommands(cli.get_subcommands().cloned())
+    }
+
+    /// With UPDATE_GOLDEN=1 writes them.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a switch of the test")]
+    fn the_completions_that_are_shipped_are_those_of_this_command_line() {
+        use clap_complete::{Generator, Shell};
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let name = shell.file_name("mfa-enroll");
+            let mut made = Vec::new();
+            clap_complete::generate(shell, &mut shipped(), "mfa-enroll", &mut made);
+            let made = String::from_utf8(made).unwrap();
+            let path = format!("{}/../packaging/completions/{name}", env!("CARGO_MANIFEST_DIR"));
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, &made).unwrap();
+            }
+            let kept = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(made == kept, "{name} is not of this command line: UPDATE_GOLDEN=1 cargo test -p mfa-enroll");
+        }
+    }
+
     /// What is asked by a caller of the name "me".
     fn asked(line: &str) -> Request {
         parse(line).unwrap().verb.unwrap().request("me")

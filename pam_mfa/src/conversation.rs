@@ -6,6 +6,7 @@ use pam::items::AuthTok;
 use pam::module::PamHandle;
 
 use crate::sys::pam::{Response, send};
+use crate::sys::spawn::are_we_root;
 
 /// The conversation of one PAM transaction.
 ///
@@ -15,6 +16,8 @@ pub(crate) struct Conversation<'a> {
     pam: &'a PamHandle,
     user: &'a str,
     silent: bool,
+    /// A screen locker: it has room for a question or a line, and for nothing in front of it or below.
+    one_line: bool,
     /// What was told and waits for the next prompt. At binding it may hold the new key.
     pending: Secret,
 }
@@ -22,7 +25,9 @@ pub(crate) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     pub(crate) fn new(pam: &'a PamHandle, user: &'a str, flags: PamFlag) -> Self {
         let silent = flags & PAM_SILENT != 0;
-        Conversation { pam, user, silent, pending: Secret::with_capacity(MAX_FRAME) }
+        // Who is not root is a program of its user's, and none that anybody logs in by.
+        let one_line = !are_we_root();
+        Conversation { pam, user, silent, one_line, pending: Secret::with_capacity(MAX_FRAME) }
     }
 
     /// Says what is still to be said: one message, whose fate matters to nobody.
@@ -37,8 +42,9 @@ impl<'a> Conversation<'a> {
         let told = pending.bytes();
         // The host ends a message's last line itself.
         let told = if verdict.text.is_empty() { told.trim_ascii_end() } else { told };
-        if !told.is_empty() || !verdict.text.is_empty() {
-            let _ = self.say(PAM_ERROR_MSG, &[told, verdict.text.as_bytes()]);
+        let text = if self.one_line { verdict.text.lines().next().unwrap_or_default() } else { &verdict.text };
+        if !told.is_empty() || !text.is_empty() {
+            let _ = self.say(PAM_ERROR_MSG, &[told, text.as_bytes()]);
         }
     }
 
@@ -76,6 +82,9 @@ impl Prompter for Conversation<'_> {
 
     /// Text beyond the buffer is dropped: the helper does not size our memory.
     fn tell(&mut self, text: &str) {
+        if self.one_line {
+            return;
+        }
         let _ = self.pending.append(text.as_bytes()) && self.pending.append(b"\n");
     }
 

@@ -17,7 +17,7 @@ mod sys;
 
 use std::ffi::CStr;
 
-use mfa_wire::{AuthHook, Login, Outcome, Request, printable};
+use mfa_wire::{AuthHook, Login, Outcome, Request, Verdict, printable};
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 
@@ -104,14 +104,14 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         Request::Account(_, AuthHook::Ignored) => "account, after auth was ignored: asking the helper",
         _ => "account, auth was not run: asking the helper",
     });
+    let mut conversation = Conversation::new(pam, &login.user, flags);
     let mut helper = match helper::reach(arguments) {
         Ok(helper) => helper,
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));
-            return Outcome::Unavailable;
+            return unavailable(conversation);
         }
     };
-    let mut conversation = Conversation::new(pam, &login.user, flags);
     match helper.converse(request, &mut conversation) {
         Ok(verdict) => {
             debug(&format!("verdict: {:?} \"{}\"", verdict.outcome, printable(&verdict.text, 200)));
@@ -121,9 +121,18 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         }
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper failed before its verdict: {why}"));
-            Outcome::Unavailable
+            drop(helper);
+            unavailable(conversation)
         }
     }
+}
+
+/// Without a helper the person reads what the helper says where it cannot decide: else a right answer seems wrong.
+fn unavailable(conversation: Conversation<'_>) -> Outcome {
+    let text = String::from("MFA is unavailable; the system log says why.");
+    let verdict = Verdict { outcome: Outcome::Unavailable, text };
+    conversation.farewell(&verdict);
+    verdict.outcome
 }
 
 /// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".

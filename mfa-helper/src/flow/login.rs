@@ -190,7 +190,12 @@ fn second_factor(
             let audience = Audience { way, truth: login.stack_complete, bypass: true };
             let first = first_login_since(&record, (host.now)());
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
-            let (notice, first) = if audience.truth { (first, None) } else { (None, first) };
+            // A screen locker has room for the prompt alone.
+            let (notice, first) = match (way, audience.truth) {
+                (Way::OwnProcess, _) => (None, None),
+                (Way::Login, true) => (first, None),
+                (Way::Login, false) => (None, first),
+            };
             let here = place(login, host).filter(|here| record.state.owes.at(Some(here)));
             let decision = code::ask(notice.as_deref(), audience, record, &store, host, conversation)
                 .unwrap_or_else(|failed| failed);
@@ -276,7 +281,7 @@ fn reminder(asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
     match (deadline.saturating_sub(now)).div_ceil(86_400) {
         1 => String::from("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp"),
-        days => format!("MFA will be required of you in {days} days. Bind a device before that: mfa-enroll totp"),
+        days => format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp"),
     }
 }
 

@@ -141,7 +141,7 @@ impl From<NoAnswer> for Decision {
                 String::from("the program cannot ask"),
             ),
             NoAnswer::Cancelled(Cancelled::LoginSecret) => (
-                "This program sent your login secret as the code. With ssh, use keyboard-interactive authentication.",
+                "This program sent your login secret as the code. With ssh: keyboard-interactive.",
                 String::from("the program answered with the login secret"),
             ),
             NoAnswer::Cancelled(Cancelled::UserName) => {
