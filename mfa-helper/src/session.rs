@@ -15,6 +15,17 @@ pub fn on_a_terminal(pid: i32) -> Option<String> {
     (leader > 0 && terminal != 0).then(|| format!("{leader}:{started}"))
 }
 
+/// Whether the leader of such a session is gone. sudo-rs finds none of its tickets then, and whoever has its pid next is
+/// another.
+pub fn is_over(session: &str) -> bool {
+    let Some((leader, started)) = session.split_once(':') else { return false };
+    match fs::read_to_string(format!("/proc/{leader}/stat")) {
+        Ok(stat) => field(&stat, 22).is_some_and(|now| now.to_string() != started),
+        // Where nothing can be seen, nothing is over.
+        Err(_) => Path::new("/proc/self/stat").exists() && !Path::new("/proc").join(leader).exists(),
+    }
+}
+
 fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
     Some((field(stat, 6)?.try_into().ok()?, field(stat, 7)?.try_into().ok()?))
 }
@@ -99,6 +110,11 @@ mod tests {
         for other in ["", "310 (a", "310 (a) S 1 2", "310 (a) S 1 2 x 4"] {
             assert_eq!(session_and_terminal(other), None, "{other}");
         }
+        let mine = std::process::id();
+        let started = field(&fs::read_to_string("/proc/self/stat").unwrap(), 22).unwrap();
+        assert!(!is_over(&format!("{mine}:{started}")) && is_over(&format!("{mine}:{}", started + 1)));
+        assert!(is_over("4194305:1"), "more than the kernel gives");
+        assert!(!is_over("nonsense"));
         assert_eq!(on_a_terminal(0), None);
         assert_eq!(on_a_terminal(-1), None);
     }

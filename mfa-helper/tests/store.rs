@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{
-    Bypass, Change, CommitError, Credentials, FORMAT, Id, Latest, Owes, Pending, Record, State, Store, StoreError,
+    Bypass, Change, CommitError, Credentials, FORMAT, Id, Invitation, Latest, Owes, Pending, Record, State, Store,
+    StoreError,
 };
 use mfa_wire::Secret;
 
@@ -334,6 +335,27 @@ fn one_torn_slot_leaves_the_other() {
     assert_eq!(seen, [101, 200], "the old state or the new one; the burnt codes hold in both");
 }
 
+/// What another version wrote is whole: the slot before it would make its codes good once more.
+#[test]
+fn a_slot_in_other_words_is_not_a_torn_one() {
+    let place = Place::new("other-version");
+    let store = place.bound();
+    let intact = fs::read(place.of_alice("state")).unwrap();
+    for (old, new) in [("mfa-state 1\n", "mfa-state 2\n"), ("\nowes none\n", "\nowes none\nmore 1\n")] {
+        for slot in [0, 1] {
+            let mut bytes = intact.clone();
+            let text = std::str::from_utf8(&intact[slot * 4096..][..4096]).unwrap().trim_end_matches('\0');
+            let (body, _) = text.split_at(text.len() - 72);
+            let body = body.replacen(old, new, 1);
+            let sealed = format!("{body}sha256 {}\n", sha256(body.as_bytes()));
+            bytes[slot * 4096..][..4096].fill(0);
+            bytes[slot * 4096..][..sealed.len()].copy_from_slice(sealed.as_bytes());
+            fs::write(place.of_alice("state"), &bytes).unwrap();
+            assert!(matches!(error(&store), StoreError::Damaged(..)), "{new} in slot {slot}");
+        }
+    }
+}
+
 #[test]
 fn a_damaged_state_is_never_taken_for_an_unused_one() {
     let place = Place::new("state-damage");
@@ -530,6 +552,14 @@ fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
     place.write("users/alice/credentials", &sealed);
     place.write("users/alice/state", &state);
     assert!(store.load("alice").unwrap().credentials.is_none());
+    // What is written from there on is there, as where nothing was cut.
+    let cut = store.load("alice").unwrap();
+    let invitation = Invitation { set: credentials(1).recovery, expires: 7 };
+    store.commit(&cut, Change::State(&State { invitation: invitation.clone(), ..cut.state.clone() })).unwrap();
+    assert_eq!(store.load("alice").unwrap().state.invitation, invitation);
+    assert!(!place.of_alice("credentials").exists());
+    place.write("users/alice/credentials", &sealed);
+    place.write("users/alice/state", &state);
     // And binding again from there works.
     store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
     assert_eq!(store.load("alice").unwrap().state.last_step, 101);

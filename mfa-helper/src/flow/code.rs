@@ -104,7 +104,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     let spent = totp::Spent { floor: state.last_step, told: state.told };
     match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
         totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
-            State { last_step: step, last_used: now, ..state.clone() },
+            State { last_step: step, last_used: used(audience, state, now), ..state.clone() },
             Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
         ),
         totp::Match { used: true, .. } if state.last_step > step + window => {
@@ -127,6 +127,12 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             Judged::AfterCommit(State { told, ..counted(failures) }, decision)
         }
     }
+}
+
+/// When the device was last used at a login: what the next one is told about goes by that, and a screen locker, or the
+/// proof of a change, has told nothing.
+fn used(audience: Audience, state: &State, now: u64) -> u64 {
+    if audience.way == Way::Login { now } else { state.last_used }
 }
 
 /// Whether it may be said that a wrong code is that of step `found`.

@@ -17,6 +17,9 @@ use crate::store::{
     Change, CommitError, Credentials, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,
 };
 
+/// Who has bound, or begun to, at the command line of root's.
+pub(super) const ROOT: &str = "root";
+
 /// How often a person may enter two codes in one conversation.
 pub(super) const TRIES: usize = 3;
 
@@ -78,7 +81,9 @@ pub fn replace(
     }
     let store = host.store()?;
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
-    let Some(old) = record.credentials.as_ref().map(|old| old.id) else { return Ok(not_bound(user)) };
+    // The proof was for this device with these recovery codes, one of which may be the proof.
+    let proved_by = |record: &Record| record.credentials.as_ref().map(|bound| (bound.id, bound.recovery.id));
+    let Some(old) = proved_by(&record) else { return Ok(not_bound(user)) };
     // The log says what was proved, however it ends.
     let proved = |decision: Decision| Decision { factor, ..decision };
     let totp = new_totp(host)?;
@@ -87,8 +92,7 @@ pub fn replace(
     let (recovery, codes) = recovery::new_set(host)?;
     let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
-    let still = |record: &Record| record.credentials.as_ref().is_some_and(|bound| bound.id == old);
-    bind(record, &new, &store, still).map_err(|lost| proved(lost.into()))?;
+    bind(record, &new, &store, |record| proved_by(record) == Some(old)).map_err(|lost| proved(lost.into()))?;
     let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
     Ok(proved(replaced(user, if unread { NEW_CODES } else { "" })))
 }
@@ -155,7 +159,7 @@ fn pend(
         id: new_id(host)?,
         label: checked_label(label)?,
         expires,
-        from: "root".into(),
+        from: ROOT.into(),
         replaces,
         totp: new_totp(host)?,
     };
@@ -174,6 +178,14 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     let Some(pending) = record.pending.take() else {
         return Ok(if record.credentials.is_some() { already(&user) } else { nothing_pending(&user) });
     };
+    if pending.from != ROOT {
+        // Whoever has seen that key is not known to root, and would be written down as root.
+        let text = format!(
+            "The device that is pending for {} was begun at a login, which confirms it itself.",
+            printable(&user, 64)
+        );
+        return Ok(Decision::new(Outcome::NotFound, text, "begun at a login"));
+    }
     let replaces = pending.replaces != Id::default();
     if pending.expires <= (host.now)() {
         store.commit(&record, Change::Unpend)?;
@@ -183,7 +195,7 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
     let latest = if replaces { Latest::Replaced } else { Latest::Bound };
-    let new = Credentials { latest, ..bound(pending.id, pending.label, "root", pending.totp, pair, host) };
+    let new = Credentials { latest, ..bound(pending.id, pending.label, ROOT, pending.totp, pair, host) };
     // A pending device is there only as long as what it replaces is.
     let still = |record: &Record| record.pending.as_ref().is_some_and(|waits| waits.id == new.id);
     bind(record, &new, &store, still)?;

@@ -7,8 +7,8 @@ use std::path::Path;
 use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
-use super::Decision;
 use super::code::{self, Audience};
+use super::{Decision, device};
 use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
 use crate::lockout::Way;
@@ -34,7 +34,7 @@ pub enum Proof {
 impl Proof {
     /// From where a change comes that was proved so: root, or the user.
     pub fn from(self, user: &str) -> &str {
-        if self == Proof::Root { "root" } else { user }
+        if self == Proof::Root { device::ROOT } else { user }
     }
 
     /// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of

@@ -11,8 +11,8 @@ use crate::identity::Identity;
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
-use crate::stack;
-use crate::store::{Change, CommitError, Latest, Record, State, Store};
+use crate::store::{Change, CommitError, Latest, Owes, Record, State, Store};
+use crate::{session, stack};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ fn second_factor(
     Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete, bypass: true };
+            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login };
             let first = first_login_since(&record, (host.now)());
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
@@ -337,14 +337,9 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
     if login.service == first_factor::SERVICE {
         return ignored("the first factor alone is asked here");
     }
-    let listed = |service: &str| host.loaded.policy.enroll_services.iter().any(|listed| listed == service);
-    // A ticket of the one is good for the other.
-    let sibling = match login.service.as_str() {
-        "sudo" => "sudo-i",
-        "sudo-i" => "sudo",
-        other => other,
-    };
-    let may_owe = (listed(&login.service) || listed(sibling)) && !by_root(login);
+    // sudo remembers, whether devices are bound there now or not.
+    let listed = host.loaded.policy.enroll_services.contains(&login.service);
+    let may_owe = (listed || is_sudo(&login.service)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
         AuthHook::HandedOver => {}
@@ -381,7 +376,7 @@ fn bind_what_is_owed(
     let store = host.store()?;
     let record = store.load(user)?;
     let here = place(login, host);
-    let owes = &record.state.owes;
+    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(session::is_over));
     match (&record.credentials, hook) {
         // A sudo that remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
@@ -410,8 +405,9 @@ fn code_that_is_owed(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let user = record.user().to_owned();
-    // What let past here was a stack that is complete.
-    let audience = Audience { way: Way::Login, truth: true, bypass: true };
+    // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
+    // and locks no login.
+    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true };
     let decision = code::ask(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
@@ -441,7 +437,7 @@ pub fn place(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
         _ if came_by_sshd(login) => Some(String::from("sshd")),
         // A ticket of the one is good for the other.
-        "sudo" | "sudo-i" => host.caller_session.as_ref().map(|session| format!("sudo:{session}")),
+        "sudo" | "sudo-i" => host.caller_session.as_ref().map(|session| format!("{}{session}", Owes::REMEMBERS)),
         other => Some(other.to_owned()),
     }
 }

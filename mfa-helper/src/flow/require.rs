@@ -38,8 +38,9 @@ pub fn require(
     let text = rule(required, (host.now)());
     let folder = folder(config)?;
     let before = folder.read_public(&name, files::LIMIT).map_err(failed)?;
-    let permanent = before.is_some_and(|before| !before.bytes.text().unwrap_or_default().contains(TRIAL));
-    if required.on_trial.is_some() && permanent {
+    // The rule that this one takes the place of, unless that is on trial.
+    let before = before.and_then(|before| before.bytes.text().map(str::to_owned)).filter(|text| !text.contains(TRIAL));
+    if required.on_trial.is_some() && before.is_some() {
         // When the trial is over nobody would be required.
         return Err(refused(format!("{} requires it already, for good.", folder.path_of(&name))));
     }
@@ -47,13 +48,16 @@ pub fn require(
     let mut sources = files::in_place(config).map_err(|e| refused(e.0))?;
     let new: Source = (folder.path_of(&name), text.clone());
     sources.retain(|(path, _)| *path != new.0);
-    let new_file = name.clone();
     let main = sources.pop();
+    let old: Option<Source> = before.map(|before| (format!("{} as it is", new.0), before));
     sources.push(new);
     sources.sort_unstable();
     sources.extend(main);
     let policy = parse(&sources).map_err(|e| refused(e.0))?;
-    if let Some(relaxed) = policy::relaxed(&policy, &new_file, (host.now)()) {
+    // As if the old one came next.
+    let at = sources.iter().position(|(path, _)| *path == folder.path_of(&name)).map_or(0, |at| at + 1);
+    sources.splice(at..at, old);
+    if let Some(relaxed) = policy::relaxed(&parse(&sources).map_err(|e| refused(e.0))?, &name, (host.now)()) {
         return Err(refused(relaxed));
     }
     folder.replace(&name, text.as_bytes()).map_err(failed)?;

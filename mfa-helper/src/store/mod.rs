@@ -155,12 +155,22 @@ impl Store {
             None => self.users.make_subdir(&encode_name(user)?)?,
         };
         let _lock = dir.lock()?;
-        let files = Files::read(&dir)?;
+        let mut files = Files::read(&dir)?;
         if files.revision() != record.revision {
             return Err(CommitError::Conflict);
         }
+        if let Some(bytes) = &files.credentials
+            && matches!(decode_credentials(bytes.bytes(), user), Ok(Binding::Disabled))
+        {
+            // An unbinding that was cut: while it stands there, nothing else of the record would be read.
+            destroy(&dir, user)?;
+            files = Files::read(&dir)?;
+        }
         match change {
-            Change::State(state) => write_state(&dir, files.newest_slot(), state)?,
+            Change::State(state) => {
+                let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
+                write_state(&dir, newest, state)?;
+            }
             Change::Bind(credentials, owes) => {
                 // The room that logins will need is taken now, while failing harms nobody.
                 if files.state.is_none() {
@@ -169,9 +179,9 @@ impl Store {
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
-                let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot());
+                let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot().ok().flatten());
                 let next = record.state.succeeded_by(credentials.id, credentials.burnt);
-                let _ = write_state(&dir, newest, &State { owes: owes.clone(), ..next });
+                let _ = write_state(&dir, newest, &State { owes: owes.remembered(), ..next });
                 let _ = dir.remove(PENDING_FILE);
             }
             // The state of the codes before names their set, so it does not hold for these.
@@ -253,7 +263,7 @@ impl Files {
             Some(bytes) => Some(Pending::decode(bytes.bytes(), user).map_err(|d| damaged(PENDING_FILE, d))?),
             None => None,
         };
-        let kept = match (&self.state, self.newest_slot()) {
+        let kept = match (&self.state, self.newest_slot().map_err(|d| damaged(STATE_FILE, d))?) {
             (None, _) => None,
             (Some(_), Some((_, state))) => Some(state),
             (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
@@ -284,14 +294,22 @@ impl Files {
         Ok(Record { user: user.to_owned(), credentials, state, pending, revision: self.revision() })
     }
 
-    /// The slot written last: its sequence and what it says. `None` when neither can be read.
-    fn newest_slot(&self) -> Option<(u64, State)> {
-        let bytes = self.state.as_ref()?.bytes();
-        if bytes.len() != 2 * SLOT {
-            return None;
+    /// The slot written last: its sequence and what it says. `None` when neither is whole. One that is whole and cannot be
+    /// read was written by another version: the slot before it is out of date, and its codes would be good once more.
+    fn newest_slot(&self) -> Result<Option<(u64, State)>, Damage> {
+        let Some(bytes) = self.state.as_ref().map(Secret::bytes).filter(|bytes| bytes.len() == 2 * SLOT) else {
+            return Ok(None);
+        };
+        let mut newest = None;
+        for slot in bytes.chunks_exact(SLOT) {
+            match State::decode(slot) {
+                Ok(slot) => newest = newest.into_iter().chain([slot]).max_by_key(|(sequence, _)| *sequence),
+                // Torn, or never written.
+                Err(Damage::Checksum) => {}
+                Err(damage) => return Err(damage),
+            }
         }
-        let slots = bytes.chunks_exact(SLOT).filter_map(|slot| State::decode(slot).ok());
-        slots.max_by_key(|(sequence, _)| *sequence)
+        Ok(newest)
     }
 }
 

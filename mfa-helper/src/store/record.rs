@@ -97,7 +97,7 @@ pub struct State {
     pub told: u64,
     /// How many steps the device's clock is ahead of ours, as far as that was learned.
     pub clock_offset: i64,
-    /// When a code was last accepted, in seconds since 1970; 0 for never.
+    /// When a code was last accepted at a login, in seconds since 1970; 0 for never.
     pub last_used: u64,
     /// Which recovery codes are used.
     pub recovery: recovery::Used,
@@ -157,6 +157,8 @@ impl Default for Owes {
 impl Owes {
     /// The most places that are kept apart.
     const MOST: usize = 8;
+    /// How the places of sudo begin, which remembers logins: a session follows.
+    pub const REMEMBERS: &str = "sudo:";
     /// The longest place, in bytes.
     const LONGEST: usize = 96;
 
@@ -187,10 +189,19 @@ impl Owes {
 
     /// The same, but not at this place. What is owed anywhere is owed elsewhere still.
     pub fn without(&self, place: Option<&str>) -> Owes {
+        self.only(|listed| Some(listed) != place)
+    }
+
+    /// What is owed still once a device is bound, whose code every login asks: where a session of sudo remembers one that
+    /// was let past before.
+    pub fn remembered(&self) -> Owes {
+        self.only(|place| place.starts_with(Owes::REMEMBERS))
+    }
+
+    /// The same, for places that are like this.
+    pub fn only(&self, like: impl Fn(&str) -> bool) -> Owes {
         match self {
-            Owes::At(places) => {
-                Owes::At(places.iter().filter(|listed| Some(listed.as_str()) != place).cloned().collect())
-            }
+            Owes::At(places) => Owes::At(places.iter().filter(|place| like(place)).cloned().collect()),
             Owes::Anywhere => Owes::Anywhere,
         }
     }
@@ -243,8 +254,8 @@ impl State {
     /// The state of the next binding of the same user, which nobody has used yet. A new device ends no lock, and pays
     /// nothing that is owed.
     pub fn succeeded_by(&self, id: Id, burnt: [u64; 2]) -> State {
-        let State { failures, own_failures, owes, .. } = self.clone();
-        State { failures, own_failures, owes, ..State::fresh(id, burnt) }
+        let State { failures, own_failures, .. } = *self;
+        State { failures, own_failures, owes: self.owes.remembered(), ..State::fresh(id, burnt) }
     }
 
     /// The failures by one way.

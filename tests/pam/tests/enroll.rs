@@ -178,7 +178,10 @@ fn who_was_let_past_before_the_owner_bound_elsewhere_gives_the_code_in_the_accou
     for _ in 0..5 {
         assert_eq!(remembered("000000").outcome, Outcome::Refused);
     }
-    assert_eq!(remembered(&code(&key, 1)).outcome, Outcome::Locked, "counted as everywhere");
+    assert_eq!(remembered(&code(&key, 1)).outcome, Outcome::Refused, "locked");
+    // Nobody need have proved the first factor there, so it locks no login.
+    let wrong = owing.conversation(Request::Verify(owing.login("login", None)), &mut |_| Some("000000".into())).0;
+    assert!(wrong.text.starts_with("That code is wrong"), "{}", wrong.text);
     assert!(owing.system.enroll(&["unlock", "--user", "latecomer"], "").status.success());
     let log = Log::listen();
     assert_eq!(remembered(&code(&key, 1)).outcome, Outcome::Accepted);
@@ -190,6 +193,34 @@ fn who_was_let_past_before_the_owner_bound_elsewhere_gives_the_code_in_the_accou
     assert_eq!(owing.conversation(request, &mut |_| None).0.outcome, Outcome::Ignored);
     let cron = Request::Account(owing.login("cron", None), AuthHook::NotRun);
     assert_eq!(owing.conversation(cron, &mut |_| None).0.outcome, Outcome::Ignored);
+}
+
+/// Only sudo remembers: whoever was let past elsewhere and left is asked for the code there, as everybody is.
+#[test]
+fn what_was_owed_where_nothing_is_remembered_is_owed_no_more_once_a_device_is_bound() {
+    let owing = Owing::fresh("passerby", "");
+    assert_eq!(owing.auth("login").outcome, Outcome::HandedOver);
+    assert_eq!(owing.account(AuthHook::NotRun, None, |_| None).0.outcome, Outcome::NoInteraction, "who has no device");
+    let json = owing.system.enroll(&["totp", "--user", "passerby", "--json"], "");
+    let json = String::from_utf8(json.stdout).unwrap();
+    let key = json.split("\"secret\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let confirmed = owing.system.enroll(&["confirm", "--user", "passerby", &code(&key, -1), &code(&key, 0)], "");
+    assert!(confirmed.status.success());
+    let (verdict, asked) = owing.account(AuthHook::NotRun, None, |_| None);
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::Ignored, 0), "{}", verdict.text);
+}
+
+/// Root would vouch for whoever has seen that key.
+#[test]
+fn root_does_not_confirm_what_a_login_has_begun() {
+    let owing = Owing::fresh("caller", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let (_, asked) = owing.account(AuthHook::HandedOver, Some("203.0.113.9"), |_| None);
+    let key = key_in(&asked[0]).unwrap();
+    let confirmed = owing.system.enroll(&["confirm", "--user", "caller", &code(&key, -1), &code(&key, 0)], "");
+    let said = String::from_utf8_lossy(&confirmed.stderr).into_owned();
+    assert_eq!((confirmed.status.code(), said.contains("begun at a login")), (Some(3), true), "{said}");
+    assert!(!owing.bound());
 }
 
 #[test]

@@ -159,6 +159,10 @@ fn what_a_later_rule_asks_more_is_not_relaxed() {
     let require = |arguments: &[&str]| told(&system.enroll(&[&["require"], arguments].concat(), ""));
     assert_eq!(require(&["--group", "ruledgroup", "--service", "su"]).0, 0);
     assert_eq!(require(&["--user", "ruled"]).0, 0);
+    // Its own rule of before included.
+    let (code, _, said) = require(&["--user", "ruled", "--deadline", "2099-01-01"]);
+    assert_eq!((code, said.contains("it is required already")), (1, true), "{said}");
+    assert_eq!(require(&["--user", "ruled"]).0, 0, "the same once more");
     by_hand(mfa);
     assert_eq!(require(&["--group", "ruledgroup", "--service", "login"]).0, 0, "as strict as that one");
     system.drop_in("40-first.toml", "[[rule]]\nusers = [\"guarded\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
