@@ -121,8 +121,7 @@ fn no_helper(why: &NoVerdict) -> Finding {
     const HELPER: &str = "/usr/libexec/mfa-helper";
     let remedy = match fs::metadata(HELPER) {
         Ok(file) if file.mode() & 0o111 != 0o111 => format!("chmod 0755 {HELPER}"),
-        _ if Path::new(DPKG).exists() => String::from("apt-get install --reinstall libpam-mfa"),
-        _ => String::from("make install  # in the source folder"),
+        _ => reinstall().to_owned(),
     };
     let what = format!("every login that would ask for a code is refused: {why}");
     Finding::grave("helper-unusable", HELPER, what, remedy)
@@ -320,8 +319,7 @@ fn unit_state(unit: &str, shown: &str) -> Option<Finding> {
     let idle = "screen lockers and users' own mfa-enroll do not reach the helper";
     match (property("LoadState"), property("ActiveState"), property("UnitFileState")) {
         ("not-found", ..) => {
-            let remedy = "apt-get install --reinstall libpam-mfa";
-            Some(Finding::warning("unit-missing", unit, format!("the unit is missing: {idle}"), remedy))
+            Some(Finding::warning("unit-missing", unit, format!("the unit is missing: {idle}"), reinstall()))
         }
         ("masked", ..) => {
             let on = "systemctl enable mfa-helper.socket && systemctl restart mfa-helper.socket";
@@ -374,12 +372,19 @@ fn changed(verified: &str) -> Vec<Finding> {
         [flags, path] if flags.contains('5') => Some(*path),
         _ => None,
     });
-    let remedy = "apt-get install --reinstall libpam-mfa";
+    let remedy = reinstall();
     let finding = |path| Finding::grave("program-changed", path, "this is not the program of the package", remedy);
     paths.filter(runs).map(finding).collect()
 }
 
-/// What SELinux or AppArmor kept from us since the boot.
+fn reinstall() -> &'static str {
+    match Path::new(DPKG).exists() {
+        true => "apt-get install --reinstall libpam-mfa",
+        false => "make install  # in the source folder",
+    }
+}
+
+/// What SELinux or AppArmor kept from us, as far back as the logs go.
 fn denials() -> Vec<Finding> {
     let kernel =
         output(JOURNALCTL, &["--boot", "--dmesg", "--quiet", "--no-pager", "--output=cat"]).unwrap_or_default();
@@ -398,7 +403,7 @@ fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
     };
     let denied: Vec<&str> = lines.filter(refuses).filter(ours).collect();
     let last = *denied.last()?;
-    let what = format!("{} times something of ours was denied, the last time: {last}", denied.len());
+    let what = format!("something of ours was denied ({} times), the last time: {last}", denied.len());
     let remedy =
         if last.contains("apparmor") { "aa-logprof" } else { "ausearch -m avc -c mfa-helper | audit2allow -w" };
     Some(Finding::grave("access-denied", "kernel", what, remedy))
@@ -477,7 +482,7 @@ mod tests {
         let selinux = "type=AVC msg=audit(1.2:3): avc:  denied  { write } for  comm=\"mfa-helper\" name=\"state\"";
         let other = "audit: type=1400 apparmor=\"DENIED\" name=\"/etc/passwd\" comm=\"cups\"";
         assert_eq!(denied([other, "mfa-helper: denied nothing"].into_iter()), None);
-        assert!(denied([other, apparmor].into_iter()).unwrap().what.starts_with("1 times"));
+        assert!(denied([other, apparmor].into_iter()).unwrap().what.contains("(1 times)"));
         assert_eq!(
             denied([apparmor, selinux].into_iter()).unwrap().remedy,
             "ausearch -m avc -c mfa-helper | audit2allow -w"

@@ -3,8 +3,8 @@
 //! Here is what takes the policy, the store, the stack reader or files of root's. What takes other programs (sshd,
 //! systemd, dpkg) is the front end's to ask: this process executes nothing (docs/decisions/0017).
 //!
-//! A check is a function that returns findings; [`doctor`] is the list of them. What it can, a check is told in
-//! arguments, so that its faults can be planted in a test.
+//! A check is a function that returns findings; [`doctor`] is the list of them. A check is given what it looks at, where
+//! that can be, so that a test can plant faults.
 
 mod installed;
 mod people;
@@ -38,8 +38,7 @@ pub struct Finding {
     pub place: String,
     /// What is wrong.
     pub what: String,
-    /// A line for root's shell. Where nothing but an edit by hand will do it opens the editor, and says in a comment what
-    /// to do there.
+    /// A line for root's shell. Where only an edit by hand helps, it opens the editor and says in a comment what to do.
     pub remedy: String,
 }
 
@@ -76,11 +75,11 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     // The policy as it is now: a remedy counts at once, two seconds before it is in force.
     let (host, mut findings) = policy::in_place(config, host);
     let host = &host;
-    findings.extend(policy::rules(host));
+    findings.extend(policy::rules(config, host));
     findings.extend(store::check(host));
     findings.extend(installed::check());
     let people = people::all(host);
-    findings.extend(people::check(&people, host));
+    findings.extend(people::check(&people, config, host));
     let services = stacks::services();
     findings.extend(stacks::check(&services, &system_file, &host.loaded.policy.enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
@@ -113,6 +112,14 @@ fn remedy_in(sentence: &str, otherwise: impl FnOnce() -> String) -> String {
     let command =
         ["chmod ", "chown "].iter().find_map(|command| Some(&line[line.find(&format!(": {command}"))? + 2..]));
     command.map_or_else(otherwise, str::to_owned)
+}
+
+/// The file of the rule at `place`, a name with a line.
+fn rule_file(config: &Path, place: &str) -> String {
+    let file = place.split(':').next().unwrap_or_default();
+    let beside = config.parent().unwrap_or(config);
+    let path = if beside.join(file) == config { config.to_owned() } else { beside.join("mfa.d").join(file) };
+    path.to_string_lossy().into_owned()
 }
 
 /// A line that opens the editor.

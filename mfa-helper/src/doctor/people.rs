@@ -1,10 +1,12 @@
 //! Who is required and has no device, who would be locked out by that, and who gets past.
 
+use std::path::Path;
+
 use mfa_wire::Login;
 use nix::unistd::Group;
 
 use super::stacks::ours;
-use super::{Finding, edit, quoted};
+use super::{Finding, edit, quoted, rule_file};
 use crate::flow::login::{Auth, account_line_decides, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
@@ -12,11 +14,15 @@ use crate::identity::{self, Identity};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
-use crate::stack::{Files, Kind, Stack, system_file};
+use crate::rootfile::Dir;
+use crate::stack::{Files, Kind, Stack};
 use crate::store::Record;
 
 /// Whoever may become root by them, as distributions have it.
 const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
+
+/// The longest shadow(5) that is looked at, in bytes.
+const SHADOW_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Where an administrator could come in.
 const ADMIN_DOORS: &[&str] = &["sshd", "login", "su", "gdm-password", "sddm", "lightdm"];
@@ -102,10 +108,10 @@ pub fn all(host: &Host) -> Vec<Person> {
 }
 
 /// Looks at them.
-pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
+pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(without_device(people));
-    findings.extend(bound_by_whoever_comes_first(people, host));
+    findings.extend(bound_by_whoever_comes_first(people, config, host));
     findings.extend(admins_locked_out(people, host));
     findings.extend(root_by_su(people, host));
     findings
@@ -120,7 +126,7 @@ fn without_device(people: &[Person]) -> Option<Finding> {
 }
 
 /// Whoever has the first factor of somebody without a device can bind one of theirs, from anywhere.
-fn bound_by_whoever_comes_first(people: &[Person], host: &Host) -> Vec<Finding> {
+fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     if !host.loaded.policy.enroll_services.iter().any(|service| service == "sshd") {
         return Vec::new();
     }
@@ -137,8 +143,7 @@ fn bound_by_whoever_comes_first(people: &[Person], host: &Host) -> Vec<Finding> 
     }
     let finding = |(rule, names): (String, Vec<&str>)| {
         let place = rule.split(' ').next().unwrap_or_default().to_owned();
-        let file = place.split(':').next().unwrap_or_default();
-        let path = if file == "mfa.toml" { format!("/etc/mfa/{file}") } else { format!("/etc/mfa/mfa.d/{file}") };
+        let path = rule_file(config, &place);
         let what = format!("from any network, whoever comes first by ssh binds the device of: {}", listed(&names));
         Finding::warning("bind-from-anywhere", place, what, edit(&path, "add to the rule: enroll = \"invited\""))
     };
@@ -191,17 +196,21 @@ fn root_by_su(people: &[Person], host: &Host) -> Option<Finding> {
         Require::IfBound => root.bound(),
         Require::Mfa => true,
     };
-    if !asks_somebody || asks_root || !has_a_first_factor("root", &system_file) {
+    if !asks_somebody || asks_root || !root_has_a_first_factor() {
         return None;
     }
     let what = format!("su gives root to whoever knows root's secret, without a code (rule: {})", asked.rule);
     Some(Finding::grave("root-without-code", "root", what, "mfa-enroll require --user root"))
 }
 
-/// Whether shadow(5) holds anything that could be typed.
-fn has_a_first_factor(user: &str, files: &Files) -> bool {
-    let text = files("/etc/shadow").ok().flatten().unwrap_or_default();
-    let entry = text.lines().find_map(|line| line.strip_prefix(user)?.strip_prefix(':'));
+/// Whether shadow(5) holds anything of root's that could be typed. What else it holds stays where it is wiped.
+fn root_has_a_first_factor() -> bool {
+    let shadow = Dir::open(Path::new("/etc")).and_then(|etc| etc.read_public("shadow", SHADOW_LIMIT));
+    shadow.is_ok_and(|shadow| shadow.is_some_and(|shadow| lets_root_type(shadow.bytes.text().unwrap_or_default())))
+}
+
+fn lets_root_type(shadow: &str) -> bool {
+    let entry = shadow.lines().find_map(|line| line.strip_prefix("root:"));
     entry.is_some_and(|entry| !entry.starts_with(['!', '*']))
 }
 
@@ -244,17 +253,13 @@ fn listed(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn root_has(shadow: &'static str) -> bool {
-        has_a_first_factor("root", &move |_| Ok(Some(shadow.to_owned())))
-    }
-
     #[test]
     fn a_locked_account_has_no_first_factor() {
-        assert!(!root_has("root:*:1:0:99999:7:::\n"));
-        assert!(!root_has("root:!$6$x:1:0:99999:7:::\n"));
-        assert!(!root_has("rooty:$6$x:1:0:99999:7:::\n"));
-        assert!(root_has("daemon:*:1::::::\nroot:$6$x:1:0:99999:7:::\n"));
-        assert!(root_has("root::1:0:99999:7:::\n"), "an empty one is the worst");
+        assert!(!lets_root_type("root:*:1:0:99999:7:::\n"));
+        assert!(!lets_root_type("root:!$6$x:1:0:99999:7:::\n"));
+        assert!(!lets_root_type("rooty:$6$x:1:0:99999:7:::\n"));
+        assert!(lets_root_type("daemon:*:1::::::\nroot:$6$x:1:0:99999:7:::\n"));
+        assert!(lets_root_type("root::1:0:99999:7:::\n"), "an empty one is the worst");
     }
 
     #[test]

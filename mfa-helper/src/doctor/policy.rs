@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Finding, edit, remedy_in};
+use super::{Finding, edit, remedy_in, rule_file};
 use crate::flow::policy::findings;
+use crate::flow::require;
 use crate::host::Host;
 use crate::policy::Policy;
 use crate::policy::files::{Loaded, in_place as read};
@@ -45,17 +46,16 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
 }
 
 /// Mistakes that the parser cannot see.
-pub fn rules(host: &Host) -> Vec<Finding> {
+pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
     let policy = &host.loaded.policy;
     let found = findings(policy, (host.now)());
     let finding = |found: crate::flow::policy::Finding| {
         // Its text begins with the rule's file and line; or it is about somebody, and ends in the rule that exempts.
         let from_rule = if found.id == "rule-exempts" { found.text.rsplit(" by ").next() } else { Some(&*found.text) };
         let place = from_rule.unwrap_or_default().split([' ', ',']).next().unwrap_or_default().trim_end_matches(':');
-        let file = place.split(':').next().unwrap_or_default();
-        let path = if file == "mfa.toml" { format!("/etc/mfa/{file}") } else { format!("/etc/mfa/mfa.d/{file}") };
+        let path = rule_file(config, place);
         let remedy = match found.id {
-            "rule-expired" if path.starts_with("/etc/mfa/mfa.d/50-require-") => format!("rm {}", super::quoted(&path)),
+            "rule-expired" if place.starts_with(require::PREFIX) => format!("rm {}", super::quoted(&path)),
             _ => edit(&path, "mend the rule"),
         };
         Finding { id: found.id, grave: found.grave, place: place.to_owned(), what: found.text, remedy }

@@ -36,7 +36,7 @@ pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
 /// In a container the clock is the host's, and nothing that runs in here can say who keeps it.
 fn clock(synchronised: bool, container: bool) -> Option<Finding> {
     let what = "nothing keeps the clock right: when it is off by more than a step, right codes are refused";
-    let finding = || Finding::warning("clock-unsynchronised", "clock", what, "timedatectl set-ntp true");
+    let finding = || Finding::warning("clock-unsynchronized", "clock", what, "timedatectl set-ntp true");
     (!synchronised && !container).then(finding)
 }
 
@@ -96,7 +96,7 @@ fn first_factor(files: &Files) -> Option<Finding> {
     let by_hand = |what: &str| edit(FILE, what);
     let missing = "@include common-auth, @include common-account; or what stands for them here";
     if files(FILE) == Ok(None) {
-        let what = "users cannot prove who they are to mfa-enroll, or by whatever \"other\" says";
+        let what = "this file is missing, so mfa-enroll can ask nobody for the first factor";
         return Some(Finding::warning("first-factor-missing", FILE, what, by_hand(missing)));
     }
     let stack = match Stack::read("mfa-enroll", Kind::Auth, files) {
@@ -107,7 +107,7 @@ fn first_factor(files: &Files) -> Option<Finding> {
         }
     };
     let lets_in_root = stack.modules().find(|module| module.path.ends_with("pam_rootok.so"));
-    let what = "whoever runs as root proves nobody's first factor: the helper that asks for it is root";
+    let what = "pam_rootok.so lets everybody past this proof: the helper that asks is root";
     lets_in_root.map(|module| {
         let place = format!("{}:{}", module.file, module.number);
         Finding::grave("first-factor-rootok", place, what, edit(&module.file, "take out the line of pam_rootok.so"))
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_nobody_keeps_is_found_but_not_in_a_container() {
-        assert_eq!(ids(clock(false, false)), ["clock-unsynchronised"]);
+        assert_eq!(ids(clock(false, false)), ["clock-unsynchronized"]);
         assert_eq!(clock(false, true), None);
         assert_eq!(clock(true, false), None);
     }

@@ -14,7 +14,7 @@ use crate::rootfile::{Dir, Fault};
 use crate::store::encode_name;
 
 /// What every such file is called by.
-const PREFIX: &str = "50-require-";
+pub const PREFIX: &str = "50-require-";
 
 /// The line that makes a rule go away by itself.
 const TRIAL: &str = "expires = ";

@@ -43,9 +43,9 @@ fn needs_libpam_libc_and_the_loader_only() {
 }
 
 /// What the linker was asked for cannot lie, whatever the source calls it: nothing that runs a shell or searches for a
-/// program. (In mfa-enroll std::process::Command brings the whole family for its one use; clippy.toml keeps it at one.)
+/// program. (mfa-enroll starts programs in two places, which clippy.toml guards.)
 #[test]
-fn what_ships_starts_nothing_but_the_helper() {
+fn the_module_and_the_helper_start_nothing_but_the_helper() {
     let starters = ["system", "popen", "dlopen", "dlmopen", "wordexp"];
     for (name, allowed) in [("libpam_mfa.so", &["execve"][..]), ("mfa-helper", &["dlopen"])] {
         let table = run("nm", &["--dynamic", "--undefined-only", release_artifact(name).to_str().unwrap()]);
