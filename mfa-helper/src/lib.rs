@@ -14,6 +14,7 @@ pub mod factor;
 mod flow;
 mod host;
 mod identity;
+mod lang;
 mod listener;
 mod lockout;
 mod policy;

@@ -416,7 +416,7 @@ fn a_deadline_reminds_and_then_requires() {
     let mut t = Door::Ssh.knock(&who);
     t.wait_for(&Door::Ssh.password_prompt(&who));
     t.type_line(&who.password);
-    t.wait_for("MFA will be required of you in 5 days. Bind a device before that: mfa-enroll totp");
+    t.wait_for("MFA will be required of you in 5 days. Bind a device by then: mfa-enroll totp");
     Door::Ssh.is_open(&who, &mut t);
     assert!(!t.text().contains(BIND_NOW), "{}", t.text());
     who.logged(&["event=verify", "verdict=ignored", "reason=\"not bound, before the deadline\""]);

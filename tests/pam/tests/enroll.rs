@@ -394,7 +394,7 @@ fn before_the_deadline_there_is_a_reminder() {
     let owing = Owing::fresh("early", "deadline = \"2027-01-31\"\n");
     let verdict = owing.auth("sudo");
     assert_eq!(verdict.outcome, Outcome::Ignored);
-    assert_eq!(verdict.text, "MFA will be required of you in 16 days. Bind a device before that: mfa-enroll totp");
+    assert_eq!(verdict.text, "MFA will be required of you in 16 days. Bind a device by then: mfa-enroll totp");
     owing.clock.set(1_801_353_600);
     assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
 }
