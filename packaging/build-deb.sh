@@ -22,7 +22,7 @@ rm -rf "$out"
 mkdir -p "$tree"
 
 cd "$MFA_SOURCE"
-for item in config packaging LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md; do
+for item in config packaging LICENSE-MIT LICENSE-APACHE README.md README.zh-CN.md CHANGELOG.md; do
     [ ! -e "$item" ] || cp -R "$item" "$tree"
 done
 mv "$tree/packaging/debian" "$tree/debian"

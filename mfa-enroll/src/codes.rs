@@ -4,10 +4,8 @@ use mfa_wire::{Secret, printable};
 use zeroize::Zeroizing;
 
 use crate::screen::{columns, widest, wrap};
+use crate::texts::{Lang, Text};
 use mfa_qr::{Lines, Size};
-
-const WHAT: &str = "Each of these recovery codes lets you in once, when the device is lost.";
-const ONCE: &str = "They are shown only now: keep them where the phone is not.";
 
 /// The longest code that is shown, in characters.
 const LONGEST: usize = 64;
@@ -15,11 +13,16 @@ const LONGEST: usize = 64;
 const GAP: usize = 4;
 
 /// The codes of one set.
-pub(crate) struct Codes(Zeroizing<Vec<String>>);
+pub(crate) struct Codes(Zeroizing<Vec<String>>, Lang);
 
 impl Codes {
-    pub(crate) fn of(codes: &[Secret]) -> Codes {
-        Codes(Zeroizing::new(codes.iter().filter_map(Secret::text).map(|code| printable(code, LONGEST)).collect()))
+    pub(crate) fn of(codes: &[Secret], lang: Lang) -> Codes {
+        let codes = codes.iter().filter_map(Secret::text).map(|code| printable(code, LONGEST)).collect();
+        Codes(Zeroizing::new(codes), lang)
+    }
+
+    fn sentences(&self) -> [String; 2] {
+        [self.1.say(Text::EachOnce), self.1.say(Text::ShownOnlyNow)]
     }
 
     /// The lines to show in a window that must hold `below` rows more. Two columns if they are enough, else
@@ -27,7 +30,7 @@ impl Codes {
     pub(crate) fn lines(&self, window: Size, below: usize) -> Lines {
         let most = ((window.cols + 1) / (widest(&self.0) + 1)).max(1);
         let room = window.rows.saturating_sub(below);
-        let words = [wrap(WHAT, window.cols), wrap(ONCE, window.cols)].concat();
+        let words = self.sentences().map(|sentence| wrap(&sentence, window.cols)).concat();
         let aired = [words.clone(), vec![String::new()]].concat();
         [(aired, 1), (words, 0), (Vec::new(), 0)]
             .into_iter()
@@ -44,8 +47,7 @@ impl Codes {
 
     /// The same where lines come one after the other, and nothing is taken off again.
     pub(crate) fn plain(&self) -> Lines {
-        let words = [WHAT, ONCE].map(String::from);
-        Zeroizing::new(words.into_iter().chain(self.0.iter().cloned()).collect())
+        Zeroizing::new(self.sentences().into_iter().chain(self.0.iter().cloned()).collect())
     }
 
     fn rows(&self, per_row: usize, cols: usize) -> Vec<String> {
@@ -64,14 +66,9 @@ impl Codes {
     }
 
     fn why_none(&self, per_row: usize, window: Size, below: usize) -> String {
-        format!(
-            "Your window is too small for {} recovery codes: it needs {}x{} and has {}x{}. Enlarge it to see them.",
-            self.0.len(),
-            window.cols.max(widest(&self.0)),
-            self.0.len().div_ceil(per_row) + below,
-            window.cols,
-            window.rows
-        )
+        let needs = format!("{}x{}", window.cols.max(widest(&self.0)), self.0.len().div_ceil(per_row) + below);
+        let has = format!("{}x{}", window.cols, window.rows);
+        self.1.say(Text::TooSmallForCodes(self.0.len(), &needs, &has))
     }
 }
 
@@ -80,8 +77,12 @@ mod tests {
     use super::*;
 
     fn codes(count: usize) -> Codes {
+        codes_in(Lang::English, count)
+    }
+
+    fn codes_in(lang: Lang, count: usize) -> Codes {
         let code = |n: usize| Secret::copy_of(format!("ab{n:02}-efgh-ijkl-mnop").as_bytes());
-        Codes::of(&(0..count).map(code).collect::<Vec<_>>())
+        Codes::of(&(0..count).map(code).collect::<Vec<_>>(), lang)
     }
 
     /// The codes that can be read in these lines.
@@ -93,7 +94,8 @@ mod tests {
     fn ten_stand_in_two_columns_below_two_sentences() {
         let codes = codes(10);
         let lines = codes.lines(Size { rows: 24, cols: 80 }, 1);
-        assert_eq!(lines[..3], [WHAT, ONCE, ""]);
+        assert_eq!(lines[..2], codes.sentences());
+        assert_eq!(lines[2], "");
         assert_eq!(lines[3], "ab00-efgh-ijkl-mnop    ab01-efgh-ijkl-mnop");
         assert_eq!((lines.len(), lines[8].as_str()), (9, ""));
         assert_eq!(read(&lines), codes.0.iter().collect::<Vec<_>>());
@@ -101,12 +103,14 @@ mod tests {
 
     #[test]
     fn up_to_64_fit_the_usual_window_with_their_sentences_and_a_message() {
-        for count in 1..=64 {
-            let codes = codes(count);
+        for (lang, count) in
+            [Lang::English, Lang::Chinese].into_iter().flat_map(|lang| (1..=64).map(move |n| (lang, n)))
+        {
+            let codes = codes_in(lang, count);
             let lines = codes.lines(Size { rows: 24, cols: 80 }, 2);
             assert!(lines.len() + 2 <= 24 && widest(&lines) < 80, "{count}");
             assert_eq!(read(&lines), codes.0.iter().collect::<Vec<_>>(), "{count}");
-            assert_eq!(lines[..2], [WHAT, ONCE], "{count}");
+            assert_eq!(lines[..2], codes.sentences(), "{count}");
         }
     }
 
@@ -135,8 +139,10 @@ mod tests {
 
     #[test]
     fn plainly_each_has_a_line() {
-        let lines = codes(3).plain();
-        assert_eq!(lines[..3], [WHAT, ONCE, "ab00-efgh-ijkl-mnop"]);
+        let codes = codes(3);
+        let lines = codes.plain();
+        assert_eq!(lines[..2], codes.sentences());
+        assert_eq!(lines[2], "ab00-efgh-ijkl-mnop");
         assert_eq!(lines.len(), 5);
     }
 }

@@ -13,13 +13,15 @@ use crate::line::{Line, Press};
 use crate::output::shown;
 use crate::screen::{Binding, Look, broken, columns, joined, prompt, wrap};
 use crate::signals::{put_back, stop};
-use crate::terminal::{Event, Terminal};
+use crate::terminal::{Event, Terminal, language};
+use crate::texts::Lang;
 use mfa_qr::{Lines, Size};
 
 /// One dialogue.
 pub(crate) struct Dialogue {
     terminal: Terminal,
     look: Look,
+    lang: Lang,
     clock: fn() -> Duration,
     /// What stands above every question, on a terminal that can take it away again.
     above: Above,
@@ -55,13 +57,23 @@ enum Empty {
 impl Dialogue {
     pub(crate) fn open(drawing: &Drawing, clock: fn() -> Duration) -> io::Result<Dialogue> {
         let terminal = Terminal::open()?;
+        let lang = language();
         let look = Look::new(drawing, terminal.has_colours, terminal.shows_utf8);
-        Ok(Dialogue { terminal, look, clock, above: Above::Nothing, messages: Vec::new(), given_in: None, drawn: 0 })
+        Ok(Dialogue {
+            terminal,
+            look,
+            lang,
+            clock,
+            above: Above::Nothing,
+            messages: Vec::new(),
+            given_in: None,
+            drawn: 0,
+        })
     }
 
     /// Shows a device, until the dialogue is over where that can be done.
     pub(crate) fn show(&mut self, device: &Device) {
-        let binding = Binding::of(device);
+        let binding = Binding::of(device, self.lang);
         if self.terminal.has_cursor {
             self.above = Above::Device(binding);
         } else {
@@ -72,7 +84,7 @@ impl Dialogue {
 
     /// Shows recovery codes, in place of a device, until the next question is answered.
     pub(crate) fn show_codes(&mut self, codes: &[Secret]) {
-        let codes = Codes::of(codes);
+        let codes = Codes::of(codes, self.lang);
         if self.terminal.has_cursor {
             self.above = Above::Codes(codes);
         } else {
@@ -250,7 +262,7 @@ impl Dialogue {
         let cols = self.terminal.window().cols;
         let (_, last) = broken(&shown(question), cols);
         let question = match &self.above {
-            Above::Device(binding) => prompt(&last, binding.countdown((self.clock)()), self.given_in, cols),
+            Above::Device(binding) => prompt(self.lang, &last, binding.countdown((self.clock)()), self.given_in, cols),
             _ => last,
         };
         let room = cols.saturating_sub(columns(&question) + 1);

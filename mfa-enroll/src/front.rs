@@ -14,6 +14,8 @@ use crate::exit::Exit;
 use crate::helper::NoVerdict;
 use crate::output::{Form, Report, complain, pending_object, recovery_object, say};
 use crate::picture::Picture;
+use crate::terminal::language;
+use crate::texts::Text;
 
 /// The front end of one verb.
 pub(crate) struct Front {
@@ -55,7 +57,7 @@ impl Front {
         };
         let path = verb.totp().and_then(|totp| totp.qr_svg.as_ref());
         let picture = path.map(|path| Picture::create(path)).transpose()?;
-        let report = Report::new(io::stdout(), form);
+        let report = Report::new(io::stdout(), form, language());
         let name = caller.name.clone().unwrap_or_default();
         Ok(Front {
             verb,
@@ -107,16 +109,16 @@ impl Front {
             ),
             (Some(trouble), _) => complain(trouble, Exit::Unavailable),
             (None, Verb::Test(Test { service })) if accepted => {
-                say(&format!("The code is right: {service} would let you in."));
+                say(&language().say(Text::WouldLetIn(service)));
                 say(&text);
                 Exit::Done
             }
             (None, Verb::Test(Test { service })) if outcome == Outcome::HandedOver => {
-                say(&format!("{service} would lead you through binding a device."));
+                say(&language().say(Text::WouldBind(service)));
                 Exit::Done
             }
             (None, Verb::Test(Test { service })) if outcome == Outcome::Ignored => {
-                say(&format!("{service} asks no second factor of you."));
+                say(&language().say(Text::WouldNotAsk(service)));
                 Exit::Done
             }
             (None, _) if accepted => {

@@ -23,6 +23,7 @@ mod reader;
 mod screen;
 mod signals;
 mod terminal;
+mod texts;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::cli::{Cli, Status, Totp, Verb};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::front::Front;
+use crate::texts::Text;
 
 fn main() -> ExitCode {
     // A new key passes through this process: no core file of it, whoever crashes it.
@@ -70,13 +72,12 @@ fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> (Exit, bool) {
 /// Without a verb: the caller's status, and a way on for who has nothing bound and is there to be asked.
 fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
     let (exit, unbound) = carry_out(cli, &Verb::Status(Status::default()), caller);
-    if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(QUESTION, now) {
+    let question = terminal::language().say(Text::BindNow);
+    if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(&question, now) {
         return carry_out(cli, &Verb::Totp(Totp::default()), caller).0;
     }
     exit
 }
-
-const QUESTION: &str = "Bind an authenticator app now? [Y/n] ";
 
 /// The time since 1970.
 #[allow(clippy::disallowed_methods, reason = "the one place where time is read; everybody else is given this function")]

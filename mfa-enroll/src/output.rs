@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::doctor::Finding;
 use crate::exit::Exit;
+use crate::screen::padded;
+use crate::texts::{Lang, Text};
 
 /// The longest line of text from outside that is shown, in characters.
 const LONGEST: usize = 4096;
@@ -54,14 +56,16 @@ pub(crate) enum Form {
 pub(crate) struct Report<W> {
     out: W,
     form: Form,
+    /// Of lines; all else is for programs and administrators.
+    lang: Lang,
     count: usize,
     /// Why the data could not be written; from then on nothing is.
     failed: Option<io::Error>,
 }
 
 impl<W: Write> Report<W> {
-    pub(crate) fn new(out: W, form: Form) -> Self {
-        Report { out, form, count: 0, failed: None }
+    pub(crate) fn new(out: W, form: Form, lang: Lang) -> Self {
+        Report { out, form, lang, count: 0, failed: None }
     }
 
     /// Writes one user's standing.
@@ -75,7 +79,7 @@ impl<W: Write> Report<W> {
         self.write(head);
         self.count += 1;
         self.write(&match self.form {
-            Form::Lines => lines(status),
+            Form::Lines => lines(status, self.lang),
             Form::Object => object(status) + "\n",
             Form::Table => table_row(status),
             Form::Array => object(status),
@@ -135,34 +139,33 @@ fn severity(grave: bool) -> &'static str {
     if grave { "error" } else { "warning" }
 }
 
-fn lines(status: &Status) -> String {
-    let mut text = format!("user            {}\n", shown(&status.user));
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<15} {}\n", shown(value)));
-    line(
-        "device",
-        match status.kind.as_deref() {
-            None => "none",
-            Some("totp") => "totp (authenticator app)",
-            Some("u2f") => "u2f (security key)",
-            Some(other) => other,
-        },
-    );
+fn lines(status: &Status, lang: Lang) -> String {
+    let mut lines = String::new();
+    let mut line = |name, value: &str| lines.push_str(&format!("{} {}\n", padded(&lang.say(name), 15), shown(value)));
+    line(Text::User, &status.user);
+    let kind = match status.kind.as_deref() {
+        None => lang.say(Text::None),
+        Some("totp") => lang.say(Text::App),
+        Some("u2f") => lang.say(Text::SecurityKey),
+        Some(other) => other.to_owned(),
+    };
+    line(Text::Device, &kind);
     for device in &status.devices {
-        line("  id", &device.id);
+        line(Text::Id, &device.id);
         if !device.label.is_empty() {
-            line("  label", &device.label);
+            line(Text::Label, &device.label);
         }
-        line("  bound", &format!("{} from {}", utc(device.created), device.created_from));
-        line("  last used", &device.last_used.map_or("never".into(), utc));
+        line(Text::Bound, &lang.say(Text::BoundFrom(&utc(device.created), &device.created_from)));
+        line(Text::LastUsed, &device.last_used.map_or_else(|| lang.say(Text::Never), utc));
     }
-    line("pending", if status.pending { "yes, to be confirmed" } else { "no" });
-    line("required", if status.required { "yes" } else { "no" });
-    line("recovery codes", &format!("{} left", status.recovery_codes_left));
+    line(Text::Pending, &lang.say(if status.pending { Text::ToBeConfirmed } else { Text::No }));
+    line(Text::Required, &lang.say(if status.required { Text::Yes } else { Text::No }));
+    line(Text::RecoveryCodes, &lang.say(Text::Left(status.recovery_codes_left)));
     if let Some(until) = status.bypass_until {
-        line("bypass code", &format!("good once, until {}", utc(until)));
+        line(Text::BypassCode, &lang.say(Text::GoodUntil(&utc(until))));
     }
-    line("locked", &status.locked_until.map_or("no".into(), |t| format!("until {}", utc(t))));
-    text
+    line(Text::Locked, &status.locked_until.map_or_else(|| lang.say(Text::No), |t| lang.say(Text::Until(&utc(t)))));
+    lines
 }
 
 const TABLE_HEAD: &str = "USER             DEVICE   REQUIRED  BOUND              LAST USED          LOCKED\n";
@@ -309,7 +312,7 @@ mod tests {
     }
 
     fn report(form: Form, of: &[Status]) -> String {
-        let mut report = Report::new(Vec::new(), form);
+        let mut report = Report::new(Vec::new(), form, Lang::English);
         of.iter().for_each(|status| report.add(status));
         report.end().unwrap();
         String::from_utf8(report.out).unwrap()
@@ -365,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_report_that_broke_off_is_no_json() {
-        let mut report = Report::new(Vec::new(), Form::Array);
+        let mut report = Report::new(Vec::new(), Form::Array, Lang::English);
         report.add(&alice());
         assert!(serde_json::from_slice::<serde_json::Value>(&report.out).is_err());
     }
@@ -373,7 +376,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_noticed() {
         let mut disk = [0u8; 8];
-        let mut report = Report::new(&mut disk[..], Form::Array);
+        let mut report = Report::new(&mut disk[..], Form::Array, Lang::English);
         report.add(&alice());
         assert!(report.end().is_err());
     }

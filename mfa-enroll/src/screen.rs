@@ -5,6 +5,7 @@ use mfa_wire::{Device, printable};
 use zeroize::Zeroizing;
 
 use crate::cli::Drawing;
+use crate::texts::{Lang, Text};
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 
 /// The window when nobody can tell its size.
@@ -52,17 +53,19 @@ pub(crate) struct Binding {
     symbol: Option<Symbol>,
     key: Zeroizing<String>,
     /// What an app asks for besides the key, in the words that apps use.
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(String, String)>,
     period: u32,
+    lang: Lang,
 }
 
 impl Binding {
-    pub(crate) fn of(device: &Device) -> Binding {
+    pub(crate) fn of(device: &Device, lang: Lang) -> Binding {
         Binding {
             symbol: Symbol::of(device.uri.bytes()),
             key: Zeroizing::new(device.key.text().unwrap_or_default().to_owned()),
-            fields: fields(device),
+            fields: fields(device, lang),
             period: device.period,
+            lang,
         }
     }
 
@@ -88,7 +91,7 @@ impl Binding {
     }
 
     /// The words beside or above a picture, if there is room for both.
-    fn text(&self, words: Words, beside: bool, look: Look, picture: Size, room: Size) -> Option<Text> {
+    fn text(&self, words: Words, beside: bool, look: Look, picture: Size, room: Size) -> Option<Block> {
         let (rows, cols) = (room.rows.checked_sub(picture.rows)?, room.cols.checked_sub(picture.cols)?);
         let left = if beside {
             Size { cols: cols.checked_sub(GAP).filter(|cols| *cols >= NARROWEST)?, ..room }
@@ -96,7 +99,7 @@ impl Binding {
             Size { rows, ..room }
         };
         let lines = self.words(words, look, left.cols);
-        (lines.len() <= left.rows && widest(&lines) <= left.cols).then_some(Text { lines, beside })
+        (lines.len() <= left.rows && widest(&lines) <= left.cols).then_some(Block { lines, beside })
     }
 
     fn without_picture(&self, look: Look, window: Size, below: usize) -> Lines {
@@ -119,7 +122,7 @@ impl Binding {
     fn why_no_picture(&self, look: Look, window: Size, below: usize) -> String {
         let Some(glyphs) = look.glyphs else { return String::new() };
         let Some(symbol) = &self.symbol else {
-            return "The address is too long for a QR code: type the key.".into();
+            return self.lang.say(Text::TooLong);
         };
         let picture = symbol.size(glyphs, Quiet::NARROW);
         let beside = picture.cols + GAP + NARROWEST;
@@ -131,11 +134,12 @@ impl Binding {
         };
         let has = format!("{}x{}", window.cols, window.rows);
         let why = if look.only_ascii {
+            // Nobody reads Chinese there.
             format!("This locale is not UTF-8, so the QR code would need a window of {needs}; this one has {has}.")
         } else {
-            format!("Your window is too small for the QR code: it needs {needs} and has {has}.")
+            self.lang.say(Text::TooSmall(&needs, &has))
         };
-        why + " Enlarge it, or type the key."
+        format!("{why} {}", self.lang.say(Text::Enlarge))
     }
 
     fn words(&self, words: Words, look: Look, cols: usize) -> Lines {
@@ -143,11 +147,11 @@ impl Binding {
         let mut lines = Vec::new();
         match words {
             Words::Many if scan => {
-                lines.extend(wrap("Scan this code with an authenticator app, or type into the app:", cols));
+                lines.extend(wrap(&self.lang.say(Text::ScanOrType), cols));
             }
-            Words::Many => lines.extend(wrap("Type into an authenticator app:", cols)),
-            Words::Few if scan => lines.extend(wrap("Scan or type into an app:", cols)),
-            Words::Few => lines.extend(wrap("Type into an app:", cols)),
+            Words::Many => lines.extend(wrap(&self.lang.say(Text::Type), cols)),
+            Words::Few if scan => lines.extend(wrap(&self.lang.say(Text::ScanOrTypeShort), cols)),
+            Words::Few => lines.extend(wrap(&self.lang.say(Text::TypeShort), cols)),
             Words::Key => return Zeroizing::new(self.key_lines("", cols)),
         }
         if words == Words::Many {
@@ -155,17 +159,18 @@ impl Binding {
         }
         for (name, value) in &self.fields {
             let value = wrap(value, cols.saturating_sub(10).max(8));
-            lines.extend(value.iter().enumerate().map(|(n, v)| format!("  {:<7} {v}", if n == 0 { name } else { "" })));
+            let head = |n| padded(if n == 0 { name } else { "" }, 7);
+            lines.extend(value.iter().enumerate().map(|(n, v)| format!("  {} {v}", head(n))));
         }
-        lines.extend(self.key_lines("  key     ", cols));
+        lines.extend(self.key_lines(&format!("  {} ", padded(&self.lang.say(Text::Key), 7)), cols));
         if words == Words::Many {
             lines.push(String::new());
-            lines.extend(wrap("Then enter two codes in a row: the one that the app shows, and the next one.", cols));
+            lines.extend(wrap(&self.lang.say(Text::ThenTwoCodes), cols));
             lines.push(String::new());
-            lines.extend(wrap("Ctrl-C leaves; nothing is bound then.", cols));
+            lines.extend(wrap(&self.lang.say(Text::CtrlC), cols));
             if scan && look.ink == Ink::Light {
                 lines.push(String::new());
-                lines.extend(wrap("On a light terminal, start again with --invert.", cols));
+                lines.extend(wrap(&self.lang.say(Text::LightTerminal), cols));
             }
         }
         Zeroizing::new(lines)
@@ -174,9 +179,9 @@ impl Binding {
     /// The key in groups of four, as many to a line as fit evenly.
     fn key_lines(&self, head: &str, cols: usize) -> Vec<String> {
         let groups: Vec<&str> = groups(&self.key).collect();
-        let fit = (cols.saturating_sub(head.len()) + 1) / 5;
+        let fit = (cols.saturating_sub(columns(head)) + 1) / 5;
         let per_line = [8, 4, 2].into_iter().find(|n| *n <= fit).unwrap_or(1);
-        let indent = " ".repeat(head.len());
+        let indent = " ".repeat(columns(head));
         groups
             .chunks(per_line)
             .enumerate()
@@ -202,12 +207,12 @@ enum Words {
 }
 
 /// Words, and where they stand.
-struct Text {
+struct Block {
     lines: Lines,
     beside: bool,
 }
 
-impl Text {
+impl Block {
     /// These words and a picture of that many columns.
     fn around(mut self, picture: Lines, cols: usize) -> Lines {
         if !self.beside {
@@ -233,19 +238,19 @@ impl Text {
 
 /// What an app wants to know besides the key: the name and the issuer, and what differs from the
 /// habits of all apps.
-fn fields(device: &Device) -> Vec<(&'static str, String)> {
+fn fields(device: &Device, lang: Lang) -> Vec<(String, String)> {
     let differs = |value: String, habit: &str| if value == habit { String::new() } else { value };
     [
-        ("issuer", device.issuer.clone()),
-        ("account", device.user.clone()),
-        ("type", "time-based".into()),
-        ("digits", differs(device.digits.to_string(), "6")),
-        ("period", differs(device.period.to_string(), "30")),
-        ("hash", differs(device.algorithm.clone(), "SHA1")),
+        (Text::Issuer, device.issuer.clone()),
+        (Text::Account, device.user.clone()),
+        (Text::Kind, lang.say(Text::TimeBased)),
+        (Text::Digits, differs(device.digits.to_string(), "6")),
+        (Text::Period, differs(device.period.to_string(), "30")),
+        (Text::Hash, differs(device.algorithm.clone(), "SHA1")),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())
-    .map(|(name, value)| (name, printable(&value, LONGEST)))
+    .map(|(name, value)| (lang.say(name), printable(&value, LONGEST)))
     .collect()
 }
 
@@ -270,14 +275,14 @@ fn countdown(now: u64, period: u32) -> Countdown {
 
 /// `question` with the life of the present code: the first and the second code are asked alike,
 /// but for the second one the person waits until the app has left the step of the first.
-pub(crate) fn prompt(question: &str, clock: Countdown, first_given_in: Option<u64>, cols: usize) -> String {
+pub(crate) fn prompt(lang: Lang, question: &str, clock: Countdown, first_given_in: Option<u64>, cols: usize) -> String {
     let stem = question.trim_end().trim_end_matches(':');
     let long = match first_given_in {
-        Some(step) if step != clock.step => format!("{stem} (the app shows it now; {} s left): ", clock.left),
-        _ => format!("{stem} (the app shows a new one in {} s): ", clock.left),
+        Some(step) if step != clock.step => Text::ShowsItNow(clock.left),
+        _ => Text::ShowsNewIn(clock.left),
     };
-    let short = format!("{stem} ({} s): ", clock.left);
-    [long, short].into_iter().find(|p| columns(p) + ROOM_TO_TYPE <= cols).unwrap_or_else(|| question.to_owned())
+    let texts = [long, Text::SecondsLeft(clock.left)].map(|text| format!("{stem} {}: ", lang.say(text)));
+    texts.into_iter().find(|p| columns(p) + ROOM_TO_TYPE <= cols).unwrap_or_else(|| question.to_owned())
 }
 
 /// `question` as lines to stand above, and one to type behind. Whoever asks may be a PAM module with much to say.
@@ -328,6 +333,11 @@ fn overflow(line: &mut String, cols: usize) -> Option<String> {
     Some(line.split_off(at.0))
 }
 
+/// `text` and as many blanks as fill so many columns.
+pub(crate) fn padded(text: &str, cols: usize) -> String {
+    format!("{text}{}", " ".repeat(cols.saturating_sub(columns(text))))
+}
+
 /// The columns of the widest of them.
 pub(crate) fn widest(lines: &[String]) -> usize {
     lines.iter().map(|line| columns(line)).max().unwrap_or(0)
@@ -351,8 +361,12 @@ mod tests {
     const KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 
     fn binding(issuer: &str) -> Binding {
+        binding_in(Lang::English, issuer)
+    }
+
+    fn binding_in(lang: Lang, issuer: &str) -> Binding {
         let uri = format!("otpauth://totp/{issuer}:alice?secret={KEY}&issuer={issuer}");
-        Binding::of(&Device { issuer: issuer.into(), uri: Secret::copy_of(uri.as_bytes()), ..device() })
+        Binding::of(&Device { issuer: issuer.into(), uri: Secret::copy_of(uri.as_bytes()), ..device() }, lang)
     }
 
     fn device() -> Device {
@@ -370,9 +384,13 @@ mod tests {
 
     /// Issuers that make the symbols of versions 4 to 8.
     fn bindings() -> impl Iterator<Item = (usize, Binding)> {
-        [(4, 4), (5, 14), (6, 26), (7, 44), (8, 56)].into_iter().map(|(version, n)| {
+        bindings_in(Lang::English)
+    }
+
+    fn bindings_in(lang: Lang) -> impl Iterator<Item = (usize, Binding)> {
+        [(4, 4), (5, 14), (6, 26), (7, 44), (8, 56)].into_iter().map(move |(version, n)| {
             let name = "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz"[..n].to_owned();
-            let binding = binding(&name);
+            let binding = binding_in(lang, &name);
             let wide = binding.symbol.as_ref().unwrap().size(Glyphs::Blocks, Quiet { across: 0, down: 0 }).cols;
             assert_eq!(wide, 17 + 4 * version);
             (version, binding)
@@ -412,7 +430,7 @@ mod tests {
 
     #[test]
     fn is_never_larger_than_the_window() {
-        for (version, binding) in bindings() {
+        for (version, binding) in bindings().chain(bindings_in(Lang::Chinese)) {
             for (cols, rows) in WINDOWS {
                 for below in 1..=3 {
                     for drawing in [
@@ -522,13 +540,15 @@ mod tests {
 
     #[test]
     fn tells_what_is_typed_by_hand() {
-        let usual: [(_, String); 3] =
-            [("issuer", "web1".into()), ("account", "alice".into()), ("type", "time-based".into())];
-        assert_eq!(fields(&device()), usual);
+        let pairs = |of: &[(&str, &str)]| -> Vec<(String, String)> {
+            of.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let fields = |device| fields(&device, Lang::English);
+        assert_eq!(fields(device()), pairs(&[("issuer", "web1"), ("account", "alice"), ("type", "time-based")]));
         let unusual = Device { digits: 8, period: 60, algorithm: "SHA256".into(), ..device() };
-        assert_eq!(fields(&unusual)[3..], [("digits", "8".into()), ("period", "60".into()), ("hash", "SHA256".into())]);
+        assert_eq!(fields(unusual)[3..], pairs(&[("digits", "8"), ("period", "60"), ("hash", "SHA256")]));
         let nasty = Device { issuer: "Müller & Co \x1b[31m".into(), ..device() };
-        assert_eq!(fields(&nasty)[0].1, "Müller & Co \\u{1b}[31m");
+        assert_eq!(fields(nasty)[0].1, "Müller & Co \\u{1b}[31m");
     }
 
     #[test]
@@ -543,11 +563,20 @@ mod tests {
     #[test]
     fn the_prompt_says_when_the_second_code_is_there() {
         let at = |step, left| Countdown { step, left };
-        assert_eq!(prompt("First code: ", at(7, 17), None, 80), "First code (the app shows a new one in 17 s): ");
-        assert_eq!(prompt("Second code: ", at(7, 17), Some(7), 80), "Second code (the app shows a new one in 17 s): ");
-        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 80), "Second code (the app shows it now; 25 s left): ");
-        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 40), "Second code (25 s): ");
-        assert_eq!(prompt("Second code: ", at(8, 25), Some(7), 20), "Second code: ");
+        assert_eq!(
+            prompt(Lang::English, "First code: ", at(7, 17), None, 80),
+            "First code (the app shows a new one in 17 s): "
+        );
+        assert_eq!(
+            prompt(Lang::English, "Second code: ", at(7, 17), Some(7), 80),
+            "Second code (the app shows a new one in 17 s): "
+        );
+        assert_eq!(
+            prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 80),
+            "Second code (the app shows it now; 25 s left): "
+        );
+        assert_eq!(prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 40), "Second code (25 s): ");
+        assert_eq!(prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 20), "Second code: ");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcse
 
 use crate::screen::USUAL;
 use crate::signals::Signals;
+use crate::texts::Lang;
 use mfa_qr::Size;
 
 /// Where the dialogue with the person takes place.
@@ -38,13 +39,11 @@ impl Terminal {
                 (duplicate(io::stdin().as_fd())?, duplicate(io::stderr().as_fd())?)
             }
         };
-        #[allow(clippy::disallowed_methods, reason = "how to draw, and nothing else")]
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let is_tty = input.is_terminal() && output.is_terminal();
         let has_cursor = is_tty && variable("TERM").is_some_and(|term| term != "dumb");
         let has_colours = has_cursor && variable("NO_COLOR").is_none();
         let shows_utf8 = match ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable) {
-            Some(locale) => is_utf8(&locale.to_string_lossy()),
+            Some(locale) => is_utf8(&locale),
             // No locale at all, as under a bare init: the terminal itself knows.
             None => tcgetattr(&input).is_ok_and(|t| t.input_flags.contains(InputFlags::IUTF8)),
         };
@@ -127,6 +126,18 @@ impl Drop for Mode {
     fn drop(&mut self) {
         let _ = tcsetattr(&self.tty, SetArg::TCSADRAIN, &self.before);
     }
+}
+
+/// The language of whoever calls this program, by the locale.
+pub(crate) fn language() -> Lang {
+    let first = |names: [&str; 3]| names.into_iter().find_map(variable).unwrap_or_default();
+    let shows_utf8 = is_utf8(&first(["LC_ALL", "LC_CTYPE", "LANG"]));
+    Lang::of(&first(["LC_ALL", "LC_MESSAGES", "LANG"]), shows_utf8, &variable("TERM").unwrap_or_default())
+}
+
+#[allow(clippy::disallowed_methods, reason = "how to draw and in which language, and nothing else")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn is_utf8(locale: &str) -> bool {

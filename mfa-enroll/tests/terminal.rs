@@ -352,6 +352,21 @@ fn a_locale_without_utf8_gets_ascii_alone() {
 }
 
 #[test]
+fn a_chinese_locale_gets_chinese_beside_the_same_picture() {
+    if !can_run("a_chinese_locale_gets_chinese_beside_the_same_picture") {
+        return;
+    }
+    let mut session = Session::start("helper", &TOTP, (80, 24), &[("LANG", "C.UTF-8"), ("LC_MESSAGES", "zh_CN.UTF-8")]);
+    session.until_text("(应用将在 ");
+    assert_eq!(session.code(true).as_deref(), Some(URI));
+    for words in ["用身份验证器应用扫描此二维码", "密钥    JBSW Y3DP EHPK 3PXP", "账户    alice"] {
+        assert!(session.text().contains(words), "{words}:\n{}", session.text());
+    }
+    session.type_in("\u{3}");
+    assert_eq!(session.end(), (Some(1), "mfa-enroll: Cancelled.".into()), "errors are English");
+}
+
+#[test]
 fn on_a_dumb_terminal_the_dialogue_is_plain_lines() {
     if !can_run("on_a_dumb_terminal_the_dialogue_is_plain_lines") {
         return;

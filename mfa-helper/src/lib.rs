@@ -15,6 +15,7 @@ pub mod factor;
 mod flow;
 mod host;
 mod identity;
+mod lang;
 mod listener;
 mod lockout;
 mod policy;

@@ -6,11 +6,9 @@ use super::{Decision, RACES, device, duration, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
 use crate::host::Host;
+use crate::lang::{Lang, Text};
 use crate::lockout::{Failures, Way};
 use crate::store::{Bypass, Change, CommitError, Credentials, Record, State, Store};
-
-/// What everybody is asked, with a device or without.
-pub const PROMPT: &str = "One-time code: ";
 
 /// What everybody is told who reaches us without a proof that the first factor was right.
 pub const NEUTRAL: &str = "Second factor refused.";
@@ -33,6 +31,8 @@ pub struct Audience {
     pub truth: bool,
     /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
     pub bypass: bool,
+    /// What they are asked in. A refusal is English.
+    pub lang: Lang,
 }
 
 /// What an answer is worth.
@@ -54,7 +54,8 @@ pub fn ask(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let prompt = notice.map_or(PROMPT.to_owned(), |notice| format!("{notice}\n{PROMPT}"));
+    let prompt = audience.lang.say(Text::Code);
+    let prompt = notice.map_or(prompt.clone(), |notice| format!("{notice}\n{prompt}"));
     let answer = conversation.ask(&prompt).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
@@ -105,7 +106,10 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
         totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
             State { last_step: step, last_used: used(audience, state, now), ..state.clone() },
-            Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
+            Decision {
+                factor: TOTP,
+                ..Decision::new(Outcome::Accepted, few_left(audience.lang, bound, state, host), "code")
+            },
         ),
         totp::Match { used: true, .. } if state.last_step > step + window => {
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
@@ -158,7 +162,7 @@ fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials,
             // It ends the wait, but what was guessed was guessed.
             let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
             let state = State { recovery, ..state.with_failures(audience.way, failures) };
-            let left = left(&bound.recovery, &state, host);
+            let left = left(audience.lang, &bound.recovery, &state, host);
             Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
     }
@@ -173,7 +177,7 @@ fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
     // It ends the wait as a recovery code does.
     let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
     let state = State { bypass: Bypass::default(), ..state.with_failures(audience.way, failures) };
-    let text = "That bypass code is used up now.";
+    let text = audience.lang.say(Text::BypassUsed);
     Judged::AfterCommit(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
 }
 
@@ -182,23 +186,13 @@ fn by_recovery_code(decision: Decision) -> Decision {
 }
 
 /// The warning that belongs to a login while there is still time to do something.
-fn few_left(bound: &Credentials, state: &State, host: &Host) -> String {
+fn few_left(lang: Lang, bound: &Credentials, state: &State, host: &Host) -> String {
     let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
-    if few { left(&bound.recovery, state, host) } else { String::new() }
+    if few { left(lang, &bound.recovery, state, host) } else { String::new() }
 }
 
-fn left(set: &recovery::Set, state: &State, host: &Host) -> String {
-    let left = match set.left(state.recovery) {
-        0 => String::from("No recovery code is left."),
-        1 => String::from("One recovery code is left."),
-        n => format!("{n} recovery codes are left."),
-    };
-    let new = if host.loaded.policy.self_service {
-        "New ones: mfa-enroll recovery-codes"
-    } else {
-        "Ask an administrator for new ones."
-    };
-    format!("{left} {new}")
+fn left(lang: Lang, set: &recovery::Set, state: &State, host: &Host) -> String {
+    lang.say(Text::CodesLeft(set.left(state.recovery), host.loaded.policy.self_service))
 }
 
 impl Audience {
@@ -245,8 +239,8 @@ mod tests {
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Audience = Audience { way: Way::Login, truth: true, bypass: true };
-    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true, bypass: false };
+    const LOGIN: Audience = Audience { way: Way::Login, truth: true, bypass: true, lang: Lang::En };
+    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true, bypass: false, lang: Lang::En };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };

@@ -6,11 +6,12 @@ use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
 use super::{Decision, RACES, duration, enroll, find, recovery};
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
+use crate::lang::{Lang, Text};
 use crate::lockout::Failures;
 use crate::store::PENDING_LIFE;
 use crate::store::{
@@ -57,12 +58,9 @@ pub fn totp(
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, proof.from(user), totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
     // Bound all the same, should nobody be there to read them any more.
-    let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
-    Ok(done(user, if unread { NEW_CODES } else { "" }))
+    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
+    Ok(done(user, unread.then_some(Text::MakeCodesFor(user)), host))
 }
-
-/// What who has not seen the recovery codes is told.
-const NEW_CODES: &str = "\nNew recovery codes: mfa-enroll recovery-codes";
 
 /// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.
 pub fn replace(
@@ -93,8 +91,8 @@ pub fn replace(
     let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
     bind(record, &new, &store, |record| proved_by(record) == Some(old)).map_err(|lost| proved(lost.into()))?;
-    let unread = !codes.is_empty() && recovery::show(codes, conversation).is_err();
-    Ok(proved(replaced(user, if unread { NEW_CODES } else { "" })))
+    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
+    Ok(proved(replaced(user, unread.then_some(Text::MakeCodesFor(user)), host)))
 }
 
 /// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
@@ -199,9 +197,8 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     // A pending device is there only as long as what it replaces is.
     let still = |record: &Record| record.pending.as_ref().is_some_and(|waits| waits.id == new.id);
     bind(record, &new, &store, still)?;
-    let codes = format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(&user, 64));
-    let codes = if host.loaded.policy.recovery_codes > 0 { codes.as_str() } else { "" };
-    Ok(if replaces { replaced(&user, codes) } else { done(&user, codes) })
+    let codes = (host.loaded.policy.recovery_codes > 0).then_some(Text::MakeCodesFor(&user));
+    Ok(if replaces { replaced(&user, codes, host) } else { done(&user, codes, host) })
 }
 
 /// Drops the pending device, and voids the invitation.
@@ -265,11 +262,7 @@ pub fn disable(
         }
         store.commit(&record, Change::Unbind).map_err(|lost| Decision { factor, ..lost.into() })?;
     }
-    let text = format!(
-        "The device of {} is unbound and its key destroyed.\n\
-         The entry in the app is of no use any more. Tell whoever shares the account.",
-        printable(&user, 64)
-    );
+    let text = host.loaded.policy.lang.say(Text::Unbound(&user));
     Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "unbound") })
 }
 
@@ -291,7 +284,7 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     if record.credentials.is_none() {
         return Ok(not_bound(&user));
     }
-    let codes = [conversation.ask("First code: ")?, conversation.ask("Second code: ")?];
+    let codes = ask_two(host, conversation)?;
     for _ in 0..RACES {
         let Some(bound) = &record.credentials else { return Ok(not_bound(&user)) };
         let (state, text) = match learn(bound, &record.state, &codes, (host.now)()) {
@@ -395,19 +388,17 @@ fn make_one(how: &str, user: &str) -> String {
     format!("Make one: mfa-enroll {how} --json --user {}", printable(user, 64))
 }
 
-fn done(user: &str, more: &str) -> Decision {
-    let text =
-        format!("The device of {} is bound. From the next login on its code is asked.{more}", printable(user, 64));
-    Decision::new(Outcome::Accepted, text, "bound")
+fn done(user: &str, more: Option<Text>, host: &Host) -> Decision {
+    Decision::new(Outcome::Accepted, lines([Some(Text::Bound(user)), more], host), "bound")
 }
 
-fn replaced(user: &str, more: &str) -> Decision {
-    let text = format!(
-        "The new device of {} is bound; the one before, and its recovery codes, are void.\n\
-         Tell whoever shares the account.{more}",
-        printable(user, 64)
-    );
-    Decision::new(Outcome::Accepted, text, "replaced")
+fn replaced(user: &str, more: Option<Text>, host: &Host) -> Decision {
+    Decision::new(Outcome::Accepted, lines([Some(Text::Replaced(user)), more], host), "replaced")
+}
+
+fn lines(texts: [Option<Text>; 2], host: &Host) -> String {
+    let lines: Vec<String> = texts.into_iter().flatten().map(|text| host.loaded.policy.lang.say(text)).collect();
+    lines.join("\n")
 }
 
 /// A label is kept as it is given, so it must be fit to be a line of the record and of a terminal.
@@ -467,13 +458,12 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
     let mut last = PairError::Wrong;
     for attempt in 0..tries {
         if attempt > 0 {
-            conversation.tell(&last.to_string())?;
+            conversation.tell(&host.loaded.policy.lang.say(Text::Pair(&last)))?;
         }
-        let first = conversation.ask("First code: ")?;
-        let second = conversation.ask("Second code: ")?;
+        let [first, second] = ask_two(host, conversation)?;
         match judge(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
             Ok(pair) => {
-                if let Some(remark) = pair.remark(totp.parameters.period) {
+                if let Some(remark) = pair.remark(totp.parameters.period, host.loaded.policy.lang) {
                     conversation.tell(&remark)?;
                 }
                 return Ok(pair);
@@ -482,6 +472,11 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
         }
     }
     Err(Decision::new(Outcome::Refused, format!("{last} Nothing was bound."), last.to_string()))
+}
+
+fn ask_two(host: &Host, conversation: &mut Conversation) -> Result<[Secret; 2], NoAnswer> {
+    let lang = host.loaded.policy.lang;
+    Ok([conversation.ask(&lang.say(Text::First))?, conversation.ask(&lang.say(Text::Second))?])
 }
 
 /// Two consecutive codes that were found.
@@ -494,22 +489,21 @@ pub(super) struct Pair {
 
 impl Pair {
     /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
-    pub(super) fn remark(&self, period: u64) -> Option<String> {
+    pub(super) fn remark(&self, period: u64, lang: Lang) -> Option<String> {
         let typed_slowly = (-period.cast_signed()..=0).contains(&self.offset);
-        let remark = || format!("Your device's clock is {}: set it to automatic time.", apart(self.offset));
-        (!typed_slowly).then(remark)
+        (!typed_slowly).then(|| lang.say(Text::SetClock(self.offset)))
     }
 }
 
 /// How far the device's clock is from this host's, by the seconds between their steps.
-pub(super) fn apart(offset: i64) -> String {
+pub fn apart(offset: i64) -> String {
     let side = if offset > 0 { "ahead of" } else { "behind" };
     format!("about {} {side} this host's", duration(offset.unsigned_abs()))
 }
 
 /// Which rule two codes broke.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PairError {
+pub enum PairError {
     /// The first or the second is not of the form of a code, which has so many digits.
     Form(&'static str, u8),
     /// Both are the same.
@@ -541,13 +535,11 @@ impl fmt::Display for PairError {
             PairError::Gap => {
                 f.write_str("Both codes are right, but they do not follow each other: enter two in a row.")
             }
-            PairError::Old(age) => write!(
-                f,
-                "These codes are {0} old, or your device's clock is {0} behind: set it to automatic time.",
-                duration(*age)
-            ),
+            PairError::Old(age) => {
+                write!(f, "These codes are {} old, or your clock is behind: use automatic time.", duration(*age))
+            }
             PairError::Ahead(by) => {
-                write!(f, "Your device's clock is {} ahead of this host's: set it to automatic time.", duration(*by))
+                write!(f, "The device's clock is {} ahead of this host's: use automatic time.", duration(*by))
             }
             PairError::SecondWrong => f.write_str("The first code is right, the second is not."),
             PairError::FirstWrong => f.write_str("The second code is right, the first is not."),
@@ -681,12 +673,12 @@ mod tests {
     fn the_sentences() {
         assert_eq!(PairError::Same(30).to_string(), "Both codes are from the same 30 seconds: wait for the next one.");
         assert!(PairError::Old(3600).to_string().starts_with("These codes are an hour old"));
-        let remark = |offset| Pair { first: 1, offset }.remark(30);
+        let remark = |offset| Pair { first: 1, offset }.remark(30, Lang::En);
         assert_eq!(remark(0), None);
         assert_eq!(remark(-30), None, "typed slowly");
-        let behind = "Your device's clock is about 1 min behind this host's: set it to automatic time.";
+        let behind = "The device's clock is about 1 min behind this host's: use automatic time.";
         assert_eq!(remark(-60).as_deref(), Some(behind));
-        let ahead = "Your device's clock is about 30 s ahead of this host's: set it to automatic time.";
+        let ahead = "The device's clock is about 30 s ahead of this host's: use automatic time.";
         assert_eq!(remark(30).as_deref(), Some(ahead));
         assert_eq!(duration(3660 + 3600), "2 h 1 min");
     }

@@ -1,15 +1,16 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
-use mfa_wire::{Login, Outcome, Secret, printable};
+use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
 use super::page::{self, Look};
-use super::{Decision, duration, login, recovery};
+use super::{Decision, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::{Code, Set};
 use crate::host::Host;
 use crate::identity::Identity;
+use crate::lang::{Lang, Text};
 use crate::policy::place;
 use crate::policy::{Enroll, Kind, Require, Requirement};
 use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State, Store};
@@ -28,14 +29,17 @@ pub fn at_login(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
+    let lang = host.loaded.policy.lang;
+    let (everywhere, beside_a_picture) = (lang.everywhere(login), lang.beside_a_picture(login));
     if asked.enroll == Enroll::Invited {
-        ask_for_ticket(&record.state, host, conversation)?;
+        ask_for_ticket(&record.state, everywhere, host, conversation)?;
     }
     let from = origin(login);
-    let begun = record.pending.as_ref().filter(|pending| shown_again(pending, from, host)).map(|pending| {
-        let ago = duration((host.now)().saturating_sub(pending.begun()));
-        format!("Begun {ago} ago from {}; type new for a new key.", printable(&pending.from, 40))
-    });
+    let begun = record
+        .pending
+        .as_ref()
+        .filter(|pending| shown_again(pending, from, host))
+        .map(|pending| everywhere.say(Text::Begun((host.now)().saturating_sub(pending.begun()), &pending.from)));
     let (mut record, mut look, mut notice) = match begun {
         // The last client may have been unable to draw.
         Some(begun) => (record, Look::Key, begun),
@@ -44,24 +48,26 @@ pub fn at_login(
     let mut tries = TRIES;
     for _ in 0..PAGES {
         let Some(pending) = &record.pending else { return Err(begun_elsewhere()) };
-        let first = conversation.ask_with(true, page::binding(user, pending, look, &notice, &host.issuer()))?;
+        // Whoever answers a page of half blocks can take more than ASCII, and who could not is offered the key alone.
+        let lang = if look.is_ascii() { everywhere } else { beside_a_picture };
+        let first = conversation.ask_with(true, page::binding(user, pending, look, &notice, &host.issuer(), lang))?;
         notice.clear();
         match page::wish(&first) {
             Some(page::Wish::Look(other)) => look = other,
             Some(page::Wish::New) => record = begin(record, from, store, host)?,
             None => {
-                let second = conversation.ask("Second code, the next one that the app shows: ")?;
+                let second = conversation.ask(&lang.say(Text::SecondNext))?;
                 let window = host.loaded.policy.window;
                 match device::judge(&pending.totp, &first, &second, (host.now)(), window) {
-                    Ok(pair) => return bind(login, user, record, pair, store, host, conversation),
+                    Ok(pair) => return bind(login, record, pair, lang, store, host, conversation),
                     Err(error) => {
                         tries -= 1;
-                        notice = error.to_string();
+                        if tries == 0 {
+                            let text = format!("{error} Nothing was bound: log in again to go on.");
+                            return Err(Decision::new(Outcome::Refused, text, format!("not bound: {error}")));
+                        }
+                        notice = lang.say(Text::Pair(&error));
                     }
-                }
-                if tries == 0 {
-                    let text = format!("{notice} Nothing was bound: log in again to go on.");
-                    return Err(Decision::new(Outcome::Refused, text, format!("not bound: {notice}")));
                 }
             }
         }
@@ -77,7 +83,9 @@ pub fn may_bind(user: &Identity, state: &State, host: &Host, conversation: &mut 
         // Also before its deadline: the device is there when it comes.
         _ if asked.require != Require::Mfa && asked.deadline.is_none() => Ok(()),
         Enroll::AtLogin if asked.kinds.contains(&Kind::Totp) => Ok(()),
-        Enroll::Invited if asked.kinds.contains(&Kind::Totp) => ask_for_ticket(state, host, conversation),
+        Enroll::Invited if asked.kinds.contains(&Kind::Totp) => {
+            ask_for_ticket(state, host.loaded.policy.lang, host, conversation)
+        }
         _ => Err(by_admin()),
     }
 }
@@ -136,15 +144,15 @@ fn origin(login: &Login) -> Option<&str> {
 
 fn bind(
     login: &Login,
-    user: &str,
     mut record: Record,
     pair: device::Pair,
+    lang: Lang,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
-    let remark = pair.remark(totp.parameters.period);
+    let remark = pair.remark(totp.parameters.period, lang);
     let (recovery, codes) = recovery::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
@@ -156,12 +164,11 @@ fn bind(
     }
     if !codes.is_empty() {
         // Bound all the same, should nobody be there to read them any more: new ones can be made.
-        let _ = conversation.ask_with(true, page::recovery_codes(&codes));
+        let _ = conversation.ask_with(true, page::recovery_codes(&codes, lang));
     }
     // Said already above the codes.
     let said = !codes.is_empty();
-    let text = format!("The device of {} is bound. From now on its code is asked.", printable(user, 64));
-    let text = if said { String::new() } else { text };
+    let text = if said { String::new() } else { lang.everywhere(login).say(Text::BoundInLogin(record.user())) };
     Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 
@@ -171,8 +178,8 @@ pub fn is_invited(state: &State, now: u64) -> bool {
 }
 
 /// Asks for the ticket of an invitation. It is used up by the binding, which replaces the state that holds it.
-fn ask_for_ticket(state: &State, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
-    let answer: Result<Secret, NoAnswer> = conversation.ask("Invitation ticket: ");
+fn ask_for_ticket(state: &State, lang: Lang, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
+    let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::Ticket));
     let ticket = Code::parse(&answer?);
     let invitation: &Set = &state.invitation.set;
     if is_invited(state, (host.now)()) && ticket.is_some_and(|ticket| invitation.find(&ticket).is_some()) {

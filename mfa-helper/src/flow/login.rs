@@ -2,12 +2,13 @@
 
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
-use super::code::{self, Audience, NEUTRAL, PROMPT};
-use super::{Decision, RACES, duration, enroll, find, first_factor};
+use super::code::{self, Audience, NEUTRAL};
+use super::{Decision, RACES, enroll, find, first_factor};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
+use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
@@ -161,7 +162,7 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
     }
     let user = match find(&login.user) {
         Ok(Some(user)) => user,
-        Ok(None) => return ask_in_vain(conversation, "unknown to the name service"),
+        Ok(None) => return ask_in_vain(login, host, conversation, "unknown to the name service"),
         Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
@@ -184,11 +185,12 @@ fn second_factor(
 ) -> Result<Decision, Decision> {
     let store = host.store()?;
     let record = store.load(user)?;
+    let lang = host.loaded.policy.lang.everywhere(login);
     Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
-        Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
+        Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login };
-            let first = first_login_since(&record, (host.now)());
+            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login, lang };
+            let first = first_login_since(lang, &record, (host.now)());
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
             let (notice, first) = match (way, audience.truth) {
@@ -212,7 +214,7 @@ fn second_factor(
             owe(record, place(login, host).as_deref(), &store)?;
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
-        Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(conversation, "required and not bound"),
+        Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(login, host, conversation, "required and not bound"),
         // mfa-enroll test: nobody is let past, so nothing is owed.
         Auth::Refuse(_) if way != Way::Login && a_login_would_lead_through_it(asked, &record, login, host) => {
             let (name, service) = (printable(user, 64), printable(&login.service, 64));
@@ -277,31 +279,26 @@ fn lost_races() -> Decision {
 const BOUND_MEANWHILE: &str = "A device was bound meanwhile: log in again, and its code is asked.";
 
 /// What who has no device reads while there is still time.
-fn reminder(asked: &Requirement, now: u64) -> String {
+fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
-    match (deadline.saturating_sub(now)).div_ceil(86_400) {
-        1 => String::from("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp"),
-        days => format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp"),
-    }
+    lang.say(Text::Deadline(deadline.saturating_sub(now).div_ceil(86_400)))
 }
 
 /// The first login after a change of the binding is told of it: whoever had not made it would learn it so.
-fn first_login_since(record: &Record, now: u64) -> Option<String> {
+fn first_login_since(lang: Lang, record: &Record, now: u64) -> Option<String> {
     let bound = record.credentials.as_ref()?;
-    let said = |what: &str, when: u64, from: &str| {
-        format!("{what} {} ago from {}.", duration(now.saturating_sub(when)), printable(from, 64))
-    };
+    let age = now.saturating_sub(bound.created);
     let device = (record.state.last_used == 0).then(|| match bound.latest {
-        Latest::Replaced => said("This device took the place of another", bound.created, &bound.created_from),
-        _ => said("This device was bound", bound.created, &bound.created_from),
+        Latest::Replaced => Text::TookThePlace(age, &bound.created_from),
+        _ => Text::WasBound(age, &bound.created_from),
     });
     let codes = match &bound.latest {
         Latest::RecoveryCodes { when, from } if record.state.last_used <= *when => {
-            Some(said("New recovery codes were made", *when, from))
+            Some(Text::CodesWereMade(now.saturating_sub(*when), from))
         }
         _ => None,
     };
-    let news: Vec<String> = device.into_iter().chain(codes).collect();
+    let news: Vec<String> = device.into_iter().chain(codes).map(|text| lang.say(text)).collect();
     (!news.is_empty()).then(|| news.join("\n"))
 }
 
@@ -318,8 +315,9 @@ fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
 }
 
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
-fn ask_in_vain(conversation: &mut Conversation, reason: &str) -> Decision {
-    let answer = match conversation.ask(PROMPT) {
+fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
+    let prompt = host.loaded.policy.lang.everywhere(login).say(Text::Code);
+    let answer = match conversation.ask(&prompt) {
         Ok(answer) => answer,
         Err(none) => return none.into(),
     };
@@ -381,7 +379,9 @@ fn bind_what_is_owed(
         // A sudo that remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
         // It remembers one that was let past when there was no device to ask for.
-        (Some(_), AuthHook::NotRun) => return code_that_is_owed(here.as_deref(), record, &store, host, conversation),
+        (Some(_), AuthHook::NotRun) => {
+            return code_that_is_owed(login, here.as_deref(), record, &store, host, conversation);
+        }
         (Some(_), _) => {
             return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }
@@ -398,6 +398,7 @@ fn bind_what_is_owed(
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
 /// another place: here its code is due, as in the auth phase.
 fn code_that_is_owed(
+    login: &Login,
     here: Option<&str>,
     record: Record,
     store: &Store,
@@ -407,7 +408,8 @@ fn code_that_is_owed(
     let user = record.user().to_owned();
     // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
     // and locks no login.
-    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true };
+    let lang = host.loaded.policy.lang.everywhere(login);
+    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true, lang };
     let decision = code::ask(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
@@ -427,7 +429,7 @@ fn by_root(login: &Login) -> bool {
 }
 
 /// sshd is recognised by what it does, since its service name can be chosen.
-fn came_by_sshd(login: &Login) -> bool {
+pub fn came_by_sshd(login: &Login) -> bool {
     login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
 }
 

@@ -85,7 +85,7 @@ impl Decision {
 }
 
 /// A duration in seconds as a person says it.
-fn duration(n: u64) -> String {
+pub fn duration(n: u64) -> String {
     match (n / 3600, n / 60 % 60, n % 60) {
         (0, 0, s) => format!("{s} s"),
         (0, m, 0) => format!("{m} min"),

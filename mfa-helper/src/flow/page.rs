@@ -1,13 +1,13 @@
 //! What a login shows where a device is bound inside it: one prompt, 24 rows of 80 columns.
 //!
-//! A short line of ASCII first, because ssh glues `(user@host) ` to it. No colours: sshd and ssh pass
+//! A short line that begins in ASCII first, because ssh glues `(user@host) ` to it. No colours: sshd and ssh pass
 //! none. Never the words by which programs recognise a question for the login secret.
 
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 use mfa_wire::{Secret, printable};
 
-use super::recovery::ACKNOWLEDGE;
 use crate::factor::totp::{Parameters, Totp};
+use crate::lang::{Lang, Text};
 use crate::store::Pending;
 
 /// The rows of the window that everybody has.
@@ -25,6 +25,13 @@ pub enum Look {
     Dark,
     /// And as a picture of `#`.
     Ascii,
+}
+
+impl Look {
+    /// Every terminal can show it.
+    pub fn is_ascii(self) -> bool {
+        matches!(self, Look::Key | Look::Ascii)
+    }
 }
 
 /// dropbear's client of 2026 drops the ends of lines: what follows must not read as a part of a key or a code.
@@ -52,7 +59,7 @@ pub fn wish(answer: &Secret) -> Option<Wish> {
 }
 
 /// The page with the key, and the question for the first code.
-pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: &str) -> Secret {
+pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: &str, lang: Lang) -> Secret {
     let key = pending.totp.key_base32();
     let mut text = Secret::with_capacity(mfa_wire::MAX_TEXT);
     let mut line = |parts: &[&str]| {
@@ -61,19 +68,19 @@ pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: 
             let _ = text.append(part.as_bytes());
         }
     };
-    line(&["MFA is required: bind an authenticator app now."]);
+    line(&[&lang.say(Text::BindNow)]);
     let picture = picture(&pending.totp, user, issuer, look, usize::from(!notice.is_empty()));
     if picture.is_none() {
-        line(&["Type this into the app, as a time-based key:"]);
-        line(&["  issuer  ", &printable(issuer, 64)]);
-        line(&["  account ", &printable(user, 64)]);
-        let Parameters { algorithm, digits, period } = pending.totp.parameters;
+        line(&[&lang.say(Text::TypeThis)]);
+        line(&[&lang.say(Text::Issuer), &printable(issuer, 64)]);
+        line(&[&lang.say(Text::Account), &printable(user, 64)]);
         if pending.totp.parameters != Parameters::DEFAULT {
-            line(&["  codes   ", &format!("{algorithm}, {digits} digits, {period} s")]);
+            line(&[&lang.say(Text::Codes), &lang.say(Text::Form(pending.totp.parameters))]);
         }
     }
     let groups = key.text().unwrap_or_default().as_bytes().chunks(4);
-    let mut words = vec![if picture.is_none() { "  key    " } else { "Key:" }];
+    let label = lang.say(if picture.is_none() { Text::KeyField } else { Text::Key });
+    let mut words = vec![label.as_str()];
     for group in groups {
         words.extend([" ", std::str::from_utf8(group).unwrap_or_default()]);
     }
@@ -87,7 +94,7 @@ pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: 
     if !notice.is_empty() {
         line(&[notice]);
     }
-    let _ = text.append(b"First code (or type key, qr, invert, ascii, new): ");
+    let _ = text.append(lang.say(Text::FirstOrWish).as_bytes());
     text
 }
 
@@ -109,12 +116,13 @@ fn picture(totp: &Totp, user: &str, issuer: &str, look: Look, notices: usize) ->
 }
 
 /// The page with the recovery codes, and the question whether they are written down.
-pub fn recovery_codes(codes: &[Secret]) -> Secret {
+pub fn recovery_codes(codes: &[Secret], lang: Lang) -> Secret {
     let mut text = Secret::with_capacity(mfa_wire::MAX_TEXT);
     let mut append = |part: &str| {
         let _ = text.append(part.as_bytes());
     };
-    append("It is bound. Recovery codes, shown only now:\n");
+    append(&lang.say(Text::HereAreCodes));
+    append("\n");
     for row in codes.chunks(3) {
         for code in row {
             append("   ");
@@ -123,8 +131,9 @@ pub fn recovery_codes(codes: &[Secret]) -> Secret {
         append(APART);
         append("\n");
     }
-    append("Each lets you in once, when the device is lost.\n");
-    append(ACKNOWLEDGE);
+    append(&lang.say(Text::EachOnce));
+    append("\n");
+    append(&lang.say(Text::WrittenDown));
     text
 }
 
@@ -146,7 +155,16 @@ mod tests {
     }
 
     fn shown(look: Look, issuer: &str, notice: &str) -> String {
-        binding("alice", &pending(), look, notice, issuer).text().unwrap().to_owned()
+        shown_in(Lang::En, look, issuer, notice)
+    }
+
+    fn shown_in(lang: Lang, look: Look, issuer: &str, notice: &str) -> String {
+        binding("alice", &pending(), look, notice, issuer, lang).text().unwrap().to_owned()
+    }
+
+    /// Half blocks are one column, and any other character beyond ASCII may be two.
+    fn columns(row: &str) -> usize {
+        row.chars().map(|c| if c.is_ascii() || ('\u{2580}'..='\u{259f}').contains(&c) { 1 } else { 2 }).sum()
     }
 
     const KEY: &str = "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ";
@@ -155,14 +173,15 @@ mod tests {
     fn every_page_but_ascii_fits_24_rows_of_80_columns_and_shows_the_key() {
         for issuer in ["web1", "a-host-of-16-chr", "a-host-with-a-name-of-32-letters", &"x".repeat(64)] {
             for notice in ["", "Both codes are right, but they do not follow each other: enter two in a row."] {
-                for look in [Look::Key, Look::Light, Look::Dark, Look::Ascii] {
-                    let text = shown(look, issuer, notice);
+                let looks = [Look::Key, Look::Light, Look::Dark, Look::Ascii];
+                for (lang, look) in [Lang::En, Lang::ZhCn].iter().flat_map(|lang| looks.map(|look| (*lang, look))) {
+                    let text = shown_in(lang, look, issuer, notice);
                     let rows: Vec<&str> = text.split('\n').collect();
                     assert!(look == Look::Ascii || rows.len() <= ROWS, "{issuer} {look:?}: {} rows", rows.len());
-                    assert!(rows.iter().all(|row| row.chars().count() <= COLUMNS), "{issuer} {look:?}:\n{text}");
+                    assert!(rows.iter().all(|row| columns(row) <= COLUMNS), "{issuer} {look:?}:\n{text}");
                     assert!(text.contains(KEY) && text.contains(notice), "{text}");
                     // ssh puts "(user@host) " before it.
-                    assert!(rows[0].is_ascii() && rows[0].len() < 56);
+                    assert!(columns(rows[0]) < 56);
                 }
             }
         }
@@ -192,7 +211,7 @@ mod tests {
     #[test]
     fn keys_and_recovery_codes_are_words_even_without_the_ends_of_lines() {
         let codes = [Secret::copy_of(b"aaaa-bbbb-cccc-dddd")];
-        let all = shown(Look::Key, "web1", "") + recovery_codes(&codes).text().unwrap();
+        let all = shown(Look::Key, "web1", "") + recovery_codes(&codes, Lang::En).text().unwrap();
         let run_together = all.replace('\n', "");
         let is_there = |word| run_together.split(' ').any(|other| other == word);
         assert!(KEY.split(' ').all(is_there) && is_there("aaaa-bbbb-cccc-dddd"), "{run_together}");
@@ -201,7 +220,7 @@ mod tests {
     #[test]
     fn no_page_asks_for_the_login_secret_in_the_words_that_programs_look_for() {
         let codes = [Secret::copy_of(b"aaaa-bbbb-cccc-dddd")];
-        let all = shown(Look::Light, "web1", "") + recovery_codes(&codes).text().unwrap();
+        let all = shown(Look::Light, "web1", "") + recovery_codes(&codes, Lang::En).text().unwrap();
         let all = all.to_lowercase();
         assert!(!all.contains("password") && !all.contains("passcode"), "{all}");
     }
@@ -209,9 +228,11 @@ mod tests {
     #[test]
     fn fifty_recovery_codes_fit() {
         let codes: Vec<Secret> = (0..50).map(|_| Secret::copy_of(b"aaaa-bbbb-cccc-dddd")).collect();
-        let text = recovery_codes(&codes);
-        let rows: Vec<&str> = text.text().unwrap().split('\n').collect();
-        assert!(rows.len() <= ROWS && rows.iter().all(|row| row.len() <= COLUMNS), "{rows:#?}");
+        for lang in [Lang::En, Lang::ZhCn] {
+            let text = recovery_codes(&codes, lang);
+            let rows: Vec<&str> = text.text().unwrap().split('\n').collect();
+            assert!(rows.len() <= ROWS && rows.iter().all(|row| columns(row) <= COLUMNS), "{rows:#?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::host::Host;
+use crate::lang::Text;
 use crate::store::{Bypass, Change, CommitError, Invitation, Latest, State};
 
 /// Makes a new set in place of the old one, once the person has it.
@@ -25,7 +26,7 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
     let (set, codes) = new_set(host)?;
     let void = |why: Decision| Decision { text: VOID.to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
-    show(codes, conversation).map_err(|none| void(none.into()))?;
+    show(codes, host, conversation).map_err(|none| void(none.into()))?;
     for _ in 0..RACES {
         let Some(mut credentials) = record.credentials.take() else { break };
         // The proof was for this binding with these codes, whatever was tried to log in meanwhile.
@@ -36,7 +37,7 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
         credentials.latest = Latest::RecoveryCodes { when: (host.now)(), from: proof.from(&user).to_owned() };
         match store.commit(&record, Change::Recovery(&credentials)) {
             Ok(()) => {
-                let text = "These recovery codes hold; the ones before are void.";
+                let text = host.loaded.policy.lang.say(Text::CodesHold);
                 return Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "new recovery codes") });
             }
             Err(CommitError::Conflict) => record = store.load(&user)?,
@@ -116,15 +117,13 @@ pub fn new_set(host: &Host) -> Result<(Set, Vec<Secret>), Decision> {
 }
 
 /// Shows the codes until the person says that they have them.
-pub fn show(codes: Vec<Secret>, conversation: &mut Conversation) -> Result<(), NoAnswer> {
+pub fn show(codes: Vec<Secret>, host: &Host, conversation: &mut Conversation) -> Result<(), NoAnswer> {
     conversation.send(&FromHelper::RecoveryCodes(codes))?;
+    let question = host.loaded.policy.lang.say(Text::WrittenDown);
     for _ in 0..TRIES {
-        if conversation.ask(ACKNOWLEDGE)?.bytes().trim_ascii().eq_ignore_ascii_case(b"ok") {
+        if conversation.ask(&question)?.bytes().trim_ascii().eq_ignore_ascii_case(b"ok") {
             return Ok(());
         }
     }
     Err(NoAnswer::Cancelled(Cancelled::ByUser))
 }
-
-/// The question below the codes.
-pub const ACKNOWLEDGE: &str = "Type ok when you have written them down: ";

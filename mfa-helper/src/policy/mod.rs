@@ -10,6 +10,7 @@ pub mod place;
 use serde::Deserialize;
 
 use crate::factor::totp::Parameters;
+use crate::lang::Lang;
 use crate::lockout::Lockout;
 use place::{From, Place};
 
@@ -113,6 +114,8 @@ pub struct Rule {
 pub struct Policy {
     /// The name that the app shows; absent: the short host name.
     pub issuer: Option<String>,
+    /// Of prompts and of what stands beside them.
+    pub lang: Lang,
     /// For new authenticator apps.
     pub totp: Parameters,
     /// Steps accepted before and after the present one.
@@ -383,6 +386,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             issuer: None,
+            lang: Lang::default(),
             totp: Parameters::DEFAULT,
             window: 1,
             self_service: true,

@@ -11,6 +11,7 @@ use super::place::{From, Network};
 use super::{ALL_KINDS, Enroll, Kind, Mode, Policy, Require, Rule, SshKey};
 use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
+use crate::lang::Lang;
 use crate::lockout::Lockout;
 
 /// 30 days, in seconds.
@@ -34,6 +35,7 @@ pub type Source = (String, String);
 #[serde(deny_unknown_fields, default)]
 struct Main {
     issuer: Option<Spanned<String>>,
+    lang: Option<Lang>,
     self_service: Option<bool>,
     totp: TotpTable,
     recovery: RecoveryTable,
@@ -129,7 +131,7 @@ impl File<'_> {
     }
 
     fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
-        let Main { issuer, self_service, totp, recovery, lockout, enroll, store, rule } = self.toml()?;
+        let Main { issuer, lang, self_service, totp, recovery, lockout, enroll, store, rule } = self.toml()?;
         if let Some(issuer) = issuer {
             let name = issuer.get_ref();
             let fit =
@@ -137,6 +139,7 @@ impl File<'_> {
             self.demand(fit, &issuer, "an issuer has 1 to 64 bytes, no colon and no control character")?;
             policy.issuer = Some(issuer.into_inner());
         }
+        policy.lang = lang.unwrap_or_default();
         policy.self_service = self_service.unwrap_or(policy.self_service);
         self.totp(totp, policy)?;
         if let Some(codes) = recovery.codes {
@@ -376,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_value_arrives() {
-        let text = "issuer = \"web1\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
+        let text = "issuer = \"web1\"\nlang = \"zh_CN\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
                     [enroll]\nservices = [\"sshd\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
@@ -384,6 +387,7 @@ mod tests {
         let policy = parse(&[("mfa.toml".into(), text)]).unwrap();
         let expected = Policy {
             issuer: Some("web1".into()),
+            lang: Lang::ZhCn,
             totp: Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 },
             window: 2,
             self_service: false,
@@ -416,6 +420,7 @@ mod tests {
         assert!(said.ends_with("did you mean `groups`?"), "{said}");
         assert!(error("[totp]\ndigit = 6").ends_with("did you mean `digits`?"));
         assert!(error("[[rule]]\nrequire = \"mfaa\"").ends_with("did you mean `mfa`?"));
+        assert!(error("lang = \"zh_cn\"").ends_with("did you mean `zh_CN`?"));
         assert!(!error("[[rule]]\nxyzzy = 1").contains("did you mean"));
     }
 
@@ -431,6 +436,7 @@ mod tests {
         for wrong in [
             "issuer = \"a:b\"",
             "issuer = \"\"",
+            "lang = \"de\"",
             "[totp]\nperiod = \"30\"",
             "[totp]\nperiod = \"1h\"",
             "[totp]\nalgorithm = \"MD5\"",

@@ -117,7 +117,7 @@ fn the_rule_that_a_pair_of_codes_broke_is_named() {
     t.wait_for("Both codes are from the same 30 seconds: wait for the next one.");
     t.wait_for("First code (");
     enter(&mut t, &hour_ago.previous, &hour_ago.present);
-    t.wait_for("These codes are an hour old, or your device's clock is an hour behind");
+    t.wait_for("These codes are an hour old, or your clock is behind");
     t.wait_for("First code (");
     let screen = t.screen();
     assert_eq!(scanned(&screen, Theme::Dark, &who), key, "a message displaces the picture");

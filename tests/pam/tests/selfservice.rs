@@ -413,7 +413,7 @@ fn a_device_works_until_the_one_that_replaces_it_is_confirmed_and_never_again() 
     talk.answer(WRITTEN, "ok");
     let end = talk.end();
     assert_eq!((end.code, end.data.as_str()), (0, ""), "{}", end.said);
-    let said = "The new device of replacer is bound; the one before, and its recovery codes, are void.\n\
+    let said = "The new device of replacer is bound.\nThe one before, and its recovery codes, are void.\n\
                 Tell whoever shares the account.\n";
     assert!(end.said.ends_with(said), "{}", end.said);
     bound.advance(2);

@@ -1,0 +1,433 @@
+//! What people read before and beside a prompt, in every language. A refusal is English, and its letters ASCII: ssh escapes
+//! all others there. `docs/decisions/0021-languages.md` says which language is spoken where.
+
+use mfa_wire::{Login, printable};
+use serde::Deserialize;
+
+use crate::factor::totp::Parameters;
+use crate::flow::device::{PairError, apart};
+use crate::flow::{duration, login};
+
+/// A language, as `mfa.toml` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Lang {
+    /// English.
+    #[default]
+    #[serde(rename = "en")]
+    En,
+    /// Chinese, simplified.
+    #[serde(rename = "zh_CN")]
+    ZhCn,
+}
+
+/// One text, with what stands in it.
+#[derive(Clone, Copy)]
+pub enum Text<'a> {
+    /// The question for the code of a bound device.
+    Code,
+    /// The question for the ticket of an invitation.
+    Ticket,
+    /// The two questions of a binding by `mfa-enroll`.
+    First,
+    Second,
+    /// The same inside a login.
+    FirstOrWish,
+    SecondNext,
+    /// The question below recovery codes.
+    WrittenDown,
+
+    /// The head of the page on which a login binds a device.
+    BindNow,
+    /// Above what is typed into an app, and the names of its fields.
+    TypeThis,
+    Issuer,
+    Account,
+    Codes,
+    KeyField,
+    /// The key, where a picture shows all the rest.
+    Key,
+    Form(Parameters),
+    /// Above and below recovery codes.
+    HereAreCodes,
+    EachOnce,
+
+    /// What two codes had wrong, before they are asked again.
+    Pair(&'a PairError),
+    /// Seconds by which the device's clock is ahead.
+    SetClock(i64),
+    /// Another login from the same place has begun: so many seconds ago, and from where.
+    Begun(u64, &'a str),
+    /// The same of the last change.
+    WasBound(u64, &'a str),
+    TookThePlace(u64, &'a str),
+    CodesWereMade(u64, &'a str),
+    /// Days until a device is required.
+    Deadline(u64),
+
+    /// At a success: recovery codes left, and whether the user can make new ones.
+    CodesLeft(u32, bool),
+    BypassUsed,
+    BoundInLogin(&'a str),
+    Bound(&'a str),
+    Replaced(&'a str),
+    Unbound(&'a str),
+    CodesHold,
+    /// How this user comes to recovery codes, or root for them.
+    MakeCodesFor(&'a str),
+}
+
+impl Lang {
+    /// The language of what `login` shows without a way around it. Beyond sshd, or any other server, may be a client that
+    /// breaks at letters beyond ASCII, at every try; and the consoles of the kernel draw no Chinese ones.
+    pub fn everywhere(self, login: &Login) -> Lang {
+        let remote = login::came_by_sshd(login) || login.rhost.as_deref().is_some_and(|host| !host.is_empty());
+        if remote { Lang::En } else { self.beside_a_picture(login) }
+    }
+
+    /// The language of a page with a picture. A client that breaks there breaks at the picture anyhow, and is shown another
+    /// page at the next try.
+    pub fn beside_a_picture(self, login: &Login) -> Lang {
+        let tty = login.tty.as_deref().unwrap_or_default();
+        let tty = tty.strip_prefix("/dev/").unwrap_or(tty);
+        if ["tty", "console", "hvc"].iter().any(|console| tty.starts_with(console)) { Lang::En } else { self }
+    }
+
+    /// `text` in this language. Names in it cannot steer a terminal.
+    pub fn say(self, text: Text) -> String {
+        match self {
+            Lang::En => english(text),
+            Lang::ZhCn => chinese(text),
+        }
+    }
+}
+
+fn english(text: Text) -> String {
+    match text {
+        Text::Code => "One-time code: ".into(),
+        Text::Ticket => "Invitation ticket: ".into(),
+        Text::First => "First code: ".into(),
+        Text::Second => "Second code: ".into(),
+        Text::FirstOrWish => "First code (or type key, qr, invert, ascii, new): ".into(),
+        Text::SecondNext => "Second code, the next one that the app shows: ".into(),
+        Text::WrittenDown => "Type ok when you have written them down: ".into(),
+
+        Text::BindNow => "MFA is required: bind an authenticator app now.".into(),
+        Text::TypeThis => "Type this into the app, as a time-based key:".into(),
+        Text::Issuer => "  issuer  ".into(),
+        Text::Account => "  account ".into(),
+        Text::Codes => "  codes   ".into(),
+        Text::KeyField => "  key    ".into(),
+        Text::Key => "Key:".into(),
+        Text::Form(Parameters { algorithm, digits, period }) => format!("{algorithm}, {digits} digits, {period} s"),
+        Text::HereAreCodes => "It is bound. Recovery codes, shown only now:".into(),
+        Text::EachOnce => "Each lets you in once, when the device is lost.".into(),
+
+        Text::Pair(error) => error.to_string(),
+        Text::SetClock(offset) => format!("The device's clock is {}: use automatic time.", apart(offset)),
+        Text::Begun(ago, from) => {
+            format!("Begun {} ago from {}; type new for a new key.", duration(ago), printable(from, 40))
+        }
+        Text::WasBound(ago, from) => format!("This device was bound {} ago from {}.", duration(ago), name(from)),
+        Text::TookThePlace(ago, from) => {
+            format!("This device took the place of another {} ago from {}.", duration(ago), name(from))
+        }
+        Text::CodesWereMade(ago, from) => {
+            format!("New recovery codes were made {} ago from {}.", duration(ago), name(from))
+        }
+        Text::Deadline(1) => "MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp".into(),
+        Text::Deadline(days) => {
+            format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp")
+        }
+
+        Text::CodesLeft(left, self_service) => {
+            let left = match left {
+                0 => String::from("No recovery code is left."),
+                1 => String::from("One recovery code is left."),
+                n => format!("{n} recovery codes are left."),
+            };
+            let new =
+                if self_service { "New ones: mfa-enroll recovery-codes" } else { "Ask an administrator for new ones." };
+            format!("{left} {new}")
+        }
+        Text::BypassUsed => "That bypass code is used up now.".into(),
+        Text::BoundInLogin(user) => format!("The device of {} is bound. From now on its code is asked.", name(user)),
+        Text::Bound(user) => {
+            format!("The device of {} is bound. From the next login on its code is asked.", name(user))
+        }
+        Text::Replaced(user) => format!(
+            "The new device of {} is bound.\nThe one before, and its recovery codes, are void.\n\
+             Tell whoever shares the account.",
+            name(user)
+        ),
+        Text::Unbound(user) => format!(
+            "The device of {} is unbound and its key destroyed.\n\
+             The entry in the app is of no use any more. Tell whoever shares the account.",
+            name(user)
+        ),
+        Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
+        Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", name(user)),
+    }
+}
+
+/// Questions and heads begin with their English words: they say what they are about where no Chinese is drawn.
+fn chinese(text: Text) -> String {
+    match text {
+        Text::Code => "One-time code 一次性验证码: ".into(),
+        Text::Ticket => "Invitation ticket 邀请码: ".into(),
+        Text::First => "First code 第一个验证码: ".into(),
+        Text::Second => "Second code 第二个验证码: ".into(),
+        Text::FirstOrWish => "First code 第一个验证码 (或输入 key, qr, invert, ascii, new): ".into(),
+        Text::SecondNext => "Second code 第二个验证码, 即应用接下来显示的那一个: ".into(),
+        Text::WrittenDown => "Type ok 全部抄好之后请输入 ok: ".into(),
+
+        Text::BindNow => "MFA is required. 请现在绑定身份验证器应用。".into(),
+        Text::TypeThis => "请在应用中输入以下内容, 密钥类型选“基于时间”:".into(),
+        Text::Issuer => "  发行方  ".into(),
+        Text::Account => "  账户    ".into(),
+        Text::Codes => "  验证码  ".into(),
+        Text::KeyField => "  密钥   ".into(),
+        Text::Key => "密钥:".into(),
+        Text::Form(Parameters { algorithm, digits, period }) => format!("{algorithm}, {digits} 位, {period} 秒"),
+        Text::HereAreCodes => "It is bound. 绑定成功。以下恢复码只显示这一次:".into(),
+        Text::EachOnce => "设备丢失时, 每个恢复码可代替验证码登录一次。".into(),
+
+        Text::Pair(error) => chinese_pair(error),
+        Text::SetClock(offset) => {
+            let side = if offset > 0 { "快" } else { "慢" };
+            format!("设备的时钟比本机{side}约 {}: 请设为自动校时。", chinese_duration(offset.unsigned_abs()))
+        }
+        Text::Begun(ago, from) => {
+            let (ago, from) = (chinese_duration(ago), printable(from, 40));
+            format!("{ago}前已从 {from} 开始绑定; 输入 new 可换新密钥。")
+        }
+        Text::WasBound(ago, from) => format!("此设备于 {}前从 {} 绑定。", chinese_duration(ago), name(from)),
+        Text::TookThePlace(ago, from) => {
+            format!("此设备于 {}前从 {} 取代了原设备。", chinese_duration(ago), name(from))
+        }
+        Text::CodesWereMade(ago, from) => {
+            format!("新的恢复码于 {}前从 {} 生成。", chinese_duration(ago), name(from))
+        }
+        Text::Deadline(1) => "从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll totp".into(),
+        Text::Deadline(days) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll totp"),
+
+        Text::CodesLeft(left, self_service) => {
+            let left = if left == 0 {
+                String::from("恢复码已用完。")
+            } else {
+                format!("恢复码还剩 {left} 个。")
+            };
+            let new =
+                if self_service { "生成新的: mfa-enroll recovery-codes" } else { "请向管理员索取新的。" };
+            format!("{left} {new}")
+        }
+        Text::BypassUsed => "该临时放行码已用掉。".into(),
+        Text::BoundInLogin(user) => format!("{} 的设备已绑定。从现在起将要求输入其验证码。", name(user)),
+        Text::Bound(user) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
+        Text::Replaced(user) => {
+            format!("{} 的新设备已绑定。\n原设备及其恢复码均已失效。\n请告知共用此账户的人。", name(user))
+        }
+        Text::Unbound(user) => {
+            format!("{} 的设备已解除绑定, 其密钥已销毁。\n应用中的条目不再有用。请告知共用此账户的人。", name(user))
+        }
+        Text::CodesHold => "这些恢复码已生效; 以前的全部作废。".into(),
+        Text::MakeCodesFor(user) => format!("生成恢复码: mfa-enroll recovery-codes --user {}", name(user)),
+    }
+}
+
+fn chinese_pair(error: &PairError) -> String {
+    match error {
+        PairError::Form(which, digits) => {
+            let which = if *which == "first" { "一" } else { "二" };
+            format!("第{which}个验证码不是 {digits} 位数字。")
+        }
+        PairError::Same(period) => format!("两个验证码属于同一个 {period} 秒: 请等下一个出现。"),
+        PairError::Order => "两个验证码的顺序反了: 先输入较早的那个。".into(),
+        PairError::Gap => "两个验证码都对, 但不相邻: 请输入连续的两个。".into(),
+        PairError::Old(age) => {
+            let age = chinese_duration(*age);
+            format!("这两个验证码是 {age}前的, 或者设备的时钟慢了: 请设为自动校时。")
+        }
+        PairError::Ahead(by) => format!("设备的时钟比本机快 {}: 请设为自动校时。", chinese_duration(*by)),
+        PairError::SecondWrong => "第一个验证码正确, 第二个不正确。".into(),
+        PairError::FirstWrong => "第二个验证码正确, 第一个不正确。".into(),
+        PairError::Wrong => "两个验证码都不属于这个密钥: 请重新扫描, 或重新输入密钥。".into(),
+    }
+}
+
+fn chinese_duration(n: u64) -> String {
+    match (n / 3600, n / 60 % 60, n % 60) {
+        (0, 0, s) => format!("{s} 秒"),
+        (0, m, 0) => format!("{m} 分钟"),
+        (0, m, s) => format!("{m} 分 {s} 秒"),
+        (h, 0, _) => format!("{h} 小时"),
+        (h, m, _) => format!("{h} 小时 {m} 分钟"),
+    }
+}
+
+fn name(text: &str) -> String {
+    printable(text, 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// An example of the text that follows in the order above, after an example of this one. So the compiler asks for one
+    /// of every new text.
+    fn next(text: Text<'static>) -> Option<Text<'static>> {
+        const FROM: &str = "2001:db8::17";
+        Some(match text {
+            Text::Code => Text::Ticket,
+            Text::Ticket => Text::First,
+            Text::First => Text::Second,
+            Text::Second => Text::FirstOrWish,
+            Text::FirstOrWish => Text::SecondNext,
+            Text::SecondNext => Text::WrittenDown,
+            Text::WrittenDown => Text::BindNow,
+            Text::BindNow => Text::TypeThis,
+            Text::TypeThis => Text::Issuer,
+            Text::Issuer => Text::Account,
+            Text::Account => Text::Codes,
+            Text::Codes => Text::KeyField,
+            Text::KeyField => Text::Key,
+            Text::Key => Text::Form(Parameters::DEFAULT),
+            Text::Form(_) => Text::HereAreCodes,
+            Text::HereAreCodes => Text::EachOnce,
+            Text::EachOnce => Text::Pair(&PairError::Form("first", 6)),
+            Text::Pair(error) => match error {
+                PairError::Form("first", _) => Text::Pair(&PairError::Form("second", 6)),
+                PairError::Form(..) => Text::Pair(&PairError::Same(30)),
+                PairError::Same(_) => Text::Pair(&PairError::Order),
+                PairError::Order => Text::Pair(&PairError::Gap),
+                PairError::Gap => Text::Pair(&PairError::Old(3570)),
+                PairError::Old(_) => Text::Pair(&PairError::Ahead(3570)),
+                PairError::Ahead(_) => Text::Pair(&PairError::SecondWrong),
+                PairError::SecondWrong => Text::Pair(&PairError::FirstWrong),
+                PairError::FirstWrong => Text::Pair(&PairError::Wrong),
+                PairError::Wrong => Text::SetClock(270),
+            },
+            Text::SetClock(270) => Text::SetClock(-270),
+            Text::SetClock(_) => Text::Begun(25, FROM),
+            Text::Begun(..) => Text::WasBound(7200, FROM),
+            Text::WasBound(..) => Text::TookThePlace(300, FROM),
+            Text::TookThePlace(..) => Text::CodesWereMade(61, FROM),
+            Text::CodesWereMade(..) => Text::Deadline(1),
+            Text::Deadline(1) => Text::Deadline(14),
+            Text::Deadline(_) => Text::CodesLeft(0, false),
+            Text::CodesLeft(0, false) => Text::CodesLeft(3, true),
+            Text::CodesLeft(..) => Text::BypassUsed,
+            Text::BypassUsed => Text::BoundInLogin("alice7"),
+            Text::BoundInLogin(_) => Text::Bound("alice7"),
+            Text::Bound(_) => Text::Replaced("alice7"),
+            Text::Replaced(_) => Text::Unbound("alice7"),
+            Text::Unbound(_) => Text::CodesHold,
+            Text::CodesHold => Text::MakeCodesFor("alice7"),
+            Text::MakeCodesFor(_) => return None,
+        })
+    }
+
+    fn all() -> Vec<Text<'static>> {
+        std::iter::successors(Some(Text::Code), |text| next(*text)).collect()
+    }
+
+    fn is_question(text: &str) -> bool {
+        text.ends_with(": ")
+    }
+
+    /// What both languages have to hold alike: numbers, names, commands.
+    fn values(text: &str) -> BTreeSet<&str> {
+        let command = text.split_once("mfa-enroll").map(|(_, rest)| rest.trim());
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').map(|word| word.trim_matches(':'));
+        words.filter(|word| word.contains(|c: char| c.is_ascii_digit())).chain(command).collect()
+    }
+
+    /// Any character beyond ASCII may be two columns wide.
+    fn columns(line: &str) -> usize {
+        line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
+    }
+
+    #[test]
+    fn every_text_says_the_same_in_both_languages() {
+        for text in all() {
+            let (english, chinese) = (Lang::En.say(text), Lang::ZhCn.say(text));
+            assert_eq!(values(&english), values(&chinese), "{english:?} {chinese:?}");
+            assert_eq!(is_question(&english), is_question(&chinese), "{english:?} {chinese:?}");
+            assert_eq!(english.lines().count(), chinese.lines().count(), "{english:?} {chinese:?}");
+            assert!(english.is_ascii(), "{english:?}");
+            let translated = !chinese.is_ascii() && english != chinese;
+            assert!(translated, "{chinese:?} is not Chinese");
+        }
+        // What may be typed is the same in both.
+        for lang in [Lang::En, Lang::ZhCn] {
+            assert!(lang.say(Text::FirstOrWish).contains(" key, qr, invert, ascii, new): "));
+            assert!(lang.say(Text::WrittenDown).contains(" ok") && lang.say(Text::Begun(1, "")).contains(" new "));
+        }
+    }
+
+    #[test]
+    fn every_line_fits_80_columns_steers_nothing_and_asks_for_no_login_secret() {
+        for text in all() {
+            for said in [Lang::En.say(text), Lang::ZhCn.say(text)] {
+                assert!(said.lines().all(|line| columns(line) <= 80), "{said:?}");
+                assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
+                let said = said.to_lowercase();
+                for word in ["password", "passcode", "passwd", "passphrase", "密码", "口令", "通行码"] {
+                    assert!(!said.contains(word), "{said:?}");
+                }
+            }
+        }
+    }
+
+    /// The OpenSSH client puts `(user@host) ` in front; where no Chinese is drawn, the beginning still says what is asked.
+    #[test]
+    fn questions_and_heads_begin_in_ascii_and_leave_room() {
+        let heads = [Text::BindNow, Text::HereAreCodes];
+        let questions = all().into_iter().filter(|text| is_question(&Lang::En.say(*text)));
+        for text in questions.chain(heads) {
+            let (english, chinese) = (Lang::En.say(text), Lang::ZhCn.say(text));
+            let begin: String = chinese.chars().take_while(char::is_ascii).collect();
+            let begin = begin.trim_end().trim_end_matches('.');
+            assert!(begin.contains(' ') && english.starts_with(begin), "{chinese:?} does not begin as {english:?}");
+            let room = if matches!(text, Text::FirstOrWish) { 12 } else { 20 };
+            assert!(columns(&chinese) + room <= 80, "{chinese:?}");
+        }
+    }
+
+    fn login(service: &str, rhost: Option<&str>, tty: Option<&str>) -> Login {
+        Login {
+            user: "alice".into(),
+            service: service.into(),
+            rhost: rhost.map(str::to_owned),
+            tty: tty.map(str::to_owned),
+            ruser: None,
+            ssh_auth_info: None,
+            stack_complete: true,
+        }
+    }
+
+    #[test]
+    fn no_client_has_to_take_more_than_ascii_at_every_login_and_no_console_ever() {
+        use Lang::{En, ZhCn};
+        for (service, rhost, tty, everywhere, beside_a_picture) in [
+            ("sudo", None, Some("/dev/pts/3"), ZhCn, ZhCn),
+            ("login", Some(""), Some("/dev/pts/3"), ZhCn, ZhCn),
+            ("polkit-1", None, None, ZhCn, ZhCn),
+            ("lightdm", None, Some(":0"), ZhCn, ZhCn),
+            ("sshd", None, None, En, ZhCn),
+            ("sshd-office", Some("192.0.2.1"), Some("ssh"), En, ZhCn),
+            ("vpn", Some("192.0.2.1"), None, En, ZhCn),
+            ("login", None, Some("tty1"), En, En),
+            ("login", None, Some("/dev/ttyS0"), En, En),
+            ("su", None, Some("/dev/console"), En, En),
+        ] {
+            let login = login(service, rhost, tty);
+            let found = (ZhCn.everywhere(&login), ZhCn.beside_a_picture(&login));
+            assert_eq!(found, (everywhere, beside_a_picture), "{service} {rhost:?} {tty:?}");
+            assert_eq!((En.everywhere(&login), En.beside_a_picture(&login)), (En, En));
+        }
+        let by_key = Login { ssh_auth_info: Some(String::new()), ..login("other", None, None) };
+        assert_eq!(ZhCn.everywhere(&by_key), En);
+    }
+}
