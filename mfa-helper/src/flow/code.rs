@@ -172,7 +172,9 @@ fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials,
 fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
     let by_bypass_code = |decision: Decision| Decision { factor: "bypass", ..decision };
     if !state.bypass.is_good(now) {
-        return Judged::AtOnce(by_bypass_code(audience.refused("That code has run out.", "bypass code run out")));
+        return Judged::AtOnce(by_bypass_code(
+            audience.refused("That bypass code has run out: ask an administrator.", "bypass code run out"),
+        ));
     }
     // It ends the wait as a recovery code does.
     let failures = Failures { locked_until: 0, ..state.failures(audience.way) };

@@ -307,18 +307,21 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
 fn learn(bound: &Credentials, state: &State, codes: &[Secret; 2], now: u64) -> Result<(State, String), String> {
     let parameters = bound.totp.parameters;
     let present = parameters.step(now);
-    let first = consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| error.to_string())?;
+    let first = consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| match error {
+        PairError::Wrong => String::from("Neither code is this device's within a day of now: replace it."),
+        other => other.to_string(),
+    })?;
     let last_step = first + 1;
     if first <= state.last_step {
         // Going back would make codes good again that were used.
         let wait = duration((state.last_step - first + 1).saturating_mul(parameters.period));
-        return Err(format!("A code as late as these was used already: wait {wait}, or replace the device."));
+        return Err(format!("A code as late as these was used already:\nwait {wait}, or replace the device."));
     }
     let clock_offset = last_step.cast_signed().saturating_sub(present.cast_signed());
     let off = clock_offset.saturating_mul(parameters.period.cast_signed());
     let text = match off {
         0 => String::from("The device's clock agrees with this host's."),
-        off => format!("The device's clock is {}: its codes are accepted so from now on.", apart(off)),
+        off => format!("The device's clock is {}.\nIts codes are accepted as they are from now on.", apart(off)),
     };
     Ok((State { last_step, clock_offset, ..state.clone() }, text))
 }

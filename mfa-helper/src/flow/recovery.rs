@@ -89,7 +89,7 @@ pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversa
     for _ in 0..RACES {
         if record.credentials.is_none() {
             let text =
-                format!("No device is bound for {0}. To bind one: mfa-enroll invite --user {0}", printable(&user, 64));
+                format!("No device is bound for {0}. To bind one: mfa-enroll totp --user {0}", printable(&user, 64));
             return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
         }
         let state = State { bypass: bypass.clone(), ..record.state.clone() };

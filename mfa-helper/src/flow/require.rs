@@ -62,7 +62,7 @@ pub fn require(
     }
     folder.replace(&name, text.as_bytes()).map_err(failed)?;
     let exempt = policy::not_reached(&policy, required, (host.now)());
-    let text = format!("{} is written; it holds from 2 seconds from now on.", folder.path_of(&name));
+    let text = format!("{} is written.\nIt is in force in 2 seconds.", folder.path_of(&name));
     if exempt.is_empty() {
         return Ok(Decision::new(Outcome::Accepted, text, "rule written"));
     }
@@ -83,7 +83,7 @@ pub fn unrequire(required: &Required, config: &Path) -> Result<Decision, Decisio
         return Err(Decision::new(Outcome::NotFound, text, "no such rule"));
     }
     folder.remove(&name).map_err(failed)?;
-    let text = format!("{} is removed; what remains holds from 2 seconds from now on.", folder.path_of(&name));
+    let text = format!("{} is removed.\nWhat remains is in force in 2 seconds.", folder.path_of(&name));
     Ok(Decision::new(Outcome::Accepted, text, "rule removed"))
 }
 

@@ -336,7 +336,7 @@ fn a_ticket_of_sudo_rs_from_before_the_device_costs_its_code() {
         intruder.type_line(command);
         intruder.wait_for(CODE);
         intruder.type_line("000000");
-        intruder.wait_for("That code is wrong.");
+        intruder.wait_for("Second factor refused.");
     }
     intruder.wait_for("$ ");
     intruder.type_line("sudo-rs -n touch /rita; echo \"exit $?\"");
@@ -608,7 +608,7 @@ fn a_group_is_required_on_trial_for_good_and_no_more() {
     RULED.sh_ok("groupadd vault; usermod --append --groups vault sara");
     assert_eq!(member.outcome_explained("sshd"), "let in after the first factor: not required and not bound");
     let (code, said) = enroll("require --group vault --try 10m");
-    assert_eq!((code, said), (0, format!("{file} is written; it holds from 2 seconds from now on.\n")));
+    assert_eq!((code, said), (0, format!("{file} is written.\nIt is in force in 2 seconds.\n")));
     let text = RULED.read(file);
     assert!(text.contains("groups = [\"vault\"]\nrequire = \"mfa\"\nexpires = \""), "{text}");
     settled();

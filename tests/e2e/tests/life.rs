@@ -73,8 +73,8 @@ fn a_user_replaces_the_device_and_the_old_one_never_lets_in_again() {
     refuses(Door::Ssh, &who, &old.good, "That code is wrong.");
     refuses(Door::Ssh, &who, &old_codes[1], "That recovery code is wrong.");
     let mut t = Door::Ssh.up_to_the_code(&who);
+    assert!(t.text().contains("This device took the place of another "), "{}", t.text());
     t.type_line(&codes.next);
-    t.wait_for("This device took the place of another ");
     Door::Ssh.is_open(&who, &mut t);
     drop(t);
     Door::Ssh.lets_in(&who, &new_codes[0]);

@@ -596,7 +596,7 @@ fn a_bypass_code_lets_in_once_until_it_runs_out_and_proves_nothing() {
     assert_eq!(root("disable").code, 0);
     let end = root("bypass");
     assert_eq!((end.code, end.data.as_str()), (3, ""));
-    assert!(end.said.contains("mfa-enroll invite --user loser"), "{}", end.said);
+    assert!(end.said.contains("mfa-enroll totp --user loser"), "{}", end.said);
     bound.bind();
     assert_eq!(bound.auth(&code), AUTH_ERR, "it went with the binding");
 }
@@ -613,8 +613,9 @@ fn resync_learns_how_far_the_devices_clock_is_off_and_no_code_comes_back() {
         assert_eq!((end.code, end.said.contains("Nothing was learned.")), (1, true), "not in a row: {}", end.said);
         let end = resync([bound.code(hour - 1), bound.code(hour)]);
         let side = if hour < 0 { "behind" } else { "ahead of" };
-        let said =
-            format!("The device's clock is about an hour {side} this host's: its codes are accepted so from now on.\n");
+        let said = format!(
+            "The device's clock is about an hour {side} this host's.\nIts codes are accepted as they are from now on.\n"
+        );
         assert_eq!((end.code, end.said), (0, said));
         assert_eq!(bound.auth(&bound.code(hour)), AUTH_ERR, "used up");
         assert_eq!(bound.auth(&bound.code(0)), AUTH_ERR, "not where the clock is not");
