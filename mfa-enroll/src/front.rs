@@ -111,10 +111,6 @@ impl Front {
                 say(&text);
                 Exit::Done
             }
-            (None, Verb::Test(Test { service })) if outcome == Outcome::HandedOver => {
-                say(&format!("{service} would lead you through binding a device."));
-                Exit::Done
-            }
             (None, Verb::Test(Test { service })) if outcome == Outcome::Ignored => {
                 say(&format!("{service} asks no second factor of you."));
                 Exit::Done

@@ -96,6 +96,11 @@ fn duration(n: u64) -> String {
     }
 }
 
+/// How long ago, as a person says it.
+fn ago(n: u64) -> String {
+    if n == 0 { String::from("just now") } else { format!("{} ago", duration(n)) }
+}
+
 /// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
 fn moment(time: u64) -> String {
     format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
