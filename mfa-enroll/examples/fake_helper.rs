@@ -44,7 +44,7 @@ fn main() -> Done<()> {
     talk.say(FromHelper::Hello(Hello { oldest: version, newest: version }))?;
     let verb = match talk.hear()? {
         ToHelper::Request(Request::Verb(verb)) => verb,
-        ToHelper::Request(Request::Verify(login)) => return judge(&mut talk, &login),
+        ToHelper::Request(Request::Test(login)) => return judge(&mut talk, &login),
         _ => return Err("not a request of mfa-enroll".into()),
     };
     match name {

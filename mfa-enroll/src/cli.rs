@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Clone)]
 pub(crate) enum Verb {
     /// Bind an authenticator app by a QR code and two codes in a row
-    Totp(Totp),
+    Totp(First),
     /// Bind the pending device of a user by two consecutive codes
     Confirm(Confirm),
     /// Drop the pending device of a user
@@ -89,6 +89,16 @@ pub(crate) enum Verb {
 pub(crate) enum Replace {
     /// By an authenticator app; the old device works until then
     Totp(Totp),
+}
+
+#[derive(Args, Clone, Default)]
+pub(crate) struct First {
+    #[command(flatten)]
+    pub(crate) totp: Totp,
+
+    /// Prove yourself by the ticket of an invitation
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) invitation: bool,
 }
 
 #[derive(Args, Clone, Default)]
@@ -319,10 +329,13 @@ impl Verb {
     pub(crate) fn request(&self, name: &str) -> Request {
         let name = || name.to_owned();
         Request::Verb(match self.clone() {
-            Verb::Totp(Totp { user, label, json: true, .. }) => {
+            Verb::Totp(First { totp: Totp { user, label, json: true, .. }, .. }) => {
                 mfa_wire::Verb::TotpPending { user: user.unwrap_or_else(name), label }
             }
-            Verb::Totp(Totp { user, label, .. }) => mfa_wire::Verb::Totp { user, label },
+            Verb::Totp(First { totp: Totp { user, label, .. }, invitation: true }) => {
+                mfa_wire::Verb::TotpInvited { user, label }
+            }
+            Verb::Totp(First { totp: Totp { user, label, .. }, .. }) => mfa_wire::Verb::Totp { user, label },
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
             Verb::Replace(Replace::Totp(Totp { user, label, json: true, .. })) => {
@@ -349,14 +362,14 @@ impl Verb {
             Verb::Policy(Policy::Explain(Explain { user, service, rhost, ssh_key })) => {
                 mfa_wire::Verb::PolicyExplain { user, service, rhost, ssh_key }
             }
-            Verb::Test(Test { service }) => return Request::Verify(as_at_a_login(name(), service)),
+            Verb::Test(Test { service }) => return Request::Test(as_at_a_login(name(), service)),
         })
     }
 
     /// The app that it binds, if it binds one.
     pub(crate) fn totp(&self) -> Option<&Totp> {
         match self {
-            Verb::Totp(totp) | Verb::Replace(Replace::Totp(totp)) => Some(totp),
+            Verb::Totp(First { totp, .. }) | Verb::Replace(Replace::Totp(totp)) => Some(totp),
             _ => None,
         }
     }
@@ -365,7 +378,7 @@ impl Verb {
     /// for root: behind sudo it would be root's, which hardly anybody means.
     pub(crate) fn changes_nobody_named(&self) -> Option<&'static str> {
         match self {
-            Verb::Totp(Totp { user: None, .. }) => Some("totp"),
+            Verb::Totp(First { totp: Totp { user: None, .. }, .. }) => Some("totp"),
             Verb::Replace(Replace::Totp(Totp { user: None, .. })) => Some("replace totp"),
             Verb::Disable(Disable { user: None, .. }) => Some("disable"),
             Verb::RecoveryCodes(RecoveryCodes { user: None, .. }) => Some("recovery-codes"),
@@ -467,6 +480,7 @@ mod tests {
         assert_eq!(asked("mfa-enroll totp --user alice --json"), Request::Verb(pending));
         assert!(parse("mfa-enroll totp --json").is_err());
         assert!(parse("mfa-enroll totp --user alice --json --ascii").is_err());
+        assert!(parse("mfa-enroll totp --user alice --json --invitation").is_err());
     }
 
     #[test]
@@ -483,6 +497,7 @@ mod tests {
     fn who_is_not_named_is_the_caller_and_the_helper_knows_who_that_is() {
         let verbs = [
             ("totp", mfa_wire::Verb::Totp { user: None, label: None }),
+            ("totp --invitation", mfa_wire::Verb::TotpInvited { user: None, label: None }),
             ("replace totp", mfa_wire::Verb::Replace { user: None, label: None }),
             ("disable", mfa_wire::Verb::Disable { user: None, device: None }),
             ("recovery-codes", mfa_wire::Verb::RecoveryCodes { user: None }),
@@ -492,17 +507,17 @@ mod tests {
             let line = format!("mfa-enroll {name}");
             assert_eq!(asked(&line), Request::Verb(verb));
             let changes = parse(&line).unwrap().verb.unwrap().changes_nobody_named();
-            assert_eq!(changes, Some(name).filter(|name| *name != "status"));
+            assert_eq!(changes, name.strip_suffix(" --invitation").or(Some(name).filter(|name| *name != "status")));
             assert_eq!(parse(&(line + " --user alice")).unwrap().verb.unwrap().changes_nobody_named(), None);
         }
     }
 
     #[test]
     fn a_test_is_a_login_of_the_caller() {
-        let Request::Verify(login) = asked("mfa-enroll test --service sudo") else { panic!("not a login") };
+        let Request::Test(login) = asked("mfa-enroll test --service sudo") else { panic!("not a login") };
         assert_eq!((login.user.as_str(), login.service.as_str(), login.stack_complete), ("me", "sudo", true));
         assert_eq!((login.rhost, login.ruser, login.ssh_auth_info), (None, None, None));
-        let Request::Verify(login) = asked("mfa-enroll test") else { panic!("not a login") };
+        let Request::Test(login) = asked("mfa-enroll test") else { panic!("not a login") };
         assert_eq!(login.service, "login");
     }
 

@@ -113,10 +113,6 @@ impl Front {
                 say(&text);
                 Exit::Done
             }
-            (None, Verb::Test(Test { service })) if outcome == Outcome::HandedOver => {
-                say(&language().say(Text::WouldBind(service)));
-                Exit::Done
-            }
             (None, Verb::Test(Test { service })) if outcome == Outcome::Ignored => {
                 say(&language().say(Text::WouldNotAsk(service)));
                 Exit::Done

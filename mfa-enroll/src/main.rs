@@ -31,7 +31,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::caller::Caller;
-use crate::cli::{Cli, Status, Totp, Verb};
+use crate::cli::{Cli, First, Status, Verb};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::front::Front;
@@ -74,7 +74,7 @@ fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
     let (exit, unbound) = carry_out(cli, &Verb::Status(Status::default()), caller);
     let question = terminal::language().say(Text::BindNow);
     if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(&question, now) {
-        return carry_out(cli, &Verb::Totp(Totp::default()), caller).0;
+        return carry_out(cli, &Verb::Totp(First::default()), caller).0;
     }
     exit
 }

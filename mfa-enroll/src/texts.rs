@@ -49,7 +49,6 @@ pub(crate) enum Text<'a> {
     BindNow,
     /// What a login by this service would do.
     WouldLetIn(&'a str),
-    WouldBind(&'a str),
     WouldNotAsk(&'a str),
 
     /// A standing: names and values.
@@ -128,7 +127,6 @@ fn english(text: Text) -> String {
 
         Text::BindNow => "Bind an authenticator app now? [Y/n] ".into(),
         Text::WouldLetIn(service) => format!("The code is right: {service} would let you in."),
-        Text::WouldBind(service) => format!("{service} would lead you through binding a device."),
         Text::WouldNotAsk(service) => format!("{service} asks no second factor of you."),
 
         Text::User => "user".into(),
@@ -188,7 +186,6 @@ fn chinese(text: Text) -> String {
 
         Text::BindNow => "现在绑定身份验证器应用吗? [Y/n] ".into(),
         Text::WouldLetIn(service) => format!("验证码正确: {service} 会允许您登录。"),
-        Text::WouldBind(service) => format!("{service} 会引导您绑定设备。"),
         Text::WouldNotAsk(service) => format!("{service} 不要求您提供第二因素。"),
 
         Text::User => "用户".into(),
@@ -253,8 +250,7 @@ mod tests {
             Text::ShownOnlyNow => Text::TooSmallForCodes(10, "80x17", "80x10"),
             Text::TooSmallForCodes(..) => Text::BindNow,
             Text::BindNow => Text::WouldLetIn("sshd9"),
-            Text::WouldLetIn(_) => Text::WouldBind("sshd9"),
-            Text::WouldBind(_) => Text::WouldNotAsk("sshd9"),
+            Text::WouldLetIn(_) => Text::WouldNotAsk("sshd9"),
             Text::WouldNotAsk(_) => Text::User,
             Text::User => Text::Device,
             Text::Device => Text::None,

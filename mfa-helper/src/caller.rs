@@ -57,10 +57,14 @@ enum Right {
 /// The permission table. Root may ask anything for anyone.
 fn right(request: &Request) -> Right {
     match request {
-        Request::Verify(_) | Request::Account(..) | Request::Verb(Verb::Status { .. }) => Right::Own,
-        Request::Verb(Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. }) => {
-            Right::Change
-        }
+        Request::Verify(_) | Request::Account(..) | Request::Test(_) | Request::Verb(Verb::Status { .. }) => Right::Own,
+        Request::Verb(
+            Verb::Totp { .. }
+            | Verb::TotpInvited { .. }
+            | Verb::Replace { .. }
+            | Verb::Disable { .. }
+            | Verb::RecoveryCodes { .. },
+        ) => Right::Change,
         Request::Verb(
             Verb::TotpPending { .. }
             | Verb::Confirm { .. }
@@ -124,9 +128,10 @@ impl Caller {
 /// Whom a request names. A verb that could and does not means the caller.
 pub fn named(request: &Request) -> Option<&str> {
     match request {
-        Request::Verify(login) | Request::Account(login, _) => Some(&login.user),
+        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) => Some(&login.user),
         Request::Verb(verb) => match verb {
             Verb::Totp { user, .. }
+            | Verb::TotpInvited { user, .. }
             | Verb::Replace { user, .. }
             | Verb::Disable { user, .. }
             | Verb::Status { user }
@@ -163,8 +168,10 @@ mod tests {
         vec![
             (Request::Verify(login(user)), "own"),
             (Request::Account(login(user), AuthHook::NotRun), "own"),
+            (Request::Test(login(user)), "own"),
             verb(Verb::Status { user: some.clone() }, "own"),
             verb(Verb::Totp { user: some.clone(), label: None }, "change"),
+            verb(Verb::TotpInvited { user: some.clone(), label: None }, "change"),
             verb(Verb::Replace { user: some.clone(), label: None }, "change"),
             verb(Verb::Disable { user: some.clone(), device: None }, "change"),
             verb(Verb::RecoveryCodes { user: some }, "change"),

@@ -125,14 +125,14 @@ fn english(text: Text) -> String {
         Text::Pair(error) => error.to_string(),
         Text::SetClock(offset) => format!("The device's clock is {}: use automatic time.", apart(offset)),
         Text::Begun(ago, from) => {
-            format!("Begun {} ago from {}; type new for a new key.", duration(ago), printable(from, 40))
+            format!("Begun {} from {}; type new for a new key.", english_ago(ago), printable(from, 40))
         }
-        Text::WasBound(ago, from) => format!("This device was bound {} ago from {}.", duration(ago), name(from)),
+        Text::WasBound(ago, from) => format!("This device was bound {} from {}.", english_ago(ago), name(from)),
         Text::TookThePlace(ago, from) => {
-            format!("This device took the place of another {} ago from {}.", duration(ago), name(from))
+            format!("This device took the place of another {} from {}.", english_ago(ago), name(from))
         }
         Text::CodesWereMade(ago, from) => {
-            format!("New recovery codes were made {} ago from {}.", duration(ago), name(from))
+            format!("New recovery codes were made {} from {}.", english_ago(ago), name(from))
         }
         Text::Deadline(1) => "MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp".into(),
         Text::Deadline(days) => {
@@ -169,6 +169,14 @@ fn english(text: Text) -> String {
     }
 }
 
+fn english_ago(n: u64) -> String {
+    if n == 0 { String::from("just now") } else { format!("{} ago", duration(n)) }
+}
+
+fn chinese_ago(n: u64) -> String {
+    if n == 0 { String::from("刚刚") } else { format!("{}前", chinese_duration(n)) }
+}
+
 /// Questions and heads begin with their English words: they say what they are about where no Chinese is drawn.
 fn chinese(text: Text) -> String {
     match text {
@@ -197,15 +205,14 @@ fn chinese(text: Text) -> String {
             format!("设备的时钟比本机{side}约 {}: 请设为自动校时。", chinese_duration(offset.unsigned_abs()))
         }
         Text::Begun(ago, from) => {
-            let (ago, from) = (chinese_duration(ago), printable(from, 40));
-            format!("{ago}前已从 {from} 开始绑定; 输入 new 可换新密钥。")
+            format!("{}已从 {} 开始绑定; 输入 new 可换新密钥。", chinese_ago(ago), printable(from, 40))
         }
-        Text::WasBound(ago, from) => format!("此设备于 {}前从 {} 绑定。", chinese_duration(ago), name(from)),
+        Text::WasBound(ago, from) => format!("此设备于 {}从 {} 绑定。", chinese_ago(ago), name(from)),
         Text::TookThePlace(ago, from) => {
-            format!("此设备于 {}前从 {} 取代了原设备。", chinese_duration(ago), name(from))
+            format!("此设备于 {}从 {} 取代了原设备。", chinese_ago(ago), name(from))
         }
         Text::CodesWereMade(ago, from) => {
-            format!("新的恢复码于 {}前从 {} 生成。", chinese_duration(ago), name(from))
+            format!("新的恢复码于 {}从 {} 生成。", chinese_ago(ago), name(from))
         }
         Text::Deadline(1) => "从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll totp".into(),
         Text::Deadline(days) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll totp"),

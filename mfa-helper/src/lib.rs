@@ -133,6 +133,7 @@ fn serve(
     match request {
         Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
+        Request::Test(login) => login::test(login, caller.way(), host, conversation),
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
@@ -162,6 +163,10 @@ fn serve_verb(
     let mut proof = || if caller.is_root() { Ok(Proof::Root) } else { Proof::ask_first_factor(user, conversation) };
     match verb {
         Verb::Totp { label, .. } => device::totp(user, label.as_deref(), proof()?, host, conversation),
+        Verb::TotpInvited { label, .. } => {
+            let proof = if caller.is_root() { Proof::Root } else { Proof::Invitation };
+            device::totp(user, label.as_deref(), proof, host, conversation)
+        }
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
         Verb::Confirm { .. } => device::confirm(user, host, conversation),
         Verb::CancelPending { .. } => device::cancel(user, host),
@@ -192,7 +197,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
-        Request::Verify(login) | Request::Account(login, _) => {
+        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) => {
             let Login { user, service, rhost, tty, ruser, .. } = login;
             // Nobody who reads the log, such as a program that bans hosts, shall take a user's word for root's.
             let names = if caller.is_root() {
@@ -208,7 +213,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
         }
         Request::Verb(_) => fields.extend(subject.map(|user| ("user", user))),
     }
-    if decision.factor != "none" || matches!(request, Request::Verify(_) | Request::Account(..)) {
+    if decision.factor != "none" || !matches!(request, Request::Verb(_)) {
         fields.push(("factor", decision.factor));
     }
     fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
@@ -235,7 +240,8 @@ fn event(request: &Request) -> &'static str {
     match request {
         Request::Verify(_) => "verify",
         Request::Account(..) => "account",
-        Request::Verb(Verb::Totp { .. }) => "totp",
+        Request::Test(_) => "test",
+        Request::Verb(Verb::Totp { .. } | Verb::TotpInvited { .. }) => "totp",
         Request::Verb(Verb::TotpPending { .. }) => "totp-pending",
         Request::Verb(Verb::Confirm { .. }) => "confirm",
         Request::Verb(Verb::CancelPending { .. }) => "cancel",

@@ -207,6 +207,13 @@ pub enum Verb {
         /// Of those, who is required to have a device and has none.
         missing: bool,
     },
+    /// Bind an authenticator app as Totp does, with the ticket of an invitation in place of the first factor.
+    TotpInvited {
+        /// Whose device it will be.
+        user: Option<String>,
+        /// What the user calls it.
+        label: Option<String>,
+    },
 }
 
 /// What is required of whom: one rule.
@@ -235,6 +242,8 @@ pub enum Request {
     Account(Login, AuthHook),
     /// Something for `mfa-enroll`.
     Verb(Verb),
+    /// The auth phase of a login, tried out by `mfa-enroll`: the answer lets nobody in.
+    Test(Login),
 }
 
 /// Why there is no answer to an Ask. None of these is a guess.
@@ -577,6 +586,10 @@ fn write_request(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
             w.u8(3)?;
             write_verb(w, verb)
         }
+        Request::Test(login) => {
+            w.u8(4)?;
+            write_login(w, login)
+        }
     }
 }
 
@@ -594,6 +607,7 @@ fn read_request(r: &mut Reader) -> Result<Request, Malformed> {
             Request::Account(login, auth)
         }
         3 => Request::Verb(read_verb(r)?),
+        4 => Request::Test(read_login(r)?),
         _ => return Err(Malformed::UnknownValue),
     })
 }
@@ -704,6 +718,11 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(group.as_ref(), |w, s| w.str(s, MAX_NAME))?;
             w.bool(*missing)
         }
+        Verb::TotpInvited { user, label } => {
+            w.u8(22)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
     }
 }
 
@@ -735,6 +754,7 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         19 => Verb::Resync { user: r.str(MAX_NAME)? },
         20 => Verb::Doctor,
         21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
+        22 => Verb::TotpInvited { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
         _ => return Err(Malformed::UnknownValue),
     })
 }

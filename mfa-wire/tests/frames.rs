@@ -235,6 +235,7 @@ fn request() -> impl Strategy<Value = Request> {
     let someone = || proptest::option::of(name());
     prop_oneof![
         login().prop_map(Request::Verify),
+        login().prop_map(Request::Test),
         (login(), prop_oneof![Just(AuthHook::NotRun), Just(AuthHook::Ignored)])
             .prop_map(|(login, auth)| Request::Account(login, auth)),
         (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Totp { user, label })),
@@ -249,6 +250,7 @@ fn request() -> impl Strategy<Value = Request> {
         someone().prop_map(|user| Request::Verb(Verb::RecoveryCodes { user })),
         name().prop_map(|user| Request::Verb(Verb::Unlock { user })),
         (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Replace { user, label })),
+        (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::TotpInvited { user, label })),
         (name(), someone()).prop_map(|(user, label)| Request::Verb(Verb::ReplacePending { user, label })),
         (name(), any::<u64>()).prop_map(|(user, seconds)| Request::Verb(Verb::Bypass { user, seconds })),
         name().prop_map(|user| Request::Verb(Verb::Resync { user })),

@@ -507,7 +507,7 @@ _mfa__enroll() {
             return 0
             ;;
         mfa__subcmd__enroll__subcmd__totp)
-            opts="-h --user --label --qr-svg --ascii --invert --key-only --json --config --help"
+            opts="-h --user --label --qr-svg --ascii --invert --key-only --json --invitation --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

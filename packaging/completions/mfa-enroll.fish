@@ -52,6 +52,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l ascii -d 
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l invert -d 'Draw the QR code without colours, for a light terminal'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l key-only -d 'Draw no QR code'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l json -d 'Ask nothing: make a pending device and print it as JSON with "user", "secret", "uri" and "expires", a time like "2026-11-21T22:40:00Z"; confirm binds it, cancel drops it'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l invitation -d 'Prove yourself by the ticket of an invitation'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand confirm" -l user -d 'Whose device it is' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand confirm" -l config -d 'Use this configuration file (root only)' -r -F

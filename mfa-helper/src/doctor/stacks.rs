@@ -31,11 +31,12 @@ const SHELLS: &[&str] = &[
     "xrdp-sesman",
 ];
 
-/// Files of others to include, and the first factor alone, which has no second one.
+/// Files to include, and the first factor alone, which has no second one.
 const NO_SERVICES: &[&str] = &[
     "config-util",
     "fingerprint-auth",
     "mfa-enroll",
+    "mfa-sshd-key",
     "other",
     "password-auth",
     "postlogin",

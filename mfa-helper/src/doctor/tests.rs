@@ -104,6 +104,40 @@ fn stack_complete_is_true_and_is_said() {
     assert_eq!((id, place.as_str()), ("pam-stack-complete-untrue", "/etc/pam.d/sshd:2"));
 }
 
+/// The auth lines of a login by key and code, as they are shipped.
+const KEY_AND_CODE: &str = include_str!("../../../config/pam.d/mfa-sshd-key");
+
+#[test]
+fn a_key_that_sshd_has_accepted_is_a_first_factor_and_nothing_like_it_is() {
+    let look = |service: &str, auth: &str| {
+        let stack = "@include mfa-sshd-key\n@include common-account\n";
+        look(&[(service, stack), ("mfa-sshd-key", auth), ("common-account", ACCOUNT)], &[service])
+    };
+    assert_eq!(look("sshd", KEY_AND_CODE), []);
+    let untrue = |what: &str, service: &str, auth: &str| {
+        let (id, place, _) = only(look(service, auth));
+        assert_eq!(id, "pam-stack-complete-untrue", "{what}");
+        assert!(place.starts_with("/etc/pam.d/mfa-sshd-key:"), "{what}: {place}");
+    };
+    let line = KEY_AND_CODE.lines().find(|line| line.contains("pam_exec.so")).unwrap();
+    for (from, to) in [
+        ("requisite", "required"),
+        ("requisite", "optional"),
+        ("publickey ", ""),
+        ("exit 1", "exit 0"),
+        ("quiet ", ""),
+        ("/bin/sh", "/tmp/sh"),
+        ("pam_exec.so", "/tmp/pam_exec.so"),
+        ("SSH_AUTH_INFO_0", "PAM_USER"),
+    ] {
+        assert!(line.contains(from));
+        untrue(to, "sshd", &KEY_AND_CODE.replace(line, &line.replace(from, to)));
+    }
+    untrue("no first factor", "sshd", &KEY_AND_CODE.replace(line, "auth required pam_permit.so"));
+    // Nobody sets that variable for su but who runs it, by a file of theirs.
+    untrue("another service", "su", KEY_AND_CODE);
+}
+
 #[test]
 fn our_account_line_is_missing_ignored_or_passed_by() {
     let account = |from: &str, to: &str| only(debian(AUTH, &ACCOUNT.replace(from, to)));

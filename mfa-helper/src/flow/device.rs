@@ -49,17 +49,20 @@ pub fn totp(
         return Ok(already(user));
     }
     if proof != Proof::Root {
-        enroll::may_bind(&identity, &record.state, host, conversation)?;
+        enroll::may_bind(&identity, proof, &record.state, host, conversation)?;
     }
+    // The log says what was proved, however it ends.
+    let factor = if proof == Proof::Invitation { enroll::INVITATION } else { "none" };
+    let proved = |decision: Decision| Decision { factor, ..decision };
     let totp = new_totp(host)?;
     conversation.send(&shown(user, &totp, host, None))?;
-    let pair = two_codes(&totp, TRIES, host, conversation)?;
+    let pair = two_codes(&totp, TRIES, host, conversation).map_err(proved)?;
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, proof.from(user), totp, pair, host) };
-    store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
+    store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
     // Bound all the same, should nobody be there to read them any more.
     let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
-    Ok(done(user, unread.then_some(Text::MakeCodesFor(user)), host))
+    Ok(proved(done(user, unread.then_some(Text::MakeCodesFor(user)), host)))
 }
 
 /// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.

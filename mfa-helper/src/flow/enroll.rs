@@ -4,6 +4,7 @@
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
+use super::first_factor::Proof;
 use super::page::{self, Look};
 use super::{Decision, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
@@ -76,18 +77,25 @@ pub fn at_login(
 }
 
 /// Whether a rule that requires a device of this user leaves binding to them. Otherwise whoever has the first factor
-/// alone could bind at home what an invitation is needed for at the login.
-pub fn may_bind(user: &Identity, state: &State, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
+/// alone could bind at home what an invitation is needed for at the login. Who proves nothing but an invitation is asked
+/// for its ticket in any case.
+pub fn may_bind(
+    user: &Identity,
+    proof: Proof,
+    state: &State,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<(), Decision> {
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
-    match asked.enroll {
-        // Also before its deadline: the device is there when it comes.
-        _ if asked.require != Require::Mfa && asked.deadline.is_none() => Ok(()),
-        Enroll::AtLogin if asked.kinds.contains(&Kind::Totp) => Ok(()),
-        Enroll::Invited if asked.kinds.contains(&Kind::Totp) => {
-            ask_for_ticket(state, host.loaded.policy.lang, host, conversation)
-        }
-        _ => Err(by_admin()),
+    // Also before its deadline: the device is there when it comes.
+    let free = asked.require != Require::Mfa && asked.deadline.is_none();
+    if !free && (asked.enroll == Enroll::ByAdmin || !asked.kinds.contains(&Kind::Totp)) {
+        return Err(by_admin());
     }
+    if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
+        return ask_for_ticket(state, host.loaded.policy.lang, host, conversation);
+    }
+    Ok(())
 }
 
 /// The same for who has a device already, which proves more than an invitation.
@@ -177,7 +185,11 @@ pub fn is_invited(state: &State, now: u64) -> bool {
     !state.invitation.set.hashes.is_empty() && state.invitation.expires > now
 }
 
-/// Asks for the ticket of an invitation. It is used up by the binding, which replaces the state that holds it.
+/// The ticket of an invitation, as the log says it.
+pub const INVITATION: &str = "invitation";
+
+/// Asks for the ticket of an invitation. It has 80 bits, so no guess is counted; and it is used up by the binding, which
+/// replaces the state that holds it.
 fn ask_for_ticket(state: &State, lang: Lang, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
     let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::Ticket));
     let ticket = Code::parse(&answer?);
@@ -185,6 +197,7 @@ fn ask_for_ticket(state: &State, lang: Lang, host: &Host, conversation: &mut Con
     if is_invited(state, (host.now)()) && ticket.is_some_and(|ticket| invitation.find(&ticket).is_some()) {
         Ok(())
     } else {
-        Err(Decision::new(Outcome::Refused, "That is not the ticket of a valid invitation.", "no valid invitation"))
+        let text = "That is not the ticket of a valid invitation.";
+        Err(Decision { factor: INVITATION, ..Decision::new(Outcome::Refused, text, "no valid invitation") })
     }
 }

@@ -29,6 +29,8 @@ pub enum Proof {
     Root,
     /// The first factor.
     FirstFactor,
+    /// Nothing yet: the ticket of an invitation is asked in place of the first factor, of who has nothing bound.
+    Invitation,
 }
 
 impl Proof {

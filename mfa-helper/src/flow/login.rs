@@ -157,6 +157,16 @@ impl NoWay {
 
 /// The auth phase: asks for the code of who has a device.
 pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+    judge(login, way, false, host, conversation)
+}
+
+/// The same, tried out. It is judged and counted as a login is, and uses up the code; but nobody is let in by it, so
+/// nobody is led through binding, and what is owed stays as it is.
+pub fn test(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+    judge(login, way, true, host, conversation)
+}
+
+fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Conversation) -> Decision {
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
@@ -170,7 +180,7 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
         // Not even the store is looked at.
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
-        second_factor(login, way, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
+        second_factor(login, way, test, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
     };
     decision.by(asked)
 }
@@ -178,6 +188,7 @@ pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversat
 fn second_factor(
     login: &Login,
     way: Way,
+    test: bool,
     user: &str,
     asked: &Requirement,
     host: &Host,
@@ -186,19 +197,20 @@ fn second_factor(
     let store = host.store()?;
     let record = store.load(user)?;
     let lang = host.loaded.policy.lang.everywhere(login);
-    Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
+    let login_way = if test { Way::Login } else { way };
+    Ok(match auth(asked, &record, login, login_way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login, lang };
+            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login && !test, lang };
             let first = first_login_since(lang, &record, (host.now)());
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
             let (notice, first) = match (way, audience.truth) {
-                (Way::OwnProcess, _) => (None, None),
-                (Way::Login, true) => (first, None),
-                (Way::Login, false) => (None, first),
+                (Way::OwnProcess, _) if !test => (None, None),
+                (_, true) => (first, None),
+                (_, false) => (None, first),
             };
-            let here = place(login, host).filter(|here| record.state.owes.at(Some(here)));
+            let here = place(login, host).filter(|here| !test && record.state.owes.at(Some(here)));
             let decision = code::ask(notice.as_deref(), audience, record, &store, host, conversation)
                 .unwrap_or_else(|failed| failed);
             if decision.outcome == Outcome::Accepted && here.is_some() {
@@ -210,26 +222,28 @@ fn second_factor(
             };
             Decision { text, ..decision }
         }
-        Auth::HandOver => {
+        Auth::HandOver if !test => {
             owe(record, place(login, host).as_deref(), &store)?;
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
+        Auth::HandOver => would_lead_through_it(user, login, way, host),
         Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(login, host, conversation, "required and not bound"),
-        // mfa-enroll test: nobody is let past, so nothing is owed.
-        Auth::Refuse(_) if way != Way::Login && a_login_would_lead_through_it(asked, &record, login, host) => {
-            let (name, service) = (printable(user, 64), printable(&login.service, 64));
-            let now = if host.loaded.policy.self_service { " Do it now: mfa-enroll totp" } else { "" };
-            let text = format!(
-                "MFA is required of {name} and no device is bound.\n{service} would lead you through binding one.{now}"
-            );
-            Decision::new(Outcome::Refused, text, "required and not bound: a login would lead through binding")
-        }
         Auth::Refuse(no_way) => no_way.decision(user, host.loaded.policy.self_service),
     })
 }
 
-fn a_login_would_lead_through_it(asked: &Requirement, record: &Record, login: &Login, host: &Host) -> bool {
-    auth(asked, record, login, Way::Login, host, &account_line_decides) == Auth::HandOver
+fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> Decision {
+    let (name, service) = (printable(user, 64), printable(&login.service, 64));
+    let now = match way {
+        // Root has to name whose device it is.
+        Way::Login => format!(" Do it now: mfa-enroll totp --user {name}"),
+        Way::OwnProcess if host.loaded.policy.self_service => String::from(" Do it now: mfa-enroll totp"),
+        Way::OwnProcess => String::new(),
+    };
+    let text = format!(
+        "MFA is required of {name} and no device is bound.\n{service} would lead you through binding one.{now}"
+    );
+    Decision::new(Outcome::Refused, text, "required and not bound: a login would lead through binding")
 }
 
 /// Writes down that this user has been let past the auth phase on the condition that a device is bound. It holds where

@@ -142,6 +142,8 @@ impl fmt::Display for StackError {
 #[derive(Debug)]
 pub struct Stack {
     kind: Kind,
+    /// It is that of sshd, which tells the modules what it has accepted.
+    sshd: bool,
     entries: Vec<Entry>,
 }
 
@@ -183,7 +185,7 @@ enum Action {
 impl Stack {
     /// Reads the lines of one type of a service. Lines of other types are not looked at.
     pub fn read(service: &str, kind: Kind, files: &Files) -> Result<Stack, StackError> {
-        Ok(Stack { kind, entries: parse::entries(service, kind, files)? })
+        Ok(Stack { kind, sshd: service == "sshd", entries: parse::entries(service, kind, files)? })
     }
 
     /// The same for callers that are not root: pam_rootok fails.

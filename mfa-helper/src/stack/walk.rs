@@ -71,6 +71,11 @@ const NO_PROOF: &[&str] = &[
     "pam_xauth.so",
 ];
 
+/// What pam_exec runs in `config/pam.d/mfa-sshd-key`: it succeeds where sshd has accepted a key on this connection. Word
+/// for word, since nobody can tell what another command proves.
+const KEY_OF_SSHD: [&str; 4] =
+    ["quiet", "/bin/sh", "-c", r#"case "$SSH_AUTH_INFO_0" in "publickey "*) exit 0;; esac; exit 1"#];
+
 /// A number that is none of PAM's codes.
 const NO_CODE: Code = -1;
 
@@ -192,7 +197,8 @@ impl Stack {
                 for answer in module.answers(self.kind) {
                     let mut state = state.clone();
                     self.step(&mut state, answer.action, answer.meaning);
-                    let situation = Situation { state, seen: seen.and(module, &answer) };
+                    let may_prove = module.may_prove() || (self.sshd && module.asks_for_a_key());
+                    let situation = Situation { state, seen: seen.and(module, may_prove, &answer) };
                     if known.insert(situation.clone()) {
                         nodes.push(Node { situation, from: Some((next, answer.code)) });
                     }
@@ -350,13 +356,13 @@ struct Seen {
 }
 
 impl Seen {
-    fn and(mut self, module: &Module, answer: &Answer) -> Seen {
+    fn and(mut self, module: &Module, may_prove: bool, answer: &Answer) -> Seen {
         let success = answer.meaning == SUCCESS;
         if module.is_ours() {
             self.reached = true;
             self.granted |= success;
             self.refused |= !success && answer.meaning != IGNORE;
-        } else if module.may_prove() {
+        } else if may_prove {
             self.proved |= success;
             self.failed |= matches!(answer.action, Action::Bad | Action::Die);
         }
@@ -394,12 +400,13 @@ impl Module {
 
     /// Of a foreign module anything is expected: one that is missing says `PAM_MODULE_UNKNOWN`, and even pam_permit
     /// fails where there is no user. Only pam_deny, by its plain name, is sure to fail in one way or another, and
-    /// pam_unix neither ignores a login nor asks for a new password in auth (it does in account). Our own never asks
-    /// for a new password.
+    /// pam_unix neither ignores a login nor asks for a new password in auth (it does in account), and pam_exec, without
+    /// `type=`, does neither at all. Our own never asks for a new password.
     fn may_say(&self, meaning: Code, kind: Kind) -> bool {
         match (self.path.as_str(), meaning) {
             ("pam_deny.so", meaning) => meaning == PERM_DENIED,
             ("pam_unix.so", IGNORE | NEW_AUTHTOK_REQD) => kind != Kind::Auth,
+            ("pam_exec.so", IGNORE | NEW_AUTHTOK_REQD) => !self.asks_for_a_key(),
             (_, NEW_AUTHTOK_REQD) => !self.is_ours(),
             _ => true,
         }
@@ -408,6 +415,11 @@ impl Module {
     /// Whether its success may be a first factor's. By the file name, wherever it is.
     fn may_prove(&self) -> bool {
         !NO_PROOF.contains(&self.name()) && self.name() != super::OURS
+    }
+
+    /// Whether it is the first factor of a login by key and code. sshd alone sets what it looks at.
+    fn asks_for_a_key(&self) -> bool {
+        self.path == "pam_exec.so" && self.arguments == KEY_OF_SSHD
     }
 }
 

@@ -43,6 +43,23 @@ fn nothing_is_found_on_a_sound_machine() {
     assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told}");
 }
 
+/// The documented way to a key and a code, without a password.
+#[test]
+fn nothing_is_found_where_sshd_asks_for_a_key_and_a_code() {
+    let machine = sound();
+    machine.sh_ok(
+        "cd /usr/share/doc/libpam-mfa/examples
+         cp 10-mfa-key.conf /etc/ssh/sshd_config.d/
+         cp mfa-sshd-key /etc/pam.d/
+         sed -i 's/^@include common-auth$/@include mfa-sshd-key/' /etc/pam.d/sshd
+         sshd -t && systemctl reload ssh",
+    );
+    assert_eq!(doctor(&machine), (0, vec![]));
+    machine.sh_ok("sed -i 's/requisite/required/' /etc/pam.d/mfa-sshd-key");
+    let (code, findings) = doctor(&machine);
+    assert_eq!((code, findings.len(), findings[0]["id"].as_str()), (7, 1, Some("pam-stack-complete-untrue")));
+}
+
 /// How the remedy is brought about.
 #[derive(Clone, Copy)]
 enum Remedy {

@@ -155,7 +155,7 @@ fn a_key_and_a_code_without_a_password() {
 
     // Who has a device: the key, and the code.
     let mut t = ssh(&bound, "");
-    t.wait_for("(berta@localhost) ");
+    t.wait_for("(berta@localhost) This device was bound ");
     t.wait_for(CODE);
     t.type_line(&app.wrong());
     t.wait_for("That code is wrong.");

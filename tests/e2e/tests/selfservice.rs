@@ -29,6 +29,55 @@ fn prove(t: &mut Terminal, password: &str) {
     t.type_line(password);
 }
 
+/// Who comes by key has no password to prove anything with.
+#[test]
+fn who_has_a_key_alone_binds_by_an_invitation() {
+    let who = Person::new(&MACHINE, "irma");
+    MACHINE.sh_ok(
+        "usermod --lock irma
+         runuser --user visitor -- ssh-keygen -q -t ed25519 -N '' -f /home/visitor/.ssh/id_ed25519
+         install --directory --owner=irma --mode=700 /home/irma/.ssh
+         install --owner=irma /home/visitor/.ssh/id_ed25519.pub /home/irma/.ssh/authorized_keys",
+    );
+    let by_key = |command: &str| {
+        let ssh = format!("exec ssh -t -o PreferredAuthentications=publickey irma@localhost {command}");
+        MACHINE.terminal().user("visitor").run(&ssh)
+    };
+    // The password, if there were one.
+    let mut t = by_key("mfa-enroll totp");
+    prove(&mut t, &who.password);
+    t.wait_for("That does not prove who you are.");
+    assert_eq!(t.exit_code(), 1);
+    drop(t);
+    assert!(!who.has_record());
+
+    let ticket = MACHINE.sh_ok("mfa-enroll invite --user irma").trim().to_owned();
+    who.keep_secret(&ticket);
+    let mut t = by_key("mfa-enroll totp --invitation --key-only");
+    t.wait_for("Invitation ticket: ");
+    assert!(!t.text().contains("  key ") && !t.text().contains("assword"), "{}", t.screen());
+    t.type_line(&ticket);
+    t.wait_for("First code (");
+    let text = t.screen().text();
+    let (_, shown) = text.split_once("  key ").unwrap_or_else(|| panic!("no key:\n{text}"));
+    let is_group = |word: &&str| word.len() == 4 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    let key: String = shown.split_whitespace().take_while(is_group).collect();
+    who.keep_secret(&key);
+    let codes = Codes::now(&key);
+    who.keep_codes(&codes);
+    t.type_line(&codes.previous);
+    t.wait_for("Second code (");
+    t.type_line(&codes.present);
+    t.wait_for("Type ok when you have written them down: ");
+    recovery_codes(&t.screen()).iter().for_each(|code| who.keep_secret(code));
+    t.type_line("ok");
+    t.wait_for("The device of irma is bound.");
+    assert_eq!(t.exit_code(), 0);
+    who.logged(&["event=totp", "factor=invitation", "verdict=accepted reason=bound"]);
+    let status = MACHINE.sh_ok("mfa-enroll status --user irma");
+    assert!(status.contains(" from irma\n"), "{status}");
+}
+
 #[test]
 fn a_user_binds_and_unbinds_without_root() {
     let who = Person::new(&MACHINE, "ursel");

@@ -234,7 +234,7 @@ fn the_key_is_shown_again_to_the_same_place_only() {
     let (first, _) = look(Some("192.0.2.7"));
     let (again, page) = look(Some("192.0.2.7"));
     assert_eq!(first, again);
-    assert!(page.contains("Begun 0 s ago from 192.0.2.7"), "{page}");
+    assert!(page.contains("Begun just now from 192.0.2.7"), "{page}");
     assert!(page.is_ascii(), "the key comes first: the last client may have been unable to draw");
     let (elsewhere, page) = look(Some("192.0.2.8"));
     assert_ne!(first, elsewhere);

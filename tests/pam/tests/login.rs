@@ -128,7 +128,7 @@ fn how_far_the_clock_of_a_device_is_off_is_told_and_that_code_is_dead() {
 #[test]
 fn the_word_of_a_binding_stands_in_front_of_the_prompt_until_the_first_login() {
     let bound = Bound::fresh("noticed");
-    let word = "This device was bound 0 s ago from root.\\nOne-time code: ";
+    let word = "This device was bound just now from root.\\nOne-time code: ";
     let first = |answer: &str, flags| {
         let host = bound.system.host("door").user("noticed").flags(flags).answer(answer).steps(&["auth"]).run();
         host.said().iter().map(|said| said.text.clone()).collect::<Vec<_>>()
@@ -146,7 +146,7 @@ fn where_the_stack_is_not_known_the_word_of_a_binding_comes_with_the_success() {
     bound.system.service("door", "auth required {module}\naccount required {module}");
     let report = bound.login(&bound.code(1));
     let said: Vec<_> = report.said().iter().map(|said| said.text.clone()).collect();
-    assert!(!said[0].contains("bound") && said[1].contains("This device was bound 0 s ago from root."), "{said:?}");
+    assert!(!said[0].contains("bound") && said[1].contains("This device was bound just now from root."), "{said:?}");
 }
 
 #[test]

@@ -644,9 +644,8 @@ fn the_next_login_tells_of_new_recovery_codes() {
     bound.advance(2);
     renew_by_root("informed");
     bound.advance(2);
-    // What the user's own process asks tells nothing, so it settles nothing.
-    let end = test(&me, &bound.code(0));
-    assert_eq!((end.code, end.said.contains("recovery codes were made")), (0, false), "{}", end.said);
+    // What the user's own process asks is no login, and a screen locker tells nothing.
+    assert_eq!(test(&me, &bound.code(0)).code, 0);
     bound.advance(2);
     assert!(tells(&bound, 0));
     assert!(!tells(&bound, 1));
@@ -707,7 +706,8 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     let (mut bound, _service, me) = bound("tester");
     let code = bound.code(1);
     let end = test(&me, &code);
-    let said = "One-time code: \nThe code is right: door would let you in.\n";
+    let said =
+        "This device was bound just now from root.\nOne-time code: \nThe code is right: door would let you in.\n";
     assert_eq!((end.code, end.said.as_str()), (0, said));
     let end = test(&me, &code);
     assert_eq!((end.code, end.said.contains("used already")), (1, true), "{}", end.said);
@@ -755,6 +755,140 @@ fn a_test_of_who_would_be_led_through_binding_says_so_and_leaves_nothing_behind(
     let end = test("vsftpd");
     assert_eq!((end.code, end.said.contains("would lead")), (1, false), "{}", end.said);
     assert!(!bound.system.store().join("users/unbound").exists(), "something is owed");
+
+    // Root, whom a login would believe all of this.
+    let end = Talk::begin("0", &["test", "--service", "su"]).end();
+    let way = "  su would lead you through binding one. Do it now: mfa-enroll totp --user root\n";
+    assert_eq!((end.code, end.said), (1, format!("{}{way}", required.replace("unbound", "root"))));
+    assert_eq!(Talk::begin("0", &["test", "--service", "vsftpd"]).end().code, 1);
+    assert!(!bound.system.store().join("users/root").exists(), "something is owed");
+}
+
+#[test]
+fn a_test_pays_nothing_that_is_owed() {
+    let (bound, _service, _) = bound("elsewho");
+    add_user("debtor");
+    let me = uid("debtor");
+    bound.system.config("[[rule]]\nusers = [\"debtor\"]\nrequire = \"mfa\"\n");
+    fs::create_dir_all("/usr/lib/mfa-test").unwrap();
+    fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
+    let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+    bound.system.service("su", stack);
+    let login = |code: Option<&str>| {
+        let host = bound.system.host("su").user("debtor").steps(&["auth"]);
+        code.into_iter().fold(host, |host, code| host.answer(code)).run().code("auth")
+    };
+    let state = bound.system.store().join("users/debtor/state");
+    let owes = || {
+        let text = String::from_utf8_lossy(&fs::read(&state).unwrap()).into_owned();
+        let number = |slot: &&str| slot.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
+        let newest = text.split("mfa-state 1\n").skip(1).max_by_key(number).unwrap().to_owned();
+        newest.lines().find_map(|line| line.strip_prefix("owes ")).unwrap().to_owned()
+    };
+    login(None);
+    assert_eq!(owes(), "su");
+    let key = bound.bind_other("debtor");
+    let mut talk = Talk::begin(&me, &["test", "--service", "su"]);
+    talk.answer(CODE, &bound.code_of(&key, 1));
+    let end = talk.end();
+    assert_eq!((end.code, owes().as_str()), (0, "su"), "{}", end.said);
+    let rebound = Talk::begin("0", &["disable", "--user", "debtor"]).end();
+    assert_eq!(rebound.code, 0, "{}", rebound.said);
+}
+
+/// Gives that ticket in place of a proof.
+fn with_ticket(uid: &str, ticket: &str) -> Talk {
+    let mut talk = Talk::begin(uid, &["totp", "--invitation", "--key-only"]);
+    talk.answer("Invitation ticket: ", ticket);
+    talk
+}
+
+fn invite(user: &str) -> String {
+    let end = Talk::begin("0", &["invite", "--user", user]).end();
+    assert_eq!(end.code, 0, "{}", end.said);
+    end.data.trim().to_owned()
+}
+
+#[test]
+fn who_has_no_password_proves_themselves_by_the_ticket_of_an_invitation() {
+    let (mut bound, _service, other) = bound("elsewho");
+    add_user("keyholder");
+    let me = uid("keyholder");
+    run("usermod", &["--lock", "keyholder"]);
+    let log = Log::listen();
+    let no_ticket = |uid: &str, ticket: &str, why: &str| {
+        let end = with_ticket(uid, ticket).end();
+        let said = "Invitation ticket: \nmfa-enroll: That is not the ticket of a valid invitation.\n";
+        assert_eq!((end.code, end.data.as_str(), end.said.as_str()), (1, "", said), "{why}");
+        let line = log.lines_with("event=totp user=keyholder").pop().unwrap();
+        assert!(line.contains("factor=invitation") && line.contains("verdict=refused"), "{line}");
+        assert!(!line.contains(ticket), "{line}");
+    };
+    no_ticket(&me, "aaaa-bbbb-cccc-dddd", "nobody is invited");
+    let ticket = invite("keyholder");
+    no_ticket(&me, "aaaa-bbbb-cccc-dddd", "that of nobody");
+    no_ticket(&me, &invite("root"), "that of somebody else");
+    // Not for another user, whoever has the ticket.
+    let end = Talk::begin(&other, &["totp", "--invitation", "--user", "keyholder"]).end();
+    assert_eq!((end.code, end.said.as_str()), (1, "mfa-enroll: Only root may do this for another user.\n"));
+
+    // Who leaves with the key has bound nothing and used up nothing.
+    assert_eq!(with_ticket(&me, &ticket).end().code, 1);
+    let mut talk = with_ticket(&me, &ticket);
+    // Another process of this user with the same ticket.
+    let mut late = with_ticket(&me, &ticket);
+    let (key, late_key) = (shown_key(&mut talk), shown_key(&mut late));
+    give_two(&mut talk, &bound, &key);
+    talk.answer(WRITTEN, "ok");
+    let end = talk.end();
+    assert_eq!((end.code, end.said.contains("assword")), (0, false), "{}", end.said);
+    let line = log.lines_with("event=totp user=keyholder").pop().unwrap();
+    assert!(line.contains("factor=invitation") && line.contains("verdict=accepted"), "{line}");
+    assert!(status(&me).contains("\"created_from\":\"keyholder\""));
+
+    // Used up, also where it was given in time, and when the device is gone.
+    let end = Talk::begin(&me, &["totp", "--invitation"]).end();
+    assert_eq!((end.code, end.said.contains("Invitation ticket")), (4, false), "{}", end.said);
+    assert_eq!(Talk::begin("0", &["disable", "--user", "keyholder"]).end().code, 0);
+    give_two(&mut late, &bound, &late_key);
+    let end = late.end();
+    assert_eq!((end.code, end.said.contains("changed from elsewhere")), (1, true), "{}", end.said);
+    no_ticket(&me, &ticket, "used up");
+    assert!(status(&me).contains("\"kind\":null"));
+
+    // Good for a week, and no longer than root wants.
+    let ticket = invite("keyholder");
+    assert_eq!(Talk::begin("0", &["cancel", "--user", "keyholder"]).end().code, 0);
+    no_ticket(&me, &ticket, "taken back");
+    let ticket = invite("keyholder");
+    bound.advance(7 * 2880 - 1);
+    assert!(with_ticket(&me, &ticket).end().said.contains("First code: "));
+    bound.advance(1);
+    no_ticket(&me, &ticket, "run out");
+}
+
+#[test]
+fn an_invitation_is_no_way_around_the_policy() {
+    let (bound, _service, _) = bound("elsewho");
+    add_user("bypolicy");
+    let me = uid("bypolicy");
+    let ticket = invite("bypolicy");
+    let rule = "[[rule]]\nusers = [\"bypolicy\"]\nrequire = \"mfa\"\n";
+    for (policy, text) in [
+        (String::from("self_service = false\n"), "Devices are managed by the administrators here: ask one of them."),
+        (format!("{rule}enroll = \"by-admin\"\n"), "Devices are bound by the administrators here: ask one of them."),
+        (format!("{rule}kinds = [\"u2f\"]\n"), "Devices are bound by the administrators here: ask one of them."),
+    ] {
+        bound.system.config(&policy);
+        let end = Talk::begin(&me, &["totp", "--invitation"]).end();
+        assert_eq!((end.code, end.said), (1, format!("mfa-enroll: {text}\n")), "{policy}");
+    }
+    for enroll in ["at-login", "invited"] {
+        bound.system.config(&format!("{rule}enroll = \"{enroll}\"\n"));
+        let end = with_ticket(&me, &ticket).end();
+        assert_eq!(end.said.matches("Invitation ticket").count(), 1, "{enroll}: {}", end.said);
+        assert!(end.said.contains("  key "), "{enroll}: {}", end.said);
+    }
 }
 
 #[test]
@@ -774,6 +908,8 @@ fn where_the_policy_forbids_it_users_change_nothing() {
 }
 
 /// What stands in front of the first prompt after a binding.
+const BOUND: &str = "This device was bound just now from root.\n";
+
 /// A uid that no name service knows.
 const NAMELESS: &str = "54321";
 
@@ -836,7 +972,7 @@ fn every_verb_of_every_uid() {
         assert_eq!(Talk::begin(who, &[]).end(), Talk::begin(who, &["status"]).end(), "no verb, and nobody to ask");
     }
     assert_eq!(Talk::begin(&other, &["test"]).end().code, 0, "nothing is asked of who has nothing");
-    assert_eq!(Talk::begin(&me, &["test"]).end().said, format!("{CODE}\nmfa-enroll: Cancelled.\n"));
+    assert_eq!(Talk::begin(&me, &["test"]).end().said, format!("{BOUND}{CODE}\nmfa-enroll: Cancelled.\n"));
     for arguments in [&["test"][..], &["list"], &[]] {
         assert_eq!(Talk::begin(NAMELESS, arguments).end().code, 5);
     }
