@@ -39,7 +39,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, login, recovery, require, standing};
+use crate::flow::{Decision, device, login, recovery, remember, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -170,6 +170,7 @@ fn serve_verb(
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
         Verb::Unlock { .. } => device::unlock(user, host),
+        Verb::Tickets { revoke, .. } => remember::tickets(user, revoke.as_deref(), host, conversation),
         Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
         Verb::Require(required) => require::require(required, config, host, conversation),
@@ -213,9 +214,12 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
 
 fn level(request: &Request, decision: &Decision) -> Level {
     match (request, decision.outcome) {
-        (Request::Verb(Verb::Status { .. } | Verb::List | Verb::PolicyExplain { .. }), Outcome::Accepted) => {
-            Level::Info
-        }
+        (
+            Request::Verb(
+                Verb::Status { .. } | Verb::List | Verb::PolicyExplain { .. } | Verb::Tickets { revoke: None, .. },
+            ),
+            Outcome::Accepted,
+        ) => Level::Info,
         (Request::Verb(Verb::PolicyCheck), _) => Level::Info,
         // A change: in the account phase it is a binding.
         (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
@@ -249,6 +253,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::ReplacePending { .. }) => "replace-pending",
         Request::Verb(Verb::Bypass { .. }) => "bypass",
         Request::Verb(Verb::Resync { .. }) => "resync",
+        Request::Verb(Verb::Tickets { .. }) => "tickets",
     }
 }
 

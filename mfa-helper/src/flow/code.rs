@@ -2,6 +2,7 @@
 
 use mfa_wire::{Outcome, Secret};
 
+use super::remember::Memory;
 use super::{Decision, RACES, device, duration, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
@@ -26,13 +27,16 @@ const REACH: u64 = 10 * 60;
 
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
-pub struct Audience {
+pub struct Audience<'a> {
     /// Whose failures count.
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
     pub truth: bool,
     /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
     pub bypass: bool,
+    /// What is remembered of it when a code of the device is right. Nothing but that code: others are for who has not got
+    /// the device.
+    pub remember: Option<&'a Memory>,
 }
 
 /// What an answer is worth.
@@ -103,10 +107,16 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     let window = host.loaded.policy.window;
     let spent = totp::Spent { floor: state.last_step, told: state.told };
     match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
-        totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
-            State { last_step: step, last_used: now, ..state.clone() },
-            Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
-        ),
+        totp::Match { fresh: Some(step), .. } => {
+            let remembered = match audience.remember {
+                Some(memory) => state.remembered.with(memory.ticket(now)),
+                None => state.remembered.clone(),
+            };
+            Judged::AfterCommit(
+                State { last_step: step, last_used: now, remembered, ..state.clone() },
+                Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, few_left(bound, state, host), "code") },
+            )
+        }
         totp::Match { used: true, .. } if state.last_step > step + window => {
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
             let truth =
@@ -195,7 +205,7 @@ fn left(set: &recovery::Set, state: &State, host: &Host) -> String {
     format!("{left} {new}")
 }
 
-impl Audience {
+impl Audience<'_> {
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
         let text = if self.truth { truth } else { NEUTRAL };
@@ -239,8 +249,8 @@ mod tests {
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Audience = Audience { way: Way::Login, truth: true, bypass: true };
-    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true, bypass: false };
+    const LOGIN: Audience<'static> = Audience { way: Way::Login, truth: true, bypass: true, remember: None };
+    const OWN: Audience<'static> = Audience { way: Way::OwnProcess, truth: true, bypass: false, remember: None };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
@@ -250,6 +260,7 @@ mod tests {
             synchronised: || true,
             caller_is_local: false,
             caller_session: None,
+            caller_audit_session: None,
             loaded,
         }
     }

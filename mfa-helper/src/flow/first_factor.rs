@@ -63,7 +63,7 @@ impl Proof {
         let Some(bound) = record.credentials.as_ref().map(|bound| bound.id).filter(|_| self != Proof::Root) else {
             return Ok((record, "none"));
         };
-        let audience = Audience { way: Way::OwnProcess, truth: true, bypass: false };
+        let audience = Audience { way: Way::OwnProcess, truth: true, bypass: false, remember: None };
         let decision = code::ask(None, audience, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);

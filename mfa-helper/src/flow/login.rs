@@ -3,7 +3,7 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::code::{self, Audience, NEUTRAL, PROMPT};
-use super::{Decision, RACES, duration, enroll, find, first_factor};
+use super::{Decision, RACES, duration, enroll, find, first_factor, remember};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
@@ -178,8 +178,16 @@ fn second_factor(
     Ok(match auth(asked, &record, login, way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete, bypass: true };
-            let first = first_login_since(&record, (host.now)());
+            let now = (host.now)();
+            let first = first_login_since(&record, now);
+            let memory = remember::memory(asked, login, way, host);
+            let ticket = memory.as_ref().and_then(|memory| memory.find(&record.state.remembered, now));
+            // Whoever has to be told something is asked: the prompt tells it.
+            if let (Some(ticket), None) = (ticket, &first) {
+                let reason = format!("remembered login {}", ticket.id());
+                return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
+            }
+            let audience = Audience { way, truth: login.stack_complete, bypass: true, remember: memory.as_ref() };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             let (notice, first) = if audience.truth { (first, None) } else { (None, first) };
             let here = place(login, host).filter(|here| record.state.owes.at(Some(here)));
@@ -397,7 +405,7 @@ fn code_that_is_owed(
 ) -> Result<Decision, Decision> {
     let user = record.user().to_owned();
     // What let past here was a stack that is complete.
-    let audience = Audience { way: Way::Login, truth: true, bypass: true };
+    let audience = Audience { way: Way::Login, truth: true, bypass: true, remember: None };
     let decision = code::ask(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
@@ -417,7 +425,7 @@ fn by_root(login: &Login) -> bool {
 }
 
 /// sshd is recognised by what it does, since its service name can be chosen.
-fn came_by_sshd(login: &Login) -> bool {
+pub fn came_by_sshd(login: &Login) -> bool {
     login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
 }
 
