@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     List(List),
     /// Look for what on this host lets past or locks out
     Doctor(Doctor),
+    /// Say which logins are remembered, or have them forgotten
+    Tickets(Tickets),
     /// Require a device of a user or a group: writes a rule
     Require(Require),
     /// Remove such a rule again
@@ -223,6 +225,21 @@ pub(crate) struct Status {
 }
 
 #[derive(Args, Clone)]
+pub(crate) struct Tickets {
+    /// Whose logins they are [default: yours]
+    #[arg(long, value_parser = name)]
+    user: Option<String>,
+
+    /// Forget the one with this id, or "all"
+    #[arg(long, value_name = "ID", value_parser = name)]
+    revoke: Option<String>,
+
+    /// Print a JSON array
+    #[arg(long, conflicts_with = "revoke")]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone)]
 pub(crate) struct List {
     /// The members of this group, with a record or without
     #[arg(long, value_parser = name)]
@@ -351,6 +368,7 @@ impl Verb {
             Verb::List(List { group: None, missing: false, .. }) => mfa_wire::Verb::List,
             Verb::List(List { group, missing, .. }) => mfa_wire::Verb::ListOf { group, missing },
             Verb::Doctor(_) => mfa_wire::Verb::Doctor,
+            Verb::Tickets(Tickets { user, revoke, .. }) => mfa_wire::Verb::Tickets { user, revoke },
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
             Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {
@@ -382,6 +400,7 @@ impl Verb {
             Verb::Replace(Replace::Totp(Totp { user: None, .. })) => Some("replace totp"),
             Verb::Disable(Disable { user: None, .. }) => Some("disable"),
             Verb::RecoveryCodes(RecoveryCodes { user: None, .. }) => Some("recovery-codes"),
+            Verb::Tickets(Tickets { user: None, revoke: Some(_), .. }) => Some("tickets"),
             _ => None,
         }
     }
@@ -510,6 +529,19 @@ mod tests {
             assert_eq!(changes, name.strip_suffix(" --invitation").or(Some(name).filter(|name| *name != "status")));
             assert_eq!(parse(&(line + " --user alice")).unwrap().verb.unwrap().changes_nobody_named(), None);
         }
+    }
+
+    #[test]
+    fn remembered_logins_are_listed_or_one_is_revoked() {
+        let asks = |user: Option<&str>, revoke: Option<&str>| {
+            Request::Verb(mfa_wire::Verb::Tickets { user: user.map(Into::into), revoke: revoke.map(Into::into) })
+        };
+        assert_eq!(asked("mfa-enroll tickets --json"), asks(None, None));
+        assert_eq!(asked("mfa-enroll tickets --user alice --revoke 3f2a9c01"), asks(Some("alice"), Some("3f2a9c01")));
+        assert!(parse("mfa-enroll tickets --revoke all --json").is_err());
+        let changes = |line| parse(line).unwrap().verb.unwrap().changes_nobody_named();
+        assert_eq!(changes("mfa-enroll tickets"), None);
+        assert_eq!(changes("mfa-enroll tickets --revoke all"), Some("tickets"), "root's own, behind sudo");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use mfa_wire::{Cancelled, Device, Outcome, Prompter, Secret, Status};
+use mfa_wire::{Cancelled, Device, Outcome, Prompter, Remembered, Secret, Status};
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Doctor, List, Verb};
@@ -109,6 +109,7 @@ impl Prompter for Gathered {
         self.reports.push(text.to_owned());
     }
     fn recovery_codes(&mut self, _: &[Secret]) {}
+    fn remembered(&mut self, _: &Remembered) {}
 }
 
 fn helpers(cli: &Cli, caller: &Caller, verb: &Verb) -> Result<(Gathered, Outcome, String), NoVerdict> {

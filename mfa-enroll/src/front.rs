@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::io::{self, Stdout};
 use std::time::Duration;
 
-use mfa_wire::{Cancelled, Device, Outcome, Prompter, Secret, Status, Verdict};
+use mfa_wire::{Cancelled, Device, Outcome, Prompter, Remembered, Secret, Status, Verdict};
 
 use crate::caller::Caller;
-use crate::cli::{Drawing, List, RecoveryCodes, Test, Totp, Verb};
+use crate::cli::{Drawing, List, RecoveryCodes, Test, Tickets, Totp, Verb};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::helper::NoVerdict;
@@ -49,9 +49,9 @@ impl Front {
             _ => None,
         };
         let form = match &verb {
-            Verb::List(List { json: true, .. }) => Form::Array,
+            Verb::List(List { json: true, .. }) | Verb::Tickets(Tickets { json: true, .. }) => Form::Array,
             Verb::List(List { missing: true, .. }) => Form::Nothing,
-            Verb::List(_) => Form::Table,
+            Verb::List(_) | Verb::Tickets(_) => Form::Table,
             Verb::Status(status) if status.json => Form::Object,
             _ => Form::Lines,
         };
@@ -234,5 +234,9 @@ impl Prompter for Front {
     fn recovery_codes(&mut self, codes: &[Secret]) {
         let trouble = self.show_codes(codes).err();
         self.trouble = self.trouble.take().or(trouble);
+    }
+
+    fn remembered(&mut self, login: &Remembered) {
+        self.report.add_remembered(login);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mfa_wire::{Device, DeviceStatus, Secret, Status, printable, utc};
+use mfa_wire::{Device, DeviceStatus, Remembered, Secret, Status, printable, utc};
 use zeroize::Zeroizing;
 
 use crate::doctor::Finding;
@@ -70,21 +70,32 @@ impl<W: Write> Report<W> {
 
     /// Writes one user's standing.
     pub(crate) fn add(&mut self, status: &Status) {
-        let head = match (self.form, self.count) {
-            (Form::Array, 0) => "[\n",
-            (Form::Array, _) => ",\n",
-            (Form::Table, 0) => TABLE_HEAD,
-            _ => "",
-        };
-        self.write(head);
-        self.count += 1;
-        self.write(&match self.form {
+        let text = match self.form {
             Form::Lines => lines(status, self.lang),
             Form::Object => object(status) + "\n",
             Form::Table => table_row(status),
             Form::Array => object(status),
             Form::Nothing => String::new(),
-        });
+        };
+        self.item(TABLE_HEAD, &text);
+    }
+
+    /// Writes one login that is remembered.
+    pub(crate) fn add_remembered(&mut self, login: &Remembered) {
+        let text = if self.form == Form::Array { remembered_object(login) } else { remembered_row(login) };
+        self.item(REMEMBERED_HEAD, &text);
+    }
+
+    fn item(&mut self, table_head: &str, text: &str) {
+        let head = match (self.form, self.count) {
+            (Form::Array, 0) => "[\n",
+            (Form::Array, _) => ",\n",
+            (Form::Table, 0) => table_head,
+            _ => "",
+        };
+        self.write(head);
+        self.count += 1;
+        self.write(text);
     }
 
     /// Writes data that is complete in itself.
@@ -168,10 +179,39 @@ fn lines(status: &Status, lang: Lang) -> String {
     lines
 }
 
+/// A time of a table, to the minute.
+fn minute(time: u64) -> String {
+    utc(time)[..16].replace('T', " ") + "Z"
+}
+
+const REMEMBERED_HEAD: &str = "ID        UNTIL              KEY  SERVICE     FROM\n";
+
+fn remembered_row(login: &Remembered) -> String {
+    let key = if login.key.is_some() { "yes" } else { "no" };
+    // The boot that an audit session belongs to says nothing to a person.
+    let place = match login.place.strip_prefix("session:").and_then(|session| session.split(':').next()) {
+        Some(number) => format!("audit session {number}"),
+        None => login.place.clone(),
+    };
+    let (id, until) = (shown(&login.id), minute(login.expires));
+    format!("{id:<9} {until:<18} {key:<4} {:<11} {}\n", shown(&login.service), shown(&place))
+}
+
+fn remembered_object(login: &Remembered) -> String {
+    format!(
+        "{{\"id\":{},\"service\":{},\"from\":{},\"key\":{},\"made\":{},\"expires\":{}}}",
+        string(&login.id),
+        string(&login.service),
+        string(&login.place),
+        login.key.as_deref().map_or("null".into(), string),
+        time(Some(login.made)),
+        time(Some(login.expires)),
+    )
+}
+
 const TABLE_HEAD: &str = "USER             DEVICE   REQUIRED  BOUND              LAST USED          LOCKED\n";
 
 fn table_row(status: &Status) -> String {
-    let minute = |t: u64| utc(t)[..16].replace('T', " ") + "Z";
     let earliest = status.devices.iter().map(|d| d.created).min();
     let latest = status.devices.iter().filter_map(|d| d.last_used).max();
     let row = format!(
@@ -430,6 +470,41 @@ mod tests {
              bob              pending  no        -                  -                  no\n"
         );
         assert!(table.lines().all(|line| line.len() <= 80));
+    }
+
+    fn remembered(form: Form, logins: &[Remembered]) -> String {
+        let mut report = Report::new(Vec::new(), form, Lang::English);
+        logins.iter().for_each(|login| report.add_remembered(login));
+        report.end().unwrap();
+        String::from_utf8(report.out).unwrap()
+    }
+
+    #[test]
+    fn remembered_logins_have_the_documented_columns_and_keys() {
+        let ssh = Remembered {
+            id: "3f2a9c01".into(),
+            service: "sshd".into(),
+            place: "2001:db8::1".into(),
+            key: Some("SHA256:BwcH".into()),
+            made: 1_795_300_800,
+            expires: 1_795_329_600,
+        };
+        let place = "session:4711:0a7c7b2a-b4d1-4e76-acdd-b5661d6c0ad0".into();
+        let sudo = Remembered { id: "00b1e2d3".into(), service: "sudo".into(), place, key: None, ..ssh.clone() };
+        assert_eq!(
+            remembered(Form::Table, &[ssh.clone(), sudo.clone()]),
+            "ID        UNTIL              KEY  SERVICE     FROM\n\
+             3f2a9c01  2026-11-22 06:40Z  yes  sshd        2001:db8::1\n\
+             00b1e2d3  2026-11-22 06:40Z  no   sudo        audit session 4711\n"
+        );
+        assert_eq!(
+            remembered(Form::Array, &[ssh, sudo]),
+            "[\n{\"id\":\"3f2a9c01\",\"service\":\"sshd\",\"from\":\"2001:db8::1\",\"key\":\"SHA256:BwcH\",\
+             \"made\":\"2026-11-21T22:40:00Z\",\"expires\":\"2026-11-22T06:40:00Z\"},\n\
+             {\"id\":\"00b1e2d3\",\"service\":\"sudo\",\"from\":\"session:4711:0a7c7b2a-b4d1-4e76-acdd-b5661d6c0ad0\",\
+             \"key\":null,\"made\":\"2026-11-21T22:40:00Z\",\"expires\":\"2026-11-22T06:40:00Z\"}\n]\n"
+        );
+        assert_eq!((remembered(Form::Table, &[]), remembered(Form::Array, &[])), (String::new(), "[]\n".into()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn every_help_text_is_the_reviewed_one() {
-    let users = ["", "totp", "replace", "replace totp", "disable", "recovery-codes", "status", "test"];
+    let users = ["", "totp", "replace", "replace totp", "disable", "recovery-codes", "status", "test", "tickets"];
     let roots = [
         "confirm",
         "cancel",

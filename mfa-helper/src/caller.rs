@@ -57,7 +57,11 @@ enum Right {
 /// The permission table. Root may ask anything for anyone.
 fn right(request: &Request) -> Right {
     match request {
-        Request::Verify(_) | Request::Account(..) | Request::Test(_) | Request::Verb(Verb::Status { .. }) => Right::Own,
+        // To have a login forgotten only tightens.
+        Request::Verify(_)
+        | Request::Account(..)
+        | Request::Test(_)
+        | Request::Verb(Verb::Status { .. } | Verb::Tickets { .. }) => Right::Own,
         Request::Verb(
             Verb::Totp { .. }
             | Verb::TotpInvited { .. }
@@ -135,6 +139,7 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::Replace { user, .. }
             | Verb::Disable { user, .. }
             | Verb::Status { user }
+            | Verb::Tickets { user, .. }
             | Verb::RecoveryCodes { user } => user.as_deref(),
             Verb::TotpPending { user, .. }
             | Verb::Confirm { user }
@@ -170,6 +175,8 @@ mod tests {
             (Request::Account(login(user), AuthHook::NotRun), "own"),
             (Request::Test(login(user)), "own"),
             verb(Verb::Status { user: some.clone() }, "own"),
+            verb(Verb::Tickets { user: some.clone(), revoke: None }, "own"),
+            verb(Verb::Tickets { user: some.clone(), revoke: Some("all".into()) }, "own"),
             verb(Verb::Totp { user: some.clone(), label: None }, "change"),
             verb(Verb::TotpInvited { user: some.clone(), label: None }, "change"),
             verb(Verb::Replace { user: some.clone(), label: None }, "change"),

@@ -22,6 +22,8 @@ pub struct Host {
     pub caller_is_local: bool,
     /// The session of the calling process, if it has a terminal.
     pub caller_session: Option<String>,
+    /// The audit session of the calling process, if it is in one and some rule remembers logins.
+    pub caller_audit_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
@@ -32,12 +34,14 @@ impl Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let asked = loaded.policy.rules.iter().any(|rule| rule.from.is_some());
+        let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
         Host {
             now: clock,
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
             caller_is_local: asked && session::is_local(caller.pid),
             caller_session: session::on_a_terminal(caller.pid),
+            caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
             loaded,
         }
     }

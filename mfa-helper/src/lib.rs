@@ -41,7 +41,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, login, recovery, require, standing};
+use crate::flow::{Decision, device, login, recovery, remember, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -177,6 +177,7 @@ fn serve_verb(
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
         Verb::Unlock { .. } => device::unlock(user, host),
+        Verb::Tickets { revoke, .. } => remember::tickets(user, revoke.as_deref(), host, conversation),
         Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
         Verb::ListOf { group, missing } => standing::list_of(group.as_deref(), *missing, host, conversation),
@@ -222,10 +223,16 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
 
 fn level(request: &Request, decision: &Decision) -> Level {
     match (request, decision.outcome) {
-        (Request::Verb(Verb::Status { .. } | Verb::List | Verb::PolicyExplain { .. }), Outcome::Accepted) => {
-            Level::Info
-        }
-        (Request::Verb(Verb::ListOf { .. }), Outcome::Accepted) => Level::Info,
+        (
+            Request::Verb(
+                Verb::Status { .. }
+                | Verb::List
+                | Verb::ListOf { .. }
+                | Verb::PolicyExplain { .. }
+                | Verb::Tickets { revoke: None, .. },
+            ),
+            Outcome::Accepted,
+        ) => Level::Info,
         (Request::Verb(Verb::PolicyCheck | Verb::Doctor), _) => Level::Info,
         // A change: in the account phase it is a binding.
         (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
@@ -262,6 +269,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::Resync { .. }) => "resync",
         Request::Verb(Verb::Doctor) => "doctor",
         Request::Verb(Verb::ListOf { .. }) => "list",
+        Request::Verb(Verb::Tickets { .. }) => "tickets",
     }
 }
 

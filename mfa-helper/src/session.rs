@@ -26,6 +26,19 @@ pub fn is_over(session: &str) -> bool {
     }
 }
 
+/// The audit session of process `pid`, and the boot that it belongs to. pam_loginuid(8) begins one at each login; the
+/// kernel numbers them, and lets nobody into one that is there.
+pub fn audited(pid: i32) -> Option<String> {
+    let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{number}:{}", boot.trim_end()))
+}
+
+/// What no session has, as the kernel says it, is none.
+fn audit_session(text: &str) -> Option<u32> {
+    text.trim_end().parse().ok().filter(|number| *number != u32::MAX)
+}
+
 fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
     Some((field(stat, 6)?.try_into().ok()?, field(stat, 7)?.try_into().ok()?))
 }
@@ -120,8 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_no_audit_session_has_none() {
+        assert_eq!(audit_session("3\n"), Some(3));
+        for none in ["4294967295", "4294967295\n", "", "-1", "x"] {
+            assert_eq!(audit_session(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
     fn a_process_that_is_not_there_is_not_local() {
         assert!(!is_local(0));
         assert!(!is_local(-1));
+        assert_eq!(audited(0), None);
     }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{
-    Bypass, Change, CommitError, Credentials, FORMAT, Id, Invitation, Latest, Owes, Pending, Record, State, Store,
-    StoreError,
+    Bypass, Change, CommitError, Credentials, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending, Record, State,
+    Store, StoreError, Ticket, Tickets,
 };
 use mfa_wire::Secret;
 
@@ -254,7 +254,9 @@ fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
     let record = store.load("alice").unwrap();
     let set = recovery::Set { id: Id([9; 16]), hashes: vec![[9; 32]] };
     let bypass = Bypass { set, expires: u64::MAX };
-    let mut state = State { clock_offset: -120, bypass, ..record.state.clone() };
+    let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
+    let remembered = Tickets::default().with(Ticket { origin, made: 1000, expires: u64::MAX });
+    let mut state = State { clock_offset: -120, bypass, remembered, ..record.state.clone() };
     state.failures.locked_until = 1000;
     state.own_failures.forgotten = 2000;
     store.commit(&record, Change::State(&state)).unwrap();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::channel::{Broken, Channel};
-use crate::message::{Cancelled, Device, FromHelper, Malformed, Request, Status, ToHelper, VERSION, Verdict};
+use crate::message::{
+    Cancelled, Device, FromHelper, Malformed, Remembered, Request, Status, ToHelper, VERSION, Verdict,
+};
 use crate::secret::Secret;
 
 /// How long a front end waits for the Hello of a helper that listens, before it starts one of its own.
@@ -31,6 +33,8 @@ pub trait Prompter {
     fn report(&mut self, text: &str);
     /// Shows recovery codes. Only `mfa-enroll` is sent any.
     fn recovery_codes(&mut self, codes: &[Secret]);
+    /// Shows a login that is remembered. Only `mfa-enroll` is sent any.
+    fn remembered(&mut self, login: &Remembered);
 }
 
 /// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
@@ -61,6 +65,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Status(status) => prompter.status(&status),
             FromHelper::Report(text) => prompter.report(&text),
             FromHelper::RecoveryCodes(codes) => prompter.recovery_codes(&codes),
+            FromHelper::Remembered(login) => prompter.remembered(&login),
             FromHelper::Verdict(verdict) => return Ok(verdict),
             FromHelper::Hello(_) => return Err(Broken::OutOfTurn),
         }

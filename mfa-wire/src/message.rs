@@ -214,6 +214,13 @@ pub enum Verb {
         /// What the user calls it.
         label: Option<String>,
     },
+    /// Say which logins are remembered, or forget them.
+    Tickets {
+        /// Whose logins they are.
+        user: Option<String>,
+        /// The id of one to forget, or "all".
+        revoke: Option<String>,
+    },
 }
 
 /// What is required of whom: one rule.
@@ -381,6 +388,23 @@ pub struct Status {
     pub bypass_until: Option<u64>,
 }
 
+/// One login that is remembered. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Its id, by which it is revoked.
+    pub id: String,
+    /// The PAM service.
+    pub service: String,
+    /// The client's address, or `session:` and the kernel's audit session.
+    pub place: String,
+    /// The fingerprint of the ssh key that was used.
+    pub key: Option<String>,
+    /// When the code was given.
+    pub made: u64,
+    /// Until when it is good at the longest.
+    pub expires: u64,
+}
+
 /// What the helper sends.
 pub enum FromHelper {
     /// At once, before any work.
@@ -402,6 +426,8 @@ pub enum FromHelper {
     Report(String),
     /// Show these recovery codes, now and never again.
     RecoveryCodes(Vec<Secret>),
+    /// Show this login that is remembered.
+    Remembered(Remembered),
     /// The end.
     Verdict(Verdict),
 }
@@ -417,6 +443,7 @@ const STATUS: u8 = 0x24;
 const VERDICT: u8 = 0x25;
 const RECOVERY_CODES: u8 = 0x26;
 const REPORT: u8 = 0x27;
+const REMEMBERED: u8 = 0x28;
 
 impl ToHelper {
     /// The frame of this message.
@@ -516,6 +543,15 @@ impl FromHelper {
                     w.bytes(code.bytes(), MAX_ANSWER)?;
                 }
             }
+            FromHelper::Remembered(Remembered { id, service, place, key, made, expires }) => {
+                w.u8(REMEMBERED)?;
+                w.str(id, MAX_NAME)?;
+                w.str(service, MAX_NAME)?;
+                w.str(place, MAX_PLACE)?;
+                w.option(key.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+                w.u64(*made)?;
+                w.u64(*expires)?;
+            }
             FromHelper::Verdict(verdict) => {
                 w.u8(VERDICT)?;
                 w.u32(verdict.outcome as u32)?;
@@ -552,6 +588,14 @@ impl FromHelper {
                 let codes = (0..count).map(|_| r.secret_text(MAX_ANSWER)).collect::<Result<_, _>>()?;
                 FromHelper::RecoveryCodes(codes)
             }
+            REMEMBERED => FromHelper::Remembered(Remembered {
+                id: r.str(MAX_NAME)?,
+                service: r.str(MAX_NAME)?,
+                place: r.str(MAX_PLACE)?,
+                key: r.option(|r| r.str(MAX_NAME))?,
+                made: r.u64()?,
+                expires: r.u64()?,
+            }),
             VERDICT => {
                 let number = r.u32()?;
                 let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);
@@ -723,6 +767,11 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
             w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
+        Verb::Tickets { user, revoke } => {
+            w.u8(23)?;
+            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+            w.option(revoke.as_ref(), |w, s| w.str(s, MAX_NAME))
+        }
     }
 }
 
@@ -755,6 +804,7 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         20 => Verb::Doctor,
         21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
         22 => Verb::TotpInvited { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
+        23 => Verb::Tickets { user: r.option(|r| r.str(MAX_NAME))?, revoke: r.option(|r| r.str(MAX_NAME))? },
         _ => return Err(Malformed::UnknownValue),
     })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mfa_wire::{
     AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed,
-    Outcome, Prompter, Request, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
+    Outcome, Prompter, Remembered, Request, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
 };
 use proptest::prelude::*;
 
@@ -151,6 +151,9 @@ impl Prompter for Script {
     fn recovery_codes(&mut self, codes: &[Secret]) {
         self.shown.extend(codes.iter().map(|code| format!("recovery code {}", code.text().unwrap())));
     }
+    fn remembered(&mut self, login: &Remembered) {
+        self.shown.push(format!("remembered {}", login.id));
+    }
 }
 
 /// Plays the helper: sends `messages` one after the other, reading a reply after each Ask.
@@ -254,6 +257,7 @@ fn request() -> impl Strategy<Value = Request> {
         (name(), someone()).prop_map(|(user, label)| Request::Verb(Verb::ReplacePending { user, label })),
         (name(), any::<u64>()).prop_map(|(user, seconds)| Request::Verb(Verb::Bypass { user, seconds })),
         name().prop_map(|user| Request::Verb(Verb::Resync { user })),
+        (someone(), someone()).prop_map(|(user, revoke)| Request::Verb(Verb::Tickets { user, revoke })),
     ]
 }
 
@@ -278,7 +282,20 @@ fn status() -> impl Strategy<Value = Status> {
     )
 }
 
+fn remembered() -> impl Strategy<Value = Remembered> {
+    (name(), name(), name(), proptest::option::of(name()), any::<u64>(), any::<u64>())
+        .prop_map(|(id, service, place, key, made, expires)| Remembered { id, service, place, key, made, expires })
+}
+
 proptest! {
+    #[test]
+    fn any_remembered_login_comes_back_as_it_was(login in remembered()) {
+        match FromHelper::decode(&FromHelper::Remembered(login.clone()).encode().unwrap()).unwrap() {
+            FromHelper::Remembered(back) => prop_assert_eq!(back, login),
+            _ => prop_assert!(false),
+        }
+    }
+
     #[test]
     fn any_request_comes_back_as_it_was(request in request()) {
         let frame = ToHelper::Request(request.clone()).encode().unwrap();

@@ -58,6 +58,9 @@ _mfa__enroll() {
             mfa__enroll,test)
                 cmd="mfa__enroll__subcmd__test"
                 ;;
+            mfa__enroll,tickets)
+                cmd="mfa__enroll__subcmd__tickets"
+                ;;
             mfa__enroll,totp)
                 cmd="mfa__enroll__subcmd__totp"
                 ;;
@@ -83,7 +86,7 @@ _mfa__enroll() {
 
     case "${cmd}" in
         mfa__enroll)
-            opts="-h -V --config --help --version totp confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor require unrequire invite policy"
+            opts="-h -V --config --help --version totp confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor tickets require unrequire invite policy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -492,6 +495,32 @@ _mfa__enroll() {
             fi
             case "${prev}" in
                 --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__tickets)
+            opts="-h --user --revoke --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --revoke)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -40,6 +40,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "bypass" -d 'P
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "resync" -d 'Learn by two codes how far the clock of a device is off'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "list" -d 'Say the status of everybody who has a record, or of some'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "doctor" -d 'Look for what on this host lets past or locks out'
+complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "tickets" -d 'Say which logins are remembered, or have them forgotten'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "require" -d 'Require a device of a user or a group: writes a rule'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "unrequire" -d 'Remove such a rule again'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "invite" -d 'Print a ticket by which a user may bind a device'
@@ -105,6 +106,11 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand list" -s h -l help
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -l json -d 'Print a JSON array'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand tickets" -l user -d 'Whose logins they are [default: yours]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand tickets" -l revoke -d 'Forget the one with this id, or "all"' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand tickets" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand tickets" -l json -d 'Print a JSON array'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand tickets" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l user -d 'This user' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l group -d 'The members of this group' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l service -d 'At this PAM service only [default: all]' -r

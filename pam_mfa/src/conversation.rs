@@ -1,6 +1,6 @@
 //! The PAM conversation as a [`Prompter`].
 
-use mfa_wire::{Cancelled, Device, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Secret, Status, Verdict};
+use mfa_wire::{Cancelled, Device, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict};
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PamFlag, PamMessageStyle};
 use pam::items::AuthTok;
 use pam::module::PamHandle;
@@ -95,6 +95,8 @@ impl Prompter for Conversation<'_> {
     fn report(&mut self, _: &str) {}
 
     fn recovery_codes(&mut self, _: &[Secret]) {}
+
+    fn remembered(&mut self, _: &Remembered) {}
 }
 
 /// Blind programs answer every prompt with the secret or the name that they hold, some with a newline behind it.

@@ -42,10 +42,11 @@ fn description(raw: &CStr, limit: usize) -> String {
     text[..end].to_owned()
 }
 
-/// A list that is too long is "sshd, methods unknown": a cut list would tell a half-truth about what was passed.
+/// A list that is too long is "sshd, methods unknown": a cut list would tell a half-truth about what was passed, and an
+/// empty one that nothing was.
 fn methods(raw: &CStr) -> String {
     let text = raw.to_string_lossy();
-    if text.len() > MAX_TEXT { String::new() } else { text.into_owned() }
+    if text.len() > MAX_TEXT { String::from("?") } else { text.into_owned() }
 }
 
 #[cfg(test)]
@@ -75,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn overlong_list_of_methods_is_present_but_empty() {
+    fn overlong_list_of_methods_is_present_and_unknown() {
         assert_eq!(methods(&c(vec![b'a'; MAX_TEXT])).len(), MAX_TEXT);
-        assert_eq!(methods(&c(vec![b'a'; MAX_TEXT + 1])), "");
+        assert_eq!(methods(&c(vec![b'a'; MAX_TEXT + 1])), "?");
     }
 }

@@ -2,6 +2,7 @@
 
 use mfa_wire::{Outcome, Secret};
 
+use super::remember::Memory;
 use super::{Decision, RACES, device, duration, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
@@ -24,7 +25,7 @@ const REACH: u64 = 10 * 60;
 
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
-pub struct Audience {
+pub struct Audience<'a> {
     /// Whose failures count.
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
@@ -33,6 +34,9 @@ pub struct Audience {
     pub bypass: bool,
     /// What they are asked in. A refusal is English.
     pub lang: Lang,
+    /// What is remembered of it when a code of the device is right. Nothing but that code: others are for who has not got
+    /// the device.
+    pub remember: Option<&'a Memory>,
 }
 
 /// What an answer is worth.
@@ -104,13 +108,18 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     let window = host.loaded.policy.window;
     let spent = totp::Spent { floor: state.last_step, told: state.told };
     match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
-        totp::Match { fresh: Some(step), .. } => Judged::AfterCommit(
-            State { last_step: step, last_used: used(audience, state, now), ..state.clone() },
-            Decision {
-                factor: TOTP,
-                ..Decision::new(Outcome::Accepted, few_left(audience.lang, bound, state, host), "code")
-            },
-        ),
+        totp::Match { fresh: Some(step), .. } => {
+            let remembered = match audience.remember {
+                Some(memory) => state.remembered.with(memory.ticket(now)),
+                None => state.remembered.clone(),
+            };
+            let last_used = used(audience, state, now);
+            let left = few_left(audience.lang, bound, state, host);
+            Judged::AfterCommit(
+                State { last_step: step, last_used, remembered, ..state.clone() },
+                Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, left, "code") },
+            )
+        }
         totp::Match { used: true, .. } if state.last_step > step + window => {
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
             let truth =
@@ -197,7 +206,7 @@ fn left(lang: Lang, set: &recovery::Set, state: &State, host: &Host) -> String {
     lang.say(Text::CodesLeft(set.left(state.recovery), host.loaded.policy.self_service))
 }
 
-impl Audience {
+impl Audience<'_> {
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
         let text = if self.truth { truth } else { NEUTRAL };
@@ -241,8 +250,10 @@ mod tests {
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Audience = Audience { way: Way::Login, truth: true, bypass: true, lang: Lang::En };
-    const OWN: Audience = Audience { way: Way::OwnProcess, truth: true, bypass: false, lang: Lang::En };
+    const LOGIN: Audience<'static> =
+        Audience { way: Way::Login, truth: true, bypass: true, lang: Lang::En, remember: None };
+    const OWN: Audience<'static> =
+        Audience { way: Way::OwnProcess, truth: true, bypass: false, lang: Lang::En, remember: None };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
@@ -252,6 +263,7 @@ mod tests {
             synchronised: || true,
             caller_is_local: false,
             caller_session: None,
+            caller_audit_session: None,
             loaded,
         }
     }

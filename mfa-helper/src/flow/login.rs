@@ -3,7 +3,7 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::code::{self, Audience, NEUTRAL};
-use super::{Decision, RACES, enroll, find, first_factor};
+use super::{Decision, RACES, enroll, find, first_factor, remember};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
@@ -201,8 +201,17 @@ fn second_factor(
     Ok(match auth(asked, &record, login, login_way, host, &account_line_decides) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason),
         Auth::Ask => {
-            let audience = Audience { way, truth: login.stack_complete, bypass: way == Way::Login && !test, lang };
-            let first = first_login_since(lang, &record, (host.now)());
+            let now = (host.now)();
+            let first = first_login_since(lang, &record, now);
+            let memory = if test { None } else { remember::memory(asked, login, way, host) };
+            let ticket = memory.as_ref().and_then(|memory| memory.find(&record.state.remembered, now));
+            // Whoever has to be told something is asked: the prompt tells it.
+            if let (Some(ticket), None) = (ticket, &first) {
+                let reason = format!("remembered login {}", ticket.id());
+                return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
+            }
+            let bypass = way == Way::Login && !test;
+            let audience = Audience { way, truth: login.stack_complete, bypass, lang, remember: memory.as_ref() };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
             let (notice, first) = match (way, audience.truth) {
@@ -423,7 +432,7 @@ fn code_that_is_owed(
     // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
     // and locks no login.
     let lang = host.loaded.policy.lang.everywhere(login);
-    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true, lang };
+    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true, lang, remember: None };
     let decision = code::ask(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;

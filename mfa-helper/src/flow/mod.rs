@@ -8,6 +8,7 @@ pub mod login;
 mod page;
 pub mod policy;
 pub mod recovery;
+pub mod remember;
 pub mod require;
 pub mod standing;
 

@@ -8,7 +8,7 @@ use nix::unistd::Group;
 
 use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
 use super::standing::members_of;
-use super::{Decision, device};
+use super::{Decision, device, remember};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -48,12 +48,15 @@ pub fn explain(
     let login = Login {
         user: identity.name.clone(),
         service: service.to_owned(),
-        rhost: rhost.map(str::to_owned),
+        rhost: rhost.filter(|host| *host != "local").map(str::to_owned),
         tty: ssh_key.map(|_| String::from("ssh")),
         ruser: None,
         ssh_auth_info: None,
         stack_complete: true,
     };
+    if ssh_key.is_none() {
+        let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
+    }
     let outcome = match ssh_key {
         Some(_) => match key_alone_is(&asked, &record) {
             Account::Enough => String::from("let in by the key alone"),
@@ -170,6 +173,9 @@ pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
                 "rule-unsatisfiable",
                 format!("{name} can be satisfied by nobody: of its kinds none can be bound yet"),
             );
+        }
+        if rule.require == Require::Off && rule.remember.is_some() {
+            find(false, "rule-remembers-nothing", format!("{name} asks nothing, so there is nothing to remember"));
         }
         if rule.is_for_all() && rule.mode == Mode::Enforce {
             if rule.require == Require::Off {

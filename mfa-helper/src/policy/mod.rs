@@ -107,6 +107,8 @@ pub struct Rule {
     pub expires: Option<u64>,
     /// What a key alone is worth; absent: not enough where MFA is required, otherwise enough.
     pub ssh_key: Option<SshKey>,
+    /// For so many seconds the device is not asked again after a code; absent: it always is.
+    pub remember: Option<u64>,
 }
 
 /// Everything that `mfa.toml` and its drop-ins say.
@@ -160,6 +162,8 @@ pub struct Requirement {
     pub kinds: Vec<Kind>,
     /// Not required yet, but from then on, in seconds since 1970.
     pub deadline: Option<u64>,
+    /// For so many seconds the device is not asked again after a code.
+    pub remember: Option<u64>,
     /// The rule that decided, for logs.
     pub rule: String,
     /// The first rule that would have decided, were it not for observing only, and what it would have asked.
@@ -296,6 +300,7 @@ impl Rule {
             enroll: self.enroll,
             kinds: self.kinds.clone(),
             deadline,
+            remember: self.remember,
             rule: format!("{}{remark}", self.origin),
             observed: None,
         }
@@ -322,6 +327,7 @@ fn no_rule() -> Requirement {
         enroll: Enroll::AtLogin,
         kinds: ALL_KINDS.to_vec(),
         deadline: None,
+        remember: None,
         rule: String::from("none"),
         observed: None,
     }
@@ -341,6 +347,7 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
             kinds: so_far.kinds.into_iter().filter(|kind| next.kinds.contains(kind)).collect(),
             // What is required already has no deadline any more.
             deadline: earliest.filter(|_| require != Require::Mfa),
+            remember: so_far.remember.zip(next.remember).map(|(one, other)| one.min(other)),
             // The first of the strictest is the one to name.
             rule: if next.require > so_far.require { next.rule } else { so_far.rule },
             observed: None,
@@ -378,6 +385,7 @@ impl Rule {
             deadline: None,
             expires: None,
             ssh_key: None,
+            remember: None,
         }
     }
 }
@@ -562,6 +570,23 @@ mod tests {
         assert_eq!(asked.kinds, [Kind::Totp]);
         let asked = policy.decide(&facts("alice", "sshd"), &mut nobody);
         assert_eq!(asked.require, Require::IfBound);
+    }
+
+    #[test]
+    fn it_is_remembered_only_where_all_rules_say_so_and_for_the_shortest_time() {
+        let first = |line: &str| format!("[[rule]]\ngroups = [\"dead\"]\nrequire = \"mfa\"\n{line}\n");
+        let remember = |first: String, second: &str| {
+            let text = format!("{first}[[rule]]\nrequire = \"if-bound\"\n{second}");
+            let policy = policy(&text);
+            let of = |answer| policy.decide(&facts("alice", "sshd"), &mut |_| answer).remember;
+            [of(Answer::Yes), of(Answer::No), of(Answer::Unknown)]
+        };
+        let hours = |n: u64| Some(n * 3600);
+        assert_eq!(remember(first("remember = \"8h\""), "remember = \"2h\""), [hours(8), hours(2), hours(2)]);
+        assert_eq!(remember(first("remember = \"8h\""), ""), [hours(8), None, None]);
+        assert_eq!(remember(first(""), "remember = \"2h\""), [None, hours(2), None]);
+        let alone = policy(&first("remember = \"8h\""));
+        assert_eq!(alone.decide(&facts("alice", "sshd"), &mut |_| Answer::Unknown).remember, None, "no rule says so");
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::lockout::Lockout;
 /// 30 days, in seconds.
 const LONGEST_LOCK: u64 = 720 * 3600;
 
+/// 30 days, in seconds.
+const LONGEST_MEMORY: u64 = 720 * 3600;
+
 /// What is wrong with a policy, as root may read it (it quotes the line).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError(pub String);
@@ -103,6 +106,7 @@ struct RuleTable {
     deadline: Option<Spanned<String>>,
     expires: Option<Spanned<String>>,
     ssh_key: Option<SshKey>,
+    remember: Option<Spanned<String>>,
 }
 
 /// Reads drop-ins in the given order and then, last, the main file.
@@ -232,6 +236,7 @@ impl File<'_> {
                 deadline: self.time(table.deadline)?,
                 expires: self.time(table.expires)?,
                 ssh_key: table.ssh_key,
+                remember: self.remember(table.remember)?,
             });
         }
         Ok(())
@@ -279,6 +284,12 @@ impl File<'_> {
         let Some(list) = list else { return Ok(ALL_KINDS.to_vec()) };
         self.demand(!list.get_ref().is_empty(), &list, "an empty list can be satisfied by no device")?;
         Ok(list.into_inner())
+    }
+
+    fn remember(&self, value: Option<Spanned<String>>) -> Result<Option<u64>, PolicyError> {
+        let Some(value) = value else { return Ok(None) };
+        let known = seconds(value.get_ref()).filter(|s| (60..=LONGEST_MEMORY).contains(s));
+        known.map(Some).ok_or_else(|| self.wrong(&value, "a login is remembered for \"1m\" to \"720h\""))
     }
 
     /// A day, or a moment in UTC, in seconds since 1970.
@@ -461,6 +472,9 @@ mod tests {
             "[[rule]]\nrequire = \"mfa\"\ndeadline = \"31.1.2027\"",
             "[[rule]]\nrequire = \"mfa\"\nexpires = \"soon\"",
             "[enroll]\nservices = [\"SSHD\"]",
+            "[[rule]]\nrequire = \"mfa\"\nremember = \"59s\"",
+            "[[rule]]\nrequire = \"mfa\"\nremember = \"721h\"",
+            "[[rule]]\nrequire = \"mfa\"\nremember = \"always\"",
         ] {
             assert!(error(wrong).contains('^'), "{wrong}");
         }
@@ -492,7 +506,7 @@ mod tests {
         let text = "[[rule]]\nname = \"admins\"\nusers = [\"a\"]\ngroups = [\"wheel\"]\nservices = [\"sshd\"]\n\
                     from = [\"10.0.0.0/8\", \"local\", \"remote\"]\nrequire = \"mfa\"\nmode = \"observe\"\n\
                     kinds = [\"totp\"]\nenroll = \"by-admin\"\ndeadline = \"2027-01-31\"\n\
-                    expires = \"2027-01-31T10:00:00Z\"\nssh_key = \"allow\"\n";
+                    expires = \"2027-01-31T10:00:00Z\"\nssh_key = \"allow\"\nremember = \"8h\"\n";
         let policy = parse(&[("/etc/mfa/mfa.toml".into(), text.into())]).unwrap();
         let list = |entry: &str| Some(vec![entry.to_owned()]);
         let network = From::Network(Network::parse("10.0.0.0/8").unwrap());
@@ -509,6 +523,7 @@ mod tests {
             deadline: Some(1_801_353_600),
             expires: Some(1_801_389_600),
             ssh_key: Some(SshKey::Allow),
+            remember: Some(8 * 3600),
         };
         assert_eq!(policy.rules, [expected]);
     }

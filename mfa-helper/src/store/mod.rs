@@ -4,6 +4,7 @@
 //! record is still the one that was loaded; otherwise the caller loads and judges again.
 
 mod record;
+mod ticket;
 
 use std::fmt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
 pub use record::{Bypass, Credentials, Damage, Id, Invitation, Latest, Owes, PENDING_LIFE, Pending, State};
+pub use ticket::{Origin, Ticket, Tickets};
 
 use crate::rootfile::{Dir, Fault, write_at};
 

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
+use crate::store::ticket::Tickets;
 
 /// The length of a state slot, and of a device's block on most disks.
 pub const SLOT: usize = 4096;
@@ -107,6 +108,8 @@ pub struct State {
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
     pub own_failures: Failures,
+    /// Logins that are remembered.
+    pub remembered: Tickets,
     /// Where a login was let past its auth phase on the condition that a device is bound.
     pub owes: Owes,
     /// The invitation to bind one.
@@ -246,6 +249,7 @@ impl State {
             bypass: Bypass::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
+            remembered: Tickets::default(),
             owes: Owes::default(),
             invitation: Invitation::default(),
         }
@@ -417,6 +421,7 @@ impl State {
         for (name, failures) in [("failures", self.failures), ("own-failures", self.own_failures)] {
             text.line(name, format_args!("{} {}", failures.forgotten, failures.locked_until));
         }
+        text.line("remembered", format_args!("{}", self.remembered.word()));
         text.line("owes", format_args!("{}", self.owes.word()));
         text.set("ticket", &self.invitation.set);
         text.line("ticket-expires", format_args!("{}", self.invitation.expires));
@@ -444,6 +449,7 @@ impl State {
             bypass: Bypass { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
+            remembered: Tickets::parse(lines.value("remembered")?).ok_or(Damage::Line)?,
             owes: Owes::parse(lines.value("owes")?).ok_or(Damage::Line)?,
             invitation: Invitation { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
         };
@@ -611,6 +617,7 @@ mod tests {
     use proptest::sample::{Index, select};
 
     use super::*;
+    use crate::store::{Origin, Ticket};
 
     /// What writers and readers disagree about: other spellings of a number, line ends, blanks, comments, doubles, names
     /// that begin like another, what looks like a seal.
@@ -719,9 +726,20 @@ mod tests {
             .prop_map(|places| places.iter().fold(Owes::default(), |owes, place| owes.with(place.as_deref())))
     }
 
+    fn any_tickets() -> impl Strategy<Value = Tickets> {
+        let key = proptest::option::of(any::<[u8; 32]>());
+        let ticket = ("[!-~]{1,64}", "[0-9a-f:.]{1,39}|session:[0-9]{1,10}:[0-9a-f-]{36}", key, any::<u32>()).prop_map(
+            |(service, place, key, made)| {
+                let origin = Origin::new(&service, &place, key.as_ref()).unwrap();
+                Ticket { origin, made: u64::from(made), expires: u64::MAX }
+            },
+        );
+        vec(ticket, 0..10).prop_map(|tickets| tickets.into_iter().fold(Tickets::default(), |all, one| all.with(one)))
+    }
+
     prop_compose! {
         fn any_state()(id in any_id(), numbers: [u64; 8], clock_offset: i64, set in any_id(), bypass in any_set(1),
-                owes in any_owes(), ticket in any_set(1)) -> State {
+                owes in any_owes(), ticket in any_set(1), remembered in any_tickets()) -> State {
             let [last_step, told, last_used, codes, a, b, c, d] = numbers;
             State {
                 id,
@@ -733,6 +751,7 @@ mod tests {
                 bypass: Bypass { set: bypass, expires: b ^ c },
                 failures: Failures { forgotten: a, locked_until: b },
                 own_failures: Failures { forgotten: c, locked_until: d },
+                remembered,
                 owes,
                 invitation: Invitation { set: ticket, expires: a ^ d },
             }
@@ -848,7 +867,16 @@ mod tests {
         let longest = |n: usize| format!("{n}{}", "x".repeat(Owes::LONGEST - 1));
         let owes = (0..Owes::MOST).fold(Owes::default(), |owes, n| owes.with(Some(&longest(n))));
         let set = recovery::Set { id: Id([1; 16]), hashes: vec![[7; 32]; 1] };
+        let longest = |n: usize| format!("{n}{}", "x".repeat(Origin::LONGEST - 1));
+        let ticket = |n| Ticket {
+            origin: Origin::new(&longest(n), &longest(n), Some(&[7; 32])).unwrap(),
+            made: u64::MAX - 1,
+            expires: u64::MAX,
+        };
+        let remembered = (0..Tickets::MOST).fold(Tickets::default(), |all, n| all.with(ticket(n)));
+        assert_eq!(remembered.good(u64::MAX - 1).count(), Tickets::MOST);
         let state = State {
+            remembered,
             owes,
             told: u64::MAX,
             clock_offset: i64::MIN,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use mfa_wire::{
-    Cancelled, Channel, Device, Prompter, Request, SPAWN_TIMEOUT, Secret, Status, Verdict, converse, greet,
+    Cancelled, Channel, Device, Prompter, Remembered, Request, SPAWN_TIMEOUT, Secret, Status, Verdict, converse, greet,
 };
 
 /// One conversation with a helper that is started for it, as the module holds it.
@@ -37,6 +37,7 @@ impl Prompter for Person<'_> {
         self.reported.push_str(text);
     }
     fn recovery_codes(&mut self, _: &[Secret]) {}
+    fn remembered(&mut self, _: &Remembered) {}
 }
 
 impl FrontEnd {

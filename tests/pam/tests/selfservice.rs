@@ -923,8 +923,10 @@ fn every_verb_of_every_uid() {
     const NOT_YOURS: &str = "Only root may do this for another user.";
 
     // The verbs that take a user. What the owner is asked for a proof of ends as cancelled, since nobody types.
-    let verbs: [(&[&str], bool); 12] = [
+    let verbs: [(&[&str], bool); 14] = [
         (&["status"], false),
+        (&["tickets"], false),
+        (&["tickets", "--revoke", "all"], false),
         (&["totp"], false),
         (&["disable"], false),
         (&["recovery-codes"], false),
@@ -945,6 +947,11 @@ fn every_verb_of_every_uid() {
         let own = of(&me, "owner");
         match (verb[0], root_only) {
             ("status", _) => assert_eq!((own.code, own.said.as_str()), (0, ""), "{verb:?}"),
+            ("tickets", _) => {
+                let nothing = if verb.len() == 1 { (0, "") } else { (3, "mfa-enroll: ") };
+                let said = format!("{}No login of owner is remembered.\n", nothing.1);
+                assert_eq!((own.code, own.said), (nothing.0, said), "{verb:?}");
+            }
             (_, false) => {
                 assert_eq!((own.code, own.said.as_str()), (1, "Password: \nmfa-enroll: Cancelled.\n"), "{verb:?}")
             }
@@ -986,7 +993,7 @@ fn every_verb_of_every_uid() {
     let root = |arguments: &[&str]| Talk::begin("0", &[arguments, &["--user", "owner"]].concat()).end().code;
     assert_eq!(
         verbs.map(|(verb, _)| verb).map(root),
-        [0, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3],
+        [0, 0, 3, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3],
         "the last ones after disable"
     );
     assert_eq!(Talk::begin("0", &["list"]).end().code, 0);

@@ -1,0 +1,295 @@
+//! Remembered logins: after a code, and where the rule says so, the device is not asked again for a while.
+
+use data_encoding::BASE64;
+use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
+use sha2::{Digest, Sha256};
+
+use super::device::known_or_kept;
+use super::login::came_by_sshd;
+use super::{Decision, RACES, duration};
+use crate::conversation::Conversation;
+use crate::host::Host;
+use crate::lockout::Way;
+use crate::policy::{Require, Requirement, place};
+use crate::store::{Change, CommitError, Origin, State, Ticket, Tickets};
+
+/// A login that can be remembered.
+pub struct Memory {
+    origin: Origin,
+    seconds: u64,
+}
+
+impl Memory {
+    /// The ticket of a code that is given now.
+    pub fn ticket(&self, now: u64) -> Ticket {
+        Ticket { origin: self.origin.clone(), made: now, expires: now.saturating_add(self.seconds) }
+    }
+
+    /// The ticket that lets this login in. The rule of today decides: what was promised for longer is asked again.
+    pub fn find<'a>(&self, tickets: &'a Tickets, now: u64) -> Option<&'a Ticket> {
+        let young = |ticket: &&Ticket| now < ticket.made.saturating_add(self.seconds);
+        tickets.good(now).find(|ticket| ticket.origin == self.origin).filter(young)
+    }
+}
+
+/// What of this login would be remembered, and would have to be the same again.
+///
+/// Nothing where the user's own process speaks: what it says about the login is a claim. And nothing where the first
+/// factor may still be wrong: that no code is asked would tell that there is a device.
+pub fn memory(asked: &Requirement, login: &Login, way: Way, host: &Host) -> Option<Memory> {
+    let seconds = asked.remember.filter(|_| way == Way::Login && login.stack_complete)?;
+    let place = match place_of(login) {
+        Place::Address(address) => address,
+        Place::AuditSession => format!("session:{}", host.caller_audit_session.as_ref()?),
+        Place::Nowhere => return None,
+    };
+    let key = key(login.ssh_auth_info.as_deref()).ok()?;
+    Some(Memory { origin: Origin::new(&login.service, &place, key.as_ref())?, seconds })
+}
+
+enum Place {
+    Address(String),
+    AuditSession,
+    Nowhere,
+}
+
+fn place_of(login: &Login) -> Place {
+    match login.rhost.as_deref().filter(|host| !host.is_empty()) {
+        // An address of one link is that of another host on the next.
+        Some(host) if host.contains('%') => Place::Nowhere,
+        // A name is whatever a reverse lookup says, and so the attacker's to choose.
+        Some(host) => place::address(host).map_or(Place::Nowhere, |address| Place::Address(address.to_string())),
+        // Who comes over the network is in the session of whoever has started the server.
+        None if came_by_sshd(login) => Place::Nowhere,
+        None => Place::AuditSession,
+    }
+}
+
+/// Nobody can tell by which methods this login has come so far.
+struct Unknown;
+
+/// The fingerprint of the ssh key that sshd has accepted before it asks us, if it has accepted one and nothing else.
+fn key(ssh_auth_info: Option<&str>) -> Result<Option<[u8; 32]>, Unknown> {
+    let info = ssh_auth_info.unwrap_or_default();
+    if info.is_empty() {
+        return Ok(None);
+    }
+    let words: Vec<&str> = info.trim_end_matches('\n').split(' ').collect();
+    let ["publickey", _, blob] = words[..] else { return Err(Unknown) };
+    let blob = BASE64.decode(blob.as_bytes()).map_err(|_| Unknown)?;
+    Ok(Some(Sha256::digest(blob).into()))
+}
+
+/// What `policy explain` says of it.
+pub fn explained(asked: &Requirement, login: &Login) -> String {
+    let Some(seconds) = asked.remember.filter(|_| asked.require != Require::Off) else { return String::from("no") };
+    let time = duration(seconds);
+    match place_of(login) {
+        Place::Address(address) => format!("for {time} after a code, from {address} again"),
+        Place::AuditSession => format!("for {time} after a code, in the same audit session"),
+        Place::Nowhere if login.rhost.is_none() => format!("for {time} after a code, from the same address"),
+        Place::Nowhere => String::from("no: this is no literal address"),
+    }
+}
+
+/// Says which logins of `user` are remembered; or forgets one, or all.
+pub fn tickets(
+    user: &str,
+    revoke: Option<&str>,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let store = host.store()?;
+    let user = known_or_kept(user, &store)?;
+    let name = printable(&user, 64);
+    for _ in 0..RACES {
+        let record = store.load(&user)?;
+        let tickets = &record.state.remembered;
+        let now = (host.now)();
+        let Some(id) = revoke else {
+            for ticket in tickets.good(now) {
+                conversation.send(&FromHelper::Remembered(shown(ticket)))?;
+            }
+            let nothing = format!("No login of {name} is remembered.");
+            let text = if tickets.good(now).next().is_none() { nothing } else { String::new() };
+            return Ok(Decision::new(Outcome::Accepted, text, "shown"));
+        };
+        let remembered = if id == ALL { Tickets::default() } else { tickets.without(id) };
+        if remembered == *tickets {
+            let text = match id {
+                ALL => format!("No login of {name} is remembered."),
+                _ => format!("No login of {name} is remembered under the id {}.", printable(id, 64)),
+            };
+            return Err(Decision::new(Outcome::NotFound, text, "no such ticket"));
+        }
+        match store.commit(&record, Change::State(&State { remembered, ..record.state.clone() })) {
+            // Whoever logs in changes the record meanwhile.
+            Err(CommitError::Conflict) => {}
+            done => {
+                done?;
+                let text = format!("Forgotten: {name} is asked for the code there again.");
+                return Ok(Decision::new(Outcome::Accepted, text, format!("revoked {id}")));
+            }
+        }
+    }
+    Err(CommitError::Conflict.into())
+}
+
+/// In place of an id: every one.
+const ALL: &str = "all";
+
+fn shown(ticket: &Ticket) -> Remembered {
+    let Ticket { origin, made, expires } = ticket;
+    Remembered {
+        id: ticket.id(),
+        service: origin.service().to_owned(),
+        place: origin.place().to_owned(),
+        key: origin.key(),
+        made: *made,
+        expires: *expires,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::files::Loaded;
+    use crate::policy::place::Place as From;
+    use crate::policy::{Answer, Facts, Policy, parse};
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// The blob is "key".
+    const KEY: &str = "publickey ssh-ed25519 a2V5\n";
+
+    fn host(session: Option<&str>) -> Host {
+        Host {
+            now: || NOW,
+            random: getrandom::fill,
+            synchronised: || true,
+            caller_is_local: false,
+            caller_session: None,
+            caller_audit_session: session.map(str::to_owned),
+            loaded: Loaded { policy: Policy::default(), error: None },
+        }
+    }
+
+    fn asked(remember: &str) -> Requirement {
+        let text = format!("[[rule]]\nrequire = \"mfa\"\n{remember}\n");
+        let policy = parse::parse(&[("mfa.toml".into(), text)]).unwrap();
+        let facts = Facts { user: "alice", service: "sshd", place: From::Unknown, now: NOW };
+        policy.decide(&facts, &mut |_| Answer::No)
+    }
+
+    fn login(service: &str, rhost: Option<&str>, info: Option<&str>) -> Login {
+        Login {
+            user: "alice".into(),
+            service: service.into(),
+            rhost: rhost.map(str::to_owned),
+            tty: None,
+            ruser: None,
+            ssh_auth_info: info.map(str::to_owned),
+            stack_complete: true,
+        }
+    }
+
+    fn origin(login: &Login, host: &Host) -> Option<Origin> {
+        memory(&asked("remember = \"8h\""), login, Way::Login, host).map(|memory| memory.origin)
+    }
+
+    fn from(rhost: &str) -> Option<String> {
+        origin(&login("vsftpd", Some(rhost), None), &host(Some("3:boot"))).map(|origin| origin.place().to_owned())
+    }
+
+    #[test]
+    fn an_address_is_bound_to_in_one_spelling_and_no_name_and_no_link_ever() {
+        assert_eq!(from("192.0.2.7").as_deref(), Some("192.0.2.7"));
+        assert_eq!(from("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7"));
+        assert_eq!(from("2001:DB8:0::1").as_deref(), Some("2001:db8::1"));
+        for named in
+            ["trusted.example", "localhost", "192.0.2.7.example", "fe80::1%eth0", "session:3:boot", "UNKNOWN", "0"]
+        {
+            assert_eq!(from(named), None, "{named}");
+        }
+    }
+
+    #[test]
+    fn without_an_address_it_is_the_audit_session_and_never_that_of_a_server() {
+        let place = |login: &Login, session| origin(login, &host(session)).map(|origin| origin.place().to_owned());
+        for rhost in [None, Some("")] {
+            let sudo = login("sudo", rhost, None);
+            assert_eq!(place(&sudo, Some("3:boot")).as_deref(), Some("session:3:boot"));
+            assert_eq!(place(&sudo, None), None);
+            assert_eq!(place(&login("sshd", rhost, None), Some("3:boot")), None);
+            assert_eq!(place(&login("doorway", rhost, Some("")), Some("3:boot")), None, "sshd by another name");
+        }
+    }
+
+    #[test]
+    fn a_key_is_bound_to_and_other_methods_are_not_remembered() {
+        let key = |info| origin(&login("sshd", Some("192.0.2.7"), info), &host(None)).map(|origin| origin.key());
+        assert_eq!((key(None), key(Some(""))), (Some(None), Some(None)));
+        let fingerprint = "SHA256:LHDhK3oGRvkiefQnx7OOczTY5Tic/xZ6HcMOc/gmtoM";
+        assert_eq!(key(Some(KEY)), Some(Some(fingerprint.to_owned())));
+        for other in [
+            "publickey",
+            "publickey ssh-ed25519",
+            "publickey ssh-ed25519 a2V",
+            "publickey ssh-ed25519 a2V5 more",
+            "publickey ssh-ed25519 a2V5\npublickey ssh-ed25519 a2V5\n",
+            "gssapi-with-mic\n",
+            "hostbased ssh-ed25519 a2V5\n",
+            "password\n",
+            "\n",
+            "?",
+        ] {
+            assert_eq!(key(Some(other)), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn it_takes_a_rule_a_login_and_a_first_factor_that_was_right() {
+        let (rule, here) = (asked("remember = \"8h\""), login("sshd", Some("192.0.2.7"), None));
+        assert!(memory(&rule, &here, Way::Login, &host(None)).is_some());
+        assert!(memory(&asked(""), &here, Way::Login, &host(None)).is_none());
+        assert!(memory(&rule, &here, Way::OwnProcess, &host(None)).is_none());
+        let unproved = Login { stack_complete: false, ..here };
+        assert!(memory(&rule, &unproved, Way::Login, &host(None)).is_none());
+        let long = login(&"x".repeat(65), Some("192.0.2.7"), None);
+        assert!(memory(&rule, &long, Way::Login, &host(None)).is_none());
+    }
+
+    #[test]
+    fn all_of_it_has_to_be_the_same_again() {
+        let of = |service, rhost, info| {
+            memory(&asked("remember = \"8h\""), &login(service, Some(rhost), info), Way::Login, &host(None)).unwrap()
+        };
+        let logins = [
+            of("sshd", "192.0.2.7", None),
+            of("sshd", "192.0.2.8", None),
+            of("su", "192.0.2.7", None),
+            of("sshd", "192.0.2.7", Some(KEY)),
+            of("sshd", "192.0.2.7", Some("publickey ssh-ed25519 a2V6\n")),
+        ];
+        for (n, given) in logins.iter().enumerate() {
+            let tickets = Tickets::default().with(given.ticket(NOW));
+            for (m, tried) in logins.iter().enumerate() {
+                assert_eq!(tried.find(&tickets, NOW).is_some(), n == m, "{n} {m}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_ends_by_the_rule_of_then_and_by_the_rule_of_now() {
+        let of = |remember: &str| {
+            let asked = asked(&format!("remember = \"{remember}\""));
+            memory(&asked, &login("sshd", Some("192.0.2.7"), None), Way::Login, &host(None)).unwrap()
+        };
+        let tickets = Tickets::default().with(of("8h").ticket(NOW));
+        let good = |remember, now| of(remember).find(&tickets, now).is_some();
+        assert_eq!([NOW, NOW + 28_799, NOW + 28_800].map(|now| good("8h", now)), [true, true, false]);
+        assert_eq!([NOW + 3599, NOW + 3600].map(|now| good("1h", now)), [true, false], "shortened");
+        assert!(!good("720h", NOW + 28_800), "lengthened");
+        assert!(!good("8h", NOW - 1), "the clock was set back");
+    }
+}

@@ -1,0 +1,203 @@
+//! Tickets: logins that are remembered, so that the device is not asked again.
+
+use data_encoding::{BASE64_NOPAD, HEXLOWER};
+use sha2::{Digest, Sha256};
+
+/// Where a login comes from, as far as a ticket is bound to it: all of it has to be the same again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    service: String,
+    place: String,
+    key: String,
+}
+
+/// What stands where a login took no ssh key.
+const NO_KEY: &str = "-";
+
+impl Origin {
+    /// The longest service and the longest place that are remembered, in bytes.
+    pub(super) const LONGEST: usize = 64;
+
+    /// A login to this service, from this place, by the ssh key with this fingerprint. `None` where that cannot be
+    /// written down as it is: nothing is remembered of it.
+    pub fn new(service: &str, place: &str, key: Option<&[u8; 32]>) -> Option<Origin> {
+        let key = key.map_or(NO_KEY.to_owned(), |key| BASE64_NOPAD.encode(key));
+        let is_word =
+            |text: &str| (1..=Origin::LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        (is_word(service) && is_word(place)).then(|| Origin { service: service.into(), place: place.into(), key })
+    }
+
+    /// The PAM service.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The place.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The fingerprint of the ssh key, as `ssh-keygen -l` says it.
+    pub fn key(&self) -> Option<String> {
+        (self.key != NO_KEY).then(|| format!("SHA256:{}", self.key))
+    }
+}
+
+/// One login that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// To what it is bound.
+    pub origin: Origin,
+    /// When the code was given, in seconds since 1970.
+    pub made: u64,
+    /// From then on it is void, in seconds since 1970.
+    pub expires: u64,
+}
+
+impl Ticket {
+    /// By which it is revoked: no secret, and no other ticket of the user has it but by chance.
+    pub fn id(&self) -> String {
+        HEXLOWER.encode(&Sha256::digest(self.words())[..4])
+    }
+
+    /// One from the future is of a clock that was set back since, and how old it is nobody knows.
+    pub fn is_good(&self, now: u64) -> bool {
+        self.made <= now && now < self.expires
+    }
+
+    fn words(&self) -> String {
+        let Origin { service, place, key } = &self.origin;
+        format!("{service} {place} {key} {} {}", self.made, self.expires)
+    }
+
+    fn parse(words: &[&str]) -> Option<Ticket> {
+        let [service, place, key, made, expires] = words else { return None };
+        let key = match *key {
+            NO_KEY => None,
+            key => Some(BASE64_NOPAD.decode(key.as_bytes()).ok()?.try_into().ok()?),
+        };
+        let origin = Origin::new(service, place, key.as_ref())?;
+        Some(Ticket { origin, made: made.parse().ok()?, expires: expires.parse().ok()? })
+    }
+}
+
+/// The tickets of one user, in the order in which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tickets(Vec<Ticket>);
+
+impl Tickets {
+    /// The most that are kept.
+    pub(super) const MOST: usize = 8;
+
+    /// Those that are good.
+    pub fn good(&self, now: u64) -> impl Iterator<Item = &Ticket> {
+        self.0.iter().filter(move |ticket| ticket.is_good(now))
+    }
+
+    /// The same, and this one: in place of what it makes needless, or, where there is no room, of the oldest.
+    #[must_use]
+    pub fn with(&self, ticket: Ticket) -> Tickets {
+        let others = self.good(ticket.made).filter(|other| other.origin != ticket.origin).cloned();
+        let mut tickets: Vec<Ticket> = others.collect();
+        if tickets.len() >= Tickets::MOST {
+            tickets.remove(0);
+        }
+        tickets.push(ticket);
+        Tickets(tickets)
+    }
+
+    /// The same, without those of that id.
+    #[must_use]
+    pub fn without(&self, id: &str) -> Tickets {
+        Tickets(self.0.iter().filter(|ticket| ticket.id() != id).cloned().collect())
+    }
+
+    pub(super) fn word(&self) -> String {
+        if self.0.is_empty() {
+            return String::from("none");
+        }
+        self.0.iter().map(Ticket::words).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Tickets> {
+        if text == "none" {
+            return Some(Tickets::default());
+        }
+        let words: Vec<&str> = text.split(' ').collect();
+        let tickets = Tickets(words.chunks(5).map(Ticket::parse).collect::<Option<_>>()?);
+        // Only what we would write ourselves.
+        (tickets.0.len() <= Tickets::MOST && tickets.word() == text).then_some(tickets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn ticket(service: &str, place: &str, made: u64) -> Ticket {
+        Ticket { origin: Origin::new(service, place, None).unwrap(), made, expires: made + 3600 }
+    }
+
+    #[test]
+    fn what_has_no_plain_name_is_not_remembered() {
+        let long = "x".repeat(Origin::LONGEST + 1);
+        for odd in ["", "a b", "a\n", "\u{e9}", &long] {
+            assert_eq!(Origin::new(odd, "192.0.2.7", None), None, "{odd:?}");
+            assert_eq!(Origin::new("sshd", odd, None), None, "{odd:?}");
+        }
+        assert!(Origin::new(&long[1..], "192.0.2.7", None).is_some());
+    }
+
+    #[test]
+    fn a_ticket_is_good_from_the_moment_it_was_made_until_it_expires() {
+        let ticket = ticket("sshd", "192.0.2.7", NOW);
+        let good = [NOW - 1, NOW, NOW + 3599, NOW + 3600].map(|now| ticket.is_good(now));
+        assert_eq!(good, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_further_ticket_drops_the_one_it_replaces_those_that_are_void_and_else_the_oldest() {
+        let full = (0..8).fold(Tickets::default(), |all, n| all.with(ticket("sshd", &format!("192.0.2.{n}"), NOW + n)));
+        assert_eq!(full.good(NOW + 8).count(), 8);
+        let ids = |tickets: &Tickets| tickets.0.iter().map(Ticket::id).collect::<Vec<_>>();
+        let more = full.with(ticket("sshd", "192.0.2.8", NOW + 8));
+        assert_eq!(ids(&more)[..7], ids(&full)[1..]);
+        let again = full.with(ticket("sshd", "192.0.2.3", NOW + 9));
+        assert_eq!((again.0.len(), ids(&again).contains(&ids(&full)[3])), (8, false));
+        assert_eq!(full.with(ticket("su", "192.0.2.0", NOW + 3600 + 6)).0.len(), 2, "seven have expired");
+        assert_eq!(full.with(ticket("su", "192.0.2.0", NOW - 1)).0.len(), 1, "the clock was set back");
+    }
+
+    #[test]
+    fn one_is_revoked_by_its_id() {
+        let two = Tickets::default().with(ticket("sshd", "192.0.2.7", NOW)).with(ticket("su", "192.0.2.7", NOW));
+        let [first, second] = [0, 1].map(|n| two.0[n].id());
+        assert_eq!(first.len(), 8);
+        assert_eq!(two.without(&first).0[..], two.0[1..]);
+        assert_eq!(two.without(&first).without(&second), Tickets::default());
+        assert_eq!(two.without("00000000"), two);
+    }
+
+    #[test]
+    fn tickets_have_one_spelling() {
+        let key = Origin::new("sshd", "2001:db8::1", Some(&[7; 32])).unwrap();
+        assert_eq!(key.key().as_deref(), Some("SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"));
+        let tickets = Tickets::default().with(ticket("sudo", "session:3:boot", NOW)).with(Ticket {
+            origin: key,
+            made: NOW,
+            expires: NOW + 60,
+        });
+        let text = tickets.word();
+        assert_eq!(Tickets::parse(&text), Some(tickets));
+        assert_eq!(Tickets::parse("none"), Some(Tickets::default()));
+        let nine = ["su 192.0.2.7 - 1 2"; 9].join(" ");
+        for other in ["", " ", "none ", "su 192.0.2.7 - 1", "su 192.0.2.7 - 1 2 ", "su 192.0.2.7 - 01 2", &nine] {
+            assert_eq!(Tickets::parse(other), None, "{other:?}");
+        }
+        for key in ["--", "=", "BwcH", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwd"] {
+            assert_eq!(Tickets::parse(&format!("su 192.0.2.7 {key} 1 2")), None, "{key}");
+        }
+    }
+}
