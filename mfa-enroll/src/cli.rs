@@ -50,7 +50,7 @@ pub(crate) enum Verb {
     Totp(First),
     /// Bind the pending device of a user by two consecutive codes
     Confirm(Confirm),
-    /// Drop the pending device of a user
+    /// Drop the pending device of a user, and void an invitation
     Cancel(Whose),
     /// Bind another device, in place of the one that is bound
     #[command(subcommand)]
@@ -69,7 +69,7 @@ pub(crate) enum Verb {
     Bypass(Bypass),
     /// Learn by two codes how far the clock of a device is off
     Resync(Confirm),
-    /// Say the status of everybody who has a record, or of some
+    /// Show who has a device, or the members of a group
     List(List),
     /// Look for what on this host lets past or locks out
     Doctor(Doctor),

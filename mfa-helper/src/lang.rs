@@ -1,5 +1,5 @@
 //! What people read before and beside a prompt, in every language. A refusal is English, and its letters ASCII: ssh escapes
-//! all others there. `docs/decisions/0021-languages.md` says which language is spoken where.
+//! all others there. `docs/decisions/0020-languages.md` says which language is spoken where.
 
 use mfa_wire::{Login, printable};
 use serde::Deserialize;

@@ -1,5 +1,8 @@
 //! Text from outside on its way to a terminal or a log.
 
+/// What a person reads where there is no decision, whether the helper says so or is not there to say it.
+pub const UNAVAILABLE: &str = "MFA is unavailable; the system log says why.";
+
 /// `text` with everything that could steer a terminal or forge a log line made visible, cut to
 /// `limit` characters.
 ///

@@ -129,8 +129,7 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
 
 /// Without a helper the person reads what the helper says where it cannot decide: else a right answer seems wrong.
 fn unavailable(conversation: Conversation<'_>) -> Outcome {
-    let text = String::from("MFA is unavailable; the system log says why.");
-    let verdict = Verdict { outcome: Outcome::Unavailable, text };
+    let verdict = Verdict { outcome: Outcome::Unavailable, text: mfa_wire::UNAVAILABLE.to_owned() };
     conversation.farewell(&verdict);
     verdict.outcome
 }

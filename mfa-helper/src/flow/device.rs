@@ -211,7 +211,8 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     let record = store.load(&user)?;
     let (pending, invited) = (record.pending.is_some(), record.state.invitation != Invitation::default());
     if !pending && !invited {
-        return Ok(nothing_pending(&user));
+        let text = format!("{} has no pending device and no invitation.", printable(&user, 64));
+        return Ok(Decision::new(Outcome::NotFound, text, "nothing pending"));
     }
     if invited {
         let state = State { invitation: Invitation::default(), ..record.state.clone() };

@@ -47,8 +47,7 @@ impl Decision {
 
     /// No decision is possible. The reason is the administrator's to read, in the log.
     fn unavailable(reason: impl ToString) -> Decision {
-        let text = "MFA is unavailable; the system log says why.";
-        Decision::new(Outcome::Unavailable, text, reason.to_string())
+        Decision::new(Outcome::Unavailable, mfa_wire::UNAVAILABLE, reason.to_string())
     }
 
     /// The caller may not ask this.
