@@ -20,8 +20,8 @@ pub struct Host {
     pub synchronised: fn() -> bool,
     /// Whether the calling process belongs to a session at a seat of this host.
     pub caller_is_local: bool,
-    /// The session of the calling process, if it has a terminal.
-    pub caller_session: Option<String>,
+    /// The calling process.
+    pub caller_pid: i32,
     /// The audit session of the calling process, if it is in one and some rule remembers logins.
     pub caller_audit_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
@@ -40,7 +40,7 @@ impl Host {
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
             caller_is_local: asked && session::is_local(caller.pid),
-            caller_session: session::on_a_terminal(caller.pid),
+            caller_pid: caller.pid,
             caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
             loaded,
         }

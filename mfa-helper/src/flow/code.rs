@@ -262,7 +262,7 @@ mod tests {
             random: getrandom::fill,
             synchronised: || true,
             caller_is_local: false,
-            caller_session: None,
+            caller_pid: 0,
             caller_audit_session: None,
             loaded,
         }

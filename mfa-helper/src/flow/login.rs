@@ -219,7 +219,9 @@ fn second_factor(
                 (_, true) => (first, None),
                 (_, false) => (None, first),
             };
-            let here = place(login, host).filter(|here| !test && record.state.owes.at(Some(here)));
+            let owes = &record.state.owes;
+            let here =
+                if test || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
             let decision = code::ask(notice.as_deref(), audience, record, &store, host, conversation)
                 .unwrap_or_else(|failed| failed);
             if decision.outcome == Outcome::Accepted && here.is_some() {
@@ -462,7 +464,9 @@ pub fn place(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
         _ if came_by_sshd(login) => Some(String::from("sshd")),
         // A ticket of the one is good for the other.
-        "sudo" | "sudo-i" => host.caller_session.as_ref().map(|session| format!("{}{session}", Owes::REMEMBERS)),
+        "sudo" | "sudo-i" => {
+            session::on_a_terminal(host.caller_pid).map(|session| format!("{}{session}", Owes::REMEMBERS))
+        }
         other => Some(other.to_owned()),
     }
 }

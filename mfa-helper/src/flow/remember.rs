@@ -168,7 +168,7 @@ mod tests {
             random: getrandom::fill,
             synchronised: || true,
             caller_is_local: false,
-            caller_session: None,
+            caller_pid: 0,
             caller_audit_session: session.map(str::to_owned),
             loaded: Loaded { policy: Policy::default(), error: None },
         }
