@@ -22,7 +22,7 @@ pub struct Host {
     pub caller_is_local: bool,
     /// The calling process.
     pub caller_pid: i32,
-    /// The audit session of the calling process, if it is in one and some rule remembers logins.
+    /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,

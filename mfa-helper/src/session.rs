@@ -26,12 +26,14 @@ pub fn is_over(session: &str) -> bool {
     }
 }
 
-/// The audit session of process `pid`, and the boot that it belongs to. pam_loginuid(8) begins one at each login; the
-/// kernel numbers them, and lets nobody into one that is there.
+/// The audit session of process `pid`, the boot that it belongs to, and the session of its terminal.
+///
+/// The audit session alone is not one login: all that a user's service manager starts is in one, for any process of that
+/// user, and so is all of a container that was started from a shell. Nobody enters a session of the kernel that is there.
 pub fn audited(pid: i32) -> Option<String> {
     let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(format!("{number}:{}", boot.trim_end()))
+    Some(format!("{number}:{}:{}", boot.trim_end(), on_a_terminal(pid)?))
 }
 
 /// What no session has, as the kernel says it, is none.

@@ -2,7 +2,7 @@
 
 use super::{Finding, quoted, remedy_in};
 use crate::host::Host;
-use crate::store::StoreError;
+use crate::store::{Damage, StoreError};
 
 /// Tries to read all of it, as logins will.
 pub fn check(host: &Host) -> Vec<Finding> {
@@ -12,7 +12,7 @@ pub fn check(host: &Host) -> Vec<Finding> {
         Err(error) => return vec![unusable(place, &error)],
     };
     let damaged = |user: String| store.load(&user).err().map(|error| (user, error));
-    users.into_iter().filter_map(damaged).map(|(user, error)| record(&user, &error)).collect()
+    users.into_iter().filter_map(damaged).map(|(user, error)| record(&user, place, &error)).collect()
 }
 
 fn unusable(place: &str, error: &StoreError) -> Finding {
@@ -37,12 +37,17 @@ fn unusable(place: &str, error: &StoreError) -> Finding {
     }
 }
 
-fn record(user: &str, error: &StoreError) -> Finding {
+fn record(user: &str, place: &str, error: &StoreError) -> Finding {
     let what = format!("{user} is refused wherever a code is asked: {error}");
     match error {
         StoreError::Fault(fault) => {
             let remedy = remedy_in(&fault.to_string(), || format!("ls -la {}", quoted(&fault.path)));
             Finding::grave("record-unsafe", fault.path.clone(), what, remedy)
+        }
+        // Dropping it would unbind everybody after a downgrade.
+        StoreError::Damaged(_, Damage::Version | Damage::Line) => {
+            let remedy = format!("ls -la {}  # install the version again that wrote it, or restore it", quoted(place));
+            Finding::grave("record-version", user, what, remedy)
         }
         _ => Finding::grave("record-damaged", user, what, format!("mfa-enroll disable --user {}", quoted(user))),
     }

@@ -204,7 +204,10 @@ fn second_factor(
             let now = (host.now)();
             let first = first_login_since(lang, &record, now);
             let memory = if test { None } else { remember::memory(asked, login, way, host) };
-            let ticket = memory.as_ref().and_then(|memory| memory.find(&record.state.remembered, now));
+            // A clock that was set back would make old tickets young.
+            let set_back = record.state.last_used > now;
+            let ticket =
+                memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
             // Whoever has to be told something is asked: the prompt tells it.
             if let (Some(ticket), None) = (ticket, &first) {
                 let reason = format!("remembered login {}", ticket.id());

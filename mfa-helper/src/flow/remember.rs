@@ -1,5 +1,7 @@
 //! Remembered logins: after a code, and where the rule says so, the device is not asked again for a while.
 
+use std::net::IpAddr;
+
 use data_encoding::BASE64;
 use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
@@ -40,6 +42,8 @@ pub fn memory(asked: &Requirement, login: &Login, way: Way, host: &Host) -> Opti
     let seconds = asked.remember.filter(|_| way == Way::Login && login.stack_complete)?;
     let place = match place_of(login) {
         Place::Address(address) => address,
+        // Whoever gives a code to su in somebody else's session leaves nothing there.
+        Place::AuditSession if login.ruser.as_ref().is_some_and(|ruser| *ruser != login.user) => return None,
         Place::AuditSession => format!("session:{}", host.caller_audit_session.as_ref()?),
         Place::Nowhere => return None,
     };
@@ -57,12 +61,24 @@ fn place_of(login: &Login) -> Place {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
         // An address of one link is that of another host on the next.
         Some(host) if host.contains('%') => Place::Nowhere,
-        // A name is whatever a reverse lookup says, and so the attacker's to choose.
-        Some(host) => place::address(host).map_or(Place::Nowhere, |address| Place::Address(address.to_string())),
+        // A name is whatever a reverse lookup says, and so the attacker's to choose. Behind a loopback address may be
+        // anybody: a tunnel, a proxy on this host.
+        Some(host) => match place::address(host).filter(|address| !is_of_no_client(address)) {
+            Some(address) => Place::Address(address.to_string()),
+            None => Place::Nowhere,
+        },
         // Who comes over the network is in the session of whoever has started the server.
         None if came_by_sshd(login) => Place::Nowhere,
         None => Place::AuditSession,
     }
+}
+
+fn is_of_no_client(address: &IpAddr) -> bool {
+    let of_a_link = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    of_a_link || address.is_loopback() || address.is_unspecified()
 }
 
 /// Nobody can tell by which methods this login has come so far.
@@ -86,9 +102,9 @@ pub fn explained(asked: &Requirement, login: &Login) -> String {
     let time = duration(seconds);
     match place_of(login) {
         Place::Address(address) => format!("for {time} after a code, from {address} again"),
-        Place::AuditSession => format!("for {time} after a code, in the same audit session"),
+        Place::AuditSession => format!("for {time} after a code, in the same session of a terminal"),
         Place::Nowhere if login.rhost.is_none() => format!("for {time} after a code, from the same address"),
-        Place::Nowhere => String::from("no: this is no literal address"),
+        Place::Nowhere => String::from("no: this is no literal address of a client"),
     }
 }
 
@@ -211,6 +227,10 @@ mod tests {
         {
             assert_eq!(from(named), None, "{named}");
         }
+        for nobodys in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.7.7", "fe80::1"]
+        {
+            assert_eq!(from(nobodys), None, "{nobodys}");
+        }
     }
 
     #[test]
@@ -220,6 +240,8 @@ mod tests {
             let sudo = login("sudo", rhost, None);
             assert_eq!(place(&sudo, Some("3:boot")).as_deref(), Some("session:3:boot"));
             assert_eq!(place(&sudo, None), None);
+            assert!(place(&Login { ruser: Some("alice".into()), ..sudo.clone() }, Some("3:boot")).is_some());
+            assert_eq!(place(&Login { ruser: Some("bob".into()), ..sudo }, Some("3:boot")), None, "su");
             assert_eq!(place(&login("sshd", rhost, None), Some("3:boot")), None);
             assert_eq!(place(&login("doorway", rhost, Some("")), Some("3:boot")), None, "sshd by another name");
         }
@@ -255,7 +277,7 @@ mod tests {
         assert!(memory(&rule, &here, Way::OwnProcess, &host(None)).is_none());
         let unproved = Login { stack_complete: false, ..here };
         assert!(memory(&rule, &unproved, Way::Login, &host(None)).is_none());
-        let long = login(&"x".repeat(65), Some("192.0.2.7"), None);
+        let long = login(&"x".repeat(97), Some("192.0.2.7"), None);
         assert!(memory(&rule, &long, Way::Login, &host(None)).is_none());
     }
 

@@ -16,7 +16,7 @@ const NO_KEY: &str = "-";
 
 impl Origin {
     /// The longest service and the longest place that are remembered, in bytes.
-    pub(super) const LONGEST: usize = 64;
+    pub(super) const LONGEST: usize = 96;
 
     /// A login to this service, from this place, by the ssh key with this fingerprint. `None` where that cannot be
     /// written down as it is: nothing is remembered of it.

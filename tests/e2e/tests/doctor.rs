@@ -231,8 +231,8 @@ const PROGRAMS: &[Fault] = &[
     ),
     fault(
         "access-denied",
-        7,
-        "mkdir -p /var/log/audit; echo 'type=AVC msg=audit(1.2:3): avc:  denied  { write } for comm=\"mfa-helper\"' >/var/log/audit/audit.log",
+        6,
+        "mkdir -p /var/log/audit; echo 'type=AVC msg=audit(1.2:3): avc:  denied  { write } scontext=u:r:mfa_helper_t:s0' >/var/log/audit/audit.log",
         ByHand("rm /var/log/audit/audit.log"),
     ),
 ];
@@ -330,6 +330,13 @@ const STORE: &[Fault] = &[
         7,
         "umask 077; mkdir /var/lib/mfa/users/bob; echo nonsense >/var/lib/mfa/users/bob/credentials",
         Typed,
+    ),
+    fault(
+        "record-version",
+        7,
+        "umask 077; mkdir /var/lib/mfa/users/bob; cd /var/lib/mfa/users/bob; printf 'mfa-credentials 9\\n' >c; \
+         { cat c; echo \"sha256 $(sha256sum c | cut -d' ' -f1)\"; } >credentials; rm c",
+        ByHand("rm -r /var/lib/mfa/users/bob"),
     ),
     fault("record-unsafe", 7, "chmod 644 /var/lib/mfa/users/alice/credentials", Typed),
 ];

@@ -171,7 +171,7 @@ fn without_an_address_it_is_the_audit_session_and_the_boot() {
     // After a reboot the kernel counts from the start, and another boot has another id.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let state = String::from_utf8_lossy(&fs::read(bound.file("state")).unwrap()).into_owned();
-    assert!(state.contains(&format!(":{} ", boot.trim())), "{state}");
+    assert!(state.contains(&format!(":{}:", boot.trim())), "{state}");
     fs::write("/tmp/mfa-test-boot", "00000000-0000-4000-8000-000000000000\n").unwrap();
     run("mount", &["--bind", "/tmp/mfa-test-boot", "/proc/sys/kernel/random/boot_id"]);
     let after_reboot = session.sudo("");
@@ -188,13 +188,16 @@ struct Session {
 
 impl Session {
     fn begin(bound: &Bound, user: &str) -> Session {
+        use std::io::Read;
         use std::process::{Command, Stdio};
         let service = bound.system.store().with_file_name("mfa-session");
         let _ = fs::remove_dir_all(&service);
         fs::create_dir_all(&service).unwrap();
         let host = pam_tests::artifact("pam-host");
         let script = format!(
-            "echo 0 >/proc/self/loginuid || exit\n\
+            "stty -echo -onlcr\n\
+             echo 0 >/proc/self/loginuid || exit\n\
+             echo\n\
              while read -r code; do\n\
              {} --report={}/report --confdir=/etc/pam.d --service=sudo --user={user} --answer=\"$code\" auth\n\
              echo\n\
@@ -202,8 +205,11 @@ impl Session {
             host.display(),
             service.display()
         );
-        let mut shell = Command::new("sh");
-        let shell = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // On a terminal of its own.
+        let mut shell = Command::new("script");
+        let shell = shell.args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         Session { shell: shell.into(), service }
     }
 
@@ -392,9 +398,12 @@ fn it_is_explained_and_checked() {
     };
     let said = |arguments: &[&str]| explain(arguments).unwrap();
     assert_eq!(said(&["--service", "sshd", "--rhost", HOME]), "for 8 h after a code, from 192.0.2.7 again");
-    assert_eq!(said(&["--service", "sshd", "--rhost", "host.example"]), "no: this is no literal address");
+    assert_eq!(said(&["--service", "sshd", "--rhost", "host.example"]), "no: this is no literal address of a client");
     assert_eq!(said(&["--service", "sshd"]), "for 8 h after a code, from the same address");
-    assert_eq!(said(&["--service", "sudo", "--rhost", "local"]), "for 8 h after a code, in the same audit session");
+    assert_eq!(
+        said(&["--service", "sudo", "--rhost", "local"]),
+        "for 8 h after a code, in the same session of a terminal"
+    );
     assert_eq!(explain(&["--service", "sshd", "--ssh-key", "ssh-ed25519"]), None, "a key alone is another question");
     bound.system.config("[[rule]]\nrequire = \"off\"\nusers = [\"explained\"]\nremember = \"8h\"\n");
     assert_eq!(said(&["--service", "door", "--rhost", HOME]), "no");
