@@ -334,7 +334,7 @@ const STORE: &[Fault] = &[
     fault(
         "record-version",
         7,
-        "umask 077; mkdir /var/lib/mfa/users/bob; cd /var/lib/mfa/users/bob; printf 'mfa-credentials 9\\n' >c; \
+        "umask 077; mkdir -p /var/lib/mfa/users/bob; cd /var/lib/mfa/users/bob; printf 'mfa-credentials 9\\n' >c; \
          { cat c; echo \"sha256 $(sha256sum c | cut -d' ' -f1)\"; } >credentials; rm c",
         ByHand("rm -r /var/lib/mfa/users/bob"),
     ),
