@@ -102,7 +102,8 @@ fn by_itself(machine: &Machine) -> ExitCode {
     let mut t = machine.terminal().run(ssh);
     t.wait_for("(alice@localhost) Password: ");
     t.type_line(PASSWORD);
-    t.wait_for("(alice@localhost) One-time code: ");
+    t.wait_for("(alice@localhost) This device was bound ");
+    t.wait_for("One-time code: ");
     t.type_line(&codes.next);
     t.wait_for("alice@web1:~$ ");
     show(&mut t);
