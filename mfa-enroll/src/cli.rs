@@ -409,7 +409,16 @@ impl Verb {
 /// What a login program would say whose first factor was right. The helper takes it for a claim.
 fn as_at_a_login(user: String, service: String) -> Login {
     let tty = nix::unistd::ttyname(std::io::stdin()).ok().and_then(|tty| tty.into_os_string().into_string().ok());
-    Login { user, service, rhost: None, tty, ruser: None, ssh_auth_info: None, stack_complete: true }
+    Login {
+        user,
+        service,
+        rhost: None,
+        tty,
+        ruser: None,
+        ssh_auth_info: None,
+        stack_complete: true,
+        ssh_auth_sock: None,
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

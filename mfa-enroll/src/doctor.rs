@@ -110,6 +110,10 @@ impl Prompter for Gathered {
     }
     fn recovery_codes(&mut self, _: &[Secret]) {}
     fn remembered(&mut self, _: &Remembered) {}
+    fn notice(&mut self, _: &str) {}
+    fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
+        Err(Cancelled::NoConversation)
+    }
 }
 
 fn helpers(cli: &Cli, caller: &Caller, verb: &Verb) -> Result<(Gathered, Outcome, String), NoVerdict> {

@@ -239,4 +239,12 @@ impl Prompter for Front {
     fn remembered(&mut self, login: &Remembered) {
         self.report.add_remembered(login);
     }
+
+    fn notice(&mut self, text: &str) {
+        self.tell(text);
+    }
+
+    fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
+        Err(Cancelled::NoConversation)
+    }
 }

@@ -35,6 +35,10 @@ pub trait Prompter {
     fn recovery_codes(&mut self, codes: &[Secret]);
     /// Shows a login that is remembered. Only `mfa-enroll` is sent any.
     fn remembered(&mut self, login: &Remembered);
+    /// Shows `text` at once, with all that was told before.
+    fn notice(&mut self, text: &str);
+    /// Has the person's ssh agent sign `data` by `key`. Only `mfa-enroll` is asked to.
+    fn sign(&mut self, key: &[u8], data: &[u8]) -> Result<Secret, Cancelled>;
 }
 
 /// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
@@ -54,11 +58,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
         match FromHelper::decode(&channel.receive(FRAME_TIMEOUT)?)? {
             FromHelper::Ask { echo, text } => {
                 let text = text.text().ok_or(Malformed::NotUtf8)?;
-                let reply = match prompter.ask(echo, text) {
-                    Ok(answer) => ToHelper::Answer(answer),
-                    Err(why) => ToHelper::Cancel(why),
-                };
-                channel.send(&reply.encode()?, FRAME_TIMEOUT)?;
+                reply(channel, prompter.ask(echo, text))?;
             }
             FromHelper::Tell(text) => prompter.tell(&text),
             FromHelper::Device(device) => prompter.device(&device),
@@ -66,8 +66,18 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Report(text) => prompter.report(&text),
             FromHelper::RecoveryCodes(codes) => prompter.recovery_codes(&codes),
             FromHelper::Remembered(login) => prompter.remembered(&login),
+            FromHelper::Notice(text) => prompter.notice(&text),
+            FromHelper::Sign { key, data } => reply(channel, prompter.sign(&key, &data))?,
             FromHelper::Verdict(verdict) => return Ok(verdict),
             FromHelper::Hello(_) => return Err(Broken::OutOfTurn),
         }
     }
+}
+
+fn reply(channel: &mut Channel, answer: Result<Secret, Cancelled>) -> Result<(), Broken> {
+    let reply = match answer {
+        Ok(answer) => ToHelper::Answer(answer),
+        Err(why) => ToHelper::Cancel(why),
+    };
+    channel.send(&reply.encode()?, FRAME_TIMEOUT)
 }

@@ -18,7 +18,7 @@ pub use channel::{Broken, Channel, MAX_FRAME};
 pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, converse, greet};
 pub use message::{
     AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE, MAX_TEXT,
-    Malformed, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
+    Malformed, NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
 pub use text::{UNAVAILABLE, printable, utc};

@@ -95,6 +95,19 @@ pub struct Login {
     pub ssh_auth_info: Option<String>,
     /// `stack=complete` stands on the module's line.
     pub stack_complete: bool,
+    /// `SSH_AUTH_SOCK` of sudo's environment: the word of whoever has called it, and nobody's proof.
+    pub ssh_auth_sock: Option<String>,
+}
+
+/// A security key to be bound. `None` as user means the caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewKey {
+    /// Whose it will be.
+    pub user: Option<String>,
+    /// What the user calls it.
+    pub label: Option<String>,
+    /// The line of an ssh public key, where it is bound as that; else one that is plugged in here.
+    pub ssh_key: Option<String>,
 }
 
 /// What `mfa-enroll` can ask for. `None` as user means the caller.
@@ -220,6 +233,23 @@ pub enum Verb {
         user: Option<String>,
         /// The id of one to forget, or "all".
         revoke: Option<String>,
+    },
+    /// Bind a security key now, as the first device or beside other keys.
+    U2f(NewKey),
+    /// Bind a security key now, in place of all that is bound.
+    ReplaceU2f(NewKey),
+    /// Bind a security key as U2f does, with the ticket of an invitation in place of the first factor.
+    U2fInvited(NewKey),
+    /// Take over the security keys that another program's file lists for one user.
+    Import {
+        /// Whose keys they are.
+        user: String,
+        /// The form of the lines: `pam-u2f`, `authorized-keys`.
+        format: String,
+        /// The relying party (pam-u2f: origin, or appid) that they were made for; absent: the usual one.
+        origin: Option<String>,
+        /// The lines.
+        lines: String,
     },
 }
 
@@ -428,6 +458,15 @@ pub enum FromHelper {
     RecoveryCodes(Vec<Secret>),
     /// Show this login that is remembered.
     Remembered(Remembered),
+    /// Show this at once: somebody has to do it, and there is nothing to type.
+    Notice(String),
+    /// Have the person's ssh agent sign this by this key (ssh's encoding); the answer is its signature.
+    Sign {
+        /// The public key.
+        key: Vec<u8>,
+        /// What is to be signed.
+        data: Vec<u8>,
+    },
     /// The end.
     Verdict(Verdict),
 }
@@ -444,6 +483,8 @@ const VERDICT: u8 = 0x25;
 const RECOVERY_CODES: u8 = 0x26;
 const REPORT: u8 = 0x27;
 const REMEMBERED: u8 = 0x28;
+const NOTICE: u8 = 0x29;
+const SIGN: u8 = 0x2a;
 
 impl ToHelper {
     /// The frame of this message.
@@ -552,6 +593,15 @@ impl FromHelper {
                 w.u64(*made)?;
                 w.u64(*expires)?;
             }
+            FromHelper::Notice(text) => {
+                w.u8(NOTICE)?;
+                w.str(text, MAX_TEXT)?;
+            }
+            FromHelper::Sign { key, data } => {
+                w.u8(SIGN)?;
+                w.bytes(key, MAX_PLACE)?;
+                w.bytes(data, MAX_PLACE)?;
+            }
             FromHelper::Verdict(verdict) => {
                 w.u8(VERDICT)?;
                 w.u32(verdict.outcome as u32)?;
@@ -596,6 +646,8 @@ impl FromHelper {
                 made: r.u64()?,
                 expires: r.u64()?,
             }),
+            NOTICE => FromHelper::Notice(r.str(MAX_TEXT)?),
+            SIGN => FromHelper::Sign { key: r.bytes(MAX_PLACE)?.to_vec(), data: r.bytes(MAX_PLACE)?.to_vec() },
             VERDICT => {
                 let number = r.u32()?;
                 let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);
@@ -663,7 +715,8 @@ fn write_login(w: &mut Writer, login: &Login) -> Result<(), Malformed> {
     w.option(login.tty.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
     w.option(login.ruser.as_ref(), |w, s| w.str(s, MAX_NAME))?;
     w.option(login.ssh_auth_info.as_ref(), |w, s| w.str(s, MAX_TEXT))?;
-    w.bool(login.stack_complete)
+    w.bool(login.stack_complete)?;
+    w.option(login.ssh_auth_sock.as_ref(), |w, s| w.str(s, MAX_PLACE))
 }
 
 fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
@@ -675,6 +728,21 @@ fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
         ruser: r.option(|r| r.str(MAX_NAME))?,
         ssh_auth_info: r.option(|r| r.str(MAX_TEXT))?,
         stack_complete: r.bool()?,
+        ssh_auth_sock: r.option(|r| r.str(MAX_PLACE))?,
+    })
+}
+
+fn write_new_key(w: &mut Writer, NewKey { user, label, ssh_key }: &NewKey) -> Result<(), Malformed> {
+    w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+    w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))?;
+    w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_PLACE))
+}
+
+fn read_new_key(r: &mut Reader) -> Result<NewKey, Malformed> {
+    Ok(NewKey {
+        user: r.option(|r| r.str(MAX_NAME))?,
+        label: r.option(|r| r.str(MAX_NAME))?,
+        ssh_key: r.option(|r| r.str(MAX_PLACE))?,
     })
 }
 
@@ -772,6 +840,25 @@ fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
             w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
             w.option(revoke.as_ref(), |w, s| w.str(s, MAX_NAME))
         }
+        Verb::U2f(key) => {
+            w.u8(24)?;
+            write_new_key(w, key)
+        }
+        Verb::ReplaceU2f(key) => {
+            w.u8(25)?;
+            write_new_key(w, key)
+        }
+        Verb::U2fInvited(key) => {
+            w.u8(26)?;
+            write_new_key(w, key)
+        }
+        Verb::Import { user, format, origin, lines } => {
+            w.u8(27)?;
+            w.str(user, MAX_NAME)?;
+            w.str(format, MAX_NAME)?;
+            w.option(origin.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
+            w.str(lines, MAX_TEXT)
+        }
     }
 }
 
@@ -805,6 +892,15 @@ fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
         21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
         22 => Verb::TotpInvited { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
         23 => Verb::Tickets { user: r.option(|r| r.str(MAX_NAME))?, revoke: r.option(|r| r.str(MAX_NAME))? },
+        24 => Verb::U2f(read_new_key(r)?),
+        25 => Verb::ReplaceU2f(read_new_key(r)?),
+        26 => Verb::U2fInvited(read_new_key(r)?),
+        27 => Verb::Import {
+            user: r.str(MAX_NAME)?,
+            format: r.str(MAX_NAME)?,
+            origin: r.option(|r| r.str(MAX_PLACE))?,
+            lines: r.str(MAX_TEXT)?,
+        },
         _ => return Err(Malformed::UnknownValue),
     })
 }

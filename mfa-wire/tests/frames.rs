@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mfa_wire::{
-    AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed,
+    AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed, NewKey,
     Outcome, Prompter, Remembered, Request, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
 };
 use proptest::prelude::*;
@@ -154,6 +154,13 @@ impl Prompter for Script {
     fn remembered(&mut self, login: &Remembered) {
         self.shown.push(format!("remembered {}", login.id));
     }
+    fn notice(&mut self, text: &str) {
+        self.shown.push(format!("notice {text}"));
+    }
+    fn sign(&mut self, key: &[u8], data: &[u8]) -> Result<Secret, Cancelled> {
+        self.shown.push(format!("sign {key:?} {data:?}"));
+        Ok(Secret::copy_of(b"signature"))
+    }
 }
 
 /// Plays the helper: sends `messages` one after the other, reading a reply after each Ask.
@@ -163,7 +170,7 @@ fn helper(stream: UnixStream, messages: Vec<FromHelper>) -> std::thread::JoinHan
         let mut heard = vec![kind(&ToHelper::decode(&channel.receive(SOON).unwrap()).unwrap())];
         for message in messages {
             channel.send(&message.encode().unwrap(), SOON).unwrap();
-            if matches!(message, FromHelper::Ask { .. }) {
+            if matches!(message, FromHelper::Ask { .. } | FromHelper::Sign { .. }) {
                 heard.push(kind(&ToHelper::decode(&channel.receive(SOON).unwrap()).unwrap()));
             }
         }
@@ -221,8 +228,8 @@ fn name() -> impl Strategy<Value = String> {
 
 fn login() -> impl Strategy<Value = Login> {
     let place = || proptest::option::of("\\PC{0,200}");
-    (name(), name(), place(), place(), proptest::option::of(name()), place(), any::<bool>()).prop_map(
-        |(user, service, rhost, tty, ruser, ssh_auth_info, stack_complete)| Login {
+    (name(), name(), place(), place(), proptest::option::of(name()), (place(), place()), any::<bool>()).prop_map(
+        |(user, service, rhost, tty, ruser, (ssh_auth_info, ssh_auth_sock), stack_complete)| Login {
             user,
             service,
             rhost,
@@ -230,6 +237,7 @@ fn login() -> impl Strategy<Value = Login> {
             ruser,
             ssh_auth_info,
             stack_complete,
+            ssh_auth_sock,
         },
     )
 }
@@ -258,6 +266,27 @@ fn request() -> impl Strategy<Value = Request> {
         (name(), any::<u64>()).prop_map(|(user, seconds)| Request::Verb(Verb::Bypass { user, seconds })),
         name().prop_map(|user| Request::Verb(Verb::Resync { user })),
         (someone(), someone()).prop_map(|(user, revoke)| Request::Verb(Verb::Tickets { user, revoke })),
+        (someone(), someone(), someone()).prop_map(|(user, label, ssh_key)| Request::Verb(Verb::U2f(NewKey {
+            user,
+            label,
+            ssh_key
+        }))),
+        (someone(), someone(), someone()).prop_map(|(user, label, ssh_key)| Request::Verb(Verb::ReplaceU2f(NewKey {
+            user,
+            label,
+            ssh_key
+        }))),
+        (someone(), someone(), someone()).prop_map(|(user, label, ssh_key)| Request::Verb(Verb::U2fInvited(NewKey {
+            user,
+            label,
+            ssh_key
+        }))),
+        (name(), name(), someone(), name()).prop_map(|(user, format, origin, lines)| Request::Verb(Verb::Import {
+            user,
+            format,
+            origin,
+            lines
+        })),
     ]
 }
 

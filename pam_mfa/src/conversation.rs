@@ -1,7 +1,11 @@
 //! The PAM conversation as a [`Prompter`].
 
-use mfa_wire::{Cancelled, Device, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict};
-use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PamFlag, PamMessageStyle};
+use mfa_wire::{
+    Cancelled, Device, Login, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict,
+};
+use pam::constants::{
+    PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag, PamMessageStyle,
+};
 use pam::items::AuthTok;
 use pam::module::PamHandle;
 
@@ -10,12 +14,14 @@ use crate::sys::spawn::are_we_root;
 
 /// The conversation of one PAM transaction.
 ///
-/// Everything is said in the prompt. A PAM_TEXT_INFO of its own would be held back by sshd, and su writes it to
+/// All but a notice is said in the prompt. A PAM_TEXT_INFO of its own would be held back by sshd, and su writes it to
 /// stdout, which may be a file.
 pub(crate) struct Conversation<'a> {
     pam: &'a PamHandle,
     user: &'a str,
     silent: bool,
+    /// It has a terminal, whose standard output may be a file: su writes PAM_TEXT_INFO there.
+    on_a_terminal: bool,
     /// A screen locker: it has room for a question or a line, and for nothing in front of it or below.
     one_line: bool,
     /// What was told and waits for the next prompt. At binding it may hold the new key.
@@ -23,11 +29,13 @@ pub(crate) struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    pub(crate) fn new(pam: &'a PamHandle, user: &'a str, flags: PamFlag) -> Self {
+    pub(crate) fn new(pam: &'a PamHandle, login: &'a Login, flags: PamFlag) -> Self {
         let silent = flags & PAM_SILENT != 0;
         // Who is not root is a program of its user's, and none that anybody logs in by.
         let one_line = !are_we_root();
-        Conversation { pam, user, silent, one_line, pending: Secret::with_capacity(MAX_FRAME) }
+        let on_a_terminal = login.tty.is_some() && !one_line;
+        let pending = Secret::with_capacity(MAX_FRAME);
+        Conversation { pam, user: &login.user, silent, on_a_terminal, one_line, pending }
     }
 
     /// Says what is still to be said: one message, whose fate matters to nobody.
@@ -97,6 +105,17 @@ impl Prompter for Conversation<'_> {
     fn recovery_codes(&mut self, _: &[Secret]) {}
 
     fn remembered(&mut self, _: &Remembered) {}
+
+    /// PAM_SILENT cannot keep back what somebody has to do: sudo always sets it.
+    fn notice(&mut self, text: &str) {
+        let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
+        let style = if self.on_a_terminal { PAM_ERROR_MSG } else { PAM_TEXT_INFO };
+        let _ = self.say(style, &[pending.bytes(), text.as_bytes()]);
+    }
+
+    fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
+        Err(Cancelled::NoConversation)
+    }
 }
 
 /// Blind programs answer every prompt with the secret or the name that they hold, some with a newline behind it.

@@ -104,8 +104,8 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         Request::Account(_, AuthHook::Ignored) => "account, after auth was ignored: asking the helper",
         _ => "account, auth was not run: asking the helper",
     });
-    let mut conversation = Conversation::new(pam, &login.user, flags);
-    let mut helper = match helper::reach(arguments) {
+    let mut conversation = Conversation::new(pam, login, flags);
+    let mut helper = match helper::reach(arguments, login) {
         Ok(helper) => helper,
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));

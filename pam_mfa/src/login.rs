@@ -8,6 +8,7 @@ use pam::module::PamHandle;
 
 use crate::arguments::Arguments;
 use crate::sys::pam::{getenv, log};
+use crate::sys::spawn::are_we_root;
 
 /// The login, or `None` when the host names no user or service that we could pass on faithfully.
 ///
@@ -21,6 +22,7 @@ pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
         return None;
     };
     Some(Login {
+        ssh_auth_sock: if is_sudo(&service) { agent() } else { None },
         user,
         service,
         rhost: pam.get_item::<RHost>().ok().flatten().map(|item| description(item.0, MAX_PLACE)),
@@ -30,6 +32,18 @@ pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
         ssh_auth_info: getenv(pam, c"SSH_AUTH_INFO_0").map(methods),
         stack_complete: arguments.stack_complete,
     })
+}
+
+fn is_sudo(service: &str) -> bool {
+    are_we_root() && matches!(service, "sudo" | "sudo-i")
+}
+
+/// The one thing that is taken from the environment: where the ssh agent of whoever calls sudo may be. That is their
+/// word, and no more: the helper connects as the user, and trusts what is signed there by a key that it has bound.
+#[allow(clippy::disallowed_methods, reason = "an untrusted hint, as said above")]
+fn agent() -> Option<String> {
+    let path = std::env::var_os("SSH_AUTH_SOCK")?.into_string().ok()?;
+    (path.starts_with('/') && path.len() <= MAX_PLACE).then_some(path)
 }
 
 fn name(raw: &CStr) -> Option<String> {

@@ -38,6 +38,10 @@ impl Prompter for Person<'_> {
     }
     fn recovery_codes(&mut self, _: &[Secret]) {}
     fn remembered(&mut self, _: &Remembered) {}
+    fn notice(&mut self, _: &str) {}
+    fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
+        Err(Cancelled::NoConversation)
+    }
 }
 
 impl FrontEnd {

@@ -69,6 +69,7 @@ fn login(helper: &Path, user: &str, service: &str, rhost: &str, by_key: bool) ->
         ruser: None,
         ssh_auth_info: None,
         stack_complete: true,
+        ssh_auth_sock: None,
     };
     let request = if by_key { Request::Account(login, AuthHook::NotRun) } else { Request::Verify(login) };
     let held = FrontEnd::request(helper, request, &mut |_| None);

@@ -42,6 +42,7 @@ impl Owing {
             ruser: Some(self.user.clone()),
             ssh_auth_info: None,
             stack_complete: true,
+            ssh_auth_sock: None,
         }
     }
 

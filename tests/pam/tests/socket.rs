@@ -34,6 +34,7 @@ fn request(user: &str) -> Secret {
         ruser: None,
         ssh_auth_info: None,
         stack_complete: true,
+        ssh_auth_sock: None,
     };
     ToHelper::Request(Request::Verify(login)).encode().unwrap()
 }
