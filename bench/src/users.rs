@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{Change, Credentials, FORMAT, Id, Latest, Owes, State, Store};
+use mfa_helper::store::{App, Change, Credentials, Device, FORMAT, Id, Latest, Owes, State, Store};
 use mfa_wire::Secret;
 
 const STORE: &str = "/var/lib/mfa";
@@ -65,11 +65,13 @@ impl User {
         let bound = now - 3600;
         Credentials {
             id: Id(id),
-            label: "phone".into(),
             created: bound,
             created_from: "root".into(),
-            totp: Totp::new(Parameters::DEFAULT, Secret::copy_of(&self.key)).expect("a key of 160 bits"),
-            burnt: [bound / STEP - 1, bound / STEP],
+            device: Device::App(App {
+                label: "phone".into(),
+                totp: Totp::new(Parameters::DEFAULT, Secret::copy_of(&self.key)).expect("a key of 160 bits"),
+                burnt: [bound / STEP - 1, bound / STEP],
+            }),
             recovery: recovery::Set { id: Id(id), hashes: (0..10).map(|n| [n; 32]).collect() },
             latest: Latest::Bound,
         }
@@ -77,9 +79,9 @@ impl User {
 
     /// As a binding leaves it: the file as it was made, and the binding.
     fn state(&self, now: u64) -> Vec<u8> {
-        let Credentials { id, burnt, .. } = self.credentials(now);
+        let bound = self.credentials(now);
         let made = State::fresh(Id::default(), [0, 0]).encode(0);
-        [made, State::fresh(id, burnt).encode(1)].concat()
+        [made, State::fresh(bound.id, bound.burnt()).encode(1)].concat()
     }
 
     fn google(&self, option: &str) -> String {

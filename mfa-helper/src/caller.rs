@@ -66,6 +66,9 @@ fn right(request: &Request) -> Right {
             Verb::Totp { .. }
             | Verb::TotpInvited { .. }
             | Verb::Replace { .. }
+            | Verb::U2f(_)
+            | Verb::U2fInvited(_)
+            | Verb::ReplaceU2f(_)
             | Verb::Disable { .. }
             | Verb::RecoveryCodes { .. },
         ) => Right::Change,
@@ -85,7 +88,8 @@ fn right(request: &Request) -> Right {
             | Verb::Bypass { .. }
             | Verb::Resync { .. }
             | Verb::Doctor
-            | Verb::ListOf { .. },
+            | Verb::ListOf { .. }
+            | Verb::Import { .. },
         ) => Right::None,
     }
 }
@@ -141,6 +145,7 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::Status { user }
             | Verb::Tickets { user, .. }
             | Verb::RecoveryCodes { user } => user.as_deref(),
+            Verb::U2f(new) | Verb::U2fInvited(new) | Verb::ReplaceU2f(new) => new.user.as_deref(),
             Verb::TotpPending { user, .. }
             | Verb::Confirm { user }
             | Verb::CancelPending { user }
@@ -149,7 +154,8 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::Unlock { user }
             | Verb::ReplacePending { user, .. }
             | Verb::Bypass { user, .. }
-            | Verb::Resync { user } => Some(user),
+            | Verb::Resync { user }
+            | Verb::Import { user, .. } => Some(user),
             Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
             Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck | Verb::Doctor | Verb::ListOf { .. } => None,
         },
@@ -159,17 +165,27 @@ pub fn named(request: &Request) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mfa_wire::{AuthHook, Login, Required};
+    use mfa_wire::{AuthHook, Login, NewKey, Required};
 
     fn login(user: &str) -> Login {
         let (user, service) = (user.to_owned(), String::from("sshd"));
-        Login { user, service, rhost: None, tty: None, ruser: None, ssh_auth_info: None, stack_complete: true }
+        Login {
+            user,
+            service,
+            rhost: None,
+            tty: None,
+            ruser: None,
+            ssh_auth_info: None,
+            stack_complete: true,
+            ssh_auth_sock: None,
+        }
     }
 
     /// Every request there is, of `user`, and the right that it takes.
     fn requests(user: &str) -> Vec<(Request, &'static str)> {
         let (some, name) = (Some(user.to_owned()), user.to_owned());
         let verb = |verb, whose| (Request::Verb(verb), whose);
+        let key = NewKey { user: some.clone(), ..NewKey::default() };
         vec![
             (Request::Verify(login(user)), "own"),
             (Request::Account(login(user), AuthHook::NotRun), "own"),
@@ -181,6 +197,13 @@ mod tests {
             verb(Verb::TotpInvited { user: some.clone(), label: None }, "change"),
             verb(Verb::Replace { user: some.clone(), label: None }, "change"),
             verb(Verb::Disable { user: some.clone(), device: None }, "change"),
+            verb(Verb::U2f(key.clone()), "change"),
+            verb(Verb::U2fInvited(key.clone()), "change"),
+            verb(Verb::ReplaceU2f(key), "change"),
+            verb(
+                Verb::Import { user: name.clone(), format: "pam-u2f".into(), origin: None, lines: String::new() },
+                "root",
+            ),
             verb(Verb::RecoveryCodes { user: some }, "change"),
             verb(Verb::TotpPending { user: name.clone(), label: None }, "root"),
             verb(Verb::Confirm { user: name.clone() }, "root"),

@@ -1,5 +1,6 @@
 //! The helper's side of a conversation: ask, tell, show.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use mfa_wire::{Broken, Cancelled, Channel, FromHelper, Hello, Request, Secret, ToHelper, VERSION, Verdict};
@@ -61,6 +62,16 @@ impl Conversation {
     /// The same, shown or not.
     pub fn ask_with(&mut self, echo: bool, text: Secret) -> Result<Secret, NoAnswer> {
         self.send(&FromHelper::Ask { echo, text })?;
+        self.answer()
+    }
+
+    /// Has the person's ssh agent sign `data` by `key`. Only mfa-enroll can.
+    pub fn sign(&mut self, key: Vec<u8>, data: Vec<u8>) -> Result<Secret, NoAnswer> {
+        self.send(&FromHelper::Sign { key, data })?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Secret, NoAnswer> {
         let frame = self.channel.receive(self.left())?;
         match ToHelper::decode(&frame).map_err(Broken::from)? {
             ToHelper::Answer(answer) => Ok(answer),
@@ -72,6 +83,16 @@ impl Conversation {
     /// Shows a line, at the latest with the next prompt.
     pub fn tell(&mut self, text: &str) -> Result<(), Broken> {
         self.send(&FromHelper::Tell(text.to_owned()))
+    }
+
+    /// Shows what is to be done, at once.
+    pub fn notice(&mut self, text: &str) -> Result<(), Broken> {
+        self.send(&FromHelper::Notice(text.to_owned()))
+    }
+
+    /// Readable when the front end is gone, or talks out of turn.
+    pub fn gone(&self) -> BorrowedFd<'_> {
+        self.channel.stream().as_fd()
     }
 
     /// Sends anything else that is shown. A list may be read through a pager, page by page.

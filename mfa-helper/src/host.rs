@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mfa_wire::Login;
+
 use crate::caller::Caller;
 use crate::policy::files::{self, Loaded};
 use crate::session;
@@ -18,10 +20,10 @@ pub struct Host {
     pub random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
     /// Whether the kernel says that something keeps its clock right.
     pub synchronised: fn() -> bool,
-    /// Whether the calling process belongs to a session at a seat of this host.
-    pub caller_is_local: bool,
     /// The calling process.
     pub caller_pid: i32,
+    /// Whether it is root's.
+    pub caller_is_root: bool,
     /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
@@ -33,17 +35,42 @@ impl Host {
     pub fn real(path: &Path, caller: Caller) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
-        let asked = loaded.policy.rules.iter().any(|rule| rule.from.is_some());
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
         Host {
             now: clock,
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
-            caller_is_local: asked && session::is_local(caller.pid),
             caller_pid: caller.pid,
+            caller_is_root: caller.is_root(),
             caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
             loaded,
         }
+    }
+
+    /// Whether the calling process belongs to somebody who sits at this host.
+    pub fn caller_is_local(&self) -> bool {
+        session::is_local(self.caller_pid, &self.loaded.policy.u2f.consoles)
+    }
+
+    /// Whether a login is that of somebody who sits at this host. `docs/place.md` has the cases.
+    pub fn is_local(&self, login: &Login) -> bool {
+        if login.rhost.as_deref().is_some_and(|host| !host.is_empty()) {
+            return false;
+        }
+        // polkit's helper is a service of its own, and says neither for which session it asks nor from where.
+        if login.service == "polkit-1" && self.caller_is_root {
+            let asks = login.ruser.as_deref().filter(|ruser| !ruser.is_empty()).unwrap_or(&login.user);
+            let user = nix::unistd::User::from_name(asks).ok().flatten();
+            return user
+                .is_some_and(|user| session::is_only_local(user.uid.as_raw(), &self.loaded.policy.u2f.consoles));
+        }
+        self.caller_is_local()
+    }
+
+    /// The relying party of new security keys.
+    pub fn rp_id(&self) -> String {
+        let name = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        self.loaded.policy.u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", name()))
     }
 
     /// Opens the store that the policy names.

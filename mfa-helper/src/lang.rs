@@ -27,6 +27,18 @@ pub enum Text<'a> {
     Code,
     /// The question for the ticket of an invitation.
     Ticket,
+    /// The question of who has keys, where none can be asked.
+    RecoveryCode,
+    /// The question for the PIN of a security key, and how many tries are left.
+    Pin(Option<u32>),
+    /// What to do with a key that is plugged in; before, that none is; and that none of them is bound.
+    Touch,
+    PlugIn,
+    NotBound,
+    /// The same at a binding.
+    PlugInNew,
+    /// Which kind is to be bound inside a login, of an app and: whether a key that is plugged in, and that of ssh.
+    WhichKind(bool, Option<&'a str>),
     /// The two questions of a binding by `mfa-enroll`.
     First,
     Second,
@@ -61,6 +73,8 @@ pub enum Text<'a> {
     WasBound(u64, &'a str),
     TookThePlace(u64, &'a str),
     CodesWereMade(u64, &'a str),
+    KeyWasAdded(u64, &'a str),
+    KeyWasRemoved(u64, &'a str),
     /// Days until a device is required.
     Deadline(u64),
 
@@ -71,6 +85,14 @@ pub enum Text<'a> {
     Bound(&'a str),
     Replaced(&'a str),
     Unbound(&'a str),
+    /// Of security keys.
+    KeyBoundInLogin(&'a str),
+    KeyBound(&'a str),
+    /// How many keys are bound now.
+    KeyAdded(usize),
+    KeyRemoved(usize),
+    KeyReplaced(&'a str),
+    KeysUnbound(&'a str),
     CodesHold,
     /// How this user comes to recovery codes, or root for them.
     MakeCodesFor(&'a str),
@@ -105,6 +127,20 @@ fn english(text: Text) -> String {
     match text {
         Text::Code => "One-time code: ".into(),
         Text::Ticket => "Invitation ticket: ".into(),
+        Text::RecoveryCode => "Recovery code: ".into(),
+        Text::Pin(None) => "PIN of the key: ".into(),
+        Text::Pin(Some(1)) => "PIN of the key (one try is left): ".into(),
+        Text::Pin(Some(left)) => format!("PIN of the key ({left} tries are left): "),
+        Text::Touch => "Touch your security key.".into(),
+        Text::PlugIn => "Plug in your security key, and touch it when it blinks.".into(),
+        Text::NotBound => "No key that is plugged in is bound to this account: plug in yours.".into(),
+        Text::PlugInNew => "Plug in the key that is to be bound, and touch it when it blinks.".into(),
+        Text::WhichKind(plugged, ssh) => {
+            let plugged = if plugged { "\n  key  a security key that you plug in here" } else { "" };
+            let ssh =
+                ssh.map_or(String::new(), |key| format!("\n  ssh  the security key of your ssh login,\n       {key}"));
+            format!("MFA is required. What do you bind?\n  app  an authenticator app{plugged}{ssh}\nType its name: ")
+        }
         Text::First => "First code: ".into(),
         Text::Second => "Second code: ".into(),
         Text::FirstOrWish => "First code (or type key, qr, invert, ascii, new): ".into(),
@@ -133,6 +169,12 @@ fn english(text: Text) -> String {
         }
         Text::CodesWereMade(ago, from) => {
             format!("New recovery codes were made {} from {}.", english_ago(ago), name(from))
+        }
+        Text::KeyWasAdded(ago, from) => {
+            format!("A security key was added {} from {}.", english_ago(ago), name(from))
+        }
+        Text::KeyWasRemoved(ago, from) => {
+            format!("A security key was removed {} from {}.", english_ago(ago), name(from))
         }
         Text::Deadline(1) => "MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp".into(),
         Text::Deadline(days) => {
@@ -164,6 +206,23 @@ fn english(text: Text) -> String {
              The entry in the app is of no use any more. Tell whoever shares the account.",
             name(user)
         ),
+        Text::KeyBoundInLogin(user) => {
+            format!("The security key of {} is bound. From now on it is asked.", name(user))
+        }
+        Text::KeyBound(user) => {
+            format!("The security key of {} is bound. From the next login on it is asked.", name(user))
+        }
+        Text::KeyAdded(keys) => format!("The security key is bound: any one of your {keys} is enough."),
+        Text::KeyRemoved(1) => "The security key is unbound. One is left.".into(),
+        Text::KeyRemoved(keys) => format!("The security key is unbound. {keys} are left."),
+        Text::KeyReplaced(user) => format!(
+            "The security key of {} is bound.\nWhat was bound before, and its recovery codes, are void.\n\
+             Tell whoever shares the account.",
+            name(user)
+        ),
+        Text::KeysUnbound(user) => {
+            format!("No security key of {} is bound any more.\nTell whoever shares the account.", name(user))
+        }
         Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
         Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", name(user)),
     }
@@ -182,6 +241,19 @@ fn chinese(text: Text) -> String {
     match text {
         Text::Code => "One-time code 一次性验证码: ".into(),
         Text::Ticket => "Invitation ticket 邀请码: ".into(),
+        Text::RecoveryCode => "Recovery code 恢复码: ".into(),
+        Text::Pin(None) => "PIN of the key 安全密钥的 PIN: ".into(),
+        Text::Pin(Some(1)) => "PIN of the key 安全密钥的 PIN (最后一次机会): ".into(),
+        Text::Pin(Some(left)) => format!("PIN of the key 安全密钥的 PIN (还可试 {left} 次): "),
+        Text::Touch => "Touch your security key. 请触摸安全密钥。".into(),
+        Text::PlugIn => "请插入安全密钥, 闪烁时触摸它。".into(),
+        Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
+        Text::PlugInNew => "请插入要绑定的密钥, 闪烁时触摸它。".into(),
+        Text::WhichKind(plugged, ssh) => {
+            let plugged = if plugged { "\n  key  插在本机上的安全密钥" } else { "" };
+            let ssh = ssh.map_or(String::new(), |key| format!("\n  ssh  此次 ssh 登录所用的安全密钥,\n       {key}"));
+            format!("MFA is required. What do you bind? 要绑定哪一种?\n  app  身份验证器应用{plugged}{ssh}\n请输入其名称: ")
+        }
         Text::First => "First code 第一个验证码: ".into(),
         Text::Second => "Second code 第二个验证码: ".into(),
         Text::FirstOrWish => "First code 第一个验证码 (或输入 key, qr, invert, ascii, new): ".into(),
@@ -214,6 +286,8 @@ fn chinese(text: Text) -> String {
         Text::CodesWereMade(ago, from) => {
             format!("新的恢复码于 {}从 {} 生成。", chinese_ago(ago), name(from))
         }
+        Text::KeyWasAdded(ago, from) => format!("{}从 {} 添加了一个安全密钥。", chinese_ago(ago), name(from)),
+        Text::KeyWasRemoved(ago, from) => format!("{}从 {} 移除了一个安全密钥。", chinese_ago(ago), name(from)),
         Text::Deadline(1) => "从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll totp".into(),
         Text::Deadline(days) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll totp"),
 
@@ -236,6 +310,15 @@ fn chinese(text: Text) -> String {
         Text::Unbound(user) => {
             format!("{} 的设备已解除绑定, 其密钥已销毁。\n应用中的条目不再有用。请告知共用此账户的人。", name(user))
         }
+        Text::KeyBoundInLogin(user) => format!("{} 的安全密钥已绑定。从现在起将要求触摸它。", name(user)),
+        Text::KeyBound(user) => format!("{} 的安全密钥已绑定。从下次登录起将要求触摸它。", name(user)),
+        Text::KeyAdded(keys) => format!("安全密钥已绑定: {keys} 个中任用一个即可。"),
+        Text::KeyRemoved(1) => "该安全密钥已解除绑定。还剩一个。".into(),
+        Text::KeyRemoved(keys) => format!("该安全密钥已解除绑定。还剩 {keys} 个。"),
+        Text::KeyReplaced(user) => {
+            format!("{} 的安全密钥已绑定。\n以前绑定的设备及其恢复码均已失效。\n请告知共用此账户的人。", name(user))
+        }
+        Text::KeysUnbound(user) => format!("{} 已没有绑定的安全密钥。\n请告知共用此账户的人。", name(user)),
         Text::CodesHold => "这些恢复码已生效; 以前的全部作废。".into(),
         Text::MakeCodesFor(user) => format!("生成恢复码: mfa-enroll recovery-codes --user {}", name(user)),
     }
@@ -285,9 +368,21 @@ mod tests {
     /// of every new text.
     fn next(text: Text<'static>) -> Option<Text<'static>> {
         const FROM: &str = "2001:db8::17";
+        const SSH: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDJKfgCl6gBZDYyIYs";
         Some(match text {
             Text::Code => Text::Ticket,
-            Text::Ticket => Text::First,
+            Text::Ticket => Text::RecoveryCode,
+            Text::RecoveryCode => Text::Pin(None),
+            Text::Pin(None) => Text::Pin(Some(1)),
+            Text::Pin(Some(1)) => Text::Pin(Some(8)),
+            Text::Pin(Some(_)) => Text::Touch,
+            Text::Touch => Text::PlugIn,
+            Text::PlugIn => Text::NotBound,
+            Text::NotBound => Text::PlugInNew,
+            Text::PlugInNew => Text::WhichKind(true, None),
+            Text::WhichKind(true, None) => Text::WhichKind(true, Some(SSH)),
+            Text::WhichKind(true, Some(_)) => Text::WhichKind(false, Some(SSH)),
+            Text::WhichKind(false, _) => Text::First,
             Text::First => Text::Second,
             Text::Second => Text::FirstOrWish,
             Text::FirstOrWish => Text::SecondNext,
@@ -320,7 +415,9 @@ mod tests {
             Text::Begun(..) => Text::WasBound(7200, FROM),
             Text::WasBound(..) => Text::TookThePlace(300, FROM),
             Text::TookThePlace(..) => Text::CodesWereMade(61, FROM),
-            Text::CodesWereMade(..) => Text::Deadline(1),
+            Text::CodesWereMade(..) => Text::KeyWasAdded(61, FROM),
+            Text::KeyWasAdded(..) => Text::KeyWasRemoved(61, FROM),
+            Text::KeyWasRemoved(..) => Text::Deadline(1),
             Text::Deadline(1) => Text::Deadline(14),
             Text::Deadline(_) => Text::CodesLeft(0, false),
             Text::CodesLeft(0, false) => Text::CodesLeft(3, true),
@@ -329,7 +426,14 @@ mod tests {
             Text::BoundInLogin(_) => Text::Bound("alice7"),
             Text::Bound(_) => Text::Replaced("alice7"),
             Text::Replaced(_) => Text::Unbound("alice7"),
-            Text::Unbound(_) => Text::CodesHold,
+            Text::Unbound(_) => Text::KeyBoundInLogin("alice7"),
+            Text::KeyBoundInLogin(_) => Text::KeyBound("alice7"),
+            Text::KeyBound(_) => Text::KeyAdded(2),
+            Text::KeyAdded(_) => Text::KeyRemoved(1),
+            Text::KeyRemoved(1) => Text::KeyRemoved(3),
+            Text::KeyRemoved(_) => Text::KeyReplaced("alice7"),
+            Text::KeyReplaced(_) => Text::KeysUnbound("alice7"),
+            Text::KeysUnbound(_) => Text::CodesHold,
             Text::CodesHold => Text::MakeCodesFor("alice7"),
             Text::MakeCodesFor(_) => return None,
         })
@@ -398,7 +502,8 @@ mod tests {
             let begin = begin.trim_end().trim_end_matches('.');
             assert!(begin.contains(' ') && english.starts_with(begin), "{chinese:?} does not begin as {english:?}");
             let room = if matches!(text, Text::FirstOrWish) { 12 } else { 20 };
-            assert!(columns(&chinese) + room <= 80, "{chinese:?}");
+            let asked = chinese.lines().last().unwrap_or_default();
+            assert!(columns(asked) + room <= 80, "{chinese:?}");
         }
     }
 
@@ -411,6 +516,7 @@ mod tests {
             ruser: None,
             ssh_auth_info: None,
             stack_complete: true,
+            ssh_auth_sock: None,
         }
     }
 

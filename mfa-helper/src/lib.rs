@@ -41,7 +41,7 @@ use crate::audit::Level;
 use crate::caller::Caller;
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, login, recovery, remember, require, standing};
+use crate::flow::{Decision, device, import, keys, login, recovery, remember, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -174,6 +174,13 @@ fn serve_verb(
         Verb::ReplacePending { label, .. } => device::replace_pending(user, label.as_deref(), host, conversation),
         Verb::Resync { .. } => device::resync(user, host, conversation),
         Verb::Disable { device, .. } => device::disable(user, device.as_deref(), proof()?, host, conversation),
+        Verb::U2f(new) => keys::bind(new, user, proof()?, host, conversation),
+        Verb::U2fInvited(new) => {
+            let proof = if caller.is_root() { Proof::Root } else { Proof::Invitation };
+            keys::bind(new, user, proof, host, conversation)
+        }
+        Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, host, conversation),
+        Verb::Import { format, origin, lines, .. } => import::import(user, format, origin.as_deref(), lines, host),
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
         Verb::Unlock { .. } => device::unlock(user, host),
@@ -270,6 +277,9 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::Doctor) => "doctor",
         Request::Verb(Verb::ListOf { .. }) => "list",
         Request::Verb(Verb::Tickets { .. }) => "tickets",
+        Request::Verb(Verb::U2f(_) | Verb::U2fInvited(_)) => "u2f",
+        Request::Verb(Verb::ReplaceU2f(_)) => "replace-u2f",
+        Request::Verb(Verb::Import { .. }) => "import",
     }
 }
 

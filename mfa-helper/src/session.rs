@@ -52,30 +52,89 @@ fn field(stat: &str, number: usize) -> Option<i64> {
     after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
 }
 
-/// Whether process `pid` belongs to a session at a seat, with nobody remote behind it. Whatever cannot be told is not
+/// Whether whoever uses process `pid` sits at this host: it belongs to a session at a seat, with nobody remote behind it, or
+/// to none yet (a login before its session is there) and its terminal is the host's own. Whatever cannot be told is not
 /// local, and so is what runs under the user's own service manager: it serves all of the user's sessions.
-pub fn is_local(pid: i32) -> bool {
+///
+/// `consoles` are terminals besides the virtual consoles at which one sits at this host.
+pub fn is_local(pid: i32, consoles: &[String]) -> bool {
     let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
-    let Some(session) = session_of(&cgroup) else { return false };
-    fs::read_to_string(Path::new(SESSIONS).join(session)).is_ok_and(|session| is_at_a_seat(&session))
+    if let Some(session) = session_of(&cgroup) {
+        return read_session(session).is_some_and(|session| is_at_a_seat(&session, consoles));
+    }
+    if path_of(&cgroup).is_none_or(|path| path.starts_with("/user.slice/")) {
+        return false;
+    }
+    // By the kernel's word: what a program says of its terminal may be what it was given.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    session_and_terminal(&stat).is_some_and(|(_, terminal)| is_console(terminal, consoles))
+}
+
+/// Whether all that `uid` has going on here is at a seat of this host, in some session at least. For who asks on behalf of
+/// one of that user's sessions and does not say of which.
+pub fn is_only_local(uid: u32, consoles: &[String]) -> bool {
+    let Ok(entries) = fs::read_dir(SESSIONS) else { return false };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    // Beside each session with a number stands a pipe by which it is held.
+    let sessions = names.filter(|name| !name.ends_with(".ref")).map(|name| read_session(&name));
+    let mut found = false;
+    for session in sessions {
+        let Some(session) = session else { return false };
+        let is = |name, value: &str| value_of(&session, name) == Some(value);
+        if !is("UID", &uid.to_string()) || value_of(&session, "CLASS").is_some_and(|class| class.starts_with("manager"))
+        {
+            continue;
+        }
+        if is("REMOTE", "1") || !is_at_a_seat(&session, consoles) && !is("STATE", "closing") {
+            return false;
+        }
+        found = true;
+    }
+    found
+}
+
+fn read_session(name: &str) -> Option<String> {
+    fs::read_to_string(Path::new(SESSIONS).join(name)).ok()
+}
+
+/// Whether this terminal, by its number, is a virtual console (major 4, minor 1 to 63, Documentation/admin-guide/devices.txt)
+/// or one of `consoles`.
+fn is_console(terminal: i32, consoles: &[String]) -> bool {
+    // As proc_pid_stat(5) packs it.
+    let (major, minor) = ((terminal >> 8) & 0xff, (terminal & 0xff) | ((terminal >> 12) & 0xfff00));
+    let number = |name: &String| nix::sys::stat::stat(&Path::new("/dev").join(name)).ok().map(|stat| stat.st_rdev);
+    let this = nix::sys::stat::makedev(major as u64, minor as u64);
+    terminal != 0
+        && ((major == 4 && (1..=63).contains(&minor)) || consoles.iter().any(|name| number(name) == Some(this)))
 }
 
 /// The session whose scope the process is in: `/user.slice/user-1000.slice/session-3.scope`, with nothing or anything
 /// below it. A session's scope belongs to root, so nobody moves a process of theirs into another's.
 fn session_of(cgroup: &str) -> Option<&str> {
-    // The unified hierarchy, or systemd's own where there are several.
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.strip_prefix("1:name=systemd:")))?;
-    let mut parts = path.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+    let mut parts = path_of(cgroup)?.strip_prefix("/user.slice/user-")?.split('/').skip(1);
     let session = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
     // It becomes the name of a file.
     (!session.is_empty() && session.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(session)
 }
 
-fn is_at_a_seat(session: &str) -> bool {
-    let value = |name: &str| session.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+fn path_of(cgroup: &str) -> Option<&str> {
+    // The unified hierarchy, or systemd's own where there are several.
+    cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.strip_prefix("1:name=systemd:")))
+}
+
+fn is_at_a_seat(session: &str, consoles: &[String]) -> bool {
+    let value = |name| value_of(session, name);
     let given = |name| value(name).is_some_and(|value| !value.is_empty());
+    let at_a_console = value("TTY").is_some_and(|tty| consoles.iter().any(|console| console == tty));
     // A session that is left but for what goes on in it, such as tmux, is at no seat any more.
-    given("SEAT") && value("STATE") != Some("closing") && value("REMOTE") != Some("1") && !given("REMOTE_HOST")
+    (given("SEAT") || at_a_console)
+        && value("STATE") != Some("closing")
+        && value("REMOTE") != Some("1")
+        && !given("REMOTE_HOST")
+}
+
+fn value_of<'a>(session: &'a str, name: &str) -> Option<&'a str> {
+    session.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -108,13 +167,16 @@ mod tests {
 
     #[test]
     fn only_a_seat_without_anybody_remote_is_local() {
-        assert!(is_at_a_seat(AT_SEAT));
-        assert!(!is_at_a_seat(""));
-        assert!(!is_at_a_seat("UID=1000\nREMOTE=0\nTYPE=tty\n"), "no seat");
-        assert!(!is_at_a_seat("SEAT=\n"));
-        assert!(!is_at_a_seat(&AT_SEAT.replace("STATE=active", "STATE=closing")));
-        assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1")));
-        assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n")));
+        assert!(is_at_a_seat(AT_SEAT, &[]));
+        assert!(!is_at_a_seat("", &[]));
+        assert!(!is_at_a_seat("UID=1000\nREMOTE=0\nTYPE=tty\n", &[]), "no seat");
+        let serial = "UID=1000\nREMOTE=0\nTYPE=tty\nTTY=ttyS0\nSTATE=active\n";
+        assert!(!is_at_a_seat(serial, &[]) && is_at_a_seat(serial, &[String::from("ttyS0")]));
+        assert!(!is_at_a_seat(&serial.replace("REMOTE=0", "REMOTE=1"), &[String::from("ttyS0")]));
+        assert!(!is_at_a_seat("SEAT=\n", &[]));
+        assert!(!is_at_a_seat(&AT_SEAT.replace("STATE=active", "STATE=closing"), &[]));
+        assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1"), &[]));
+        assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n"), &[]));
     }
 
     #[test]
@@ -135,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn a_virtual_console_is_told_by_its_number() {
+        let number = |major: i32, minor: i32| (major << 8) | (minor & 0xff) | ((minor & 0xfff00) << 12);
+        assert!(is_console(number(4, 1), &[]) && is_console(number(4, 63), &[]));
+        for (major, minor) in [(4, 0), (4, 64), (4, 257), (136, 1), (5, 1), (0, 0)] {
+            assert!(!is_console(number(major, minor), &[]), "{major}:{minor}");
+        }
+        // /dev/null is 1:3.
+        assert!(is_console(number(1, 3), &[String::from("null")]) && !is_console(number(1, 3), &[String::from("no")]));
+    }
+
+    #[test]
     fn what_is_in_no_audit_session_has_none() {
         assert_eq!(audit_session("3\n"), Some(3));
         for none in ["4294967295", "4294967295\n", "", "-1", "x"] {
@@ -144,8 +217,8 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_not_local() {
-        assert!(!is_local(0));
-        assert!(!is_local(-1));
+        assert!(!is_local(0, &[]));
+        assert!(!is_local(-1, &[]));
         assert_eq!(audited(0), None);
     }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{
-    Bypass, Change, CommitError, Credentials, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending, Record, State,
-    Store, StoreError, Ticket, Tickets,
+    App, Bypass, Change, CommitError, Credentials, Device, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending,
+    Record, State, Store, StoreError, Ticket, Tickets,
 };
 use mfa_wire::Secret;
 
@@ -75,11 +75,9 @@ fn app() -> Totp {
 fn credentials(id: u8) -> Credentials {
     Credentials {
         id: Id([id; 16]),
-        label: "old phone".into(),
         created: 1_700_000_000,
         created_from: "root".into(),
-        totp: app(),
-        burnt: [100, 101],
+        device: Device::App(App { label: "old phone".into(), totp: app(), burnt: [100, 101] }),
         recovery: recovery::Set { id: Id([id; 16]), hashes: vec![[7; 32]; 2] },
         latest: Latest::Bound,
     }
@@ -96,7 +94,7 @@ fn error(store: &Store) -> StoreError {
 
 fn key(record: &Record) -> Option<String> {
     let bound = record.credentials.as_ref()?;
-    bound.totp.key_base32().text().map(str::to_owned)
+    bound.app()?.totp.key_base32().text().map(str::to_owned)
 }
 
 #[test]
@@ -114,9 +112,10 @@ fn what_was_bound_is_what_is_loaded() {
     store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
     let record = store.load("alice").unwrap();
     let bound = record.credentials.as_ref().unwrap();
-    assert_eq!((bound.id, bound.label.as_str(), bound.burnt), (Id([1; 16]), "old phone", [100, 101]));
+    let app = bound.app().unwrap();
+    assert_eq!((bound.id, app.label.as_str(), app.burnt), (Id([1; 16]), "old phone", [100, 101]));
     assert_eq!((bound.created, bound.created_from.as_str()), (1_700_000_000, "root"));
-    assert_eq!(bound.totp.parameters, Parameters::DEFAULT);
+    assert_eq!(app.totp.parameters, Parameters::DEFAULT);
     assert_eq!(key(&record).as_deref(), Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
     assert_eq!(record.state.last_step, 101, "both codes of the binding are burnt");
     assert_eq!(store.users().unwrap(), ["alice"]);
@@ -222,9 +221,12 @@ fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
 fn replacement(id: u8) -> Credentials {
     let key = Secret::copy_of(b"abcdefghijklmnopqrst");
     Credentials {
-        totp: Totp::new(Parameters::DEFAULT, key).unwrap(),
+        device: Device::App(App {
+            label: String::new(),
+            totp: Totp::new(Parameters::DEFAULT, key).unwrap(),
+            burnt: [150, 151],
+        }),
         latest: Latest::Replaced,
-        burnt: [150, 151],
         ..credentials(id)
     }
 }
@@ -238,7 +240,7 @@ fn a_login_that_loaded_the_old_device_cannot_commit_once_it_is_replaced() {
     let state = State { last_step: 201, ..old.state.clone() };
     assert_eq!(store.commit(&old, Change::State(&state)), Err(CommitError::Conflict));
     // Nor a second replacement that was begun beside the first, nor a change by who had proved the old device.
-    for change in [Change::Bind(&replacement(3), &Owes::default()), Change::Recovery(&credentials(1)), Change::Unbind] {
+    for change in [Change::Bind(&replacement(3), &Owes::default()), Change::Amend(&credentials(1)), Change::Unbind] {
         assert_eq!(store.commit(&old, change), Err(CommitError::Conflict));
     }
     let new = store.load("alice").unwrap();

@@ -181,6 +181,7 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         ruser: None,
         ssh_auth_info: None,
         stack_complete: true,
+        ssh_auth_sock: None,
     };
     let asked = person.asked(service, host);
     matches!(auth(&asked, &person.record, &login, Way::Login, host, &account_line_decides), Auth::Refuse(_))

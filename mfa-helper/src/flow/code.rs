@@ -58,7 +58,8 @@ pub fn ask(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let prompt = audience.lang.say(Text::Code);
+    let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
+    let prompt = audience.lang.say(if has_keys { Text::RecoveryCode } else { Text::Code });
     let prompt = notice.map_or(prompt.clone(), |notice| format!("{notice}\n{prompt}"));
     let answer = conversation.ask(&prompt).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
     for _ in 0..RACES {
@@ -86,6 +87,9 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         }
         return recovery_code(audience, &code, bound, state, host);
     }
+    let Some(app) = bound.app() else {
+        return Judged::AtOnce(by_recovery_code(audience.refused("That is not a recovery code.", "no recovery code")));
+    };
     let now = (host.now)();
     let rule = audience.way.rule(host.loaded.policy.lockout);
     let failures = rule.on_clock(state.failures(audience.way), now);
@@ -97,7 +101,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         let adjusted = failures != state.failures(audience.way);
         return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
     }
-    let parameters = bound.totp.parameters;
+    let parameters = app.totp.parameters;
     // By the device's clock, as far as it was learned.
     let now_there = now.saturating_add_signed(state.clock_offset.saturating_mul(parameters.period.cast_signed()));
     let Some(code) = totp::Code::parse(answer, parameters.digits) else {
@@ -107,7 +111,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     let step = parameters.step(now_there);
     let window = host.loaded.policy.window;
     let spent = totp::Spent { floor: state.last_step, told: state.told };
-    match bound.totp.find(&code, step.saturating_sub(window), step + window, spent) {
+    match app.totp.find(&code, step.saturating_sub(window), step + window, spent) {
         totp::Match { fresh: Some(step), .. } => {
             let remembered = match audience.remember {
                 Some(memory) => state.remembered.with(memory.ticket(now)),
@@ -131,7 +135,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
-            let found = if audience.truth { bound.totp.nearest(&code, step, REACH / parameters.period) } else { None };
+            let found = if audience.truth { app.totp.nearest(&code, step, REACH / parameters.period) } else { None };
             let found = found.filter(|found| may_be_told(*found, step, window, state));
             let told = found.filter(|found| *found > step).unwrap_or(state.told);
             let here = parameters.step(now);
@@ -142,9 +146,9 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     }
 }
 
-/// When the device was last used at a login: what the next one is told about goes by that, and a screen locker, or the
+/// When the device was last used at a login, if this is one: what the next one is told about goes by that, and a screen locker, or the
 /// proof of a change, has told nothing.
-fn used(audience: Audience, state: &State, now: u64) -> u64 {
+pub fn used(audience: Audience, state: &State, now: u64) -> u64 {
     if audience.way == Way::Login { now } else { state.last_used }
 }
 
@@ -197,7 +201,7 @@ fn by_recovery_code(decision: Decision) -> Decision {
 }
 
 /// The warning that belongs to a login while there is still time to do something.
-fn few_left(lang: Lang, bound: &Credentials, state: &State, host: &Host) -> String {
+pub fn few_left(lang: Lang, bound: &Credentials, state: &State, host: &Host) -> String {
     let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
     if few { left(lang, &bound.recovery, state, host) } else { String::new() }
 }
@@ -207,7 +211,8 @@ fn left(lang: Lang, set: &recovery::Set, state: &State, host: &Host) -> String {
 }
 
 impl Audience<'_> {
-    fn refused(self, truth: &str, reason: &str) -> Decision {
+    /// A refusal that gives its reason to whom it may be given.
+    pub fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
         let text = if self.truth { truth } else { NEUTRAL };
         Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
@@ -246,7 +251,7 @@ mod tests {
     use crate::factor::totp::{Parameters, Totp};
     use crate::policy::Policy;
     use crate::policy::files::Loaded;
-    use crate::store::{Id, Latest};
+    use crate::store::{App, Device, Id, Latest};
 
     /// In step 5.
     const NOW: u64 = 165;
@@ -261,8 +266,8 @@ mod tests {
             now: || NOW,
             random: getrandom::fill,
             synchronised: || true,
-            caller_is_local: false,
             caller_pid: 0,
+            caller_is_root: true,
             caller_audit_session: None,
             loaded,
         }
@@ -274,7 +279,8 @@ mod tests {
         let label = String::new();
         let created_from = label.clone();
         let latest = Latest::Bound;
-        (Credentials { id: Id([1; 16]), label, created: 0, created_from, totp, burnt: [0, 1], recovery, latest }, shown)
+        let device = Device::App(App { label, totp, burnt: [0, 1] });
+        (Credentials { id: Id([1; 16]), created: 0, created_from, device, recovery, latest }, shown)
     }
 
     /// What `answer` gives, and the state after it.
@@ -295,7 +301,7 @@ mod tests {
     const LAST: &str = "520489";
 
     fn locked(audience: Audience, bound: &Credentials) -> State {
-        (0..5).fold(State::fresh(bound.id, bound.burnt), |state, _| answer(audience, WRONG, bound, &state).1)
+        (0..5).fold(State::fresh(bound.id, bound.burnt()), |state, _| answer(audience, WRONG, bound, &state).1)
     }
 
     #[test]
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn a_right_code_forgives_no_wrong_one() {
         let (bound, _) = bound();
-        let mut state = State::fresh(bound.id, bound.burnt);
+        let mut state = State::fresh(bound.id, bound.burnt());
         for _ in 0..4 {
             state = answer(LOGIN, WRONG, &bound, &state).1;
         }
@@ -344,7 +350,7 @@ mod tests {
     #[test]
     fn replays_and_nonsense_cost_nothing() {
         let (bound, _) = bound();
-        let (_, used) = answer(LOGIN, RIGHT, &bound, &State::fresh(bound.id, bound.burnt));
+        let (_, used) = answer(LOGIN, RIGHT, &bound, &State::fresh(bound.id, bound.burnt()));
         for nothing in [RIGHT, "12345", "aaaa-bbbb-cccc-dddd"] {
             let (decision, after) = answer(LOGIN, nothing, &bound, &used);
             assert_eq!((decision.outcome, after), (Outcome::Refused, used.clone()), "{nothing}");
@@ -400,7 +406,7 @@ mod tests {
     #[test]
     fn the_window_is_where_the_devices_clock_is() {
         let (bound, _) = bound();
-        let state = |clock_offset| State { clock_offset, ..State::fresh(bound.id, bound.burnt) };
+        let state = |clock_offset| State { clock_offset, ..State::fresh(bound.id, bound.burnt()) };
         // RFC 4226, appendix D: steps 3 to 7; the window is one step to either side.
         let codes = ["969429", "338314", RIGHT, "287922", "162583"];
         for (offset, good) in [(0, 1..=3), (-1, 0..=2), (1, 2..=4)] {
@@ -423,7 +429,7 @@ mod tests {
     #[test]
     fn the_last_three_recovery_codes_are_announced_at_every_login() {
         let (bound, _) = bound();
-        let mut state = State::fresh(bound.id, bound.burnt);
+        let mut state = State::fresh(bound.id, bound.burnt());
         let mut texts = Vec::new();
         for n in 0..10 {
             state.recovery = state.recovery.with(&bound.recovery, n);
@@ -440,7 +446,7 @@ mod tests {
     #[test]
     fn after_the_clock_was_ahead_no_code_comes_back_and_the_reason_is_told() {
         let (bound, _) = bound();
-        let ahead = State { last_step: 5 + 120, ..State::fresh(bound.id, bound.burnt) };
+        let ahead = State { last_step: 5 + 120, ..State::fresh(bound.id, bound.burnt()) };
         let (decision, after) = answer(LOGIN, RIGHT, &bound, &ahead);
         assert_eq!(decision.outcome, Outcome::Refused);
         assert!(decision.text.contains("accepted again in an hour.\nA recovery code is"), "{}", decision.text);
@@ -451,7 +457,7 @@ mod tests {
     fn a_lock_from_before_the_clock_was_set_back_ends_by_the_clock_of_now() {
         let (bound, _) = bound();
         let year = Failures { forgotten: NOW + 40_000_000, locked_until: NOW + 31_536_000 };
-        let state = State { failures: year, ..State::fresh(bound.id, bound.burnt) };
+        let state = State { failures: year, ..State::fresh(bound.id, bound.burnt()) };
         let (decision, after) = answer(LOGIN, RIGHT, &bound, &state);
         assert_eq!(decision.outcome, Outcome::Locked);
         assert_eq!(after.failures.locked_until, NOW + 4 * 3600);
@@ -461,7 +467,7 @@ mod tests {
     fn an_unsynchronised_clock_is_named_beside_a_wrong_code() {
         let (bound, _) = bound();
         let host = Host { synchronised: || false, ..host() };
-        let state = State::fresh(bound.id, bound.burnt);
+        let state = State::fresh(bound.id, bound.burnt());
         let Judged::AfterCommit(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host)
         else {
             panic!("not counted");
@@ -486,7 +492,7 @@ mod tests {
     #[test]
     fn how_far_the_devices_clock_is_off_is_told_and_costs_what_a_wrong_code_costs() {
         let (bound, _) = bound();
-        let fresh = State::fresh(bound.id, bound.burnt);
+        let fresh = State::fresh(bound.id, bound.burnt());
         let (_, wrong) = answer(LOGIN, WRONG, &bound, &fresh);
         let (decision, after) = answer(LOGIN, EARLIER, &bound, &fresh);
         assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong code"));
@@ -504,7 +510,7 @@ mod tests {
     #[test]
     fn the_code_of_a_step_that_was_told_is_good_at_no_time() {
         let (bound, _) = bound();
-        let fresh = State::fresh(bound.id, bound.burnt);
+        let fresh = State::fresh(bound.id, bound.burnt());
         assert_eq!(in_step::<8>(LOGIN, LATER, &bound, &fresh).0.outcome, Outcome::Accepted);
         let (_, told) = answer(LOGIN, LATER, &bound, &fresh);
         for (decision, after) in [
@@ -523,7 +529,7 @@ mod tests {
     #[test]
     fn of_steps_to_come_one_at_a_time_is_told() {
         let (bound, _) = bound();
-        let state = |told| State { told, ..State::fresh(bound.id, bound.burnt) };
+        let state = |told| State { told, ..State::fresh(bound.id, bound.burnt()) };
         for to_come in [4, 5, 7, 20] {
             let (decision, after) = answer(LOGIN, LATER, &bound, &state(to_come));
             assert_eq!((decision.text.as_str(), after.told), ("That code is wrong.", to_come));
@@ -537,7 +543,7 @@ mod tests {
     #[test]
     fn no_clock_is_told_to_who_may_not_be_told_nor_during_a_lock() {
         let (bound, _) = bound();
-        let fresh = State::fresh(bound.id, bound.burnt);
+        let fresh = State::fresh(bound.id, bound.burnt());
         let blind = Audience { truth: false, ..LOGIN };
         for code in [EARLIER, LATER] {
             let (decision, after) = answer(blind, code, &bound, &fresh);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use mfa_wire::{Device, FromHelper, Outcome, Secret, printable};
+use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
-use super::{Decision, RACES, duration, enroll, find, recovery};
+use super::{Decision, RACES, duration, enroll, find, keys, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::factor::totp::{Code, Parameters, Totp};
@@ -13,9 +13,10 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::lockout::Failures;
+use crate::policy::{Answer, Kind, Require};
 use crate::store::PENDING_LIFE;
 use crate::store::{
-    Change, CommitError, Credentials, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,
+    App, Change, CommitError, Credentials, Device, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,
 };
 
 /// Who has bound, or begun to, at the command line of root's.
@@ -49,7 +50,7 @@ pub fn totp(
         return Ok(already(user));
     }
     if proof != Proof::Root {
-        enroll::may_bind(&identity, proof, &record.state, host, conversation)?;
+        enroll::may_bind(&identity, Kind::Totp, proof, &record.state, host, conversation)?;
     }
     // The log says what was proved, however it ends.
     let factor = if proof == Proof::Invitation { enroll::INVITATION } else { "none" };
@@ -78,12 +79,10 @@ pub fn replace(
     let identity = known(user)?;
     let user = &identity.name;
     if proof != Proof::Root {
-        enroll::may_replace(&identity, host)?;
+        enroll::may_replace(&identity, Kind::Totp, host)?;
     }
     let store = host.store()?;
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
-    // The proof was for this device with these recovery codes, one of which may be the proof.
-    let proved_by = |record: &Record| record.credentials.as_ref().map(|bound| (bound.id, bound.recovery.id));
     let Some(old) = proved_by(&record) else { return Ok(not_bound(user)) };
     // The log says what was proved, however it ends.
     let proved = |decision: Decision| Decision { factor, ..decision };
@@ -98,8 +97,13 @@ pub fn replace(
     Ok(proved(replaced(user, unread.then_some(Text::MakeCodesFor(user)), host)))
 }
 
+/// What a proof was for: this device with these recovery codes, one of which may be the proof.
+pub(super) fn proved_by(record: &Record) -> Option<(Id, Id)> {
+    record.credentials.as_ref().map(|bound| (bound.id, bound.recovery.id))
+}
+
 /// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
-fn bind(
+pub(super) fn bind(
     mut record: Record,
     new: &Credentials,
     store: &Store,
@@ -241,37 +245,65 @@ pub fn disable(
 ) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
-    let mut factor = "none";
+    let (mut factor, mut has_keys) = ("none", false);
     // Before a code is asked that would be used up.
-    if let Some(id) = device
-        && !store.load(&user)?.credentials.is_some_and(|bound| is_called(bound.id, id))
-    {
-        return Ok(no_such_device(&user, id));
+    if let Some(id) = device {
+        match store.load(&user)?.credentials {
+            Some(bound) if !has_device(&bound, id) => return Ok(no_such_device(&user, id)),
+            Some(bound) if bound.keys().len() == 1 && is_required(&user, host) => return Ok(last_key(&user)),
+            Some(_) => {}
+            None => return Ok(no_such_device(&user, id)),
+        }
     }
     if proof == Proof::Root && device.is_none() {
         match store.load(&user) {
-            Ok(record) if record.credentials.is_none() => return Ok(not_bound(&user)),
-            // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
-            Ok(_) | Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => {
+            Ok(Record { credentials: None, .. }) => return Ok(not_bound(&user)),
+            Ok(Record { credentials: Some(bound), .. }) => {
+                has_keys = !bound.keys().is_empty();
                 store.unbind(&user)?
             }
+            // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
+            Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => store.unbind(&user)?,
             Err(error) => return Err(error.into()),
         }
     } else {
         let (record, by) = proof.record_of(&user, &store, host, conversation)?;
         match (&record.credentials, device) {
             (None, _) => return Ok(not_bound(&user)),
-            (Some(bound), Some(id)) if !is_called(bound.id, id) => return Ok(no_such_device(&user, id)),
-            _ => factor = by,
+            (Some(bound), Some(id)) if !has_device(bound, id) => return Ok(no_such_device(&user, id)),
+            (Some(bound), Some(id)) if bound.keys().len() > 1 => {
+                return keys::remove(id, proof, by, record, &store, host);
+            }
+            (Some(bound), _) => {
+                has_keys = !bound.keys().is_empty();
+                factor = by;
+            }
         }
         store.commit(&record, Change::Unbind).map_err(|lost| Decision { factor, ..lost.into() })?;
     }
-    let text = host.loaded.policy.lang.say(Text::Unbound(&user));
+    let text = host.loaded.policy.lang.say(if has_keys { Text::KeysUnbound(&user) } else { Text::Unbound(&user) });
     Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "unbound") })
 }
 
-fn is_called(bound: Id, id: &str) -> bool {
-    bound.to_string() == id
+fn has_device(bound: &Credentials, id: &str) -> bool {
+    match &bound.device {
+        Device::App(_) => bound.id.to_string() == id,
+        Device::Keys(keys) => keys.iter().any(|key| key.id.to_string() == id),
+    }
+}
+
+fn is_required(user: &str, host: &Host) -> bool {
+    let identity = find(user).ok().flatten();
+    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+    host.loaded.policy.strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
+}
+
+fn last_key(user: &str) -> Decision {
+    let text = format!(
+        "This is the only key of {0}, of whom MFA is required.\nReplace it: mfa-enroll replace u2f (or totp) --user {0}",
+        printable(user, 64)
+    );
+    Decision::new(Outcome::Refused, text, "the last key of who is required to have one")
 }
 
 fn no_such_device(user: &str, id: &str) -> Decision {
@@ -285,12 +317,14 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let mut record = store.load(&user)?;
-    if record.credentials.is_none() {
-        return Ok(not_bound(&user));
+    match &record.credentials {
+        None => return Ok(not_bound(&user)),
+        Some(bound) if bound.app().is_none() => return Ok(no_clock(&user)),
+        Some(_) => {}
     }
     let codes = ask_two(host, conversation)?;
     for _ in 0..RACES {
-        let Some(bound) = &record.credentials else { return Ok(not_bound(&user)) };
+        let Some(bound) = record.credentials.as_ref().and_then(Credentials::app) else { return Ok(not_bound(&user)) };
         let (state, text) = match learn(bound, &record.state, &codes, (host.now)()) {
             Ok(learned) => learned,
             Err(why) => return Ok(Decision::new(Outcome::Refused, format!("{why} Nothing was learned."), why)),
@@ -308,7 +342,7 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
 }
 
 /// The state with the offset that these codes tell, and what to say of it; or why there is none.
-fn learn(bound: &Credentials, state: &State, codes: &[Secret; 2], now: u64) -> Result<(State, String), String> {
+fn learn(bound: &App, state: &State, codes: &[Secret; 2], now: u64) -> Result<(State, String), String> {
     let parameters = bound.totp.parameters;
     let present = parameters.step(now);
     let first = consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| match error {
@@ -382,8 +416,16 @@ pub(super) fn not_bound(user: &str) -> Decision {
 }
 
 pub(super) fn already(user: &str) -> Decision {
-    let text = format!("{} has a device already. Replace it: mfa-enroll replace totp --user {0}", printable(user, 64));
+    let text = format!(
+        "{} has a device already.\nReplace it: mfa-enroll replace totp (or u2f) --user {0}",
+        printable(user, 64)
+    );
     Decision::new(Outcome::Already, text, "bound already")
+}
+
+fn no_clock(user: &str) -> Decision {
+    let text = format!("{} has security keys, which have no clock.", printable(user, 64));
+    Decision::new(Outcome::Refused, text, "no app is bound")
 }
 
 fn nothing_pending(user: &str) -> Decision {
@@ -403,13 +445,13 @@ fn replaced(user: &str, more: Option<Text>, host: &Host) -> Decision {
     Decision::new(Outcome::Accepted, lines([Some(Text::Replaced(user)), more], host), "replaced")
 }
 
-fn lines(texts: [Option<Text>; 2], host: &Host) -> String {
+pub(super) fn lines(texts: [Option<Text>; 2], host: &Host) -> String {
     let lines: Vec<String> = texts.into_iter().flatten().map(|text| host.loaded.policy.lang.say(text)).collect();
     lines.join("\n")
 }
 
 /// A label is kept as it is given, so it must be fit to be a line of the record and of a terminal.
-fn checked_label(label: Option<&str>) -> Result<String, Decision> {
+pub(super) fn checked_label(label: Option<&str>) -> Result<String, Decision> {
     let label = label.unwrap_or_default();
     if label.chars().count() > 64 || label.chars().any(char::is_control) {
         let text = "A label has at most 64 characters, and no control characters.";
@@ -434,7 +476,7 @@ pub(super) fn new_totp(host: &Host) -> Result<Totp, Decision> {
 fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelper {
     let Parameters { algorithm, digits, period } = totp.parameters;
     let issuer = host.issuer();
-    FromHelper::Device(Device {
+    FromHelper::Device(mfa_wire::Device {
         user: user.to_owned(),
         key: totp.key_base32(),
         uri: totp.uri(&issuer, user),
@@ -450,11 +492,9 @@ pub(super) fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, h
     let (created, created_from) = ((host.now)(), from.to_owned());
     Credentials {
         id,
-        label,
         created,
         created_from,
-        totp,
-        burnt: [pair.first, pair.first + 1],
+        device: Device::App(App { label, totp, burnt: [pair.first, pair.first + 1] }),
         recovery: Set::default(),
         latest: Latest::Bound,
     }
@@ -642,12 +682,8 @@ mod tests {
 
     /// What these codes teach at the step `present`, where `last` was the last that was accepted.
     fn learnt(codes: [&str; 2], present: u64, last: u64) -> Result<(u64, i64), String> {
-        let totp = app();
-        let id = Id([1; 16]);
-        let (label, created_from) = (String::new(), String::new());
-        let (burnt, recovery, latest) = ([0, 0], Set::default(), Latest::Bound);
-        let bound = Credentials { id, label, created: 0, created_from, totp, burnt, recovery, latest };
-        let state = State { last_step: last, ..State::fresh(id, burnt) };
+        let bound = App { label: String::new(), totp: app(), burnt: [0, 0] };
+        let state = State { last_step: last, ..State::fresh(Id([1; 16]), bound.burnt) };
         let codes = codes.map(|code| Secret::copy_of(code.as_bytes()));
         learn(&bound, &state, &codes, present * 30).map(|(state, _)| (state.last_step, state.clock_offset))
     }

@@ -1,12 +1,13 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
+use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
 use super::first_factor::Proof;
 use super::page::{self, Look};
-use super::{Decision, login, recovery};
+use super::{Decision, keys, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::{Code, Set};
 use crate::host::Host;
@@ -19,7 +20,7 @@ use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;
 
-/// Leads `user` through binding an app. Whatever ends before both codes are right ends the login.
+/// Leads `user` through binding a device. Whatever ends before both codes are right ends the login.
 pub fn at_login(
     login: &Login,
     user: &str,
@@ -30,11 +31,77 @@ pub fn at_login(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
-    let lang = host.loaded.policy.lang;
-    let (everywhere, beside_a_picture) = (lang.everywhere(login), lang.beside_a_picture(login));
+    let everywhere = host.loaded.policy.lang.everywhere(login);
     if asked.enroll == Enroll::Invited {
         ask_for_ticket(&record.state, everywhere, host, conversation)?;
     }
+    match choose(&offers(asked, login, host), everywhere, conversation)? {
+        Offer::App => app_at_login(login, user, record, store, host, conversation),
+        Offer::Plugged => keys::at_login(login, None, record, everywhere, store, host, conversation),
+        Offer::Ssh(key) => keys::at_login(login, Some(&key), record, everywhere, store, host, conversation),
+    }
+}
+
+/// What can be bound inside a login, among what policy allows, from the place where it is.
+#[derive(Clone)]
+pub enum Offer {
+    /// An authenticator app.
+    App,
+    /// A security key that is plugged in here.
+    Plugged,
+    /// The security key by which sshd has just let in.
+    Ssh(SkPublicKey),
+}
+
+/// All of it.
+pub fn offers(asked: &Requirement, login: &Login, host: &Host) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    if asked.kinds.contains(&Kind::Totp) {
+        offers.push(Offer::App);
+    }
+    if asked.kinds.contains(&Kind::U2f) {
+        if host.is_local(login) {
+            offers.push(Offer::Plugged);
+        }
+        offers.extend(keys::offered(asked, login, host).map(Offer::Ssh));
+    }
+    offers
+}
+
+/// Whoever can bind one thing only is not asked.
+fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Result<Offer, Decision> {
+    if let [only] = offers {
+        return Ok(only.clone());
+    }
+    let plugged = offers.iter().any(|offer| matches!(offer, Offer::Plugged));
+    let ssh = offers.iter().find_map(|offer| match offer {
+        Offer::Ssh(key) => Some(key.fingerprint()),
+        _ => None,
+    });
+    let question = lang.say(Text::WhichKind(plugged, ssh.as_deref()));
+    for _ in 0..TRIES {
+        let answer = conversation.ask(&question)?;
+        let word = answer.text().unwrap_or_default().trim().to_ascii_lowercase();
+        let named = |offer: &&Offer| {
+            matches!((offer, word.as_str()), (Offer::App, "app") | (Offer::Plugged, "key") | (Offer::Ssh(_), "ssh"))
+        };
+        if let Some(offer) = offers.iter().find(named) {
+            return Ok(offer.clone());
+        }
+    }
+    Err(Decision::new(Outcome::Refused, "Nothing was bound: log in again to go on.", "not bound: no kind was chosen"))
+}
+
+fn app_at_login(
+    login: &Login,
+    user: &str,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let lang = host.loaded.policy.lang;
+    let (everywhere, beside_a_picture) = (lang.everywhere(login), lang.beside_a_picture(login));
     let from = origin(login);
     let begun = record
         .pending
@@ -81,6 +148,7 @@ pub fn at_login(
 /// for its ticket in any case.
 pub fn may_bind(
     user: &Identity,
+    kind: Kind,
     proof: Proof,
     state: &State,
     host: &Host,
@@ -89,8 +157,8 @@ pub fn may_bind(
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     // Also before its deadline: the device is there when it comes.
     let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if !free && (asked.enroll == Enroll::ByAdmin || !asked.kinds.contains(&Kind::Totp)) {
-        return Err(by_admin());
+    if !free {
+        allowed(&asked, kind)?;
     }
     if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
         return ask_for_ticket(state, host.loaded.policy.lang, host, conversation);
@@ -99,19 +167,24 @@ pub fn may_bind(
 }
 
 /// The same for who has a device already, which proves more than an invitation.
-pub fn may_replace(user: &Identity, host: &Host) -> Result<(), Decision> {
+pub fn may_replace(user: &Identity, kind: Kind, host: &Host) -> Result<(), Decision> {
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if free || (asked.enroll != Enroll::ByAdmin && asked.kinds.contains(&Kind::Totp)) {
-        Ok(())
-    } else {
-        Err(by_admin())
-    }
+    if free { Ok(()) } else { allowed(&asked, kind) }
 }
 
-fn by_admin() -> Decision {
-    let text = "Devices are bound by the administrators here: ask one of them.";
-    Decision::new(Outcome::Refused, text, "not to be bound by the user")
+fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
+    let text = match asked.kinds.as_slice() {
+        kinds if asked.enroll != Enroll::ByAdmin && kinds.contains(&kind) => return Ok(()),
+        [Kind::Totp] if asked.enroll != Enroll::ByAdmin => {
+            "Only an authenticator app may be bound here: mfa-enroll totp (or replace totp)"
+        }
+        [Kind::U2f] if asked.enroll != Enroll::ByAdmin => {
+            "Only a security key may be bound here: mfa-enroll u2f (or replace u2f)"
+        }
+        _ => "Devices are bound by the administrators here: ask one of them.",
+    };
+    Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
 }
 
 /// Keeps a new device before it is shown, in place of any other that waits.
@@ -141,7 +214,7 @@ fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
 }
 
 /// From where: a literal address, or a terminal. A name is whatever a reverse lookup says.
-fn origin(login: &Login) -> Option<&str> {
+pub(super) fn origin(login: &Login) -> Option<&str> {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
         Some(host) => Some(host).filter(|host| place::address(host).is_some()),
         None => login.tty.as_deref().filter(|tty| {
@@ -170,14 +243,24 @@ fn bind(
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }
-    if !codes.is_empty() {
-        // Bound all the same, should nobody be there to read them any more: new ones can be made.
-        let _ = conversation.ask_with(true, page::recovery_codes(&codes, lang));
-    }
-    // Said already above the codes.
-    let said = !codes.is_empty();
-    let text = if said { String::new() } else { lang.everywhere(login).say(Text::BoundInLogin(record.user())) };
+    let text = hand_over(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
     Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+}
+
+/// Shows the recovery codes of what was bound, or else what is said of it at the end.
+pub(super) fn hand_over(
+    login: &Login,
+    codes: &[Secret],
+    bound: Text,
+    lang: Lang,
+    conversation: &mut Conversation,
+) -> String {
+    if codes.is_empty() {
+        return lang.everywhere(login).say(bound);
+    }
+    // Bound all the same, should nobody be there to read them any more: new ones can be made. The page says that it is.
+    let _ = conversation.ask_with(true, page::recovery_codes(codes, lang));
+    String::new()
 }
 
 /// Whether `state` holds an invitation that is still good.

@@ -7,8 +7,8 @@ use std::path::Path;
 use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
-use super::code::{self, Audience};
-use super::{Decision, device};
+use super::code::Audience;
+use super::{Decision, ask_for_device, device};
 use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
 use crate::lockout::Way;
@@ -67,7 +67,7 @@ impl Proof {
         };
         let lang = host.loaded.policy.lang;
         let audience = Audience { way: Way::OwnProcess, truth: true, bypass: false, lang, remember: None };
-        let decision = code::ask(None, audience, record, store, host, conversation)?;
+        let decision = ask_for_device(None, audience, None, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
         }

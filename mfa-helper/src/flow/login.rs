@@ -2,8 +2,8 @@
 
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
-use super::code::{self, Audience, NEUTRAL};
-use super::{Decision, RACES, enroll, find, first_factor, remember};
+use super::code::{Audience, NEUTRAL};
+use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, keys, remember};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
@@ -11,8 +11,8 @@ use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
-use crate::policy::{Enroll, Facts, Kind, Require, Requirement, SshKey};
-use crate::store::{Change, CommitError, Latest, Owes, Record, State, Store};
+use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
+use crate::store::{Amendment, Change, CommitError, Latest, Owes, Record, State, Store};
 use crate::{session, stack};
 
 /// What the auth phase does about one login.
@@ -35,6 +35,8 @@ pub enum NoWay {
     UnknownStack,
     /// The policy leaves it to root, or allows no kind of device that there is.
     ByAdmin,
+    /// Only a security key is allowed, and none can be bound from here.
+    NoKeyHere,
     /// An invitation is needed, and there is none.
     NotInvited,
     /// The service is not one of those that can hold the dialogue, or its caller is not root.
@@ -119,8 +121,10 @@ pub fn sudoers() -> Result<Vec<(String, String)>, String> {
 }
 
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
-    if asked.enroll == Enroll::ByAdmin || !asked.kinds.contains(&Kind::Totp) {
+    if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
         Err(NoWay::ByAdmin)
+    } else if enroll::offers(asked, login, host).is_empty() {
+        Err(NoWay::NoKeyHere)
     } else if asked.enroll == Enroll::Invited && !enroll::is_invited(&record.state, (host.now)()) {
         Err(NoWay::NotInvited)
     } else if asked.enroll == Enroll::Invited && is_sudo(&login.service) {
@@ -139,6 +143,7 @@ impl NoWay {
         let user = printable(user, 64);
         let remedy = match self {
             NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
+            NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
             NoWay::NoDialogue | NoWay::Account(_) if self_service => {
                 format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
             }
@@ -146,6 +151,7 @@ impl NoWay {
         };
         let reason = match self {
             NoWay::UnknownStack | NoWay::ByAdmin => String::from("required and not bound"),
+            NoWay::NoKeyHere => String::from("required and not bound, and no key can be bound from here"),
             NoWay::NotInvited => String::from("required, not bound and not invited"),
             NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
             NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
@@ -213,6 +219,9 @@ fn second_factor(
                 let reason = format!("remembered login {}", ticket.id());
                 return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
             }
+            if let Some(accepted) = keys::counted(asked, &record, login, way, host) {
+                return Ok(accepted);
+            }
             let bypass = way == Way::Login && !test;
             let audience = Audience { way, truth: login.stack_complete, bypass, lang, remember: memory.as_ref() };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
@@ -225,7 +234,7 @@ fn second_factor(
             let owes = &record.state.owes;
             let here =
                 if test || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
-            let decision = code::ask(notice.as_deref(), audience, record, &store, host, conversation)
+            let decision = ask_for_device(notice.as_deref(), audience, Some(login), record, &store, host, conversation)
                 .unwrap_or_else(|failed| failed);
             if decision.outcome == Outcome::Accepted && here.is_some() {
                 settle(user, here.as_deref(), &store)?;
@@ -320,13 +329,18 @@ fn first_login_since(lang: Lang, record: &Record, now: u64) -> Option<String> {
         Latest::Replaced => Text::TookThePlace(age, &bound.created_from),
         _ => Text::WasBound(age, &bound.created_from),
     });
-    let codes = match &bound.latest {
-        Latest::RecoveryCodes { when, from } if record.state.last_used <= *when => {
-            Some(Text::CodesWereMade(now.saturating_sub(*when), from))
+    let change = match &bound.latest {
+        Latest::Changed { what, when, from } if record.state.last_used <= *when => {
+            let ago = now.saturating_sub(*when);
+            Some(match what {
+                Amendment::RecoveryCodes => Text::CodesWereMade(ago, from),
+                Amendment::KeyAdded => Text::KeyWasAdded(ago, from),
+                Amendment::KeyRemoved => Text::KeyWasRemoved(ago, from),
+            })
         }
         _ => None,
     };
-    let news: Vec<String> = device.into_iter().chain(codes).map(|text| lang.say(text)).collect();
+    let news: Vec<String> = device.into_iter().chain(change).map(|text| lang.say(text)).collect();
     (!news.is_empty()).then(|| news.join("\n"))
 }
 
@@ -336,9 +350,9 @@ fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
 
 /// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
 fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
-    // A session at a seat may hold a server, whose logins are none of that seat's.
-    let no_host = login.rhost.as_deref().is_none_or(str::is_empty);
-    let place = if host.caller_is_local && no_host { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
+    // Most policies do not ask.
+    let asked = host.loaded.policy.rules.iter().any(|rule| rule.from.is_some());
+    let place = if asked && host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
     Facts { user, service: &login.service, place, now: (host.now)() }
 }
 
@@ -438,7 +452,7 @@ fn code_that_is_owed(
     // and locks no login.
     let lang = host.loaded.policy.lang.everywhere(login);
     let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true, lang, remember: None };
-    let decision = code::ask(None, audience, record, store, host, conversation)?;
+    let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
     }

@@ -4,6 +4,8 @@ mod code;
 pub mod device;
 mod enroll;
 pub mod first_factor;
+pub mod import;
+pub mod keys;
 pub mod login;
 mod page;
 pub mod policy;
@@ -12,12 +14,13 @@ pub mod remember;
 pub mod require;
 pub mod standing;
 
-use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
+use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
 
-use crate::conversation::NoAnswer;
+use crate::conversation::{Conversation, NoAnswer};
+use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::Requirement;
-use crate::store::{CommitError, StoreError};
+use crate::store::{CommitError, Device, Record, Store, StoreError};
 
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
@@ -81,6 +84,23 @@ impl Decision {
             Outcome::Warnings => "warnings",
             Outcome::Faults => "faults",
         }
+    }
+}
+
+/// Asks for what is bound, with a notice in front, and judges it. `login` is the login that it is for; without one it is
+/// `mfa-enroll` that asks, for a change.
+fn ask_for_device(
+    notice: Option<&str>,
+    audience: code::Audience,
+    login: Option<&Login>,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    match record.credentials.as_ref().map(|bound| &bound.device) {
+        Some(Device::Keys(_)) => keys::ask(notice, audience, login, record, store, host, conversation),
+        _ => code::ask(notice, audience, record, store, host, conversation),
     }
 }
 

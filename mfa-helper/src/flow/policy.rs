@@ -16,7 +16,8 @@ use crate::lockout::Way;
 use crate::policy::files;
 use crate::policy::parse::parse;
 use crate::policy::place::Place;
-use crate::policy::{Answer, Enroll, Facts, Kind, Mode, Policy, Require, Requirement, Rule};
+use crate::policy::{Answer, Enroll, Facts, Kind, Mode, Policy, Require, Requirement, Rule, SkKey};
+use crate::store::Credentials;
 
 /// The most names that one finding lists.
 const NAMES: usize = 10;
@@ -53,6 +54,7 @@ pub fn explain(
         ruser: None,
         ssh_auth_info: None,
         stack_complete: true,
+        ssh_auth_sock: None,
     };
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
@@ -64,9 +66,15 @@ pub fn explain(
         },
         None => match auth(&asked, &record, &login, Way::Login, host, &account_line_decides) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
-            Auth::Ask => String::from("asked for the code of the device, or a recovery code"),
+            Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {
+                Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
+                _ => String::from("asked for the code of the device, or a recovery code"),
+            },
             Auth::HandOver => String::from("led through binding a device, and let in when it is bound"),
             Auth::Refuse(NoWay::ByAdmin) => String::from("refused: an administrator has to bind a device first"),
+            Auth::Refuse(NoWay::NoKeyHere) => {
+                String::from("refused: a security key has to be bound where it is plugged in")
+            }
             Auth::Refuse(NoWay::NotInvited) => String::from("refused: an invitation is needed (mfa-enroll invite)"),
             Auth::Refuse(NoWay::NoDialogue) => {
                 format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
@@ -167,12 +175,8 @@ pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
                 find(false, "rule-user-unknown", format!("{name}: no user is called {user}"));
             }
         }
-        if rule.require == Require::Mfa && !rule.kinds.contains(&Kind::Totp) {
-            find(
-                true,
-                "rule-unsatisfiable",
-                format!("{name} can be satisfied by nobody: of its kinds none can be bound yet"),
-            );
+        if rule.sk_key == SkKey::Counts && !rule.kinds.contains(&Kind::U2f) {
+            find(false, "rule-counts-nothing", format!("{name}: sk_key counts, and no security key may be bound"));
         }
         if rule.require == Require::Off && rule.remember.is_some() {
             find(false, "rule-remembers-nothing", format!("{name} asks nothing, so there is nothing to remember"));
@@ -253,8 +257,8 @@ fn asks_more(before: &Requirement, after: &Requirement) -> Option<String> {
         let word = if before.enroll == Enroll::ByAdmin { "by-admin" } else { "invited" };
         Some(format!("enroll = \"{word}\""))
     } else if after.kinds.iter().any(|kind| !before.kinds.contains(kind)) {
-        let word = if before.kinds == [Kind::Totp] { "totp" } else { "u2f" };
-        Some(format!("kinds = [\"{word}\"]"))
+        let words: Vec<String> = before.kinds.iter().map(|kind| format!("\"{}\"", kind.word())).collect();
+        Some(format!("kinds = [{}]", words.join(", ")))
     } else {
         None
     }

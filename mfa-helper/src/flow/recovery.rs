@@ -9,7 +9,7 @@ use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::recovery::Set;
 use crate::host::Host;
 use crate::lang::Text;
-use crate::store::{Bypass, Change, CommitError, Invitation, Latest, State};
+use crate::store::{Amendment, Bypass, Change, CommitError, Invitation, Latest, State};
 
 /// Makes a new set in place of the old one, once the person has it.
 pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
@@ -34,8 +34,9 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
             break;
         }
         credentials.recovery = set.clone();
-        credentials.latest = Latest::RecoveryCodes { when: (host.now)(), from: proof.from(&user).to_owned() };
-        match store.commit(&record, Change::Recovery(&credentials)) {
+        let from = proof.from(&user).to_owned();
+        credentials.latest = Latest::Changed { what: Amendment::RecoveryCodes, when: (host.now)(), from };
+        match store.commit(&record, Change::Amend(&credentials)) {
             Ok(()) => {
                 let text = host.loaded.policy.lang.say(Text::CodesHold);
                 return Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "new recovery codes") });

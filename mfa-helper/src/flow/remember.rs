@@ -183,7 +183,7 @@ mod tests {
             now: || NOW,
             random: getrandom::fill,
             synchronised: || true,
-            caller_is_local: false,
+            caller_is_root: true,
             caller_pid: 0,
             caller_audit_session: session.map(str::to_owned),
             loaded: Loaded { policy: Policy::default(), error: None },
@@ -206,6 +206,7 @@ mod tests {
             ruser: None,
             ssh_auth_info: info.map(str::to_owned),
             stack_complete: true,
+            ssh_auth_sock: None,
         }
     }
 

@@ -8,12 +8,13 @@ use nix::unistd::Group;
 use super::Decision;
 use super::device::known_or_kept;
 use crate::conversation::Conversation;
+use crate::factor::key::Key;
 use crate::host::Host;
 use crate::identity;
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Policy, Require};
-use crate::store::{Record, Store};
+use crate::store::{Credentials, Device, Record, State, Store};
 use crate::sys;
 
 /// Shows one user's standing.
@@ -165,21 +166,36 @@ pub fn standing(user: &str, record: &Record, host: &Host) -> Status {
     let lockout = host.loaded.policy.lockout;
     let locked = [Way::Login, Way::OwnProcess]
         .map(|way| way.rule(lockout).on_clock(record.state.failures(way), now).locked_until);
-    let device = record.credentials.as_ref().map(|bound| DeviceStatus {
-        id: bound.id.to_string(),
-        label: bound.label.clone(),
-        created: bound.created,
-        created_from: bound.created_from.clone(),
-        last_used: (record.state.last_used > 0).then_some(record.state.last_used),
-    });
     Status {
         user: user.to_owned(),
-        kind: device.as_ref().map(|_| String::from("totp")),
+        kind: record.credentials.as_ref().map(|bound| bound.kind().word().to_owned()),
         pending: record.pending.as_ref().is_some_and(|pending| pending.expires > now),
         required: host.loaded.policy.strictest_of(user, now, &mut member).require == Require::Mfa,
-        devices: device.into_iter().collect(),
+        devices: record.credentials.as_ref().map_or(Vec::new(), |bound| devices(bound, &record.state)),
         recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
         locked_until: locked.into_iter().max().filter(|until| *until > now),
         bypass_until: record.state.bypass.is_good(now).then_some(record.state.bypass.expires),
+    }
+}
+
+fn devices(bound: &Credentials, state: &State) -> Vec<DeviceStatus> {
+    match &bound.device {
+        Device::App(app) => vec![DeviceStatus {
+            id: bound.id.to_string(),
+            label: app.label.clone(),
+            created: bound.created,
+            created_from: bound.created_from.clone(),
+            last_used: (state.last_used > 0).then_some(state.last_used),
+        }],
+        Device::Keys(keys) => {
+            let status = |key: &Key| DeviceStatus {
+                id: key.id.to_string(),
+                label: key.label.clone(),
+                created: key.created,
+                created_from: key.created_from.clone(),
+                last_used: state.keys_used.last(key),
+            };
+            keys.iter().map(status).collect()
+        }
     }
 }

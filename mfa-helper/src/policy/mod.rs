@@ -70,6 +70,51 @@ pub enum Mode {
     Observe,
 }
 
+/// What a bound `sk` key is worth that sshd has accepted before, the weaker first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkKey {
+    /// The second factor, while sshd demands a touch.
+    Counts,
+    /// A key like any other.
+    #[default]
+    Ignored,
+}
+
+/// Whether a security key asks for its PIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pin {
+    /// Where it has one.
+    #[default]
+    IfSet,
+    /// Always, so a key without one cannot be used.
+    Require,
+    /// Not at all: a touch is enough.
+    Never,
+}
+
+/// The table `[u2f]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct U2f {
+    /// For new bindings; absent: `pam://` and the host's name.
+    pub rp_id: Option<String>,
+    /// Whether a key asks for its PIN.
+    pub pin: Pin,
+    /// How long a key is waited for, in seconds.
+    pub timeout: u64,
+    /// Terminals without a seat at which a person sits in front of this host's own USB ports, as `/dev` names them.
+    pub consoles: Vec<String>,
+    /// The models that may be bound; empty: all.
+    pub aaguids: Vec<[u8; 16]>,
+}
+
+impl Default for U2f {
+    fn default() -> U2f {
+        U2f { rp_id: None, pin: Pin::IfSet, timeout: 30, consoles: Vec::new(), aaguids: Vec::new() }
+    }
+}
+
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,6 +123,21 @@ pub enum Kind {
     Totp,
     /// A security key.
     U2f,
+}
+
+impl Kind {
+    /// As mfa.toml, the store and the command line say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Totp => "totp",
+            Kind::U2f => "u2f",
+        }
+    }
+
+    /// The kind that is called so.
+    pub fn from_word(word: &str) -> Option<Kind> {
+        ALL_KINDS.into_iter().find(|kind| kind.word() == word)
+    }
 }
 
 /// One `[[rule]]`.
@@ -109,6 +169,8 @@ pub struct Rule {
     pub ssh_key: Option<SshKey>,
     /// For so many seconds the device is not asked again after a code; absent: it always is.
     pub remember: Option<u64>,
+    /// What a bound `sk` key is worth that sshd has accepted before.
+    pub sk_key: SkKey,
 }
 
 /// Everything that `mfa.toml` and its drop-ins say.
@@ -122,6 +184,8 @@ pub struct Policy {
     pub totp: Parameters,
     /// Steps accepted before and after the present one.
     pub window: u64,
+    /// For security keys.
+    pub u2f: U2f,
     /// Whether users may change their own devices.
     pub self_service: bool,
     /// How many recovery codes a set has; 0 for none.
@@ -164,6 +228,8 @@ pub struct Requirement {
     pub deadline: Option<u64>,
     /// For so many seconds the device is not asked again after a code.
     pub remember: Option<u64>,
+    /// What a bound `sk` key is worth that sshd has accepted before.
+    pub sk_key: SkKey,
     /// The rule that decided, for logs.
     pub rule: String,
     /// The first rule that would have decided, were it not for observing only, and what it would have asked.
@@ -301,6 +367,7 @@ impl Rule {
             kinds: self.kinds.clone(),
             deadline,
             remember: self.remember,
+            sk_key: self.sk_key,
             rule: format!("{}{remark}", self.origin),
             observed: None,
         }
@@ -328,6 +395,7 @@ fn no_rule() -> Requirement {
         kinds: ALL_KINDS.to_vec(),
         deadline: None,
         remember: None,
+        sk_key: SkKey::Ignored,
         rule: String::from("none"),
         observed: None,
     }
@@ -348,6 +416,7 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
             // What is required already has no deadline any more.
             deadline: earliest.filter(|_| require != Require::Mfa),
             remember: so_far.remember.zip(next.remember).map(|(one, other)| one.min(other)),
+            sk_key: so_far.sk_key.max(next.sk_key),
             // The first of the strictest is the one to name.
             rule: if next.require > so_far.require { next.rule } else { so_far.rule },
             observed: None,
@@ -386,6 +455,7 @@ impl Rule {
             expires: None,
             ssh_key: None,
             remember: None,
+            sk_key: SkKey::Ignored,
         }
     }
 }
@@ -397,6 +467,7 @@ impl Default for Policy {
             lang: Lang::default(),
             totp: Parameters::DEFAULT,
             window: 1,
+            u2f: U2f::default(),
             self_service: true,
             recovery_codes: 10,
             lockout: Lockout::default(),

@@ -3,12 +3,13 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Offset};
 
 use super::place::{From, Network};
-use super::{ALL_KINDS, Enroll, Kind, Mode, Policy, Require, Rule, SshKey};
+use super::{ALL_KINDS, Enroll, Kind, Mode, Pin, Policy, Require, Rule, SkKey, SshKey, U2f};
 use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
 use crate::lang::Lang;
@@ -41,6 +42,7 @@ struct Main {
     lang: Option<Lang>,
     self_service: Option<bool>,
     totp: TotpTable,
+    u2f: U2fTable,
     recovery: RecoveryTable,
     lockout: LockoutTable,
     enroll: EnrollTable,
@@ -62,6 +64,16 @@ struct TotpTable {
     period: Option<Spanned<String>>,
     algorithm: Option<Spanned<String>>,
     window: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct U2fTable {
+    rp_id: Option<Spanned<String>>,
+    pin: Option<Pin>,
+    timeout: Option<Spanned<String>>,
+    consoles: Option<Spanned<Vec<String>>>,
+    aaguids: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -107,6 +119,7 @@ struct RuleTable {
     expires: Option<Spanned<String>>,
     ssh_key: Option<SshKey>,
     remember: Option<Spanned<String>>,
+    sk_key: Option<SkKey>,
 }
 
 /// Reads drop-ins in the given order and then, last, the main file.
@@ -135,7 +148,7 @@ impl File<'_> {
     }
 
     fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
-        let Main { issuer, lang, self_service, totp, recovery, lockout, enroll, store, rule } = self.toml()?;
+        let Main { issuer, lang, self_service, totp, u2f, recovery, lockout, enroll, store, rule } = self.toml()?;
         if let Some(issuer) = issuer {
             let name = issuer.get_ref();
             let fit =
@@ -146,6 +159,7 @@ impl File<'_> {
         policy.lang = lang.unwrap_or_default();
         policy.self_service = self_service.unwrap_or(policy.self_service);
         self.totp(totp, policy)?;
+        self.u2f(u2f, &mut policy.u2f)?;
         if let Some(codes) = recovery.codes {
             self.demand(*codes.get_ref() <= MOST, &codes, "a set has 0 to 50 recovery codes")?;
             policy.recovery_codes = *codes.get_ref();
@@ -184,6 +198,36 @@ impl File<'_> {
         if let Some(window) = table.window {
             self.demand(*window.get_ref() <= 10, &window, "a window is 0 to 10 steps")?;
             policy.window = *window.get_ref();
+        }
+        Ok(())
+    }
+
+    fn u2f(&self, table: U2fTable, u2f: &mut U2f) -> Result<(), PolicyError> {
+        if let Some(rp_id) = table.rp_id {
+            let name = rp_id.get_ref();
+            let fit = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+            // An ssh key signs for its application, and a signature for the one must be none for the other.
+            let rule = "a relying party has 1 to 128 letters without blanks, and does not begin with \"ssh:\"";
+            self.demand(fit && !name.starts_with("ssh:"), &rp_id, rule)?;
+            u2f.rp_id = Some(rp_id.into_inner());
+        }
+        u2f.pin = table.pin.unwrap_or_default();
+        if let Some(timeout) = table.timeout {
+            let known = seconds(timeout.get_ref()).filter(|s| (5..=300).contains(s));
+            u2f.timeout = known.ok_or_else(|| self.wrong(&timeout, "a key is waited for \"5s\" to \"5m\""))?;
+        }
+        if let Some(consoles) = table.consoles {
+            let fit = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+            let rule = "a console is a terminal of this host as /dev names it, such as \"ttyS0\"";
+            self.demand(consoles.get_ref().iter().all(fit), &consoles, rule)?;
+            u2f.consoles = consoles.into_inner();
+        }
+        if let Some(aaguids) = table.aaguids {
+            let rule = "an AAGUID is 32 hexadecimal digits, with hyphens or without";
+            let known: Option<Vec<[u8; 16]>> = aaguids.get_ref().iter().map(|text| aaguid(text)).collect();
+            u2f.aaguids = known.ok_or_else(|| self.wrong(&aaguids, rule))?;
+            // A list that allows nothing is more likely a slip than a wish.
+            self.demand(!u2f.aaguids.is_empty(), &aaguids, "an empty list can be satisfied by no key")?;
         }
         Ok(())
     }
@@ -237,6 +281,7 @@ impl File<'_> {
                 expires: self.time(table.expires)?,
                 ssh_key: table.ssh_key,
                 remember: self.remember(table.remember)?,
+                sk_key: table.sk_key.unwrap_or_default(),
             });
         }
         Ok(())
@@ -330,6 +375,12 @@ fn seconds(text: &str) -> Option<u64> {
     text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// `2fc0579f-8113-47ea-b116-bb5a8db9202a`.
+fn aaguid(text: &str) -> Option<[u8; 16]> {
+    let digits = text.replace('-', "").to_ascii_lowercase();
+    HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok()
+}
+
 /// A day or a moment in UTC, in seconds since 1970.
 pub fn moment(text: &str) -> Option<u64> {
     let Datetime { date: Some(date), time, offset } = text.parse().ok()? else { return None };
@@ -391,6 +442,8 @@ mod tests {
     #[test]
     fn every_value_arrives() {
         let text = "issuer = \"web1\"\nlang = \"zh_CN\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
+                    [u2f]\nrp_id = \"pam://fleet\"\npin = \"require\"\ntimeout = \"1m\"\nconsoles = [\"ttyS0\"]\n\
+                    aaguids = [\"2fc0579f-8113-47ea-b116-bb5a8db9202a\"]\n\
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
                     [enroll]\nservices = [\"sshd\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
@@ -401,6 +454,13 @@ mod tests {
             lang: Lang::ZhCn,
             totp: Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 },
             window: 2,
+            u2f: U2f {
+                rp_id: Some("pam://fleet".into()),
+                pin: Pin::Require,
+                timeout: 60,
+                consoles: vec!["ttyS0".into()],
+                aaguids: vec![*b"\x2f\xc0\x57\x9f\x81\x13\x47\xea\xb1\x16\xbb\x5a\x8d\xb9\x20\x2a"],
+            },
             self_service: false,
             recovery_codes: 8,
             lockout: Lockout { after: 3, first: 30, cap: 3600 },
@@ -472,6 +532,16 @@ mod tests {
             "[[rule]]\nrequire = \"mfa\"\ndeadline = \"31.1.2027\"",
             "[[rule]]\nrequire = \"mfa\"\nexpires = \"soon\"",
             "[enroll]\nservices = [\"SSHD\"]",
+            "[[rule]]\nrequire = \"mfa\"\nsk_key = \"count\"",
+            "[u2f]\nrp_id = \"\"",
+            "[u2f]\nrp_id = \"ssh:\"",
+            "[u2f]\nrp_id = \"a b\"",
+            "[u2f]\npin = \"maybe\"",
+            "[u2f]\ntimeout = \"4s\"",
+            "[u2f]\ntimeout = \"301s\"",
+            "[u2f]\nconsoles = [\"/dev/ttyS0\"]",
+            "[u2f]\naaguids = []",
+            "[u2f]\naaguids = [\"2fc0\"]",
             "[[rule]]\nrequire = \"mfa\"\nremember = \"59s\"",
             "[[rule]]\nrequire = \"mfa\"\nremember = \"721h\"",
             "[[rule]]\nrequire = \"mfa\"\nremember = \"always\"",
@@ -506,7 +576,7 @@ mod tests {
         let text = "[[rule]]\nname = \"admins\"\nusers = [\"a\"]\ngroups = [\"wheel\"]\nservices = [\"sshd\"]\n\
                     from = [\"10.0.0.0/8\", \"local\", \"remote\"]\nrequire = \"mfa\"\nmode = \"observe\"\n\
                     kinds = [\"totp\"]\nenroll = \"by-admin\"\ndeadline = \"2027-01-31\"\n\
-                    expires = \"2027-01-31T10:00:00Z\"\nssh_key = \"allow\"\nremember = \"8h\"\n";
+                    expires = \"2027-01-31T10:00:00Z\"\nssh_key = \"allow\"\nremember = \"8h\"\nsk_key = \"counts\"\n";
         let policy = parse(&[("/etc/mfa/mfa.toml".into(), text.into())]).unwrap();
         let list = |entry: &str| Some(vec![entry.to_owned()]);
         let network = From::Network(Network::parse("10.0.0.0/8").unwrap());
@@ -524,6 +594,7 @@ mod tests {
             expires: Some(1_801_389_600),
             ssh_key: Some(SshKey::Allow),
             remember: Some(8 * 3600),
+            sk_key: SkKey::Counts,
         };
         assert_eq!(policy.rules, [expected]);
     }

@@ -221,6 +221,13 @@ impl Module {
     }
 }
 
+/// Whether a first factor of its own has succeeded on every path to our auth line: none of sshd's, whose key may be what is
+/// to be the second.
+pub fn asks_a_first_factor(service: &str, files: &Files) -> bool {
+    let findings = Stack::read(service, Kind::Auth, files).and_then(|stack| Stack { sshd: false, ..stack }.judge());
+    findings.is_ok_and(|findings| findings.reached == Reached::Always && findings.unproved.is_none())
+}
+
 /// Whether a hand-over to the account phase is safe: our account line is reached on every path on which the account
 /// stack of this service lets the user in, and on no such path has it refused. The error says why not.
 pub fn account_line_decides(service: &str, files: &Files) -> Result<(), String> {

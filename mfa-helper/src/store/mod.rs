@@ -15,8 +15,11 @@ use nix::fcntl::OFlag;
 use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
+pub use record::{
+    Amendment, App, Bypass, Credentials, Damage, Device, Id, Invitation, KeysUsed, Latest, Owes,
+    PENDING_LIFE, Pending, State,
+};
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use record::{Bypass, Credentials, Damage, Id, Invitation, Latest, Owes, PENDING_LIFE, Pending, State};
 pub use ticket::{Origin, Ticket, Tickets};
 
 use crate::rootfile::{Dir, Fault, write_at};
@@ -109,8 +112,8 @@ pub enum Change<'a> {
     State(&'a State),
     /// A device is bound, in place of any other (and any pending one is gone), and this is owed still.
     Bind(&'a Credentials, &'a Owes),
-    /// The bound device gets other recovery codes.
-    Recovery(&'a Credentials),
+    /// The binding stays the one it is: it gets other recovery codes, a security key more or one less.
+    Amend(&'a Credentials),
     /// A device waits for its two codes, in place of any other that did.
     Pend(&'a Pending),
     /// No device waits any more.
@@ -182,12 +185,12 @@ impl Store {
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
                 let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot().ok().flatten());
-                let next = record.state.succeeded_by(credentials.id, credentials.burnt);
+                let next = record.state.succeeded_by(credentials.id, credentials.burnt());
                 let _ = write_state(&dir, newest, &State { owes: owes.remembered(), ..next });
                 let _ = dir.remove(PENDING_FILE);
             }
-            // The state of the codes before names their set, so it does not hold for these.
-            Change::Recovery(credentials) => dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?,
+            // The state of recovery codes names their set, so it does not hold for others; that of keys names each.
+            Change::Amend(credentials) => dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?,
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
             Change::Unpend => dir.remove(PENDING_FILE)?,
             Change::Unbind => destroy(&dir, user)?,
@@ -275,8 +278,8 @@ impl Files {
                 // State of another binding counts as absent; the codes burnt at binding then hold.
                 let state = match kept {
                     Some(kept) if kept.id == credentials.id => kept,
-                    Some(other) => other.succeeded_by(credentials.id, credentials.burnt),
-                    None => State::fresh(credentials.id, credentials.burnt),
+                    Some(other) => other.succeeded_by(credentials.id, credentials.burnt()),
+                    None => State::fresh(credentials.id, credentials.burnt()),
                 };
                 (Some(*credentials), state)
             }

@@ -11,9 +11,11 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
+use crate::factor::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
+use crate::policy::Kind;
 use crate::store::ticket::Tickets;
 
 /// The length of a state slot, and of a device's block on most disks.
@@ -32,24 +34,69 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// A bound authenticator app: written when the binding changes, never by a login.
+/// What is bound: written when the binding changes, never by a login.
 pub struct Credentials {
     /// The binding's identity.
     pub id: Id,
-    /// What the user calls it.
-    pub label: String,
-    /// When it was bound, in seconds since 1970.
+    /// When it was made, in seconds since 1970.
     pub created: u64,
-    /// From where it was bound.
+    /// From where it was made.
     pub created_from: String,
-    /// The device itself.
-    pub totp: Totp,
-    /// The steps of the two codes that bound it; they are used up.
-    pub burnt: [u64; 2],
+    /// What proves possession.
+    pub device: Device,
     /// The recovery codes.
     pub recovery: recovery::Set,
     /// What was changed last, for the next login to tell.
     pub latest: Latest,
+}
+
+/// What is bound is of one kind: an app, or keys.
+pub enum Device {
+    /// An authenticator app.
+    App(App),
+    /// Security keys, at least one.
+    Keys(Vec<Key>),
+}
+
+/// A bound authenticator app.
+pub struct App {
+    /// What the user calls it.
+    pub label: String,
+    /// The key and its parameters.
+    pub totp: Totp,
+    /// The steps of the two codes that bound it; they are used up.
+    pub burnt: [u64; 2],
+}
+
+impl Credentials {
+    /// The kind of what is bound.
+    pub fn kind(&self) -> Kind {
+        match self.device {
+            Device::App(_) => Kind::Totp,
+            Device::Keys(_) => Kind::U2f,
+        }
+    }
+
+    /// The app, if that is what is bound.
+    pub fn app(&self) -> Option<&App> {
+        match &self.device {
+            Device::App(app) => Some(app),
+            Device::Keys(_) => None,
+        }
+    }
+
+    /// The security keys; none where an app is bound.
+    pub fn keys(&self) -> &[Key] {
+        match &self.device {
+            Device::App(_) => &[],
+            Device::Keys(keys) => keys,
+        }
+    }
+
+    /// The steps that the binding has used up.
+    pub fn burnt(&self) -> [u64; 2] {
+        self.app().map_or([0, 0], |app| app.burnt)
+    }
 }
 
 /// The latest change of a binding.
@@ -59,13 +106,38 @@ pub enum Latest {
     Bound,
     /// It was made, in place of another device.
     Replaced,
-    /// It got other recovery codes.
-    RecoveryCodes {
+    /// It was made before, and changed.
+    Changed {
+        /// What was.
+        what: Amendment,
         /// When, in seconds since 1970.
         when: u64,
         /// From where.
         from: String,
     },
+}
+
+/// A change that leaves a binding the one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amendment {
+    /// It got other recovery codes.
+    RecoveryCodes,
+    /// It got one more security key.
+    KeyAdded,
+    /// It lost one of several security keys.
+    KeyRemoved,
+}
+
+impl Amendment {
+    const ALL: [Amendment; 3] = [Amendment::RecoveryCodes, Amendment::KeyAdded, Amendment::KeyRemoved];
+
+    fn word(self) -> &'static str {
+        match self {
+            Amendment::RecoveryCodes => "recovery-codes",
+            Amendment::KeyAdded => "key-added",
+            Amendment::KeyRemoved => "key-removed",
+        }
+    }
 }
 
 /// How long a pending device can be confirmed, in seconds.
@@ -98,8 +170,10 @@ pub struct State {
     pub told: u64,
     /// How many steps the device's clock is ahead of ours, as far as that was learned.
     pub clock_offset: i64,
-    /// When a code was last accepted at a login, in seconds since 1970; 0 for never.
+    /// When the device was last accepted at a login, in seconds since 1970; 0 for never.
     pub last_used: u64,
+    /// When which security keys were used, and what they have counted to.
+    pub keys_used: KeysUsed,
     /// Which recovery codes are used.
     pub recovery: recovery::Used,
     /// The one-time code that root has made for who has lost the device.
@@ -141,6 +215,63 @@ impl Bypass {
     }
 }
 
+/// What is known of the use of security keys. A key that has not signed here since it was bound has the counter of its
+/// binding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysUsed(Vec<Use>);
+
+/// The latest use of one security key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Use {
+    key: Id,
+    counter: u32,
+    at: u64,
+}
+
+impl KeysUsed {
+    /// What `key` has counted to.
+    pub fn counter(&self, key: &Key) -> u32 {
+        self.find(key).map_or(key.counter, |last| last.counter)
+    }
+
+    /// When `key` was last accepted, in seconds since 1970.
+    pub fn last(&self, key: &Key) -> Option<u64> {
+        self.find(key).map(|last| last.at)
+    }
+
+    /// The same after `key` was accepted, without those that are not among `keys` any more.
+    pub fn with(&self, key: &Key, counter: u32, at: u64, keys: &[Key]) -> KeysUsed {
+        let others = self.0.iter().filter(|other| other.key != key.id && keys.iter().any(|key| key.id == other.key));
+        KeysUsed(others.copied().chain([Use { key: key.id, counter, at }]).collect())
+    }
+
+    fn find(&self, key: &Key) -> Option<&Use> {
+        self.0.iter().find(|last| last.key == key.id)
+    }
+
+    fn word(&self) -> String {
+        let words: Vec<String> = self.0.iter().map(|u| format!("{}:{}:{}", u.key, u.counter, u.at)).collect();
+        if words.is_empty() { String::from("none") } else { words.join(" ") }
+    }
+
+    fn parse(word: &str) -> Result<KeysUsed, Damage> {
+        if word == "none" {
+            return Ok(KeysUsed::default());
+        }
+        let one = |word: &str| {
+            let parts: Vec<&str> = word.split(':').collect();
+            let [key, counter, at] = parts[..] else { return Err(Damage::Line) };
+            Ok(Use { key: id(key)?, counter: number(counter)?, at: number(at)? })
+        };
+        let all: Vec<Use> = word.split(' ').map(one).collect::<Result<_, _>>()?;
+        let twice = |n: usize| all[..n].iter().any(|other| other.key == all[n].key);
+        if all.len() > key::MOST || (0..all.len()).any(twice) {
+            return Err(Damage::Line);
+        }
+        Ok(KeysUsed(all))
+    }
+}
+
 /// The places where a login was let past its auth phase on the condition that a device is bound, and no code was given
 /// since. A program that remembers that phase may come from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +294,7 @@ impl Owes {
     /// How the places of sudo begin, which remembers logins: a session follows.
     pub const REMEMBERS: &str = "sudo:";
     /// The longest place, in bytes.
-    const LONGEST: usize = 96;
+    const LONGEST: usize = 48;
 
     /// Whether nothing is owed at all.
     pub fn nothing(&self) -> bool {
@@ -245,6 +376,7 @@ impl State {
             told: 0,
             clock_offset: 0,
             last_used: 0,
+            keys_used: KeysUsed::default(),
             recovery: recovery::Used::default(),
             bypass: Bypass::default(),
             failures: Failures::default(),
@@ -320,19 +452,29 @@ impl Credentials {
     pub fn encode(&self, user: &str) -> Secret {
         let mut text = Text::new(CREDENTIALS_LIMIT, CREDENTIALS);
         text.line("user", format_args!("{user}"));
-        text.line("kind", format_args!("totp"));
+        text.line("kind", format_args!("{}", self.kind().word()));
         text.line("id", format_args!("{}", self.id));
-        text.line("label", format_args!("{}", self.label));
         text.line("created", format_args!("{}", self.created));
         text.line("created-from", format_args!("{}", self.created_from));
-        text.totp(&self.totp);
-        text.line("burnt", format_args!("{} {}", self.burnt[0], self.burnt[1]));
+        match &self.device {
+            Device::App(App { label, totp, burnt }) => {
+                text.line("label", format_args!("{label}"));
+                text.totp(totp);
+                text.line("burnt", format_args!("{} {}", burnt[0], burnt[1]));
+            }
+            Device::Keys(keys) => {
+                text.line("keys", format_args!("{}", keys.len()));
+                for key in keys {
+                    text.security_key(key);
+                }
+            }
+        }
         text.set("recovery", &self.recovery);
         match &self.latest {
             Latest::Bound => text.line("latest", format_args!("bound")),
             Latest::Replaced => text.line("latest", format_args!("replaced")),
-            Latest::RecoveryCodes { when, from } => {
-                text.line("latest", format_args!("recovery-codes {when} {from}"));
+            Latest::Changed { what, when, from } => {
+                text.line("latest", format_args!("{} {when} {from}", what.word()));
             }
         }
         text.seal()
@@ -351,20 +493,28 @@ pub fn encode_disabled(user: &str) -> Secret {
 pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
     let mut lines = Lines::open(bytes, CREDENTIALS)?;
     lines.user(user)?;
-    let binding = match lines.value("kind")? {
-        "none" => Binding::Disabled,
-        "totp" => Binding::Bound(Box::new(Credentials {
-            id: lines.id()?,
-            label: lines.value("label")?.to_owned(),
-            created: lines.number("created")?,
-            created_from: lines.value("created-from")?.to_owned(),
-            totp: lines.totp()?,
-            burnt: lines.two_numbers("burnt")?,
-            recovery: lines.set("recovery")?,
-            latest: lines.latest()?,
-        })),
-        _ => return Err(Damage::Line),
+    let kind = match lines.value("kind")? {
+        "none" => {
+            lines.end()?;
+            return Ok(Binding::Disabled);
+        }
+        kind => Kind::from_word(kind).ok_or(Damage::Line)?,
     };
+    let binding = Binding::Bound(Box::new(Credentials {
+        id: lines.id()?,
+        created: lines.number("created")?,
+        created_from: lines.value("created-from")?.to_owned(),
+        device: match kind {
+            Kind::Totp => Device::App(App {
+                label: lines.value("label")?.to_owned(),
+                totp: lines.totp()?,
+                burnt: lines.two_numbers("burnt")?,
+            }),
+            Kind::U2f => Device::Keys(lines.security_keys()?),
+        },
+        recovery: lines.set("recovery")?,
+        latest: lines.latest()?,
+    }));
     lines.end()?;
     Ok(binding)
 }
@@ -415,6 +565,7 @@ impl State {
         text.line("told", format_args!("{}", self.told));
         text.line("clock-offset", format_args!("{}", self.clock_offset));
         text.line("last-used", format_args!("{}", self.last_used));
+        text.line("keys-used", format_args!("{}", self.keys_used.word()));
         text.line("recovery", format_args!("{} {}", self.recovery.set, self.recovery.codes));
         text.set("bypass", &self.bypass.set);
         text.line("bypass-expires", format_args!("{}", self.bypass.expires));
@@ -442,6 +593,7 @@ impl State {
             told: lines.number("told")?,
             clock_offset: number(lines.value("clock-offset")?)?,
             last_used: lines.number("last-used")?,
+            keys_used: KeysUsed::parse(lines.value("keys-used")?)?,
             recovery: {
                 let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
                 recovery::Used { set: id(set)?, codes: number(codes)? }
@@ -493,6 +645,20 @@ impl Text {
         self.raw(format_args!("\n"));
     }
 
+    fn security_key(&mut self, key: &Key) {
+        let (algorithm, public): (_, &[u8]) = match &key.public {
+            PublicKey::Es256(point) => (ES256, point),
+            PublicKey::Ed25519(point) => (ED25519, point),
+        };
+        let verified = if key.verified { "verified" } else { "touched" };
+        self.line("security-key", format_args!("{} {} {verified} {}", key.id, key.created, key.counter));
+        self.line("key-label", format_args!("{}", key.label));
+        self.line("key-from", format_args!("{}", key.created_from));
+        self.line("rp-id", format_args!("{}", key.rp_id));
+        self.line("public", format_args!("{algorithm} {}", HEXLOWER.encode(public)));
+        self.line("credential", format_args!("{}", HEXLOWER.encode(&key.credential)));
+    }
+
     fn set(&mut self, name: &str, set: &recovery::Set) {
         self.raw(format_args!("{name} {}", set.id));
         for hash in &set.hashes {
@@ -507,6 +673,10 @@ impl Text {
         self.0
     }
 }
+
+/// The algorithms of security keys, as WebAuthn and the JSON web algorithms call them.
+const ES256: &str = "ES256";
+const ED25519: &str = "EdDSA";
 
 struct Lines<'a>(std::str::Split<'a, char>);
 
@@ -560,16 +730,54 @@ impl<'a> Lines<'a> {
         match value.split_once(' ') {
             None if value == "bound" => Ok(Latest::Bound),
             None if value == "replaced" => Ok(Latest::Replaced),
-            Some(("recovery-codes", made)) => {
+            Some((what, made)) => {
+                let what = Amendment::ALL.into_iter().find(|known| known.word() == what).ok_or(Damage::Line)?;
                 let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
-                Ok(Latest::RecoveryCodes { when: number(when)?, from: from.to_owned() })
+                Ok(Latest::Changed { what, when: number(when)?, from: from.to_owned() })
             }
-            _ => Err(Damage::Line),
+            None => Err(Damage::Line),
         }
     }
 
     fn user(&mut self, user: &str) -> Result<(), Damage> {
         if self.value("user")? == user { Ok(()) } else { Err(Damage::OtherUser) }
+    }
+
+    fn security_keys(&mut self) -> Result<Vec<Key>, Damage> {
+        let count: usize = number(self.value("keys")?)?;
+        if !(1..=key::MOST).contains(&count) {
+            return Err(Damage::Line);
+        }
+        (0..count).map(|_| self.security_key()).collect()
+    }
+
+    fn security_key(&mut self) -> Result<Key, Damage> {
+        let words: Vec<&str> = self.value("security-key")?.split(' ').collect();
+        let [key, created, verified, counter] = words[..] else { return Err(Damage::Line) };
+        Ok(Key {
+            id: id(key)?,
+            created: number(created)?,
+            verified: match verified {
+                "verified" => true,
+                "touched" => false,
+                _ => return Err(Damage::Line),
+            },
+            counter: number(counter)?,
+            label: self.value("key-label")?.to_owned(),
+            created_from: self.value("key-from")?.to_owned(),
+            rp_id: self.value("rp-id")?.to_owned(),
+            public: match self.value("public")?.split_once(' ').ok_or(Damage::Line)? {
+                (ES256, public) => PublicKey::Es256(hexadecimal(public)?),
+                (ED25519, public) => PublicKey::Ed25519(hexadecimal(public)?),
+                _ => return Err(Damage::Line),
+            },
+            credential: self.bytes("credential")?,
+        })
+    }
+
+    fn bytes(&mut self, name: &str) -> Result<Vec<u8>, Damage> {
+        let bytes = HEXLOWER.decode(self.value(name)?.as_bytes()).map_err(|_| Damage::Line)?;
+        if bytes.len() <= MOST_CREDENTIAL { Ok(bytes) } else { Err(Damage::Line) }
     }
 
     fn totp(&mut self) -> Result<Totp, Damage> {
@@ -701,14 +909,39 @@ mod tests {
     }
 
     fn any_latest() -> impl Strategy<Value = Latest> {
-        let codes = (any::<u64>(), "\\PC{1,40}").prop_map(|(when, from)| Latest::RecoveryCodes { when, from });
+        let codes = (select(&Amendment::ALL[..]), any::<u64>(), "\\PC{1,40}")
+            .prop_map(|(what, when, from)| Latest::Changed { what, when, from });
         prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes]
     }
 
     prop_compose! {
+        fn any_key()(id in any_id(), texts in vec("\\PC{0,40}", 3..4), created: u64, verified: bool, counter: u32,
+                es256: bool, public in vec(any::<u8>(), 64..65), credential in vec(any::<u8>(), 0..80)) -> Key {
+            let [label, created_from, rp_id] = texts.try_into().unwrap();
+            let public = if es256 {
+                PublicKey::Es256(public.try_into().unwrap())
+            } else {
+                PublicKey::Ed25519(public[..32].try_into().unwrap())
+            };
+            Key { id, label, created, created_from, rp_id, credential, public, verified, counter }
+        }
+    }
+
+    prop_compose! {
+        fn any_keys_used()(all in proptest::collection::btree_map(any::<[u8; 16]>(), any::<(u32, u64)>(), 0..4)) -> KeysUsed {
+            KeysUsed(all.into_iter().map(|(key, (counter, at))| Use { key: Id(key), counter, at }).collect())
+        }
+    }
+
+    prop_compose! {
         fn any_credentials()(id in any_id(), label in "\\PC{0,40}", created: u64, created_from in "\\PC{0,40}",
-                latest in any_latest(), totp in any_app(), burnt: [u64; 2], recovery in any_set(MOST)) -> Vec<u8> {
-            let bound = Credentials { id, label, created, created_from, latest, totp: app(totp), burnt, recovery };
+                latest in any_latest(), totp in any_app(), burnt: [u64; 2], keys in vec(any_key(), 0..4),
+                recovery in any_set(MOST)) -> Vec<u8> {
+            let device = match keys.len() {
+                0 => Device::App(App { label, totp: app(totp), burnt }),
+                _ => Device::Keys(keys),
+            };
+            let bound = Credentials { id, created, created_from, latest, device, recovery };
             bound.encode("alice").bytes().to_vec()
         }
     }
@@ -739,7 +972,8 @@ mod tests {
 
     prop_compose! {
         fn any_state()(id in any_id(), numbers: [u64; 8], clock_offset: i64, set in any_id(), bypass in any_set(1),
-                owes in any_owes(), ticket in any_set(1), remembered in any_tickets()) -> State {
+                owes in any_owes(), ticket in any_set(1), remembered in any_tickets(),
+                keys_used in any_keys_used()) -> State {
             let [last_step, told, last_used, codes, a, b, c, d] = numbers;
             State {
                 id,
@@ -747,6 +981,7 @@ mod tests {
                 told,
                 clock_offset,
                 last_used,
+                keys_used,
                 recovery: recovery::Used { set, codes },
                 bypass: Bypass { set: bypass, expires: b ^ c },
                 failures: Failures { forgotten: a, locked_until: b },
@@ -875,9 +1110,11 @@ mod tests {
         };
         let remembered = (0..Tickets::MOST).fold(Tickets::default(), |all, n| all.with(ticket(n)));
         assert_eq!(remembered.good(u64::MAX - 1).count(), Tickets::MOST);
+        let id = |n: usize| Id([n as u8; 16]);
         let state = State {
             remembered,
             owes,
+            keys_used: KeysUsed((0..key::MOST).map(|n| Use { key: id(n), counter: u32::MAX, at: u64::MAX }).collect()),
             told: u64::MAX,
             clock_offset: i64::MIN,
             bypass: Bypass { set: set.clone(), expires: u64::MAX },

@@ -1,0 +1,669 @@
+//! Security keys: asking for one that is bound, and binding more.
+
+use mfa_ssh::{Hash, SkPublicKey, SkSignature};
+use mfa_wire::{Login, NewKey, Outcome, printable};
+
+use super::code::{self, Audience};
+use super::device::{self, known};
+use super::first_factor::Proof;
+use super::{Decision, RACES, enroll, login, recovery};
+use crate::conversation::{Conversation, NoAnswer};
+use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
+use crate::factor::{agent, sshd, usb};
+use crate::host::Host;
+use crate::identity::Identity;
+use crate::lang::{Lang, Text};
+use crate::lockout::Way;
+use crate::policy::{Kind, Pin, Requirement, SkKey};
+use crate::stack;
+use crate::store::{
+    Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store,
+};
+
+/// What is asked for, as the log says it.
+pub const U2F: &str = "u2f";
+
+/// An answer that was found to be good.
+struct Proved {
+    key: Id,
+    counter: u32,
+}
+
+/// Why none was.
+enum NotProved {
+    /// No key could be asked: what is said, with which a recovery code is asked for instead; and the reason for the log.
+    Unreachable(String, String),
+    /// One was asked, and this is how it ended.
+    Failed(Decision),
+}
+
+/// Asks for one of the bound keys, and judges its answer against the record as it is at that moment. Where none can be
+/// asked, a recovery code is.
+pub fn ask(
+    notice: Option<&str>,
+    audience: Audience,
+    login: Option<&Login>,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
+    match prove(notice, audience, login, keys, host, conversation) {
+        Ok(proved) => accept(audience, &proved, record, store, host),
+        Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
+        Err(NotProved::Unreachable(text, reason)) => {
+            let notice = notice.map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+            // A screen locker has room for the question alone.
+            let notice = Some(notice.as_str()).filter(|_| login.is_none() || audience.way == Way::Login);
+            let decision = code::ask(notice, audience, record, store, host, conversation);
+            let because =
+                |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
+            decision.map(because).map_err(because)
+        }
+    }
+}
+
+fn prove(
+    notice: Option<&str>,
+    audience: Audience,
+    login: Option<&Login>,
+    keys: &[Key],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Proved, NotProved> {
+    let plugged: Vec<Key> = keys.iter().filter(|key| !is_of_ssh(key)).cloned().collect();
+    let of_ssh: Vec<Key> = keys.iter().filter(|key| is_of_ssh(key)).cloned().collect();
+    let here = login.map_or_else(|| host.caller_is_local(), |login| host.is_local(login));
+    let socket = login.and_then(|login| login.ssh_auth_sock.as_deref());
+    // mfa-enroll asks the agent itself.
+    let has_agent = socket.is_some() || login.is_none();
+    if here && !plugged.is_empty() {
+        return by_usb(notice, audience, &plugged, login.is_none(), host, conversation);
+    }
+    if has_agent && !of_ssh.is_empty() {
+        let challenge = challenge(host).map_err(NotProved::Failed)?;
+        return by_agent(notice, audience, socket, &of_ssh, login, &challenge, host, conversation);
+    }
+    Err(NotProved::Unreachable(
+        String::from("Your security key cannot be asked from here."),
+        String::from(if here { "no key of this kind can be asked here" } else { "not at this host's console" }),
+    ))
+}
+
+/// Asks the keys that are plugged in here.
+fn by_usb(
+    notice: Option<&str>,
+    audience: Audience,
+    keys: &[Key],
+    own_command: bool,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Proved, NotProved> {
+    let challenge = challenge(host).map_err(NotProved::Failed)?;
+    let u2f = &host.loaded.policy.u2f;
+    let asked = usb::Asked { keys, challenge: &challenge, pin: u2f.pin, last_tries: own_command, timeout: u2f.timeout };
+    let mut person = AtTheKey { notice, lang: audience.lang, conversation };
+    let (n, signed) = usb::assert(&asked, &mut person).map_err(|failure| not_proved(failure))?;
+    judge(&keys[n], &signed, &challenge, u2f.pin)
+}
+
+fn not_proved(failure: usb::Failure) -> NotProved {
+    let reason = failure.reason();
+    match failure {
+        usb::Failure::Gone(none) => NotProved::Failed(none.into()),
+        failure if failure.is_of_no_key() => NotProved::Unreachable(failure.to_string(), reason),
+        failure => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
+    }
+}
+
+/// Has the person's ssh agent ask: that of sudo's environment, or mfa-enroll's own.
+#[allow(clippy::too_many_arguments, reason = "all of them are of one login")]
+fn by_agent(
+    notice: Option<&str>,
+    audience: Audience,
+    socket: Option<&str>,
+    keys: &[Key],
+    login: Option<&Login>,
+    challenge: &[u8; 32],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Proved, NotProved> {
+    let touch = audience.lang.say(Text::Touch);
+    let text = notice.map_or(touch.clone(), |notice| format!("{notice}\n{touch}"));
+    let u2f = &host.loaded.policy.u2f;
+    let (Some(login), Some(socket)) = (login, socket) else {
+        conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()))?;
+        let (n, signed, hash) = by_front_end(keys, challenge, conversation)?;
+        return judge(&keys[n], &signed, &hash, u2f.pin);
+    };
+    let mut told = |conversation: &mut Conversation| conversation.notice(&text);
+    let asked = agent::Asked { user: &login.user, socket, keys, challenge, timeout: u2f.timeout };
+    match agent::ask(&asked, &mut told, conversation) {
+        Ok((n, signed, hash)) => judge(&keys[n], &signed, &hash, u2f.pin),
+        Err(agent::Failure::Gone(broken)) => Err(NotProved::Failed(broken.into())),
+        Err(failure) if failure.is_of_no_key() => Err(NotProved::Unreachable(failure.to_string(), failure.reason())),
+        Err(failure) => Err(NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), failure.reason()))),
+    }
+}
+
+/// Has mfa-enroll ask the agent of whoever calls it, key by key: it knows none that it does not hold.
+fn by_front_end(
+    keys: &[Key],
+    challenge: &[u8; 32],
+    conversation: &mut Conversation,
+) -> Result<(usize, Signed, [u8; 32]), NotProved> {
+    let data = mfa_ssh::signed_data(challenge, Hash::Sha512);
+    for (n, key) in keys.iter().enumerate() {
+        match conversation.sign(ssh_key(key).to_blob(), data.clone()) {
+            Ok(answer) => {
+                let signed = signed(key, answer.bytes()).ok_or_else(garbage)?;
+                return Ok((n, signed, mfa_ssh::client_data_hash(challenge, Hash::Sha512)));
+            }
+            // It does not hold this one, or there is no agent.
+            Err(NoAnswer::Cancelled(mfa_wire::Cancelled::NoConversation)) => {}
+            Err(none) => return Err(NotProved::Failed(none.into())),
+        }
+    }
+    let text = "No ssh agent holds a security key that is bound: ssh -A, or plug one in.";
+    Err(NotProved::Unreachable(text.into(), "the agent holds no bound key".into()))
+}
+
+fn garbage() -> NotProved {
+    let text = "That is not the signature of a security key.";
+    NotProved::Failed(Decision::new(Outcome::Refused, text, "malformed ssh signature"))
+}
+
+/// Whether that is the answer of `key`, with all that is demanded of it.
+fn judge(key: &Key, signed: &Signed, hash: &[u8; 32], pin: Pin) -> Result<Proved, NotProved> {
+    match key::check(key, signed, hash, demands_pin(key, pin)) {
+        Ok(counter) => Ok(Proved { key: key.id, counter }),
+        Err(refused) => Err(NotProved::Failed(Decision::new(Outcome::Refused, said(refused), refused.to_string()))),
+    }
+}
+
+/// Whether PIN or fingerprint is demanded of `key`. Of one that was bound with it always, but where the policy wants none:
+/// who takes the key shall not get around it by a host that forgets to ask (CVE-2021-31924).
+fn demands_pin(key: &Key, pin: Pin) -> bool {
+    match pin {
+        Pin::Require => true,
+        Pin::IfSet => key.verified,
+        Pin::Never => false,
+    }
+}
+
+fn said(refused: Refused) -> &'static str {
+    match refused {
+        Refused::NotTouched => "The security key was not touched.",
+        Refused::NotVerified => "The security key has checked neither a PIN nor a fingerprint.",
+        Refused::CounterBack { .. } => {
+            "The counter of this key went back: it may have been copied.\nTell an administrator, and replace it."
+        }
+        Refused::Malformed | Refused::WrongRpId | Refused::BadSignature => {
+            "The answer of the security key is not good."
+        }
+    }
+}
+
+/// Keeps what the key has counted to, durably, before there is a verdict.
+fn accept(
+    audience: Audience,
+    proved: &Proved,
+    mut record: Record,
+    store: &Store,
+    host: &Host,
+) -> Result<Decision, Decision> {
+    let by_key = |decision: Decision| Decision { factor: U2F, ..decision };
+    for _ in 0..RACES {
+        let now = (host.now)();
+        let Some((bound, key)) = bound_key(&record, proved.key) else {
+            return Ok(by_key(audience.refused("The key was unbound meanwhile.", "unbound meanwhile")));
+        };
+        let state = &record.state;
+        let counter = match key::moved_on(state.keys_used.counter(key), proved.counter) {
+            Ok(counter) => counter,
+            Err(back) => return Ok(by_key(audience.refused(said(back), &format!("key {}: {back}", key.id)))),
+        };
+        let remembered = match audience.remember {
+            Some(memory) => state.remembered.with(memory.ticket(now)),
+            None => state.remembered.clone(),
+        };
+        let keys_used = state.keys_used.with(key, counter, now, bound.keys());
+        let next = State { keys_used, last_used: code::used(audience, state, now), remembered, ..state.clone() };
+        match store.commit(&record, Change::State(&next)) {
+            Ok(()) => {
+                let left = code::few_left(audience.lang, bound, state, host);
+                return Ok(by_key(Decision::new(Outcome::Accepted, left, format!("key {}", key.id))));
+            }
+            Err(CommitError::Conflict) => record = store.load(record.user())?,
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+}
+
+fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
+    let bound = record.credentials.as_ref()?;
+    bound.keys().iter().find(|key| key.id == id).map(|key| (bound, key))
+}
+
+/// The key that this login has shown to sshd before, where the rule counts it as the second factor, it is bound, and sshd
+/// demands of it what we would. Otherwise `None`, and the reason is in the log of what follows.
+pub fn counted(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Option<Decision> {
+    if asked.sk_key != SkKey::Counts || way != Way::Login {
+        return None;
+    }
+    let (shown, demands) = shown_to_sshd(login, host)?;
+    let key = record.credentials.as_ref()?.keys().iter().find(|key| is_of_ssh(key) && ssh_key(key) == shown)?;
+    if demands_pin(key, host.loaded.policy.u2f.pin) && !demands.verify {
+        return None;
+    }
+    let reason = format!("key {}, checked by sshd", key.id);
+    Some(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, "", reason) })
+}
+
+/// The security key that sshd has just accepted, if it demands a touch of it; and PIN or fingerprint too, where nothing
+/// else is asked of this login.
+fn shown_to_sshd(login: &Login, host: &Host) -> Option<(SkPublicKey, sshd::Demands)> {
+    if !login::came_by_sshd(login) {
+        return None;
+    }
+    let shown = mfa_ssh::in_auth_info(login.ssh_auth_info.as_deref()?).pop()?;
+    let demands = sshd::demands(login, host.caller_pid).ok()?;
+    let enough = demands.touch && (demands.verify || stack::asks_a_first_factor(&login.service, &stack::system_file));
+    enough.then_some((shown, demands))
+}
+
+/// Binds a security key: the first device, or one more beside other keys.
+pub fn bind(
+    new: &NewKey,
+    user: &str,
+    proof: Proof,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let label = device::checked_label(new.label.as_deref())?;
+    let identity = known(user)?;
+    let user = &identity.name;
+    let store = host.store()?;
+    let record = store.load(user)?;
+    match record.credentials.as_ref().map(|bound| &bound.device) {
+        Some(Device::App(_)) => Ok(device::already(user)),
+        Some(Device::Keys(_)) => add(new, &label, &identity, proof, &store, host, conversation),
+        None => first(new, &label, &identity, proof, record, &store, host, conversation),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "all of them are of one binding")]
+fn first(
+    new: &NewKey,
+    label: &str,
+    identity: &Identity,
+    proof: Proof,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = &identity.name;
+    if proof != Proof::Root {
+        enroll::may_bind(identity, Kind::U2f, proof, &record.state, host, conversation)?;
+    }
+    let factor = if proof == Proof::Invitation { enroll::INVITATION } else { "none" };
+    let proved = |decision: Decision| Decision { factor, ..decision };
+    let key = make(new, label, user, proof, &[], host, conversation).map_err(proved)?;
+    let (recovery, codes) = recovery::new_set(host)?;
+    let credentials = Credentials { recovery, ..of_keys(key, host)? };
+    store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
+    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
+    let lines = [Some(Text::KeyBound(user)), unread.then_some(Text::MakeCodesFor(user))];
+    Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "bound")))
+}
+
+/// One more key takes the same proof as any other change.
+fn add(
+    new: &NewKey,
+    label: &str,
+    identity: &Identity,
+    proof: Proof,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = &identity.name;
+    if proof == Proof::Invitation {
+        return Ok(device::already(user));
+    }
+    if proof != Proof::Root {
+        enroll::may_replace(identity, Kind::U2f, host)?;
+    }
+    let (record, factor) = proof.record_of(user, store, host, conversation)?;
+    let proved = |decision: Decision| Decision { factor, ..decision };
+    let Some(bound) = &record.credentials else { return Ok(device::not_bound(user)) };
+    if bound.keys().len() >= key::MOST {
+        let text = format!("{} has {} keys already: unbind one before.", printable(user, 64), key::MOST);
+        return Ok(proved(Decision::new(Outcome::Refused, text, "as many keys as there may be")));
+    }
+    let key = make(new, label, user, proof, bound.keys(), host, conversation).map_err(proved)?;
+    let latest = Latest::Changed { what: Amendment::KeyAdded, when: (host.now)(), from: proof.from(user).to_owned() };
+    let added = |keys: &[Key]| {
+        let room = keys.len() < key::MOST && !keys.iter().any(|other| other.public == key.public);
+        room.then(|| [keys, std::slice::from_ref(&key)].concat())
+    };
+    let keys = amend(record, latest, store, added).map_err(|lost| proved(lost.into()))?;
+    let text = host.loaded.policy.lang.say(Text::KeyAdded(keys));
+    Ok(proved(Decision::new(Outcome::Accepted, text, format!("key {} bound", key.id))))
+}
+
+/// Binds a security key in place of all that is bound, which works until then and never again.
+pub fn replace(
+    new: &NewKey,
+    user: &str,
+    proof: Proof,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    conversation.allow_for_binding();
+    let label = device::checked_label(new.label.as_deref())?;
+    let identity = known(user)?;
+    let user = &identity.name;
+    if proof != Proof::Root {
+        enroll::may_replace(&identity, Kind::U2f, host)?;
+    }
+    let store = host.store()?;
+    let (record, factor) = proof.record_of(user, &store, host, conversation)?;
+    let proved = |decision: Decision| Decision { factor, ..decision };
+    // The proof was for this binding as it is.
+    let Some(old) = device::proved_by(&record) else { return Ok(device::not_bound(user)) };
+    let key = make(new, &label, user, proof, &[], host, conversation).map_err(proved)?;
+    let (recovery, codes) = recovery::new_set(host)?;
+    let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
+    device::bind(record, &credentials, &store, |record| device::proved_by(record).as_ref() == Some(&old))
+        .map_err(|lost| proved(lost.into()))?;
+    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
+    let lines = [Some(Text::KeyReplaced(user)), unread.then_some(Text::MakeCodesFor(user))];
+    Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "replaced")))
+}
+
+/// Unbinds one of several keys. The last one goes with the whole binding.
+pub fn remove(
+    id: &str,
+    proof: Proof,
+    by: &'static str,
+    record: Record,
+    store: &Store,
+    host: &Host,
+) -> Result<Decision, Decision> {
+    let user = record.user().to_owned();
+    let proved = |decision: Decision| Decision { factor: by, ..decision };
+    let latest =
+        Latest::Changed { what: Amendment::KeyRemoved, when: (host.now)(), from: proof.from(&user).to_owned() };
+    let removed = |keys: &[Key]| {
+        let rest: Vec<Key> = keys.iter().filter(|key| key.id.to_string() != id).cloned().collect();
+        (!rest.is_empty() && rest.len() < keys.len()).then_some(rest)
+    };
+    let keys = amend(record, latest, store, removed).map_err(|lost| proved(lost.into()))?;
+    let text = host.loaded.policy.lang.say(Text::KeyRemoved(keys));
+    Ok(proved(Decision::new(Outcome::Accepted, text, format!("key {} unbound", printable(id, 64)))))
+}
+
+/// Changes the keys of the binding in `record`, whatever was tried to log in meanwhile, as long as it is this one with these
+/// recovery codes. Gives back how many there are then.
+fn amend(
+    mut record: Record,
+    latest: Latest,
+    store: &Store,
+    change: impl Fn(&[Key]) -> Option<Vec<Key>>,
+) -> Result<usize, CommitError> {
+    let proved = device::proved_by(&record);
+    for _ in 0..RACES {
+        let Some(bound) = record.credentials.take() else { break };
+        let Some(keys) = change(bound.keys()) else { break };
+        let count = keys.len();
+        let amended = Credentials { device: Device::Keys(keys), latest: latest.clone(), ..bound };
+        match store.commit(&record, Change::Amend(&amended)) {
+            Err(CommitError::Conflict) => record = store.load(record.user())?,
+            done => return done.map(|()| count),
+        }
+        if device::proved_by(&record) != proved {
+            break;
+        }
+    }
+    Err(CommitError::Conflict)
+}
+
+/// Inside a login: the key that is plugged in here, or that of the ssh connection.
+pub fn at_login(
+    login: &Login,
+    of_ssh: Option<&SkPublicKey>,
+    record: Record,
+    lang: Lang,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = record.user().to_owned();
+    let from = enroll::origin(login).unwrap_or("an unknown place").to_owned();
+    let key = match of_ssh {
+        Some(shown) => {
+            // sshd has asked for the touch that binds it, a moment ago.
+            let verified = shown_to_sshd(login, host).is_some_and(|(_, demands)| demands.verify);
+            Key { created_from: from, verified, ..key_of(shown, "", host)? }
+        }
+        None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
+    };
+    let (recovery, codes) = recovery::new_set(host)?;
+    let credentials = Credentials { recovery, ..of_keys(key, host)? };
+    let owes: Owes = record.state.owes.without(login::place(login, host).as_deref());
+    store.commit(&record, Change::Bind(&credentials, &owes))?;
+    let text = enroll::hand_over(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
+    Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+}
+
+/// The security key that a login could bind because sshd has just had it touched, and that would be enough from then on.
+pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<SkPublicKey> {
+    if asked.sk_key != SkKey::Counts {
+        return None;
+    }
+    let (shown, demands) = shown_to_sshd(login, host)?;
+    (demands.verify || host.loaded.policy.u2f.pin != Pin::Require).then_some(shown)
+}
+
+/// A new key, after its owner has proved to have it.
+fn make(
+    new: &NewKey,
+    label: &str,
+    user: &str,
+    proof: Proof,
+    bound: &[Key],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let from = proof.from(user).to_owned();
+    let lang = host.loaded.policy.lang;
+    let key = match &new.ssh_key {
+        Some(line) => by_signature(line, label, bound, host, conversation)?,
+        // Root may be anywhere: whoever is asked to plug the key in is told by root.
+        None if proof != Proof::Root && !host.caller_is_local() => {
+            let text = "A key is bound where it is plugged in, at this machine's own console.\n\
+                        From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
+            return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));
+        }
+        None => by_touch(user, label, bound, true, lang, host, conversation)?,
+    };
+    Ok(Key { created_from: from, ..key })
+}
+
+/// A key that is plugged in here: it makes a pair of keys for us.
+fn by_touch(
+    user: &str,
+    label: &str,
+    bound: &[Key],
+    own_command: bool,
+    lang: Lang,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let (challenge, user_id) = (challenge(host)?, challenge(host)?);
+    let u2f = &host.loaded.policy.u2f;
+    let rp_id = host.rp_id();
+    let wanted = usb::Wanted {
+        rp_id: &rp_id,
+        user,
+        user_id: &user_id,
+        challenge: &challenge,
+        bound,
+        pin: u2f.pin,
+        last_tries: own_command,
+        aaguids: &u2f.aaguids,
+        timeout: u2f.timeout,
+    };
+    let mut person = AtTheKey { notice: None, lang, conversation };
+    let made = usb::make(&wanted, &mut person).map_err(|failure| {
+        let reason = failure.reason();
+        match failure {
+            usb::Failure::Gone(none) => none.into(),
+            failure => Decision::new(Outcome::Refused, format!("{failure}\nNothing was bound."), reason),
+        }
+    })?;
+    Ok(Key {
+        id: device::new_id(host)?,
+        label: label.to_owned(),
+        created: (host.now)(),
+        created_from: String::new(),
+        rp_id,
+        credential: made.credential,
+        public: made.public,
+        verified: made.verified,
+        counter: made.counter,
+    })
+}
+
+/// An ssh key of one: it signs, with a touch.
+fn by_signature(
+    line: &str,
+    label: &str,
+    bound: &[Key],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let refused = |text: String, reason: &str| Decision::new(Outcome::Refused, text, reason);
+    let line = match mfa_ssh::Line::parse(line) {
+        Ok(Some(line)) => line,
+        Ok(None) => return Err(refused("There is no key in that file.".into(), "no ssh key")),
+        Err(error) => return Err(refused(error.to_string(), "no ssh key of a security key")),
+    };
+    let label = if label.is_empty() { printable(&line.label, 64) } else { label.to_owned() };
+    let key = key_of(&line.key, &label, host)?;
+    if bound.iter().any(|other| other.public == key.public) {
+        return Err(refused("This key is bound already.".into(), "bound already"));
+    }
+    let challenge = challenge(host)?;
+    conversation.notice(&host.loaded.policy.lang.say(Text::Touch))?;
+    let one = std::slice::from_ref(&key);
+    let (_, signed, hash) = by_front_end(one, &challenge, conversation).map_err(|not| match not {
+        NotProved::Failed(decision) => decision,
+        NotProved::Unreachable(..) => refused("No signature: nothing was bound.".into(), "no signature of the ssh key"),
+    })?;
+    let pin = host.loaded.policy.u2f.pin;
+    let demanded = Key { verified: false, ..key.clone() };
+    let proved = judge(&demanded, &signed, &hash, pin);
+    let counter = match proved {
+        Ok(Proved { counter, .. }) => counter,
+        Err(NotProved::Failed(decision)) => {
+            return Err(Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision });
+        }
+        Err(NotProved::Unreachable(text, reason)) => return Err(refused(text, &reason)),
+    };
+    // Only what the signature says: the file says what its owner likes.
+    Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
+}
+
+/// What is kept of an ssh key.
+pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
+    let public = match shown.point {
+        mfa_ssh::Point::Ed25519(point) => PublicKey::ed25519(&point),
+        mfa_ssh::Point::Ecdsa(point) => PublicKey::es256(&point),
+    };
+    let not_good = || Decision::new(Outcome::Refused, "That is no good public key.", "a weak or impossible public key");
+    Ok(Key {
+        id: device::new_id(host)?,
+        label: label.to_owned(),
+        created: (host.now)(),
+        created_from: String::new(),
+        rp_id: shown.application.clone(),
+        credential: Vec::new(),
+        public: public.ok_or_else(not_good)?,
+        verified: false,
+        counter: 0,
+    })
+}
+
+fn is_of_ssh(key: &Key) -> bool {
+    key.credential.is_empty()
+}
+
+/// The same key as ssh says it.
+fn ssh_key(key: &Key) -> SkPublicKey {
+    let point = match key.public {
+        PublicKey::Ed25519(point) => mfa_ssh::Point::Ed25519(point),
+        PublicKey::Es256(point) => mfa_ssh::Point::Ecdsa(point),
+    };
+    SkPublicKey { point, application: key.rp_id.clone() }
+}
+
+/// A signature in ssh's form, in that of security keys.
+fn signed(key: &Key, blob: &[u8]) -> Option<Signed> {
+    let made = SkSignature::from_blob(blob, &ssh_key(key)).ok()?;
+    Some(Signed { auth_data: made.authenticator_data(&key.rp_id).to_vec(), signature: made.to_fido() })
+}
+
+fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
+    Ok(Credentials {
+        id: device::new_id(host)?,
+        created: key.created,
+        created_from: key.created_from.clone(),
+        device: Device::Keys(vec![key]),
+        recovery: Default::default(),
+        latest: Latest::Bound,
+    })
+}
+
+/// 32 random bytes: in the place of the hash of a browser's client data, since there is none.
+fn challenge(host: &Host) -> Result<[u8; 32], Decision> {
+    let mut bytes = [0; 32];
+    (host.random)(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whoever stands in front of the keys.
+struct AtTheKey<'a, 'c> {
+    /// What has to be said first.
+    notice: Option<&'a str>,
+    lang: Lang,
+    conversation: &'c mut Conversation,
+}
+
+impl usb::Person for AtTheKey<'_, '_> {
+    fn tell(&mut self, event: usb::Event) -> Result<(), NoAnswer> {
+        let text = self.lang.say(match event {
+            usb::Event::Touch => Text::Touch,
+            usb::Event::PlugIn => Text::PlugIn,
+            usb::Event::PlugInNew => Text::PlugInNew,
+            usb::Event::NotBound => Text::NotBound,
+        });
+        let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+        Ok(self.conversation.notice(&text)?)
+    }
+
+    fn pin(&mut self, tries_left: Option<u32>) -> Result<mfa_wire::Secret, NoAnswer> {
+        let text = self.lang.say(Text::Pin(tries_left));
+        let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+        self.conversation.ask_with(false, mfa_wire::Secret::copy_of(text.as_bytes()))
+    }
+
+    fn gone(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.conversation.gone()
+    }
+}
