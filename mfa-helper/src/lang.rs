@@ -252,7 +252,9 @@ fn chinese(text: Text) -> String {
         Text::WhichKind(plugged, ssh) => {
             let plugged = if plugged { "\n  key  插在本机上的安全密钥" } else { "" };
             let ssh = ssh.map_or(String::new(), |key| format!("\n  ssh  此次 ssh 登录所用的安全密钥,\n       {key}"));
-            format!("MFA is required. What do you bind? 要绑定哪一种?\n  app  身份验证器应用{plugged}{ssh}\n请输入其名称: ")
+            format!(
+                "MFA is required. What do you bind? 要绑定哪一种?\n  app  身份验证器应用{plugged}{ssh}\n请输入其名称: "
+            )
         }
         Text::First => "First code 第一个验证码: ".into(),
         Text::Second => "Second code 第二个验证码: ".into(),

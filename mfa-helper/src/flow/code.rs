@@ -3,7 +3,7 @@
 use mfa_wire::{Outcome, Secret};
 
 use super::remember::Memory;
-use super::{Decision, RACES, device, duration, moment};
+use super::{Decision, RACES, device, duration, lost_races, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
 use crate::host::Host;
@@ -76,7 +76,7 @@ pub fn ask(
             Err(CommitError::Store(error)) => return Err(error.into()),
         }
     }
-    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+    Err(lost_races())
 }
 
 fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {

@@ -6,7 +6,7 @@ use mfa_wire::{Login, NewKey, Outcome, printable};
 use super::code::{self, Audience};
 use super::device::{self, known};
 use super::first_factor::Proof;
-use super::{Decision, RACES, enroll, login, recovery};
+use super::{Decision, RACES, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
 use crate::factor::{agent, sshd, usb};
@@ -16,9 +16,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::{Kind, Pin, Requirement, SkKey};
 use crate::stack;
-use crate::store::{
-    Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store,
-};
+use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store};
 
 /// What is asked for, as the log says it.
 pub const U2F: &str = "u2f";
@@ -104,7 +102,7 @@ fn by_usb(
     let u2f = &host.loaded.policy.u2f;
     let asked = usb::Asked { keys, challenge: &challenge, pin: u2f.pin, last_tries: own_command, timeout: u2f.timeout };
     let mut person = AtTheKey { notice, lang: audience.lang, conversation };
-    let (n, signed) = usb::assert(&asked, &mut person).map_err(|failure| not_proved(failure))?;
+    let (n, signed) = usb::assert(&asked, &mut person).map_err(not_proved)?;
     judge(&keys[n], &signed, &challenge, u2f.pin)
 }
 
@@ -239,7 +237,7 @@ fn accept(
             Err(CommitError::Store(error)) => return Err(error.into()),
         }
     }
-    Err(Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user")))
+    Err(lost_races())
 }
 
 fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
@@ -247,19 +245,43 @@ fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
     bound.keys().iter().find(|key| key.id == id).map(|key| (bound, key))
 }
 
-/// The key that this login has shown to sshd before, where the rule counts it as the second factor, it is bound, and sshd
-/// demands of it what we would. Otherwise `None`, and the reason is in the log of what follows.
-pub fn counted(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Option<Decision> {
-    if asked.sk_key != SkKey::Counts || way != Way::Login {
-        return None;
+/// Lets in by the key that this login has shown to sshd before, where the rule counts it as the second factor, it is bound,
+/// and sshd demands of it what we would. `None` where it does not count, and what is bound is asked as ever. `news` is for
+/// the person, whom nothing is asked.
+pub fn counted(
+    news: Option<&str>,
+    asked: &Requirement,
+    user: &str,
+    login: &Login,
+    store: &Store,
+    host: &Host,
+) -> Result<Option<Decision>, Decision> {
+    if asked.sk_key != SkKey::Counts || !host.caller_is_root {
+        return Ok(None);
     }
-    let (shown, demands) = shown_to_sshd(login, host)?;
-    let key = record.credentials.as_ref()?.keys().iter().find(|key| is_of_ssh(key) && ssh_key(key) == shown)?;
-    if demands_pin(key, host.loaded.policy.u2f.pin) && !demands.verify {
-        return None;
+    let Some((shown, demands)) = shown_to_sshd(login, host) else { return Ok(None) };
+    for _ in 0..RACES {
+        let record = store.load(user)?;
+        let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
+        let enough = |key: &&Key| {
+            is_of_ssh(key) && ssh_key(key) == shown && (demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin))
+        };
+        let Some(key) = keys.iter().find(enough) else { return Ok(None) };
+        // What it has counted to sshd does not say.
+        let now = (host.now)();
+        let keys_used = record.state.keys_used.with(key, record.state.keys_used.counter(key), now, keys);
+        let state = State { keys_used, last_used: now, ..record.state.clone() };
+        match store.commit(&record, Change::State(&state)) {
+            Err(CommitError::Conflict) => {}
+            done => {
+                done?;
+                let reason = format!("key {}, checked by sshd", key.id);
+                let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
+                return Ok(Some(Decision { factor: U2F, ..accepted }));
+            }
+        }
     }
-    let reason = format!("key {}, checked by sshd", key.id);
-    Some(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, "", reason) })
+    Err(lost_races())
 }
 
 /// The security key that sshd has just accepted, if it demands a touch of it; and PIN or fingerprint too, where nothing

@@ -3,7 +3,7 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::code::{Audience, NEUTRAL};
-use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, keys, remember};
+use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, keys, lost_races, remember};
 use crate::conversation::Conversation;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
@@ -219,7 +219,8 @@ fn second_factor(
                 let reason = format!("remembered login {}", ticket.id());
                 return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
             }
-            if let Some(accepted) = keys::counted(asked, &record, login, way, host) {
+            let news = first.as_deref();
+            if !test && let Some(accepted) = keys::counted(news, asked, user, login, &store, host)? {
                 return Ok(accepted);
             }
             let bypass = way == Way::Login && !test;
@@ -306,10 +307,6 @@ fn settle(user: &str, here: Option<&str>, store: &Store) -> Result<(), Decision>
         }
     }
     Err(lost_races())
-}
-
-fn lost_races() -> Decision {
-    Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user"))
 }
 
 /// What is said where two logins bind at once.

@@ -25,6 +25,10 @@ use crate::store::{CommitError, Device, Record, Store, StoreError};
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
 
+fn lost_races() -> Decision {
+    Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user"))
+}
+
 /// How a conversation ended, for the person and for the log.
 #[must_use]
 pub struct Decision {

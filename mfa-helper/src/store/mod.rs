@@ -16,8 +16,8 @@ use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
 pub use record::{
-    Amendment, App, Bypass, Credentials, Damage, Device, Id, Invitation, KeysUsed, Latest, Owes,
-    PENDING_LIFE, Pending, State,
+    Amendment, App, Bypass, Credentials, Damage, Device, Id, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
+    State,
 };
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
 pub use ticket::{Origin, Ticket, Tickets};
