@@ -29,6 +29,7 @@ lint:
 
 ## Built by whoever calls, run by root: some of them are about what only root can do.
 unit:
+	cargo build --locked -p vkey -p vkey-sk
 	cargo test --locked --no-run --workspace --exclude pam-tests --exclude e2e
 	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e
 

@@ -160,7 +160,8 @@ fn login_is_described_as_the_host_gives_it() {
     let service = &stage.service;
     let expected = format!(
         "Verify(Login {{ user: \"alice\", service: {service:?}, rhost: Some(\"10.0.0.1\"), tty: Some(\"ssh\"), \
-         ruser: Some(\"bob\"), ssh_auth_info: Some(\"publickey ssh-ed25519 AAAA\\n\"), stack_complete: true }})"
+         ruser: Some(\"bob\"), ssh_auth_info: Some(\"publickey ssh-ed25519 AAAA\\n\"), stack_complete: true, \
+         ssh_auth_sock: None }})"
     );
     assert_eq!(stage.noted()[1], expected);
 }
@@ -171,14 +172,14 @@ fn environment_of_the_process_says_nothing() {
     let stage = Stage::new("auth required {mfa}");
     stage.script("hello\nrequest\nverdict Accepted");
     let mut host = stage.host();
-    for name in ["SSH_AUTH_INFO_0", "SSH_CONNECTION", "PAM_USER", "PAM_RHOST", "MFA_HELPER", "HOME", "TMPDIR", "LANG"] {
+    for name in ["SSH_AUTH_INFO_0", "SSH_AUTH_SOCK", "SSH_CONNECTION", "PAM_USER", "PAM_RHOST", "MFA_HELPER", "HOME", "TMPDIR", "LANG"] {
         host = host.env(name, OsStr::from_bytes(b"/tmp/\xff\xfe\x1b[31m"));
     }
     assert_eq!(host.env("RUST_BACKTRACE", "full").steps(&["auth"]).run().code("auth"), SUCCESS);
     let service = &stage.service;
     let expected = format!(
         "Verify(Login {{ user: \"alice\", service: {service:?}, rhost: None, tty: None, ruser: None, \
-         ssh_auth_info: None, stack_complete: false }})"
+         ssh_auth_info: None, stack_complete: false, ssh_auth_sock: None }})"
     );
     assert_eq!(stage.noted()[1], expected);
 }
