@@ -1,7 +1,11 @@
 //! Security keys: asking for one that is bound, and binding more.
 
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
-use mfa_wire::{Login, NewKey, Outcome, printable};
+use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
 use super::code::{self, Audience};
 use super::device::{self, known};
@@ -9,7 +13,8 @@ use super::first_factor::Proof;
 use super::{Decision, RACES, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
-use crate::factor::{agent, sshd, usb};
+use crate::factor::agent::{self, Agent};
+use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
@@ -100,9 +105,10 @@ fn by_usb(
 ) -> Result<Proved, NotProved> {
     let challenge = challenge(host).map_err(NotProved::Failed)?;
     let u2f = &host.loaded.policy.u2f;
-    let asked = usb::Asked { keys, challenge: &challenge, pin: u2f.pin, last_tries: own_command, timeout: u2f.timeout };
-    let mut person = AtTheKey { notice, lang: audience.lang, conversation };
-    let (n, signed) = usb::assert(&asked, &mut person).map_err(not_proved)?;
+    let deadline = Duration::from_secs(u2f.timeout);
+    let asked = usb::Asked { keys, challenge, pin: u2f.pin, spare_tries: !own_command, deadline };
+    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation };
+    let (n, signed, _) = usb::assert(&asked, &mut person).map_err(not_proved)?;
     judge(&keys[n], &signed, &challenge, u2f.pin)
 }
 
@@ -110,7 +116,12 @@ fn not_proved(failure: usb::Failure) -> NotProved {
     let reason = failure.reason();
     match failure {
         usb::Failure::Gone(none) => NotProved::Failed(none.into()),
-        failure if failure.is_of_no_key() => NotProved::Unreachable(failure.to_string(), reason),
+        usb::Failure::Refused(refused) => NotProved::Failed(Decision::new(Outcome::Refused, said(refused), reason)),
+        // Whoever has lost the key has none that could be plugged in.
+        usb::Failure::NoKey
+        | usb::Failure::NoBoundKey
+        | usb::Failure::NoLibrary(_)
+        | usb::Failure::NoProcess(_) => NotProved::Unreachable(failure.to_string(), reason),
         failure => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
     }
 }
@@ -129,19 +140,30 @@ fn by_agent(
 ) -> Result<Proved, NotProved> {
     let touch = audience.lang.say(Text::Touch);
     let text = notice.map_or(touch.clone(), |notice| format!("{notice}\n{touch}"));
+    let told = |conversation: &mut Conversation| conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()));
     let u2f = &host.loaded.policy.u2f;
-    let (Some(login), Some(socket)) = (login, socket) else {
-        conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()))?;
-        let (n, signed, hash) = by_front_end(keys, challenge, conversation)?;
-        return judge(&keys[n], &signed, &hash, u2f.pin);
+    let (n, signed, hash) = match login.zip(socket) {
+        None => {
+            told(conversation)?;
+            by_front_end(keys, challenge, conversation)?
+        }
+        Some((login, socket)) => {
+            let no_copy = |e: std::io::Error| NotProved::Failed(Decision::unavailable(e));
+            let gone = conversation.gone().try_clone_to_owned().map_err(no_copy)?;
+            let agent = Agent::find(&login.user, Path::new(socket), keys, gone.as_fd()).map_err(no_agent)?;
+            told(conversation)?;
+            agent.sign(challenge, Duration::from_secs(u2f.timeout)).map_err(no_agent)?
+        }
     };
-    let mut told = |conversation: &mut Conversation| conversation.notice(&text);
-    let asked = agent::Asked { user: &login.user, socket, keys, challenge, timeout: u2f.timeout };
-    match agent::ask(&asked, &mut told, conversation) {
-        Ok((n, signed, hash)) => judge(&keys[n], &signed, &hash, u2f.pin),
-        Err(agent::Failure::Gone(broken)) => Err(NotProved::Failed(broken.into())),
-        Err(failure) if failure.is_of_no_key() => Err(NotProved::Unreachable(failure.to_string(), failure.reason())),
-        Err(failure) => Err(NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), failure.reason()))),
+    judge(&keys[n], &signed, &hash, u2f.pin)
+}
+
+fn no_agent(failure: agent::Failure) -> NotProved {
+    let (text, reason) = (failure.to_string(), failure.reason());
+    match failure {
+        agent::Failure::Gone => NotProved::Failed(Decision::new(Outcome::NoInteraction, "", reason)),
+        agent::Failure::NotTouched => NotProved::Failed(Decision::new(Outcome::Refused, text, reason)),
+        _ => NotProved::Unreachable(text, reason),
     }
 }
 
@@ -291,7 +313,7 @@ fn shown_to_sshd(login: &Login, host: &Host) -> Option<(SkPublicKey, sshd::Deman
         return None;
     }
     let shown = mfa_ssh::in_auth_info(login.ssh_auth_info.as_deref()?).pop()?;
-    let demands = sshd::demands(login, host.caller_pid).ok()?;
+    let demands = sshd::what_sshd_demands(host.caller_pid, &login.user, login.rhost.as_deref()).ok()?;
     let enough = demands.touch && (demands.verify || stack::asks_a_first_factor(&login.service, &stack::system_file));
     enough.then_some((shown, demands))
 }
@@ -530,18 +552,18 @@ fn by_touch(
     let (challenge, user_id) = (challenge(host)?, challenge(host)?);
     let u2f = &host.loaded.policy.u2f;
     let rp_id = host.rp_id();
-    let wanted = usb::Wanted {
+    let wanted = usb::Make {
         rp_id: &rp_id,
-        user,
-        user_id: &user_id,
-        challenge: &challenge,
-        bound,
+        user_name: user,
+        user_id,
+        exclude: bound,
+        challenge,
         pin: u2f.pin,
-        last_tries: own_command,
+        spare_tries: !own_command,
         aaguids: &u2f.aaguids,
-        timeout: u2f.timeout,
+        deadline: Duration::from_secs(u2f.timeout),
     };
-    let mut person = AtTheKey { notice: None, lang, conversation };
+    let mut person = AtTheKey { notice: None, lang, binds: true, conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
@@ -637,8 +659,7 @@ fn ssh_key(key: &Key) -> SkPublicKey {
 
 /// A signature in ssh's form, in that of security keys.
 fn signed(key: &Key, blob: &[u8]) -> Option<Signed> {
-    let made = SkSignature::from_blob(blob, &ssh_key(key)).ok()?;
-    Some(Signed { auth_data: made.authenticator_data(&key.rp_id).to_vec(), signature: made.to_fido() })
+    agent::signed(&SkSignature::from_blob(blob, &ssh_key(key)).ok()?, &key.rp_id)
 }
 
 fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
@@ -664,28 +685,34 @@ struct AtTheKey<'a, 'c> {
     /// What has to be said first.
     notice: Option<&'a str>,
     lang: Lang,
+    /// The key is to be bound.
+    binds: bool,
     conversation: &'c mut Conversation,
 }
 
 impl usb::Person for AtTheKey<'_, '_> {
-    fn tell(&mut self, event: usb::Event) -> Result<(), NoAnswer> {
-        let text = self.lang.say(match event {
+    fn tell(&mut self, what: usb::Event) {
+        let text = self.lang.say(match what {
             usb::Event::Touch => Text::Touch,
-            usb::Event::PlugIn => Text::PlugIn,
-            usb::Event::PlugInNew => Text::PlugInNew,
-            usb::Event::NotBound => Text::NotBound,
+            usb::Event::TouchToChoose => Text::TouchToChoose,
+            usb::Event::Insert if self.binds => Text::PlugInNew,
+            usb::Event::Insert => Text::PlugIn,
+            usb::Event::WrongKey if self.binds => Text::BoundAlready,
+            usb::Event::WrongKey => Text::NotBound,
+            usb::Event::Unusable => Text::KeyIsSilent,
         });
         let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
-        Ok(self.conversation.notice(&text)?)
+        // Whoever is gone is noticed by the silence that follows.
+        let _ = self.conversation.notice(&text);
     }
 
-    fn pin(&mut self, tries_left: Option<u32>) -> Result<mfa_wire::Secret, NoAnswer> {
+    fn pin(&mut self, _: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer> {
         let text = self.lang.say(Text::Pin(tries_left));
         let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
-        self.conversation.ask_with(false, mfa_wire::Secret::copy_of(text.as_bytes()))
+        self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()))
     }
 
-    fn gone(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn gone(&self) -> BorrowedFd<'_> {
         self.conversation.gone()
     }
 }
