@@ -46,6 +46,10 @@ use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
 pub fn main() -> ExitCode {
+    // The process of one security key, which a helper has started: nothing of the rest is its business.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == factor::usb::ARGUMENT) {
+        return factor::usb::child::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     // First of all, before anything inherited can matter.
     if sys::reset_process().is_err() {
         return ExitCode::FAILURE;

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod child;
+pub mod fido;
 pub mod pam;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

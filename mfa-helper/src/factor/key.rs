@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::store::Id;
 
-/// The most keys of one user: their counters have to fit the state of a record.
-pub const MOST: usize = 10;
+/// The most keys of one user.
+pub const MOST: usize = 16;
 
 /// The longest credential id, which is as long as the key makes it (CTAP 2.1 lets keys state a limit; none is known to
 /// come near).
@@ -105,13 +105,6 @@ impl fmt::Display for Refused {
             Refused::BadSignature => f.write_str("the signature is not that of the bound key"),
             Refused::CounterBack { from, to } => write!(f, "sign counter went back from {from} to {to}"),
         }
-    }
-}
-
-impl Signed {
-    /// Whether it says that PIN or fingerprint was given.
-    pub fn is_verified(&self) -> bool {
-        self.auth_data.get(32).is_some_and(|flags| flags & USER_VERIFIED != 0)
     }
 }
 
@@ -213,7 +206,6 @@ mod tests {
     use data_encoding::HEXLOWER;
     use ed25519_dalek::Signer as _;
     use p256::ecdsa::SigningKey;
-    use p256::ecdsa::signature::Signer as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -254,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_openssl_made_by_a_foreign_hand_is_accepted() {
+    fn an_answer_that_openssl_has_made_is_accepted() {
         let public = PublicKey::es256(&hex(concat!(
             "1c6833ebf7ac03baada6b4ae8b445afcf11e580b7fa05cac17555a2d01f1b99e",
             "10cf41f201c19af733bb05d45267e2d6177605390b206c9c3535919536e5bbb8"

@@ -106,7 +106,7 @@ impl Libpam {
 
 /// # Safety
 /// `F` is the type of the C function `name` of `library`, which is loaded.
-unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> Option<F> {
+pub(super) unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
     // SAFETY: as the caller says.
     unsafe {

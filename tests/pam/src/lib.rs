@@ -15,6 +15,7 @@
 //! * [`Listener`]: the helper behind its socket.
 //! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened. [`Gate`]: many of them at once.
 //! * [`FrontEnd`]: a conversation with the helper, without libpam.
+//! * [`Desk`]: a place of its own where virtual security keys are plugged in; [`Asking`]: one that is asked there.
 //! * [`Log`]: what reached the system log.
 
 #![allow(
@@ -31,6 +32,7 @@ mod directory;
 mod frontend;
 mod gate;
 mod host;
+mod keys;
 mod listener;
 mod log;
 mod stage;
@@ -45,6 +47,7 @@ pub use directory::Directory;
 pub use frontend::FrontEnd;
 pub use gate::Gate;
 pub use host::{Host, Report, Running, Said};
+pub use keys::{Asking, Desk, Key};
 pub use listener::Listener;
 pub use log::Log;
 pub use stage::Stage;

@@ -1,0 +1,558 @@
+//! From the keys that are plugged in to one answer.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mfa_wire::{Broken, Secret};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::plugged::{Node, list};
+use super::process::{Heard, Process};
+use super::wire::{Answer, Candidate, Cut, Job, Verify, What};
+use super::{Asked, Event, Failure, Make, New, NoAnswer, Person, Pin, SPARE_TRIES, made};
+use crate::factor::key::{self, Key, Signed};
+use crate::sys::fido::{Attested, Error, Features};
+
+/// How often it is looked whether a key was plugged in.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long keys that were plugged in may take to say what they hold, before the others go on without them.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// How long a key may take to say which credentials it holds.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// The most keys that are talked to. Whoever plugs in more has to pull one out.
+const MOST_PLUGGED: usize = 8;
+
+/// What is wrong with a key that says hello to nobody.
+const SILENT: &str = "it does not say in time what it is";
+
+/// What is to be done.
+pub enum Task<'a> {
+    Assert(&'a Asked<'a>),
+    Make(&'a Make<'a>),
+}
+
+/// What has been done.
+pub enum Done {
+    Signed(usize, Signed, u32),
+    Made(New),
+}
+
+/// How far it is with one key.
+#[derive(Debug)]
+enum Stage {
+    /// It is asked what it is, and what it holds.
+    New,
+    /// It will do, and waits for its turn.
+    Ready,
+    /// It waits for a touch that chooses it.
+    Choosing,
+    /// It is to sign.
+    Asked,
+    /// It is of no use here, for this reason.
+    Useless(Failure),
+}
+
+/// A key's device, open. Programs that use keys lock it, as libfido2 does, so as not to be in each other's way.
+enum Device {
+    Locked(Flock<OwnedFd>),
+    Shared(OwnedFd),
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Device::Locked(device) => device.as_fd(),
+            Device::Shared(device) => device.as_fd(),
+        }
+    }
+}
+
+/// One key that is plugged in.
+struct Plugged {
+    node: Node,
+    process: Process,
+    /// Until its process has ended.
+    _device: Device,
+    features: Features,
+    stage: Stage,
+    /// Those of the task's keys that it may hold.
+    held: Vec<usize>,
+    /// What it says of built-in verification is not so: it wants the PIN.
+    wants_pin: bool,
+    /// PIN or fingerprint was asked for.
+    verified: bool,
+}
+
+/// All of them.
+#[derive(Default)]
+struct Table(Vec<Plugged>);
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // All at once, so that they end side by side.
+        self.0.iter().for_each(|plugged| plugged.process.call_off());
+    }
+}
+
+/// How a person is to be verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    BuiltIn,
+    Pin,
+}
+
+impl Task<'_> {
+    fn deadline(&self) -> Duration {
+        match self {
+            Task::Assert(asked) => asked.deadline,
+            Task::Make(make) => make.deadline,
+        }
+    }
+
+    fn pin(&self) -> Pin {
+        match self {
+            Task::Assert(asked) => asked.pin,
+            Task::Make(make) => make.pin,
+        }
+    }
+
+    fn keys(&self) -> &[Key] {
+        match self {
+            Task::Assert(asked) => asked.keys,
+            Task::Make(make) => make.exclude,
+        }
+    }
+
+    /// Those that can be asked for: an ssh key has its handle elsewhere.
+    fn probes(&self) -> Vec<(usize, &Key)> {
+        self.keys().iter().enumerate().filter(|(_, key)| !key.credential.is_empty()).collect()
+    }
+
+    /// What a key is good for that has said what it holds.
+    fn place(&self, plugged: &mut Plugged, said: Vec<Option<bool>>) -> Result<(), Failure> {
+        let probes = self.probes();
+        if said.len() != probes.len() {
+            return Err(Failure::Hostile(String::from("an answer of the wrong length")));
+        }
+        let all = || said.iter().zip(&probes);
+        let surely: Vec<usize> = all().filter(|(said, _)| **said == Some(true)).map(|(_, (n, _))| *n).collect();
+        let maybe = || all().filter(|(said, _)| said.is_none()).map(|(_, (n, _))| *n).collect();
+        match self {
+            Task::Make(_) if !surely.is_empty() => Err(Failure::AlreadyBound),
+            // Where a key says nothing before it knows who asks, it is told in the request what it may not hold.
+            Task::Make(_) => {
+                plugged.held = maybe();
+                Ok(())
+            }
+            Task::Assert(_) => {
+                plugged.held = if surely.is_empty() { maybe() } else { surely };
+                if plugged.held.is_empty() { Err(Failure::NoBoundKey) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// How the person is to be verified by this key.
+    fn need(&self, plugged: &Plugged) -> Result<Need, Failure> {
+        let Features { pin, uv, always_uv, .. } = plugged.features;
+        let bound_so = matches!(self, Task::Assert(asked) if plugged.held.iter().all(|n| asked.keys[*n].verified));
+        let demanded = match self.pin() {
+            Pin::Require => true,
+            Pin::IfSet => pin || uv || bound_so,
+            Pin::Never => always_uv || plugged.wants_pin,
+        };
+        match demanded {
+            false => Ok(Need::Nothing),
+            true if uv && !plugged.wants_pin => Ok(Need::BuiltIn),
+            true if pin => Ok(Need::Pin),
+            true => Err(Failure::NoPin),
+        }
+    }
+
+    fn what(&self, plugged: &Plugged, verify: Verify) -> What {
+        match self {
+            Task::Assert(asked) => {
+                let candidates = plugged.held.iter().map(|n| &asked.keys[*n]).map(|key| Candidate {
+                    rp_id: key.rp_id.clone(),
+                    credential: key.credential.clone(),
+                    public: key.public,
+                });
+                What::Assert { candidates: candidates.collect(), hash: asked.challenge, verify }
+            }
+            Task::Make(make) => What::Make {
+                rp_id: make.rp_id.to_owned(),
+                user_id: make.user_id,
+                user_name: make.user_name.to_owned(),
+                hash: make.challenge,
+                exclude: plugged.held.iter().map(|n| make.exclude[*n].credential.clone()).collect(),
+                verify,
+            },
+        }
+    }
+
+    /// Judges what a key has given.
+    fn judge(&self, plugged: &Plugged, answer: Answer) -> Result<Done, Failure> {
+        let malformed = || Failure::Hostile(String::from("malformed authenticator data"));
+        match (self, answer) {
+            (Task::Assert(asked), Answer::Signed(n, signed, good)) => {
+                let n = *plugged.held.get(n).ok_or_else(malformed)?;
+                let auth_data = made::unwrapped(&signed.auth_data).ok_or_else(malformed)?.to_vec();
+                let signed = Signed { auth_data, ..signed };
+                let counter = key::check(&asked.keys[n], &signed, &asked.challenge, plugged.verified);
+                let counter = counter.map_err(Failure::Refused)?;
+                if !good {
+                    return Err(Failure::Hostile(String::from("libfido2 refuses what it has signed")));
+                }
+                Ok(Done::Signed(n, signed, counter))
+            }
+            (Task::Make(make), Answer::Made { auth_data, signature, attested }) => {
+                let auth_data = made::unwrapped(&auth_data).ok_or_else(malformed)?;
+                let new = made::read(auth_data, make.rp_id, plugged.verified);
+                let new = new.map_err(|why| Failure::Hostile(why.to_owned()))?;
+                let message = [auth_data, &make.challenge].concat();
+                if attested == Attested::Itself && !new.public.has_signed(&message, &signature) {
+                    return Err(Failure::Hostile(String::from("the new credential has not signed for itself")));
+                }
+                // A model is its maker's word, so there must be one.
+                let known = attested == Attested::Certificate && make.aaguids.contains(&new.aaguid);
+                if !make.aaguids.is_empty() && !known {
+                    return Err(Failure::NotAllowedModel(new.aaguid));
+                }
+                if make.exclude.iter().any(|bound| bound.credential == new.credential) {
+                    return Err(Failure::AlreadyBound);
+                }
+                Ok(Done::Made(new))
+            }
+            _ => Err(Failure::Hostile(String::from("an answer out of turn"))),
+        }
+    }
+}
+
+/// Asks all keys that are plugged in, or will be, until one has done what it was to do.
+pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
+    let begun = Instant::now();
+    let mut end = begun + task.deadline();
+    let mut table = Table::default();
+    let mut told = None;
+    let mut next_look = begun;
+    loop {
+        let now = Instant::now();
+        if now >= next_look {
+            table.look(now >= begun + SETTLE)?;
+            next_look = now + LOOK;
+        }
+        if table.is_settled() || now >= begun + SETTLE {
+            if let Some(chosen) = table.give_out(task, end)? {
+                end = table.ask_pin(chosen, task, person)?;
+            }
+            let state = table.state();
+            if told != Some(state) {
+                person.tell(state);
+                told = Some(state);
+            }
+        }
+        if now >= end {
+            return Err(table.why_nothing());
+        }
+        for node in table.wait(end.min(next_look), person)? {
+            // The one before it may have put it off.
+            let Some(n) = table.0.iter().position(|plugged| plugged.node == node) else { continue };
+            if let Some(done) = table.heard(n, task, person, &mut end)? {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::Gone(NoAnswer::Gone(Broken::Closed))
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+impl Table {
+    /// Looks what is plugged in. A key that another process uses is left to it for a while.
+    fn look(&mut self, patience_is_over: bool) -> Result<(), Failure> {
+        let nodes = list();
+        // Pulled out, and told by nobody: those that wait for nothing.
+        self.0.retain(|plugged| match plugged.stage {
+            Stage::Useless(Failure::Unplugged) => false,
+            Stage::Useless(_) => nodes.contains(&plugged.node),
+            _ => true,
+        });
+        for node in nodes {
+            if self.0.len() >= MOST_PLUGGED || self.0.iter().any(|plugged| plugged.node == node) {
+                continue;
+            }
+            let Some(opened) = node.open() else { continue };
+            let device = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+                Ok(locked) => Device::Locked(locked),
+                // Who holds the lock for ever shall not keep anybody out: the channels of CTAPHID keep us apart.
+                Err((opened, _)) if patience_is_over => Device::Shared(opened),
+                Err(_) => continue,
+            };
+            let process = Process::start(device.as_fd()).map_err(|why| Failure::NoProcess(why.desc().to_owned()))?;
+            self.0.push(Plugged {
+                node,
+                process,
+                _device: device,
+                features: Features::default(),
+                stage: Stage::New,
+                held: Vec::new(),
+                wants_pin: false,
+                verified: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.0.iter().any(|plugged| matches!(plugged.stage, Stage::New))
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.0.iter().any(|plugged| matches!(plugged.stage, Stage::Choosing | Stage::Asked))
+    }
+
+    /// Gives every key that is ready its work. The number of one that needs its PIN first, where it is the only one.
+    fn give_out(&mut self, task: &Task, end: Instant) -> Result<Option<usize>, Failure> {
+        let ready = |plugged: &&Plugged| matches!(plugged.stage, Stage::Ready);
+        let alone = !self.is_waiting() && self.0.iter().filter(ready).count() == 1;
+        // Two new keys: which one is to be bound says a touch.
+        let choose_first = matches!(task, Task::Make(_)) && !alone;
+        for n in 0..self.0.len() {
+            let plugged = &mut self.0[n];
+            if !matches!(plugged.stage, Stage::Ready) {
+                continue;
+            }
+            let milliseconds = milliseconds(end.saturating_duration_since(Instant::now()));
+            match task.need(plugged) {
+                Err(failure) => {
+                    plugged.useless(failure);
+                    self.give_up_unless_waiting(n)?;
+                }
+                Ok(Need::Pin) if alone => return Ok(Some(n)),
+                Ok(need) if need == Need::Pin || choose_first => {
+                    plugged.process.send(&Job { milliseconds, what: What::Touch });
+                    plugged.stage = Stage::Choosing;
+                }
+                Ok(need) => plugged.ask(task, if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No }, end),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Key `n` is the one: asks for its PIN, and has it work. Until when it is waited for it.
+    fn ask_pin(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<Instant, Failure> {
+        let chosen = self.0.swap_remove(n);
+        // Nobody else blinks while the PIN is typed.
+        drop(std::mem::take(self));
+        self.0.push(chosen);
+        let plugged = &mut self.0[0];
+        let left = plugged.features.tries;
+        match (left, task) {
+            (Some(0), _) => return Err(Failure::PinBlocked { replug: false }),
+            (Some(left), Task::Assert(asked)) if asked.spare_tries && left <= SPARE_TRIES => {
+                return Err(Failure::FewTries(left.into()));
+            }
+            _ => {}
+        }
+        let label = match (task, plugged.held.first()) {
+            (Task::Assert(asked), Some(n)) => &asked.keys[*n].label,
+            _ => "",
+        };
+        let pin: Secret = person.pin(label, left.map(u32::from)).map_err(Failure::Gone)?;
+        let end = Instant::now() + task.deadline();
+        plugged.ask(task, Verify::Pin(pin), end);
+        Ok(end)
+    }
+
+    /// What the person is to do now.
+    fn state(&self) -> Event {
+        let any = |stage: fn(&Stage) -> bool| self.0.iter().any(|plugged| stage(&plugged.stage));
+        if any(|stage| matches!(stage, Stage::Asked)) {
+            Event::Touch
+        } else if any(|stage| matches!(stage, Stage::Choosing)) {
+            Event::TouchToChoose
+        } else if any(|stage| matches!(stage, Stage::Useless(Failure::NoBoundKey | Failure::AlreadyBound))) {
+            Event::WrongKey
+        } else if !self.0.is_empty() {
+            Event::Unusable
+        } else {
+            Event::Insert
+        }
+    }
+
+    /// Time is up.
+    fn why_nothing(&mut self) -> Failure {
+        if self.is_waiting() {
+            return Failure::NotTouched;
+        }
+        let useless = self.0.drain(..).map(|plugged| match plugged.stage {
+            Stage::Useless(failure) => failure,
+            _ => Failure::Hostile(String::from(SILENT)),
+        });
+        // What is wrong with a key says more than that another is a stranger's.
+        useless.min_by_key(|failure| matches!(failure, Failure::NoBoundKey)).unwrap_or(Failure::NoKey)
+    }
+
+    /// Waits until something comes: the keys from which it does.
+    fn wait(&self, until: Instant, person: &mut dyn Person) -> Result<Vec<Node>, Failure> {
+        let heard = |plugged: &&Plugged| !matches!(plugged.stage, Stage::Useless(_));
+        let mut fds = vec![PollFd::new(person.gone(), PollFlags::POLLIN)];
+        let sockets = self.0.iter().filter(heard).map(|plugged| plugged.process.socket());
+        fds.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(why) => return Err(Failure::NoProcess(why.desc().to_owned())),
+        }
+        let happened = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
+        if happened(&fds[0]) {
+            return Err(gone());
+        }
+        let nodes = self.0.iter().filter(heard).map(|plugged| &plugged.node);
+        Ok(nodes.zip(&fds[1..]).filter(|(_, fd)| happened(fd)).map(|(node, _)| node.clone()).collect())
+    }
+
+    /// Takes what key `n` has said.
+    fn heard(
+        &mut self,
+        n: usize,
+        task: &Task,
+        person: &mut dyn Person,
+        end: &mut Instant,
+    ) -> Result<Option<Done>, Failure> {
+        let plugged = &mut self.0[n];
+        let answer = match plugged.process.hear() {
+            Heard::Nothing => return Ok(None),
+            Heard::Answer(Answer::NoLibrary(why)) => return Err(Failure::NoLibrary(why)),
+            Heard::Answer(answer) => Some(answer),
+            Heard::Broken => None,
+        };
+        let Some(answer) = answer else {
+            let was_new = matches!(plugged.stage, Stage::New);
+            plugged.useless(Failure::Hostile(String::from("the process that talks to it has ended")));
+            return if was_new { Ok(None) } else { self.give_up_unless_waiting(n).map(|()| None) };
+        };
+        let failure = match (&plugged.stage, answer) {
+            (Stage::New, Answer::Open(features)) => {
+                plugged.features = features;
+                let probes = task.probes();
+                let wanted = probes.iter().map(|(_, key)| (key.rp_id.clone(), key.credential.clone()));
+                let what = What::Probe(wanted.collect());
+                plugged.process.send(&Job { milliseconds: milliseconds(PROBE), what });
+                return Ok(None);
+            }
+            (Stage::New, Answer::Probed(said)) => {
+                match task.place(plugged, said) {
+                    Ok(()) => plugged.stage = Stage::Ready,
+                    Err(failure) => plugged.useless(failure),
+                }
+                return self.give_up_if(task);
+            }
+            (Stage::New, Answer::Failed(code, cut)) => {
+                let late = || Failure::Hostile(String::from(SILENT));
+                plugged.useless(if cut == Some(Cut::Late) { late() } else { plugged.failure(code, cut) });
+                return Ok(None);
+            }
+            (Stage::Choosing, Answer::Touched) => {
+                match task.need(plugged)? {
+                    Need::Pin => *end = self.ask_pin(n, task, person)?,
+                    need => {
+                        let chosen = self.0.swap_remove(n);
+                        drop(std::mem::take(self));
+                        self.0.push(chosen);
+                        *end = Instant::now() + task.deadline();
+                        let verify = if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No };
+                        self.0[0].ask(task, verify, *end);
+                    }
+                }
+                return Ok(None);
+            }
+            (Stage::Asked, Answer::Failed(code, None)) if plugged.wants_pin_after(code) => {
+                plugged.wants_pin = true;
+                plugged.stage = Stage::Ready;
+                return Ok(None);
+            }
+            (Stage::Choosing | Stage::Asked, Answer::Failed(code, cut)) => plugged.failure(code, cut),
+            (Stage::Asked, answer) => match task.judge(plugged, answer) {
+                Ok(done) => return Ok(Some(done)),
+                Err(failure) => failure,
+            },
+            _ => Failure::Hostile(String::from("an answer out of turn")),
+        };
+        // Another key may still do what this one has not.
+        plugged.useless(failure);
+        self.give_up_unless_waiting(n).map(|()| None)
+    }
+
+    /// Key `n` is out. What is wrong with it is the outcome, unless another may still do.
+    fn give_up_unless_waiting(&mut self, n: usize) -> Result<(), Failure> {
+        if self.0.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
+            return Ok(());
+        }
+        match self.0.swap_remove(n).stage {
+            Stage::Useless(failure) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// At binding, where the only key that is plugged in is bound already, there is nothing to wait for.
+    fn give_up_if(&mut self, task: &Task) -> Result<Option<Done>, Failure> {
+        let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
+        if matches!(task, Task::Make(_)) && self.0.iter().all(bound) {
+            return Err(Failure::AlreadyBound);
+        }
+        Ok(None)
+    }
+}
+
+impl Plugged {
+    /// Nothing more is asked of it, and its process ends.
+    fn useless(&mut self, why: Failure) {
+        self.stage = Stage::Useless(why);
+        self.process.call_off();
+    }
+
+    fn ask(&mut self, task: &Task, verify: Verify, end: Instant) {
+        self.verified = !matches!(verify, Verify::No);
+        let milliseconds = milliseconds(end.saturating_duration_since(Instant::now()));
+        self.process.send(&Job { milliseconds, what: task.what(self, verify) });
+        self.stage = Stage::Asked;
+    }
+
+    /// Whether the key wants its PIN after all: the finger was not known, or it does nothing without.
+    fn wants_pin_after(&self, code: i32) -> bool {
+        let wants = [Error::PIN_REQUIRED, Error::UV_BLOCKED, Error::UV_INVALID];
+        wants.contains(&Error(code)) && self.features.pin && !self.wants_pin
+    }
+
+    /// What a code of the library's says to the person.
+    fn failure(&self, code: i32, cut: Option<Cut>) -> Failure {
+        match (cut, Error(code)) {
+            (Some(Cut::Unplugged), _) => Failure::Unplugged,
+            (Some(Cut::Late | Cut::CalledOff), _) => Failure::NotTouched,
+            (None, Error::USER_ACTION_TIMEOUT | Error::ACTION_TIMEOUT) => Failure::NotTouched,
+            (None, Error::OPERATION_DENIED | Error::NOT_ALLOWED | Error::KEEPALIVE_CANCEL) => Failure::Denied,
+            (None, Error::PIN_INVALID | Error::PIN_AUTH_INVALID) => {
+                Failure::WrongPin { left: self.features.tries.map(|tries| u32::from(tries).saturating_sub(1)) }
+            }
+            (None, Error::PIN_BLOCKED) => Failure::PinBlocked { replug: false },
+            (None, Error::PIN_AUTH_BLOCKED) => Failure::PinBlocked { replug: true },
+            (None, Error::UV_BLOCKED | Error::UV_INVALID) => Failure::WrongFinger,
+            (None, Error::PIN_NOT_SET | Error::PIN_REQUIRED) => Failure::NoPin,
+            (None, Error::NO_CREDENTIALS) => Failure::NoBoundKey,
+            (None, Error::CREDENTIAL_EXCLUDED) => Failure::AlreadyBound,
+            (None, Error::KEY_STORE_FULL) => Failure::Denied,
+            (None, Error(code)) => Failure::Hostile(format!("libfido2 says {code}")),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The helper's hand on the process of one key.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mfa_wire::Secret;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::wire::{Answer, Job, MOST};
+use crate::sys::child;
+
+/// The argument by which this program knows that it is to be such a process.
+pub const ARGUMENT: &str = "--key";
+
+/// How long a process may take to end, once its socket is closed. A key that is told needs a moment to give up.
+const END: Duration = Duration::from_secs(1);
+
+/// The process of one key.
+pub struct Process {
+    pid: Pid,
+    socket: OwnedFd,
+}
+
+/// What has come.
+pub enum Heard {
+    Nothing,
+    Answer(Answer),
+    /// The process has ended, or talks nonsense.
+    Broken,
+}
+
+impl Process {
+    /// Starts one for a device that is open.
+    pub fn start(key: BorrowedFd) -> nix::Result<Process> {
+        let (pid, socket) = child::start(c"--key", &key)?;
+        Ok(Process { pid, socket })
+    }
+
+    /// Gives it work. What cannot be given shows as an answer that does not come.
+    pub fn send(&self, job: &Job) {
+        let _ = send(self.socket.as_raw_fd(), job.encode().bytes(), MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    }
+
+    /// What has come so far. Does not wait.
+    pub fn hear(&self) -> Heard {
+        let mut packet = Secret::zeroed(MOST);
+        // Of a longer packet the real length is told, which is then out of reach.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        match recv(self.socket.as_raw_fd(), packet.bytes_mut(), flags) {
+            Ok(length) => match packet.bytes().get(..length).and_then(Answer::decode) {
+                Some(answer) => Heard::Answer(answer),
+                None => Heard::Broken,
+            },
+            Err(Errno::EAGAIN | Errno::EINTR) => Heard::Nothing,
+            Err(_) => Heard::Broken,
+        }
+    }
+
+    /// What to wait for.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Has it tell its key to stop, and end.
+    pub fn call_off(&self) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.call_off();
+        let end = Instant::now() + END;
+        while !matches!(self.hear(), Heard::Broken) && Instant::now() < end {
+            let left = PollTimeout::try_from(end.saturating_duration_since(Instant::now()));
+            let _ = poll(&mut [PollFd::new(self.socket(), PollFlags::POLLIN)], left.unwrap_or(PollTimeout::ZERO));
+        }
+        // One that a key has taken over would not end by itself.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+    }
+}

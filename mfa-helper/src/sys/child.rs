@@ -1,0 +1,140 @@
+//! A process of our own program that does one thing for us, in a clean address space and with no right to anything.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::{ForkResult, Gid, Pid, Uid};
+
+/// The number under which the child finds what it was given; 0 is its socket.
+pub const GIVEN: i32 = 3;
+
+/// Nobody: owns no file, and is in no group that owns one.
+const NOBODY: u32 = 65534;
+
+/// Executes this program once more with `argument`. The child has a socket to us as 0, `given` as 3, and nothing else
+/// but /dev/null.
+///
+/// By /proc/self/exe: that is this very program, also where an upgrade has put another in its place meanwhile.
+pub fn start(argument: &CStr, given: &impl AsFd) -> nix::Result<(Pid, OwnedFd)> {
+    let packets = (AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let (ours, theirs) = socketpair(packets.0, packets.1, None, packets.2)?;
+    let argv = [c"mfa-helper".as_ptr(), argument.as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null()];
+    // SAFETY: this program has one thread.
+    match unsafe { nix::unistd::fork()? } {
+        ForkResult::Parent { child } => Ok((child, ours)),
+        // SAFETY: system calls on what was made before the fork; this process never returns from here.
+        ForkResult::Child => unsafe {
+            // Out of the way first: either may sit on the number of the other.
+            let socket = libc::fcntl(theirs.as_raw_fd(), libc::F_DUPFD, GIVEN + 1);
+            let given = libc::fcntl(given.as_fd().as_raw_fd(), libc::F_DUPFD, GIVEN + 1);
+            if libc::dup2(socket, 0) == 0 && libc::dup2(given, GIVEN) == GIVEN {
+                libc::syscall(libc::SYS_close_range, GIVEN as u32 + 1, u32::MAX, 0u32);
+                #[allow(clippy::disallowed_methods, reason = "this program itself, by the kernel's name for it")]
+                libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr());
+            }
+            libc::_exit(127)
+        },
+    }
+}
+
+/// In the child, first of all: nobody, for good. Only what libraries need to be loaded is still there.
+pub fn confine() -> nix::Result<()> {
+    super::null_output()?;
+    // A PIN passes through.
+    super::lock_memory();
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setresgid(Gid::from_raw(NOBODY), Gid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
+    // Takes every capability with it.
+    nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(NOBODY), Uid::from_raw(NOBODY))?;
+    nix::sys::prctl::set_no_new_privs()?;
+    // After the change of uid, which undoes both. What else runs as nobody shall not look in here.
+    nix::sys::prctl::set_dumpable(false)?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    const MEGABYTE: u64 = 1 << 20;
+    let limits = [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_NPROC, 0),
+        (Resource::RLIMIT_AS, 512 * MEGABYTE),
+        (Resource::RLIMIT_NOFILE, 32),
+    ];
+    limits.into_iter().try_for_each(|(limit, most)| setrlimit(limit, most, most))
+}
+
+/// In the child, when its libraries are loaded and before it reads the first foreign byte: no file, no socket and no
+/// process from here on.
+pub fn shut_off() -> nix::Result<()> {
+    // Standard input, output and error, and what was given. poll(2) fails where it is asked for more than this.
+    setrlimit(Resource::RLIMIT_NOFILE, GIVEN as u64 + 1, GIVEN as u64 + 1)?;
+    filter()
+}
+
+/// What may still be called: to read, to write, to wait, to compute. Everything else is refused by EPERM rather than by
+/// death, because the C library and OpenSSL of the next release may try what they can do without.
+const CALLS: [libc::c_long; 27] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_close,
+    libc::SYS_ppoll,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_setitimer,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// The list above as a seccomp filter.
+fn filter() -> nix::Result<()> {
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let (load, equal, answer) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+    // struct seccomp_data: the number at 0, the architecture at 4.
+    let mut program = vec![step(load, 0, 0, 4), step(equal, 1, 0, ARCHITECTURE)];
+    program.extend([step(answer, 0, 0, libc::SECCOMP_RET_KILL_PROCESS), step(load, 0, 0, 0)]);
+    let extra: &[libc::c_long] = &[
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_alarm,
+    ];
+    for call in CALLS.iter().chain(extra) {
+        program.extend([step(equal, 0, 1, *call as u32), step(answer, 0, 0, libc::SECCOMP_RET_ALLOW)]);
+    }
+    program.push(step(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: a program that lives across the call.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    nix::errno::Errno::result(set).map(drop)
+}
+
+/// In the child: what it was given. Taken once.
+pub fn given() -> OwnedFd {
+    // SAFETY: `start` has put it there, and nothing else in this process knows of it.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(GIVEN) }
+}

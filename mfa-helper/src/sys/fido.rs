@@ -1,0 +1,554 @@
+//! libfido2 on one key that is already open. Loaded only in the process that does nothing else.
+//!
+//! The library opens no device here: it reads and writes through [`Io`], which ends every exchange in time. Its own
+//! time limits do not: a key that always has a keepalive ready would be listened to for ever.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use mfa_wire::Secret;
+
+use super::pam::function;
+use crate::factor::key::{PublicKey, Signed};
+
+/// A code of `fido/err.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error(pub i32);
+
+impl Error {
+    pub const CREDENTIAL_EXCLUDED: Error = Error(0x19);
+    pub const UNSUPPORTED_ALGORITHM: Error = Error(0x26);
+    pub const OPERATION_DENIED: Error = Error(0x27);
+    pub const KEY_STORE_FULL: Error = Error(0x28);
+    pub const KEEPALIVE_CANCEL: Error = Error(0x2d);
+    pub const NO_CREDENTIALS: Error = Error(0x2e);
+    pub const USER_ACTION_TIMEOUT: Error = Error(0x2f);
+    pub const NOT_ALLOWED: Error = Error(0x30);
+    pub const PIN_INVALID: Error = Error(0x31);
+    pub const PIN_BLOCKED: Error = Error(0x32);
+    pub const PIN_AUTH_INVALID: Error = Error(0x33);
+    pub const PIN_AUTH_BLOCKED: Error = Error(0x34);
+    pub const PIN_NOT_SET: Error = Error(0x35);
+    pub const PIN_REQUIRED: Error = Error(0x36);
+    pub const ACTION_TIMEOUT: Error = Error(0x3a);
+    pub const UV_BLOCKED: Error = Error(0x3c);
+    pub const UV_INVALID: Error = Error(0x3f);
+    pub const RX: Error = Error(-2);
+    pub const INVALID_ARGUMENT: Error = Error(-7);
+    pub const USER_PRESENCE_REQUIRED: Error = Error(-8);
+    pub const INTERNAL: Error = Error(-9);
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// What a read brings.
+pub enum Read {
+    /// So many bytes.
+    Got(usize),
+    /// Nothing: it is to be called off. Said once.
+    CalledOff,
+    /// Nothing, and nothing more.
+    Over,
+}
+
+/// The way to the key, in reports (CTAP 2.1, 11.2).
+pub trait Io {
+    /// Waits for one report, at most for `wait` (`None`: as long as the exchange may take).
+    fn read(&self, report: &mut [u8], wait: Option<Duration>) -> Read;
+    /// Sends one report, with its number before it.
+    fn write(&self, report: &[u8]) -> Option<usize>;
+    /// Whether the exchange is at its end.
+    fn is_over(&self) -> bool;
+}
+
+/// What a key says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// It speaks CTAP2; else U2F only.
+    pub fido2: bool,
+    /// It has a PIN set.
+    pub pin: bool,
+    /// It has a verification of its own set up: a fingerprint.
+    pub uv: bool,
+    /// It does nothing without verification.
+    pub always_uv: bool,
+    /// So many tries are left for the PIN, where it has one.
+    pub tries: Option<u8>,
+}
+
+/// How the person is verified.
+#[derive(Clone, Copy)]
+pub enum Verify<'a> {
+    /// Not at all.
+    No,
+    /// By the key itself.
+    BuiltIn,
+    /// By the PIN.
+    Pin(&'a Secret),
+}
+
+/// What a new credential is vouched for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attested {
+    /// Nothing.
+    None,
+    /// The credential itself.
+    Itself,
+    /// A certificate of the maker's, whoever that is.
+    Certificate,
+}
+
+/// What a new credential is made for.
+pub struct Making<'a> {
+    pub rp_id: &'a str,
+    pub user_id: &'a [u8],
+    pub user_name: &'a str,
+    pub hash: &'a [u8; 32],
+    pub exclude: &'a [Vec<u8>],
+}
+
+/// A new credential as the key has given it.
+pub struct Made {
+    /// Authenticator data with the credential in it.
+    pub auth_data: Vec<u8>,
+    pub signature: Vec<u8>,
+    pub attested: Attested,
+}
+
+type Opaque = *mut c_void;
+
+#[repr(C)]
+struct IoFunctions {
+    open: extern "C" fn(*const c_char) -> Opaque,
+    close: extern "C" fn(Opaque),
+    read: extern "C" fn(Opaque, *mut u8, usize, c_int) -> c_int,
+    write: extern "C" fn(Opaque, *const u8, usize) -> c_int,
+}
+
+const OMIT: c_int = 0;
+const FALSE: c_int = 1;
+const TRUE: c_int = 2;
+const ES256: c_int = -7;
+const EDDSA: c_int = -8;
+
+/// The functions of libfido2 by the names and types of `<fido.h>`; `None` and a name when one is missing.
+macro_rules! library {
+    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        #[allow(non_snake_case)]
+        struct Functions { $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)* }
+
+        impl Functions {
+            /// # Safety
+            /// `library` is libfido2, which is loaded.
+            unsafe fn find(library: Opaque) -> std::result::Result<Functions, &'static str> {
+                // SAFETY: as the caller says; the types are those of the header.
+                unsafe {
+                    Ok(Functions { $($name: {
+                        const NAME: &str = concat!(stringify!($name), "\0");
+                        let name = CStr::from_bytes_with_nul(NAME.as_bytes()).map_err(|_| stringify!($name))?;
+                        function(library, name).ok_or(stringify!($name))?
+                    },)* })
+                }
+            }
+        }
+    };
+}
+
+library! {
+    fido_init: fn(c_int);
+    fido_dev_new: fn() -> Opaque;
+    fido_dev_free: fn(*mut Opaque);
+    fido_dev_set_io_functions: fn(Opaque, *const IoFunctions) -> c_int;
+    fido_dev_open: fn(Opaque, *const c_char) -> c_int;
+    fido_dev_close: fn(Opaque) -> c_int;
+    fido_dev_cancel: fn(Opaque) -> c_int;
+    fido_dev_is_fido2: fn(Opaque) -> bool;
+    fido_dev_has_pin: fn(Opaque) -> bool;
+    fido_dev_has_uv: fn(Opaque) -> bool;
+    fido_dev_get_retry_count: fn(Opaque, *mut c_int) -> c_int;
+    fido_dev_get_touch_begin: fn(Opaque) -> c_int;
+    fido_dev_get_touch_status: fn(Opaque, *mut c_int, c_int) -> c_int;
+    fido_dev_get_assert: fn(Opaque, Opaque, *const c_char) -> c_int;
+    fido_dev_make_cred: fn(Opaque, Opaque, *const c_char) -> c_int;
+    fido_dev_get_cbor_info: fn(Opaque, Opaque) -> c_int;
+    fido_cbor_info_new: fn() -> Opaque;
+    fido_cbor_info_free: fn(*mut Opaque);
+    fido_cbor_info_options_name_ptr: fn(Opaque) -> *const *const c_char;
+    fido_cbor_info_options_value_ptr: fn(Opaque) -> *const bool;
+    fido_cbor_info_options_len: fn(Opaque) -> usize;
+    fido_assert_new: fn() -> Opaque;
+    fido_assert_free: fn(*mut Opaque);
+    fido_assert_set_rp: fn(Opaque, *const c_char) -> c_int;
+    fido_assert_set_clientdata_hash: fn(Opaque, *const u8, usize) -> c_int;
+    fido_assert_allow_cred: fn(Opaque, *const u8, usize) -> c_int;
+    fido_assert_set_up: fn(Opaque, c_int) -> c_int;
+    fido_assert_set_uv: fn(Opaque, c_int) -> c_int;
+    fido_assert_count: fn(Opaque) -> usize;
+    fido_assert_verify: fn(Opaque, usize, c_int, Opaque) -> c_int;
+    fido_assert_authdata_ptr: fn(Opaque, usize) -> *const u8;
+    fido_assert_authdata_len: fn(Opaque, usize) -> usize;
+    fido_assert_sig_ptr: fn(Opaque, usize) -> *const u8;
+    fido_assert_sig_len: fn(Opaque, usize) -> usize;
+    fido_cred_new: fn() -> Opaque;
+    fido_cred_free: fn(*mut Opaque);
+    fido_cred_set_type: fn(Opaque, c_int) -> c_int;
+    fido_cred_set_clientdata_hash: fn(Opaque, *const u8, usize) -> c_int;
+    fido_cred_set_rp: fn(Opaque, *const c_char, *const c_char) -> c_int;
+    fido_cred_set_user: fn(Opaque, *const u8, usize, *const c_char, *const c_char, *const c_char) -> c_int;
+    fido_cred_set_rk: fn(Opaque, c_int) -> c_int;
+    fido_cred_set_uv: fn(Opaque, c_int) -> c_int;
+    fido_cred_exclude: fn(Opaque, *const u8, usize) -> c_int;
+    fido_cred_fmt: fn(Opaque) -> *const c_char;
+    fido_cred_verify: fn(Opaque) -> c_int;
+    fido_cred_verify_self: fn(Opaque) -> c_int;
+    fido_cred_authdata_ptr: fn(Opaque) -> *const u8;
+    fido_cred_authdata_len: fn(Opaque) -> usize;
+    fido_cred_sig_ptr: fn(Opaque) -> *const u8;
+    fido_cred_sig_len: fn(Opaque) -> usize;
+    fido_cred_x5c_len: fn(Opaque) -> usize;
+    es256_pk_new: fn() -> Opaque;
+    es256_pk_free: fn(*mut Opaque);
+    es256_pk_from_ptr: fn(Opaque, *const c_void, usize) -> c_int;
+    eddsa_pk_new: fn() -> Opaque;
+    eddsa_pk_free: fn(*mut Opaque);
+    eddsa_pk_from_ptr: fn(Opaque, *const c_void, usize) -> c_int;
+}
+
+/// libfido2, loaded.
+pub struct Library(Functions);
+
+impl Library {
+    /// Loads it, and has its cryptography read its settings: what comes after may be shut off from every file.
+    pub fn load() -> std::result::Result<Library, String> {
+        // SAFETY: a name that only the linker's own folders are searched for (there is no environment); never unloaded.
+        #[allow(clippy::disallowed_methods, reason = "libfido2, in a process without an environment or privilege")]
+        let library = unsafe { libc::dlopen(c"libfido2.so.1".as_ptr(), libc::RTLD_NOW) };
+        if library.is_null() {
+            return Err(String::from("libfido2.so.1 cannot be loaded"));
+        }
+        // SAFETY: what was just loaded.
+        let functions = unsafe { Functions::find(library) }.map_err(|name| format!("libfido2.so.1 has no {name}"))?;
+        const LOAD_CONFIG: u64 = 0x40;
+        // SAFETY: `OPENSSL_init_crypto` of <openssl/crypto.h>, which libfido2 brings along; NULL is for no settings.
+        unsafe {
+            type Init = unsafe extern "C" fn(u64, *const c_void) -> c_int;
+            if let Some(init) = function::<Init>(library, c"OPENSSL_init_crypto") {
+                init(LOAD_CONFIG, std::ptr::null());
+            }
+            (functions.fido_init)(0);
+        }
+        Ok(Library(functions))
+    }
+}
+
+/// What the callbacks work on.
+struct Context<'a> {
+    io: &'a dyn Io,
+    device: Opaque,
+    cancel: unsafe extern "C" fn(Opaque) -> c_int,
+}
+
+/// The one key of this process: libfido2 hands nothing of ours to `open` but a path.
+static CONTEXT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn io_open(_path: *const c_char) -> Opaque {
+    CONTEXT.load(Ordering::Relaxed)
+}
+
+extern "C" fn io_close(_context: Opaque) {}
+
+extern "C" fn io_read(context: Opaque, report: *mut u8, length: usize, milliseconds: c_int) -> c_int {
+    // SAFETY: what `io_open` has given, which outlives the device; and libfido2's own buffer of that length.
+    let (context, report) = unsafe { (&*context.cast::<Context>(), std::slice::from_raw_parts_mut(report, length)) };
+    let wait = u64::try_from(milliseconds).ok().map(Duration::from_millis);
+    loop {
+        match context.io.read(report, wait) {
+            Read::Got(length) => return length as c_int,
+            // SAFETY: the device whose exchange this is. It is only told: the key then ends the exchange by itself.
+            Read::CalledOff => unsafe { (context.cancel)(context.device) },
+            Read::Over => return -1,
+        };
+    }
+}
+
+extern "C" fn io_write(context: Opaque, report: *const u8, length: usize) -> c_int {
+    // SAFETY: as in `io_read`.
+    let (context, report) = unsafe { (&*context.cast::<Context>(), std::slice::from_raw_parts(report, length)) };
+    context.io.write(report).map_or(-1, |length| length as c_int)
+}
+
+/// An object of libfido2's, freed at the end.
+struct Object {
+    pointer: Opaque,
+    free: unsafe extern "C" fn(*mut Opaque),
+}
+
+impl Object {
+    fn new(make: unsafe extern "C" fn() -> Opaque, free: unsafe extern "C" fn(*mut Opaque)) -> Result<Object> {
+        // SAFETY: a constructor without arguments.
+        let pointer = unsafe { make() };
+        if pointer.is_null() { Err(Error::INTERNAL) } else { Ok(Object { pointer, free }) }
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: made by the constructor that belongs to `free`.
+        unsafe { (self.free)(&raw mut self.pointer) };
+    }
+}
+
+fn ok(code: c_int) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(Error(code)) }
+}
+
+fn text(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::INVALID_ARGUMENT)
+}
+
+/// # Safety
+/// `pointer` is NULL or points to `length` bytes.
+unsafe fn copied(pointer: *const u8, length: usize) -> Vec<u8> {
+    if pointer.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller says.
+    unsafe { std::slice::from_raw_parts(pointer, length) }.to_vec()
+}
+
+/// The PIN as a C string, wiped when it goes.
+fn c_pin(verify: Verify) -> Result<Option<Secret>> {
+    let Verify::Pin(pin) = verify else { return Ok(None) };
+    let mut copy = Secret::with_capacity(pin.bytes().len() + 1);
+    if pin.bytes().contains(&0) || !copy.append(pin.bytes()) || !copy.append(&[0]) {
+        return Err(Error::PIN_INVALID);
+    }
+    Ok(Some(copy))
+}
+
+/// A key that is open.
+pub struct Device<'a> {
+    library: &'a Functions,
+    device: Object,
+    /// libfido2 holds its address.
+    context: Box<Context<'a>>,
+}
+
+impl<'a> Device<'a> {
+    /// Says hello to the key, and asks what it is.
+    pub fn open(library: &'a Library, io: &'a dyn Io) -> Result<Device<'a>> {
+        let library = &library.0;
+        let device = Object::new(library.fido_dev_new, library.fido_dev_free)?;
+        let context = Box::new(Context { io, device: device.pointer, cancel: library.fido_dev_cancel });
+        CONTEXT.store((&raw const *context).cast_mut().cast(), Ordering::Relaxed);
+        let functions = IoFunctions { open: io_open, close: io_close, read: io_read, write: io_write };
+        // SAFETY: a device that is not open yet; the functions are copied, the path is looked at.
+        unsafe {
+            ok((library.fido_dev_set_io_functions)(device.pointer, &raw const functions))?;
+            ok((library.fido_dev_open)(device.pointer, c"key".as_ptr()))?;
+        }
+        Ok(Device { library, device, context })
+    }
+
+    /// What it says of itself.
+    pub fn features(&self) -> Result<Features> {
+        let (library, device) = (self.library, self.device.pointer);
+        // SAFETY: an open device.
+        unsafe {
+            let mut features = Features { fido2: (library.fido_dev_is_fido2)(device), ..Features::default() };
+            if !features.fido2 {
+                return Ok(features);
+            }
+            features.pin = (library.fido_dev_has_pin)(device);
+            features.uv = (library.fido_dev_has_uv)(device);
+            features.always_uv = self.option("alwaysUv")?;
+            if features.pin {
+                let mut tries = 0;
+                ok((library.fido_dev_get_retry_count)(device, &raw mut tries))?;
+                features.tries = u8::try_from(tries).ok();
+            }
+            Ok(features)
+        }
+    }
+
+    /// Whether authenticatorGetInfo lists this option as true.
+    fn option(&self, name: &str) -> Result<bool> {
+        let library = self.library;
+        let info = Object::new(library.fido_cbor_info_new, library.fido_cbor_info_free)?;
+        // SAFETY: two arrays of that length, with strings in the first, as long as `info` lives.
+        unsafe {
+            ok((library.fido_dev_get_cbor_info)(self.device.pointer, info.pointer))?;
+            let names = (library.fido_cbor_info_options_name_ptr)(info.pointer);
+            let values = (library.fido_cbor_info_options_value_ptr)(info.pointer);
+            let length = (library.fido_cbor_info_options_len)(info.pointer);
+            let has = |n| *values.add(n) && CStr::from_ptr(*names.add(n)).to_bytes() == name.as_bytes();
+            Ok(!names.is_null() && !values.is_null() && (0..length).any(has))
+        }
+    }
+
+    fn assertion(&self, rp_id: &str, credential: &[u8], hash: &[u8; 32]) -> Result<Object> {
+        let library = self.library;
+        let assertion = Object::new(library.fido_assert_new, library.fido_assert_free)?;
+        let (object, rp_id) = (assertion.pointer, text(rp_id)?);
+        // SAFETY: everything is copied.
+        unsafe {
+            ok((library.fido_assert_set_rp)(object, rp_id.as_ptr()))?;
+            ok((library.fido_assert_set_clientdata_hash)(object, hash.as_ptr(), hash.len()))?;
+            ok((library.fido_assert_allow_cred)(object, credential.as_ptr(), credential.len()))?;
+        }
+        Ok(assertion)
+    }
+
+    /// Whether this key holds the credential; nobody has to touch anything.
+    pub fn holds(&self, rp_id: &str, credential: &[u8]) -> Result<bool> {
+        let library = self.library;
+        let assertion = self.assertion(rp_id, credential, &[0; 32])?;
+        // SAFETY: an open device and an assertion.
+        let asked = unsafe {
+            ok((library.fido_assert_set_up)(assertion.pointer, FALSE))?;
+            ok((library.fido_dev_get_assert)(self.device.pointer, assertion.pointer, std::ptr::null()))
+        };
+        match asked {
+            // SAFETY: as above.
+            Ok(()) => Ok(unsafe { (library.fido_assert_count)(assertion.pointer) } == 1),
+            Err(Error::USER_PRESENCE_REQUIRED) => Ok(true),
+            // Some say so of a credential that is not theirs, too long or too short for them.
+            Err(Error(1..)) if !self.is_unclear(asked) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Errors that say nothing of the credential.
+    fn is_unclear(&self, asked: Result<()>) -> bool {
+        let unclear =
+            [Error::PIN_REQUIRED, Error::PIN_AUTH_INVALID, Error::OPERATION_DENIED, Error::KEEPALIVE_CANCEL, Error::UV_INVALID, Error::UV_BLOCKED];
+        asked.is_err_and(|error| unclear.contains(&error))
+    }
+
+    /// Waits until somebody touches this key.
+    pub fn touched(&self) -> Result<()> {
+        let library = self.library;
+        // In such steps, the end of which is the way's: see `Io`.
+        const STEP: c_int = 200;
+        let mut touched = 0;
+        // SAFETY: an open device and a number.
+        unsafe {
+            ok((library.fido_dev_get_touch_begin)(self.device.pointer))?;
+            while touched == 0 {
+                // The library takes silence for "not yet".
+                if self.context.io.is_over() {
+                    return Err(Error::RX);
+                }
+                ok((library.fido_dev_get_touch_status)(self.device.pointer, &raw mut touched, STEP))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the key sign after a touch. Gives back whether what it has signed is good, as the library sees it.
+    pub fn assert(
+        &self,
+        rp_id: &str,
+        credential: &[u8],
+        public: &PublicKey,
+        hash: &[u8; 32],
+        verify: Verify,
+    ) -> Result<(Signed, bool)> {
+        let library = self.library;
+        let assertion = self.assertion(rp_id, credential, hash)?;
+        let object = assertion.pointer;
+        let pin = c_pin(verify)?;
+        let pin = pin.as_ref().map_or(std::ptr::null(), |pin| pin.bytes().as_ptr().cast());
+        // SAFETY: an open device, an assertion and a C string or NULL.
+        unsafe {
+            let built_in = matches!(verify, Verify::BuiltIn);
+            ok((library.fido_assert_set_uv)(object, if built_in { TRUE } else { OMIT }))?;
+            ok((library.fido_dev_get_assert)(self.device.pointer, object, pin))?;
+            if (library.fido_assert_count)(object) != 1 {
+                return Err(Error::NO_CREDENTIALS);
+            }
+            // Without these two, an answer without a touch, or without verification, passes for a good one.
+            ok((library.fido_assert_set_up)(object, TRUE))?;
+            ok((library.fido_assert_set_uv)(object, if matches!(verify, Verify::No) { OMIT } else { TRUE }))?;
+            let (algorithm, key) = self.public(public)?;
+            let good = (library.fido_assert_verify)(object, 0, algorithm, key.pointer) == 0;
+            let auth_data = (library.fido_assert_authdata_ptr)(object, 0);
+            let signature = (library.fido_assert_sig_ptr)(object, 0);
+            let signed = Signed {
+                auth_data: copied(auth_data, (library.fido_assert_authdata_len)(object, 0)),
+                signature: copied(signature, (library.fido_assert_sig_len)(object, 0)),
+            };
+            Ok((signed, good))
+        }
+    }
+
+    fn public(&self, public: &PublicKey) -> Result<(c_int, Object)> {
+        let library = self.library;
+        let (algorithm, key, from) = match public {
+            PublicKey::Es256(_) => {
+                (ES256, Object::new(library.es256_pk_new, library.es256_pk_free)?, library.es256_pk_from_ptr)
+            }
+            PublicKey::Ed25519(_) => {
+                (EDDSA, Object::new(library.eddsa_pk_new, library.eddsa_pk_free)?, library.eddsa_pk_from_ptr)
+            }
+        };
+        // SAFETY: the bytes are copied.
+        ok(unsafe { from(key.pointer, public.bytes().as_ptr().cast(), public.bytes().len()) })?;
+        Ok((algorithm, key))
+    }
+
+    /// Makes a new credential after a touch: ES256, or EdDSA where the key knows nothing else.
+    pub fn make(&self, making: &Making, verify: Verify) -> Result<Made> {
+        match self.make_of(ES256, making, verify) {
+            Err(Error::UNSUPPORTED_ALGORITHM) => self.make_of(EDDSA, making, verify),
+            made => made,
+        }
+    }
+
+    fn make_of(&self, algorithm: c_int, making: &Making, verify: Verify) -> Result<Made> {
+        let library = self.library;
+        let credential = Object::new(library.fido_cred_new, library.fido_cred_free)?;
+        let object = credential.pointer;
+        let (rp_id, user) = (text(making.rp_id)?, text(making.user_name)?);
+        let pin = c_pin(verify)?;
+        let pin = pin.as_ref().map_or(std::ptr::null(), |pin| pin.bytes().as_ptr().cast());
+        let (id, hash) = (making.user_id, making.hash);
+        // SAFETY: an open device and a credential; everything that it is given is copied.
+        unsafe {
+            ok((library.fido_cred_set_type)(object, algorithm))?;
+            ok((library.fido_cred_set_clientdata_hash)(object, hash.as_ptr(), hash.len()))?;
+            ok((library.fido_cred_set_rp)(object, rp_id.as_ptr(), rp_id.as_ptr()))?;
+            let (display, icon) = (std::ptr::null(), std::ptr::null());
+            ok((library.fido_cred_set_user)(object, id.as_ptr(), id.len(), user.as_ptr(), display, icon))?;
+            ok((library.fido_cred_set_rk)(object, FALSE))?;
+            let built_in = matches!(verify, Verify::BuiltIn);
+            ok((library.fido_cred_set_uv)(object, if built_in { TRUE } else { OMIT }))?;
+            for known in making.exclude {
+                ok((library.fido_cred_exclude)(object, known.as_ptr(), known.len()))?;
+            }
+            ok((library.fido_dev_make_cred)(self.device.pointer, object, pin))?;
+            let format = (library.fido_cred_fmt)(object);
+            let format = if format.is_null() { c"" } else { CStr::from_ptr(format) };
+            let attested = match (format, (library.fido_cred_x5c_len)(object)) {
+                (format, _) if format == c"none" => Attested::None,
+                (_, 0) => ok((library.fido_cred_verify_self)(object)).map(|()| Attested::Itself)?,
+                _ => ok((library.fido_cred_verify)(object)).map(|()| Attested::Certificate)?,
+            };
+            let auth_data = (library.fido_cred_authdata_ptr)(object);
+            let signature = (library.fido_cred_sig_ptr)(object);
+            Ok(Made {
+                auth_data: copied(auth_data, (library.fido_cred_authdata_len)(object)),
+                signature: copied(signature, (library.fido_cred_sig_len)(object)),
+                attested,
+            })
+        }
+    }
+}
+
+impl Drop for Device<'_> {
+    fn drop(&mut self) {
+        // SAFETY: an open device.
+        unsafe { (self.library.fido_dev_close)(self.device.pointer) };
+    }
+}
