@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
+pub mod agent;
 pub mod pam;
+pub mod run;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
