@@ -59,6 +59,10 @@ pub fn main() -> ExitCode {
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
+    // One of ours, started by another of ours.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == factor::agent::ARGUMENT) {
+        return factor::agent::connect();
+    }
     match converse() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

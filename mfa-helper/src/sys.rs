@@ -2,9 +2,11 @@
 
 #![allow(unsafe_code)]
 
+pub mod agent;
 pub mod child;
 pub mod fido;
 pub mod pam;
+pub mod run;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 

@@ -335,7 +335,7 @@ mod tests {
     fn of_what_sshd_says_only_whole_lines_of_security_keys_count() {
         let key = ed25519();
         let said = format!("publickey ssh-ed25519 AAAA\npublickey {}\nkeyboard-interactive/pam\n", line(&key));
-        assert_eq!(in_auth_info(&said), [key.clone()]);
+        assert_eq!(in_auth_info(&said), std::slice::from_ref(&key));
         for other in [
             String::new(),
             line(&key),

@@ -114,27 +114,6 @@ impl SkSignature {
         data[33..].copy_from_slice(&self.counter.to_be_bytes());
         data
     }
-
-    /// The signature as FIDO2 has it: of ECDSA, the DER of RFC 3279 section 2.2.3.
-    pub fn to_fido(&self) -> Vec<u8> {
-        match &self.rest {
-            Rest::Ed25519(signature) => signature.to_vec(),
-            Rest::Ecdsa(halves) => {
-                let (r, s) = halves.split_at(32);
-                let halves = [integer(r), integer(s)].concat();
-                // At most 70 bytes: the short form of a length.
-                [&[0x30, halves.len() as u8], &halves[..]].concat()
-            }
-        }
-    }
-}
-
-/// A positive number in DER.
-fn integer(number: &[u8]) -> Vec<u8> {
-    let start = number.iter().position(|digit| *digit != 0).unwrap_or(number.len() - 1);
-    let digits = &number[start..];
-    let sign: &[u8] = if digits[0] >= 0x80 { &[0] } else { &[] };
-    [&[2, (sign.len() + digits.len()) as u8], sign, digits].concat()
 }
 
 /// Why a pasted signature is none.
@@ -221,7 +200,9 @@ mod tests {
     }
 
     fn mpint(number: &[u8]) -> Vec<u8> {
-        integer(number)[2..].to_vec()
+        let digits: Vec<u8> = number.iter().copied().skip_while(|digit| *digit == 0).collect();
+        let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+        [sign, &digits].concat()
     }
 
     fn blob(key: &SkPublicKey, signature: &SkSignature) -> Vec<u8> {
@@ -275,17 +256,6 @@ mod tests {
         let data = signature(false, [1; 64]).authenticator_data("ssh:");
         assert_eq!(data[..32], Sha256::digest(b"ssh:")[..]);
         assert_eq!(data[32..], [5, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn der_keeps_numbers_positive_and_short() {
-        let mut halves = [0; 64];
-        halves[31] = 0x80;
-        halves[32] = 0x7f;
-        let der = signature(true, halves).to_fido();
-        assert_eq!(der[..6], [0x30, 4 + 34, 2, 2, 0, 0x80]);
-        assert_eq!(der[6..9], [2, 32, 0x7f]);
-        assert_eq!(signature(true, [0xff; 64]).to_fido().len(), 72);
     }
 
     #[test]

@@ -1,57 +1,530 @@
-//! ssh agents.
+//! An ssh key that is bound, asked through the ssh agent of the person in front: `ssh -A`, then `sudo`.
+//!
+//! Where the agent listens is what the person's environment says, so it is a hint and no more. A process that has become
+//! the user makes the connection: it reaches no socket that the user could not reach. What then comes over it is parsed
+//! here, with limits, and only a signature by a bound key over a challenge of ours counts (`key::check`).
 
+use std::ffi::CString;
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, ExitCode};
+use std::time::{Duration, Instant};
 
-use mfa_wire::Broken;
+use mfa_ssh::agent::{self, NoAnswer, Until};
+use mfa_ssh::{Hash, Point, Rest, SkPublicKey, SkSignature, client_data_hash, signed_data};
+use mfa_wire::{Channel, Secret};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{Gid, Uid, User};
 
-use super::key::{Key, Signed};
-use crate::conversation::Conversation;
+use super::key::{self, Key, PublicKey, Signed};
+use crate::sys;
 
-/// What is asked.
-pub struct Asked<'a> {
-    /// Whose agent.
-    pub user: &'a str,
-    /// Where it says it is.
-    pub socket: &'a str,
-    /// Bound.
-    pub keys: &'a [Key],
-    /// Fresh.
-    pub challenge: &'a [u8; 32],
-    /// Seconds.
-    pub timeout: u64,
-}
+/// What the process that connects is started with: by us alone, never from outside.
+pub const ARGUMENT: &str = "--agent";
 
-/// Why not.
+/// For the connection and the list of keys. An agent that a connection to another machine stands behind takes its time.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// `sun_path`, with its end.
+const MAX_PATH: usize = 107;
+
+/// What the process that connects says instead of an errno.
+const NOT_THE_USER: i32 = -1;
+
+/// Why no key has signed. Its `Display` is for the person.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Gone.
-    Gone(Broken),
-    /// No agent.
+    /// There is no hint, or it is no path of a socket.
     NoAgent,
+    /// Nothing listens there.
+    NoSocket(Errno),
+    /// It is another user's.
+    NotYours(String),
+    /// Its queue is full.
+    Busy,
+    /// It holds no key, or will not show any while it is locked.
+    Empty,
+    /// It holds none that is bound.
+    NoneBound,
+    /// It does not sign, and never says why.
+    Refused,
+    /// It does not even list its keys in time.
+    Silent,
+    /// Nobody touched the key in time.
+    NotTouched,
+    /// What answers is no agent.
+    Nonsense(String),
+    /// The front end has gone, or speaks while it should wait.
+    Gone,
+    /// It cannot be tried.
+    Unable(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("No ssh agent.")
+        f.write_str(match self {
+            Failure::NoAgent => "There is no ssh agent here: run ssh-add where you sit, and log in by ssh -A.",
+            Failure::NoSocket(_) => "Your ssh agent is gone: log in again by ssh -A.",
+            Failure::NotYours(_) => "The ssh agent here is not yours: log in again by ssh -A.",
+            Failure::Busy => "Your ssh agent is busy: try again.",
+            Failure::Empty => "Your ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE.",
+            Failure::NoneBound => "Your ssh agent holds no key that is bound here: ssh-add FILE.",
+            Failure::Refused => "Your ssh agent did not sign: plug in the key; ssh-add it without -h and -c.",
+            Failure::Silent => "Your ssh agent does not answer: log in again by ssh -A.",
+            Failure::NotTouched => "The key was not touched in time: try again.",
+            Failure::Nonsense(_) => "What answers here is no ssh agent: log in again by ssh -A.",
+            Failure::Gone => "Nobody waits for the key any more.",
+            Failure::Unable(_) => "Your ssh agent cannot be asked: tell an administrator.",
+        })
     }
 }
 
 impl Failure {
     /// For the log.
     pub fn reason(&self) -> String {
-        String::from("no agent")
-    }
-
-    /// Whether no key could be asked at all: then a recovery code is.
-    pub fn is_of_no_key(&self) -> bool {
-        matches!(self, Failure::NoAgent)
+        let what = match self {
+            Failure::NoAgent => "no SSH_AUTH_SOCK that is the path of a socket",
+            Failure::NoSocket(e) => return format!("the socket cannot be reached: {}", e.desc()),
+            Failure::NotYours(why) | Failure::Nonsense(why) | Failure::Unable(why) => return why.clone(),
+            Failure::Busy => "the agent's queue is full",
+            Failure::Empty => "the agent is locked or empty",
+            Failure::NoneBound => "the agent holds no bound key",
+            Failure::Refused => "the agent did not sign",
+            Failure::Silent => "the agent does not answer",
+            Failure::NotTouched => "the key was not touched in time",
+            Failure::Gone => "the front end is gone",
+        };
+        format!("ssh agent: {what}")
     }
 }
 
-/// Asks.
-pub fn ask(
-    _: &Asked,
-    _: &mut dyn FnMut(&mut Conversation) -> Result<(), Broken>,
-    _: &mut Conversation,
-) -> Result<(usize, Signed, [u8; 32]), Failure> {
-    Err(Failure::NoAgent)
+/// An agent that holds bound keys.
+pub struct Agent<'a> {
+    stream: UnixStream,
+    gone: BorrowedFd<'a>,
+    /// The index among the bound keys, and the key as the agent knows it; in the order of the agent.
+    holds: Vec<(usize, SkPublicKey)>,
+}
+
+impl<'a> Agent<'a> {
+    /// Connects to the agent of `user` (a name as the name service gives it) at `hint`, and looks which of the bound
+    /// `keys` it holds. Ends early when `gone` has something to say.
+    pub fn find(user: &str, hint: &Path, keys: &[Key], gone: BorrowedFd<'a>) -> Result<Agent<'a>, Failure> {
+        let user = match User::from_name(user) {
+            Ok(Some(user)) => user,
+            Ok(None) => return Err(Failure::Unable(format!("ssh agent: {user:?} is unknown"))),
+            Err(e) => return Err(Failure::Unable(format!("ssh agent: the name service failed: {}", e.desc()))),
+        };
+        let hint = hint.as_os_str().as_bytes();
+        if hint.first() != Some(&b'/') || hint.len() > MAX_PATH || hint.contains(&0) {
+            return Err(Failure::NoAgent);
+        }
+        let end = Instant::now() + AT_ONCE;
+        let stream = connection(&user, hint, gone, end)?;
+        Agent::over(stream, keys, gone, end)
+    }
+
+    /// The same, over a connection that is there.
+    fn over(mut stream: UnixStream, keys: &[Key], gone: BorrowedFd<'a>, end: Instant) -> Result<Agent<'a>, Failure> {
+        stream.set_nonblocking(true).map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
+        let waits = stream.try_clone().map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
+        let listed = match agent::list(&mut stream, |until| wait(&waits, until, gone, end)) {
+            Ok(listed) => listed,
+            // A locked one says so by either.
+            Err(NoAnswer::Refused) => Vec::new(),
+            Err(no) => return Err(failure(no, Failure::Silent)),
+        };
+        if listed.is_empty() {
+            return Err(Failure::Empty);
+        }
+        let mut holds = Vec::new();
+        for held in listed.iter().filter_map(|blob| SkPublicKey::from_blob(blob).ok()) {
+            if let Some(bound) = keys.iter().position(|key| is(key, &held)) {
+                holds.push((bound, held));
+            }
+        }
+        if holds.is_empty() { Err(Failure::NoneBound) } else { Ok(Agent { stream, gone, holds }) }
+    }
+
+    /// Has one of the bound keys sign `challenge`, which must be fresh; whoever holds it is to touch it. Gives the index
+    /// of the key, and what `key::check` judges it by.
+    pub fn sign(mut self, challenge: &[u8; 32], within: Duration) -> Result<(usize, Signed, [u8; 32]), Failure> {
+        let end = Instant::now() + within;
+        let data = signed_data(challenge, Hash::Sha512);
+        let waits = self.stream.try_clone().map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
+        for (bound, held) in &self.holds {
+            let wait = |until| wait(&waits, until, self.gone, end);
+            let blob = match agent::sign(&mut self.stream, &held.to_blob(), &data, wait) {
+                Ok(blob) => blob,
+                // Its security key may be at home, and that of the next one here.
+                Err(NoAnswer::Refused) => continue,
+                Err(no) => return Err(failure(no, Failure::NotTouched)),
+            };
+            let nonsense =
+                || Failure::Nonsense(String::from("the agent's answer is malformed: no signature of this key"));
+            let signature = SkSignature::from_blob(&blob, held).map_err(|_| nonsense())?;
+            let signed = signed(&signature, &held.application).ok_or_else(nonsense)?;
+            return Ok((*bound, signed, client_data_hash(challenge, Hash::Sha512)));
+        }
+        Err(Failure::Refused)
+    }
+}
+
+/// Whether a bound key is the one that an agent holds. One that was bound as it is plugged in is none: what it has
+/// signed for ssh was for something else.
+fn is(key: &Key, held: &SkPublicKey) -> bool {
+    let public = match held.point {
+        Point::Ed25519(point) => PublicKey::Ed25519(point),
+        Point::Ecdsa(point) => PublicKey::Es256(point),
+    };
+    key.credential.is_empty() && key.rp_id == held.application && key.public == public
+}
+
+/// The form in which signatures of security keys are judged.
+pub fn signed(signature: &SkSignature, application: &str) -> Option<Signed> {
+    let rest = match &signature.rest {
+        Rest::Ed25519(signature) => signature.to_vec(),
+        Rest::Ecdsa(halves) => key::der(&halves[..32], &halves[32..])?,
+    };
+    Some(Signed { auth_data: signature.authenticator_data(application).to_vec(), signature: rest })
+}
+
+/// Why an exchange is over before its end.
+#[derive(Debug)]
+enum Stopped {
+    Late,
+    Gone,
+    Failed(Errno),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Late => f.write_str("too late"),
+            Stopped::Gone => f.write_str("the front end is gone"),
+            Stopped::Failed(e) => f.write_str(e.desc()),
+        }
+    }
+}
+
+fn failure(no: NoAnswer<Stopped>, late: Failure) -> Failure {
+    match no {
+        NoAnswer::Stopped(Stopped::Late) => late,
+        NoAnswer::Stopped(Stopped::Gone) => Failure::Gone,
+        NoAnswer::Stopped(Stopped::Failed(e)) => Failure::Unable(format!("ssh agent: {}", e.desc())),
+        NoAnswer::Refused => Failure::Refused,
+        no => Failure::Nonsense(no.to_string()),
+    }
+}
+
+/// Waits for `stream`, until `end` and as long as the front end waits too: it has nothing to say meanwhile.
+fn wait(stream: &impl AsFd, until: Until, gone: BorrowedFd, end: Instant) -> Result<(), Stopped> {
+    let event = match until {
+        Until::Readable => PollFlags::POLLIN,
+        Until::Writable => PollFlags::POLLOUT,
+    };
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Stopped::Late);
+        }
+        let mut fds = [PollFd::new(gone, PollFlags::POLLIN), PollFd::new(stream.as_fd(), event)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) if fds[0].any() == Some(true) => return Err(Stopped::Gone),
+            Ok(_) if fds[1].any() == Some(true) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(Stopped::Failed(e)),
+        }
+    }
+}
+
+/// Has a process that is the user's connect, and makes sure that the user or root is at the other end.
+fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Result<UnixStream, Failure> {
+    let failed = |why: String| Failure::Unable(format!("ssh agent: {why}"));
+    let (stream, child) = sys::agent::start(ARGUMENT).map_err(|e| failed(format!("no process: {e}")))?;
+    let answer = ask(stream, user, hint, gone, end, child)?;
+    let agent = match answer {
+        Some((0, Some(agent))) => agent,
+        Some((NOT_THE_USER, None)) => return Err(failed(format!("no process could become {:?}", user.name))),
+        Some((errno, None)) => {
+            return Err(match Errno::from_raw(errno) {
+                Errno::EAGAIN => Failure::Busy,
+                e @ (Errno::EACCES | Errno::EPERM) => Failure::NotYours(format!("ssh agent: {}", e.desc())),
+                e => Failure::NoSocket(e),
+            });
+        }
+        _ => return Err(failed(String::from("the process that connects ended"))),
+    };
+    is_trusted(&agent, user.uid)?;
+    Ok(UnixStream::from(agent))
+}
+
+/// Who listens at a socket is who called listen(2), by the kernel's word. Root may have it for the user.
+fn is_trusted(agent: &OwnedFd, uid: Uid) -> Result<(), Failure> {
+    match getsockopt(agent, PeerCredentials) {
+        Ok(peer) if peer.uid() == uid.as_raw() || peer.uid() == 0 => Ok(()),
+        Ok(peer) => Err(Failure::NotYours(format!("ssh agent: uid {} listens at the socket of uid {uid}", peer.uid()))),
+        Err(e) => Err(Failure::NotYours(format!("ssh agent: {}", e.desc()))),
+    }
+}
+
+type Passed = Option<(i32, Option<OwnedFd>)>;
+
+fn ask(
+    stream: UnixStream,
+    user: &User,
+    hint: &[u8],
+    gone: BorrowedFd,
+    end: Instant,
+    mut child: Child,
+) -> Result<Passed, Failure> {
+    let order = [format!("{}\0{}\0{}\0", user.uid, user.gid, user.name).as_bytes(), hint].concat();
+    let mut channel = Channel::new(stream);
+    let sent = channel.send(&Secret::copy_of(&order), AT_ONCE);
+    let stream = channel.stream();
+    let answer = match sent.map_err(|e| Failure::Unable(format!("ssh agent: {e}"))) {
+        Ok(()) => match wait(stream, Until::Readable, gone, end) {
+            Ok(()) => sys::agent::passed(stream).map_err(|e| Failure::Unable(format!("ssh agent: {}", e.desc()))),
+            // A path may lie on a file system of the user's own making, which never answers.
+            Err(stopped) => Err(failure(NoAnswer::Stopped(stopped), Failure::Silent)),
+        },
+        Err(e) => Err(e),
+    };
+    let _ = child.kill();
+    // The kernel may be waiting for a dead file server on its behalf; then it is left to whoever collects orphans.
+    let mut ended = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    if poll(&mut ended, PollTimeout::from(1000u16)) == Ok(1) {
+        let _ = child.wait();
+    }
+    answer
+}
+
+/// The process that connects: it becomes the user, tries, passes the connection on, and ends. It is a root process until
+/// it has read its order, which is ours.
+pub fn connect() -> ExitCode {
+    // Whatever happens.
+    nix::unistd::alarm::set(2 * AT_ONCE.as_secs() as u32);
+    match serve(std::io::stdin().as_fd()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(stream: BorrowedFd) -> Result<(), ErrorKind> {
+    let stream = UnixStream::from(stream.try_clone_to_owned().map_err(|e| e.kind())?);
+    let mut channel = Channel::new(stream);
+    let order = channel.receive(AT_ONCE).map_err(|_| ErrorKind::InvalidData)?;
+    let mut words = order.bytes().splitn(4, |byte| *byte == 0);
+    let mut word = || words.next().and_then(|word| std::str::from_utf8(word).ok()).ok_or(ErrorKind::InvalidData);
+    let number = |word: &str| word.parse::<u32>().map_err(|_| ErrorKind::InvalidData);
+    let (uid, gid) = (Uid::from_raw(number(word()?)?), Gid::from_raw(number(word()?)?));
+    let name = CString::new(word()?).map_err(|_| ErrorKind::InvalidData)?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(words.next().ok_or(ErrorKind::InvalidData)?));
+    let connected = match sys::agent::become_user(&name, uid, gid) {
+        Ok(()) => sys::agent::connected(path).map_err(|e| e as i32),
+        Err(_) => Err(NOT_THE_USER),
+    };
+    let (number, agent) = match &connected {
+        Ok(agent) => (0, Some(agent.as_fd())),
+        Err(errno) => (*errno, None),
+    };
+    sys::agent::pass(channel.stream(), number, agent).map_err(|_| ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use mfa_ssh::{Line, Sshsig};
+
+    use super::*;
+    use crate::store::Id;
+
+    const MESSAGE: &[u8] = b"a challenge of thirty-two bytes..";
+    const ED25519: &str = include_str!("../../../tests/vectors/ssh/ed25519.pub");
+    const ECDSA: &str = include_str!("../../../tests/vectors/ssh/ecdsa.pub");
+
+    fn ssh_key(line: &str) -> SkPublicKey {
+        Line::parse(line).unwrap().unwrap().key
+    }
+
+    fn bound(held: &SkPublicKey) -> Key {
+        let public = match &held.point {
+            Point::Ed25519(point) => PublicKey::ed25519(point),
+            Point::Ecdsa(point) => PublicKey::es256(point),
+        };
+        Key {
+            id: Id([1; 16]),
+            label: String::from("laptop"),
+            created: 0,
+            created_from: String::new(),
+            rp_id: held.application.clone(),
+            credential: Vec::new(),
+            public: public.unwrap(),
+            verified: false,
+            counter: 0,
+        }
+    }
+
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
+    }
+
+    /// An agent that says `answers`, whatever it is asked, and then nothing more.
+    fn says(answers: &[u8]) -> (UnixStream, UnixStream) {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        there.write_all(answers).unwrap();
+        (here, there)
+    }
+
+    fn holding(keys: &[&SkPublicKey]) -> Vec<u8> {
+        let mut body = [&[12][..], &(keys.len() as u32).to_be_bytes()].concat();
+        for key in keys {
+            body.extend([string(&key.to_blob()), string(b"comment")].concat());
+        }
+        string(&body)
+    }
+
+    /// What comes of an agent that says `answers`, to somebody who waits for a moment only.
+    fn asked(answers: &[u8], keys: &[Key]) -> Result<(usize, Signed, [u8; 32]), Failure> {
+        let (stream, agent) = says(answers);
+        let (front, _end) = UnixStream::pair().unwrap();
+        let agent_found = Agent::over(stream, keys, front.as_fd(), Instant::now() + Duration::from_millis(200))?;
+        let signed = agent_found.sign(&[7; 32], Duration::from_millis(200));
+        drop(agent);
+        signed
+    }
+
+    #[test]
+    fn signatures_of_openssh_are_good_for_their_key_and_message_only() {
+        for (key, text) in [
+            (ED25519, include_str!("../../../tests/vectors/ssh/ed25519.sha512.sig")),
+            (ED25519, include_str!("../../../tests/vectors/ssh/ed25519.sha256.sig")),
+            (ECDSA, include_str!("../../../tests/vectors/ssh/ecdsa.sha512.sig")),
+            (ECDSA, include_str!("../../../tests/vectors/ssh/ecdsa.sha256.sig")),
+        ] {
+            let sig = Sshsig::parse(text).unwrap();
+            assert_eq!(sig.key, ssh_key(key));
+            let key = bound(&sig.key);
+            let hash = client_data_hash(MESSAGE, sig.hash);
+            let signed = |signature| signed(signature, &sig.key.application).unwrap();
+            assert_eq!(key::check(&key, &signed(&sig.signature), &hash, false), Ok(sig.signature.counter));
+            let judged = |signature, hash| key::check(&key, &signed(signature), hash, false).unwrap_err();
+            let other = client_data_hash(b"another message", sig.hash);
+            assert_eq!(judged(&sig.signature, &other), key::Refused::BadSignature);
+            let counted = SkSignature { counter: sig.signature.counter + 1, ..sig.signature };
+            assert_eq!(judged(&counted, &hash), key::Refused::BadSignature);
+            let verified = SkSignature { flags: 5, ..sig.signature };
+            assert_eq!(judged(&verified, &hash), key::Refused::BadSignature, "a flag that the key did not sign");
+            let untouched = SkSignature { flags: 0, ..sig.signature };
+            assert_eq!(judged(&untouched, &hash), key::Refused::NotTouched);
+            assert_eq!(key::check(&key, &signed(&sig.signature), &hash, true), Err(key::Refused::NotVerified));
+        }
+    }
+
+    #[test]
+    fn only_a_bound_ssh_key_is_asked() {
+        let (ed25519, ecdsa) = (ssh_key(ED25519), ssh_key(ECDSA));
+        let plugged = Key { credential: vec![1], ..bound(&ed25519) };
+        let elsewhere = Key { rp_id: String::from("ssh:other"), ..bound(&ed25519) };
+        let held = holding(&[&ed25519]);
+        for keys in [&[][..], &[plugged], &[elsewhere], &[bound(&ecdsa)]] {
+            assert_eq!(asked(&held, keys).unwrap_err(), Failure::NoneBound);
+        }
+        let (stream, mut agent) = says(&holding(&[&ecdsa, &ed25519]));
+        let (front, _end) = UnixStream::pair().unwrap();
+        let keys = [bound(&ed25519), bound(&ecdsa)];
+        let found = Agent::over(stream, &keys, front.as_fd(), Instant::now() + Duration::from_secs(60)).unwrap();
+        assert_eq!(found.holds.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 0], "in the agent's order");
+        // The first is not plugged in, so the second is asked; and with its signature, which is for something else.
+        let signature = Sshsig::parse(include_str!("../../../tests/vectors/ssh/ed25519.sha512.sig")).unwrap().signature;
+        let Rest::Ed25519(bytes) = signature.rest else { panic!("another kind") };
+        let blob = [string(b"sk-ssh-ed25519@openssh.com"), string(&bytes), vec![1], 3u32.to_be_bytes().into()].concat();
+        agent.write_all(&[string(&[5]), string(&[&[14][..], &string(&blob)].concat())].concat()).unwrap();
+        let (index, signed, hash) = found.sign(&[7; 32], Duration::from_secs(60)).unwrap();
+        assert_eq!(index, 0);
+        assert_eq!(key::check(&keys[0], &signed, &hash, false), Err(key::Refused::BadSignature), "a replay");
+        agent.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut asked = Vec::new();
+        agent.read_to_end(&mut asked).unwrap();
+        let data = signed_data(&[7; 32], Hash::Sha512);
+        assert_eq!(asked.windows(data.len()).filter(|window| *window == data).count(), 2);
+    }
+
+    #[test]
+    fn whatever_an_agent_says_instead_ends_in_one_line() {
+        let key = ssh_key(ED25519);
+        let keys = [bound(&key)];
+        let with = |answer: &[u8]| [holding(&[&key]), string(answer)].concat();
+        let nonsense = |result: Result<_, Failure>| assert!(matches!(result, Err(Failure::Nonsense(_))), "{result:?}");
+        assert_eq!(asked(&holding(&[]), &keys).unwrap_err(), Failure::Empty);
+        assert_eq!(asked(&string(&[5]), &keys).unwrap_err(), Failure::Empty, "locked");
+        assert_eq!(asked(b"", &keys).unwrap_err(), Failure::Silent);
+        assert_eq!(asked(b"\0\0\0\x09\x0c", &keys).unwrap_err(), Failure::Silent);
+        assert_eq!(asked(&with(&[5]), &keys).unwrap_err(), Failure::Refused);
+        assert_eq!(asked(&holding(&[&key]), &keys).unwrap_err(), Failure::NotTouched);
+        nonsense(asked(b"HTTP/1.1 400 Bad Request\r\n", &keys));
+        nonsense(asked(&string(b"\x0c\xff\xff\xff\xff"), &keys));
+        nonsense(asked(&with(b"\x0e\0\0\0\x03abc"), &keys));
+        nonsense(asked(&with(&[6]), &keys));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_when_the_front_end_is_gone() {
+        let (stream, _agent) = says(b"");
+        let (front, end) = UnixStream::pair().unwrap();
+        drop(end);
+        let later = Instant::now() + Duration::from_secs(600);
+        assert_eq!(Agent::over(stream, &[], front.as_fd(), later).err(), Some(Failure::Gone));
+    }
+
+    #[test]
+    fn an_agent_that_hangs_up_is_none() {
+        let (stream, agent) = says(b"");
+        let (front, _end) = UnixStream::pair().unwrap();
+        drop(agent);
+        let later = Instant::now() + Duration::from_secs(600);
+        let found = Agent::over(stream, &[], front.as_fd(), later).err();
+        assert_eq!(found, Some(Failure::Nonsense(String::from("the agent hung up"))));
+    }
+
+    #[test]
+    fn a_hint_that_is_no_path_of_a_socket_is_not_followed() {
+        let (front, _end) = UnixStream::pair().unwrap();
+        let long = format!("/{}", "x".repeat(MAX_PATH));
+        for hint in ["", "agent", "./agent", "@abstract", "\0abstract", "/tmp/a\0b", &long] {
+            let found = Agent::find("root", Path::new(hint), &[], front.as_fd()).err();
+            assert_eq!(found, Some(Failure::NoAgent), "{hint:?}");
+        }
+        let nobody = Agent::find("no-such-user", Path::new("/tmp/agent"), &[], front.as_fd()).err();
+        assert!(matches!(nobody, Some(Failure::Unable(_))));
+    }
+
+    #[test]
+    fn every_line_for_the_person_fits_and_is_ascii() {
+        let why = || String::from("reason");
+        for failure in [
+            Failure::NoAgent,
+            Failure::NoSocket(Errno::ENOENT),
+            Failure::NotYours(why()),
+            Failure::Busy,
+            Failure::Empty,
+            Failure::NoneBound,
+            Failure::Refused,
+            Failure::Silent,
+            Failure::NotTouched,
+            Failure::Nonsense(why()),
+            Failure::Gone,
+            Failure::Unable(why()),
+        ] {
+            let line = failure.to_string();
+            assert!(line.len() <= 80 && line.is_ascii() && !failure.reason().is_empty(), "{line}");
+        }
+    }
 }

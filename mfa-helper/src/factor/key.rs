@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::store::Id;
 
-/// The most keys of one user.
-pub const MOST: usize = 16;
+/// The most keys of one user: their counters have to fit the state of a record.
+pub const MOST: usize = 10;
 
 /// The longest credential id, which is as long as the key makes it (CTAP 2.1 lets keys state a limit; none is known to
 /// come near).
@@ -105,6 +105,13 @@ impl fmt::Display for Refused {
             Refused::BadSignature => f.write_str("the signature is not that of the bound key"),
             Refused::CounterBack { from, to } => write!(f, "sign counter went back from {from} to {to}"),
         }
+    }
+}
+
+impl Signed {
+    /// Whether it says that PIN or fingerprint was given.
+    pub fn is_verified(&self) -> bool {
+        self.auth_data.get(32).is_some_and(|flags| flags & USER_VERIFIED != 0)
     }
 }
 

@@ -1,17 +1,342 @@
-//! What sshd demands.
+//! What sshd demands of a security key that it lets somebody in by: a touch, a PIN or fingerprint.
+//!
+//! `SSH_AUTH_INFO_0` says which key has passed, not whether it was touched, and `no-touch-required` in a file of the
+//! user's own waives the touch, unless sshd's settings demand it. sshd itself is asked what they are for this connection.
+//! Whatever is not clear is not demanded, and the reason goes to the log.
 
-use mfa_wire::Login;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Of a key.
-#[derive(Clone, Copy)]
+use crate::sys::run::output_of;
+
+const SSHD: &str = "/usr/sbin/sshd";
+const FOLDER: &str = "/etc/ssh";
+const CONFIG: &str = "sshd_config";
+
+/// A directory service that is asked for groups takes its time.
+const WITHIN: Duration = Duration::from_secs(5);
+/// Its settings are some 5 KiB.
+const MOST: usize = 256 * 1024;
+/// The most files that are read.
+const FILES: usize = 256;
+/// Processes of sshd from the listener to the one that runs PAM: 9.8 has three.
+const GENERATIONS: usize = 6;
+
+/// What is demanded of every security key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands {
-    /// A touch.
+    /// A touch, whatever the user's files say.
     pub touch: bool,
     /// PIN or fingerprint.
     pub verify: bool,
 }
 
-/// Asks it.
-pub fn demands(_: &Login, _: i32) -> Result<Demands, String> {
-    Err(String::from("not there"))
+/// Asks sshd what it demands in the connection that its process `pid` serves, for `user` as PAM has the name, from
+/// `rhost`. Otherwise, why that cannot be told.
+///
+/// It answers by the files as they are. One that was changed is in force only after sshd has read it again.
+pub fn what_sshd_demands(pid: i32, user: &str, rhost: Option<&str>) -> Result<Demands, String> {
+    let settings = settings(user, rhost)?;
+    usual_sshd(&command_line_of_listener(pid)?)?;
+    only_known_conditions(Path::new(FOLDER))?;
+    let said = output_of(SSHD, &["-T", "-C", &settings], MOST, WITHIN)?;
+    demands(&String::from_utf8_lossy(&said))
+}
+
+/// The connection as `sshd -T -C` wants it. PAM_RHOST is what `Match Host` sees; it is the address too, unless sshd looks
+/// up names.
+fn settings(user: &str, rhost: Option<&str>) -> Result<String, String> {
+    let rhost = rhost.unwrap_or_default();
+    if rhost.parse::<IpAddr>().is_err() {
+        return Err(String::from("sshd: the address of the client is not known (UseDNS no tells it)"));
+    }
+    // Its list is separated by commas, and there is no quoting.
+    if user.is_empty() || user.chars().any(|c| c == ',' || c == '"' || c.is_whitespace() || c.is_control()) {
+        return Err(String::from("sshd: it cannot be asked about a user of this name"));
+    }
+    Ok(format!("user={user},host={rhost},addr={rhost}"))
+}
+
+/// One line of `sshd -T`, which must be there once.
+fn demands(said: &str) -> Result<Demands, String> {
+    let mut lines = said.lines().filter_map(|line| line.strip_prefix("pubkeyauthoptions "));
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(String::from("sshd: it does not say its PubkeyAuthOptions"));
+    };
+    let mut demands = Demands { touch: false, verify: false };
+    for word in line.split(' ') {
+        match word {
+            "none" => {}
+            "touch-required" => demands.touch = true,
+            "verify-required" => demands.verify = true,
+            _ => return Err(String::from("sshd: it has PubkeyAuthOptions that are not known")),
+        }
+    }
+    Ok(demands)
+}
+
+/// The command line of the oldest sshd that process `pid` descends from. All on the way must be root's and sshd.
+fn command_line_of_listener(pid: i32) -> Result<String, String> {
+    let unclear = || String::from("sshd: the process that listens cannot be told");
+    let (mut oldest, mut pid) = (None, pid);
+    for _ in 0..GENERATIONS {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| unclear())?;
+        let Some(parent) = parent_of_sshd(&status) else { break };
+        oldest = Some(pid);
+        pid = parent;
+        if pid <= 0 {
+            break;
+        }
+    }
+    let line = fs::read(format!("/proc/{}/cmdline", oldest.ok_or_else(unclear)?)).map_err(|_| unclear())?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// The parent of a process of root's that is sshd (since 9.8 also sshd-session and sshd-auth), by its status.
+fn parent_of_sshd(status: &str) -> Option<i32> {
+    let value = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+    let sshd = ["sshd", "sshd-session", "sshd-auth"].contains(&value("Name")?);
+    let root = value("Uid")?.split('\t').all(|uid| uid == "0");
+    if sshd && root { value("PPid")?.parse().ok() } else { None }
+}
+
+/// Whether an sshd that listens was started without settings of its own on the command line, which `sshd -T` would not
+/// know. One that serves a single connection (inetd, sshd@.service) no longer shows with what it was started.
+fn usual_sshd(command_line: &str) -> Result<(), String> {
+    let words = command_line.replace('\0', " ");
+    // The title that a listener gives itself: its command line, then how busy it is.
+    let words = match words.strip_prefix("sshd: ") {
+        Some(title) => title.split_once(" [listener]").map(|(words, _)| words),
+        None => Some(words.as_str()),
+    };
+    let mut words = words.unwrap_or_default().split_ascii_whitespace();
+    let plain =
+        |word: &str| word.strip_prefix('-').is_some_and(|flags| flags.bytes().all(|flag| b"De46q".contains(&flag)));
+    if words.next() == Some(SSHD) && words.all(plain) {
+        return Ok(());
+    }
+    Err(String::from("sshd: it was not started as a service that listens with the settings of its files alone"))
+}
+
+/// Whether every `Match` depends on what we can tell. sshd takes some of what it is not told (`LocalAddress`, `RDomain`)
+/// for not fulfilled, silently.
+fn only_known_conditions(folder: &Path) -> Result<(), String> {
+    let mut files = vec![folder.join(CONFIG)];
+    let mut next = 0;
+    while let Some(path) = files.get(next).cloned() {
+        next += 1;
+        if files.len() > FILES {
+            return Err(format!("sshd: {} includes too much", folder.join(CONFIG).display()));
+        }
+        let text = fs::read(&path).map_err(|e| format!("sshd: {}: {e}", path.display()))?;
+        for (line, number) in String::from_utf8_lossy(&text).split('\n').zip(1..) {
+            let unclear = |what: &str| format!("sshd: {}:{number}: {what}", path.display());
+            match keyword(line) {
+                ("match", conditions) => known(conditions).map_err(|what| unclear(&what))?,
+                ("include", patterns) => {
+                    for pattern in words(patterns).map_err(|what| unclear(&what))? {
+                        for path in included(folder, pattern).map_err(|what| unclear(&what))? {
+                            // Once is enough, and ends what includes itself.
+                            if !files.contains(&path) {
+                                files.push(path);
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first word of a line, in small letters if it is one that matters here, and the rest.
+fn keyword(line: &str) -> (&'static str, &str) {
+    let blank = |c: char| c.is_whitespace() || c == '=' || c == '"';
+    let line = line.trim_start_matches(blank);
+    let (word, rest) = line.split_at(line.find(blank).unwrap_or(line.len()));
+    let known = ["match", "include"].into_iter().find(|known| word.eq_ignore_ascii_case(known));
+    (
+        known.unwrap_or_default(),
+        rest.strip_prefix('"').unwrap_or(rest).trim_start_matches(|c: char| c.is_whitespace() || c == '='),
+    )
+}
+
+/// The words of a line, if they need no grammar.
+fn words(line: &str) -> Result<impl Iterator<Item = &str>, String> {
+    if line.contains(['"', '\'', '\\', '#']) {
+        return Err(String::from("it has quotes or a comment in its line"));
+    }
+    Ok(line.split_whitespace())
+}
+
+fn known(conditions: &str) -> Result<(), String> {
+    let mut words = words(conditions)?;
+    while let Some(word) = words.next() {
+        match word.to_ascii_lowercase().as_str() {
+            "all" => {}
+            "user" | "group" | "host" | "address" => {
+                words.next();
+            }
+            _ => return Err(String::from("Match depends on what is not known at a login")),
+        }
+    }
+    Ok(())
+}
+
+/// The files that a pattern may mean: where there is one in the name, all of the folder.
+fn included(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let path = folder.join(pattern);
+    let wild = |text: &str| text.contains(['*', '?', '[', '{']);
+    let (Some(folder), Some(name)) = (path.parent().and_then(Path::to_str), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(String::from("Include names no file"));
+    };
+    if wild(folder) {
+        return Err(String::from("Include has a pattern for a folder"));
+    }
+    if !wild(name) {
+        return Ok(if path.exists() { vec![path] } else { Vec::new() });
+    }
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e.to_string()),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| e.to_string())?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sshd_says_is_taken_word_by_word() {
+        let says = |line: &str| demands(&format!("port 22\npubkeyauthoptions{line}\nusepam yes\n"));
+        assert_eq!(says(" none"), Ok(Demands { touch: false, verify: false }));
+        assert_eq!(says(" touch-required"), Ok(Demands { touch: true, verify: false }));
+        assert_eq!(says(" verify-required"), Ok(Demands { touch: false, verify: true }));
+        assert_eq!(says(" touch-required verify-required"), Ok(Demands { touch: true, verify: true }));
+        for unclear in [" touch-required,x", " ", "", " touch-required\npubkeyauthoptions none"] {
+            assert!(says(unclear).is_err(), "{unclear:?}");
+        }
+        assert!(demands("").is_err());
+    }
+
+    #[test]
+    fn only_an_address_and_a_plain_name_are_handed_to_sshd() {
+        let asked = settings("alice", Some("192.0.2.7"));
+        assert_eq!(asked, Ok(String::from("user=alice,host=192.0.2.7,addr=192.0.2.7")));
+        assert!(settings("dom\\alice@x.example", Some("2001:db8::7")).is_ok());
+        for rhost in [None, Some(""), Some("laptop.example"), Some("192.0.2.7,user=root"), Some("192.0.2.7/24")] {
+            assert!(settings("alice", rhost).is_err(), "{rhost:?}");
+        }
+        for user in ["", "alice,addr=192.0.2.8", "a b", "a\nb", "a\"b"] {
+            assert!(settings(user, Some("192.0.2.7")).is_err(), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_sshd_without_settings_on_its_command_line_counts() {
+        for usual in [
+            "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0",
+            "sshd: /usr/sbin/sshd [listener] 1 of 10-100 startups",
+            "/usr/sbin/sshd\0-D\0",
+            "/usr/sbin/sshd\0-De46q\0",
+        ] {
+            assert_eq!(usual_sshd(usual), Ok(()), "{usual:?}");
+        }
+        for other in [
+            "",
+            "sshd: alice [priv]",
+            "sshd: alice@pts/0",
+            "sshd: [accepted]",
+            "sshd: /usr/sbin/sshd -D -f /etc/ssh/other [listener] 0 of 10-100 startups",
+            "sshd: /usr/sbin/sshd -D -oPubkeyAuthOptions=none [listener] 0 of 10-100 startups",
+            "sshd: /usr/local/sbin/sshd -D [listener] 0 of 10-100 startups",
+            "sshd: sshd -D [listener] 0 of 10-100 startups",
+            "/usr/sbin/sshd\0-i\0",
+            "/usr/sbin/sshd\0-D\0-p\x00222\0",
+            "/usr/sbin/sshd\0-D\0--\0",
+            "/usr/sbin/sshd\0other\0",
+        ] {
+            assert!(usual_sshd(other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_processes_ends_at_what_is_not_roots_sshd() {
+        let status = |name: &str, uid: &str| format!("Name:\t{name}\nPPid:\t7\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+        for name in ["sshd", "sshd-session", "sshd-auth"] {
+            assert_eq!(parent_of_sshd(&status(name, "0")), Some(7));
+        }
+        assert_eq!(parent_of_sshd(&status("sshd", "1000")), None);
+        assert_eq!(parent_of_sshd(&status("bash", "0")), None);
+        assert_eq!(parent_of_sshd(&status("sshd", "0").replace("0\t0\n", "0\t1000\n")), None);
+        assert_eq!(parent_of_sshd(""), None);
+        for pid in [0, -1, std::process::id() as i32] {
+            assert!(command_line_of_listener(pid).is_err(), "{pid}");
+        }
+    }
+
+    /// A folder with these files, and whether all conditions in it are known.
+    fn conditions(files: &[(&str, &str)]) -> Result<(), String> {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = Path::new("/tmp").join(format!("mfa-sshd-{}-{number}", std::process::id()));
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let known = only_known_conditions(&folder);
+        let _ = fs::remove_dir_all(&folder);
+        known.map_err(|why| why.replace(folder.to_str().unwrap(), ""))
+    }
+
+    #[test]
+    fn a_condition_that_nobody_can_tell_makes_it_unclear() {
+        let text = "# Match LocalPort 1\nPort 22\nmatch User alice,bob Group wheel\n x\nMatch Host * Address 10.0.0.0/8\n\
+            Match all\nInclude /no/such/file\nInclude *.none sub/x.conf\n";
+        assert_eq!(conditions(&[("sshd_config", text)]), Ok(()));
+        for line in [
+            "Match LocalAddress 192.0.2.1",
+            "Match LocalPort 22",
+            "\tMATCH User alice RDomain x",
+            "Match=LocalPort 22",
+            "\"Match\" LocalPort 22",
+            "= Match LocalPort 22",
+            "\u{c}Match Version x",
+            "Match invalid-user",
+            "Match User=alice",
+            "Match User \"alice\" LocalPort 22",
+            "Match all # x",
+            "Include sub*/x.conf",
+            "Include \"a b\"",
+        ] {
+            assert!(conditions(&[("sshd_config", &format!("Port 22\n{line}\n"))]).is_err(), "{line}");
+        }
+        assert!(conditions(&[]).is_err(), "no settings that could be read");
+    }
+
+    #[test]
+    fn included_files_count_wherever_they_include_from() {
+        let unknown = "PubkeyAuthOptions none\nMatch LocalPort 22\n";
+        let why = "sshd: /sub/x.conf:2: Match depends on what is not known at a login";
+        let direct = conditions(&[("sshd_config", "Match User bob\ninclude sub/*.conf\n"), ("sub/x.conf", unknown)]);
+        assert_eq!(direct, Err(String::from(why)));
+        let deep = [("sshd_config", "Include=a sub/y\n"), ("sub/y", "Include sub/?.conf"), ("sub/x.conf", unknown)];
+        assert_eq!(conditions(&deep), Err(String::from(why)));
+        assert_eq!(conditions(&[("sshd_config", "Include sshd_config *\n")]), Ok(()), "sshd itself refuses that");
+        assert_eq!(conditions(&[("sshd_config", "Include sub/*\n"), ("sub/x", "Match all\n")]), Ok(()));
+    }
 }

@@ -12,8 +12,8 @@ use super::device::{self, known};
 use super::first_factor::Proof;
 use super::{Decision, RACES, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
 use crate::factor::agent::{self, Agent};
+use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
 use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -118,10 +118,9 @@ fn not_proved(failure: usb::Failure) -> NotProved {
         usb::Failure::Gone(none) => NotProved::Failed(none.into()),
         usb::Failure::Refused(refused) => NotProved::Failed(Decision::new(Outcome::Refused, said(refused), reason)),
         // Whoever has lost the key has none that could be plugged in.
-        usb::Failure::NoKey
-        | usb::Failure::NoBoundKey
-        | usb::Failure::NoLibrary(_)
-        | usb::Failure::NoProcess(_) => NotProved::Unreachable(failure.to_string(), reason),
+        usb::Failure::NoKey | usb::Failure::NoBoundKey | usb::Failure::NoLibrary(_) | usb::Failure::NoProcess(_) => {
+            NotProved::Unreachable(failure.to_string(), reason)
+        }
         failure => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
     }
 }

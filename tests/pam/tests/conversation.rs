@@ -172,7 +172,17 @@ fn environment_of_the_process_says_nothing() {
     let stage = Stage::new("auth required {mfa}");
     stage.script("hello\nrequest\nverdict Accepted");
     let mut host = stage.host();
-    for name in ["SSH_AUTH_INFO_0", "SSH_AUTH_SOCK", "SSH_CONNECTION", "PAM_USER", "PAM_RHOST", "MFA_HELPER", "HOME", "TMPDIR", "LANG"] {
+    for name in [
+        "SSH_AUTH_INFO_0",
+        "SSH_AUTH_SOCK",
+        "SSH_CONNECTION",
+        "PAM_USER",
+        "PAM_RHOST",
+        "MFA_HELPER",
+        "HOME",
+        "TMPDIR",
+        "LANG",
+    ] {
         host = host.env(name, OsStr::from_bytes(b"/tmp/\xff\xfe\x1b[31m"));
     }
     assert_eq!(host.env("RUST_BACKTRACE", "full").steps(&["auth"]).run().code("auth"), SUCCESS);

@@ -122,6 +122,13 @@ impl Task<'_> {
         }
     }
 
+    fn spares_tries(&self) -> bool {
+        match self {
+            Task::Assert(asked) => asked.spare_tries,
+            Task::Make(make) => make.spare_tries,
+        }
+    }
+
     fn keys(&self) -> &[Key] {
         match self {
             Task::Assert(asked) => asked.keys,
@@ -359,7 +366,7 @@ impl Table {
         let left = plugged.features.tries;
         match (left, task) {
             (Some(0), _) => return Err(Failure::PinBlocked { replug: false }),
-            (Some(left), Task::Assert(asked)) if asked.spare_tries && left <= SPARE_TRIES => {
+            (Some(left), _) if task.spares_tries() && left <= SPARE_TRIES => {
                 return Err(Failure::FewTries(left.into()));
             }
             _ => {}

@@ -18,7 +18,7 @@ use mfa_wire::Secret;
 
 pub use crate::conversation::NoAnswer;
 use crate::factor::key::{self, Key, Signed};
-use crate::policy::Pin;
+pub use crate::policy::Pin;
 pub use made::New;
 pub use process::ARGUMENT;
 
@@ -91,6 +91,8 @@ pub struct Make<'a> {
     pub challenge: [u8; 32],
     /// See [`Pin`].
     pub pin: Pin,
+    /// As in [`Asked`].
+    pub spare_tries: bool,
     /// The models that are allowed; empty: all. Worth as much as the word of the key: without its maker's root
     /// certificate nobody can tell a model from a program that claims to be one.
     pub aaguids: &'a [[u8; 16]],

@@ -109,7 +109,17 @@ fn main() -> ExitCode {
         "make" => {
             let user_id = challenge;
             let (exclude, aaguids) = (&keys[..], &aaguids[..]);
-            let make = Make { rp_id: &rp_id, user_name: "alice", user_id, exclude, challenge, pin, aaguids, deadline };
+            let make = Make {
+                rp_id: &rp_id,
+                user_name: "alice",
+                user_id,
+                exclude,
+                challenge,
+                pin,
+                spare_tries,
+                aaguids,
+                deadline,
+            };
             match usb::make(&make, &mut person) {
                 Ok(new) => {
                     let (credential, public) = (hex(&new.credential), hex(new.public.bytes()));
