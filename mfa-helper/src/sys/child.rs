@@ -113,7 +113,8 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 /// The list above as a seccomp filter.
 fn filter() -> nix::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-    let (load, equal, answer) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+    let (load, equal, answer) =
+        (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
     // struct seccomp_data: the number at 0, the architecture at 4.
     let mut program = vec![step(load, 0, 0, 4), step(equal, 1, 0, ARCHITECTURE)];
     program.extend([step(answer, 0, 0, libc::SECCOMP_RET_KILL_PROCESS), step(load, 0, 0, 0)]);

@@ -421,8 +421,14 @@ impl<'a> Device<'a> {
 
     /// Errors that say nothing of the credential.
     fn is_unclear(&self, asked: Result<()>) -> bool {
-        let unclear =
-            [Error::PIN_REQUIRED, Error::PIN_AUTH_INVALID, Error::OPERATION_DENIED, Error::KEEPALIVE_CANCEL, Error::UV_INVALID, Error::UV_BLOCKED];
+        let unclear = [
+            Error::PIN_REQUIRED,
+            Error::PIN_AUTH_INVALID,
+            Error::OPERATION_DENIED,
+            Error::KEEPALIVE_CANCEL,
+            Error::UV_INVALID,
+            Error::UV_BLOCKED,
+        ];
         asked.is_err_and(|error| unclear.contains(&error))
     }
 

@@ -46,7 +46,8 @@ pub fn main() -> Option<()> {
     loop {
         alarm::cancel();
         // Nothing: the helper has hung up.
-        let length = recv(helper.as_raw_fd(), packet.bytes_mut(), MsgFlags::empty()).ok().filter(|length| *length > 0)?;
+        let length =
+            recv(helper.as_raw_fd(), packet.bytes_mut(), MsgFlags::empty()).ok().filter(|length| *length > 0)?;
         let job = Job::decode(packet.bytes().get(..length)?)?;
         line.begin(Duration::from_millis(job.milliseconds.into()));
         let done = work(&device, &line, &job.what).unwrap_or_else(|error| line.failed(error));
@@ -141,10 +142,8 @@ impl Io for Line<'_> {
             if now >= until {
                 return Read::Over;
             }
-            let mut fds = [
-                PollFd::new(self.key.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.helper, PollFlags::POLLIN),
-            ];
+            let mut fds =
+                [PollFd::new(self.key.as_fd(), PollFlags::POLLIN), PollFd::new(self.helper, PollFlags::POLLIN)];
             let listened = if self.cut.get().is_some() { &mut fds[..1] } else { &mut fds[..] };
             let left = PollTimeout::try_from(until - now + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             if !matches!(poll(listened, left), Ok(_) | Err(Errno::EINTR)) {

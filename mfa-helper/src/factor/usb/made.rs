@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_refused() {
-        let refused = |rp_id, flags, credential: &[u8]| read(&made(rp_id, flags, credential), "pam://web1", true).is_err();
+        let refused =
+            |rp_id, flags, credential: &[u8]| read(&made(rp_id, flags, credential), "pam://web1", true).is_err();
         assert!(!refused("pam://web1", 0x45, &[1]));
         assert!(refused("pam://web2", 0x45, &[1]));
         assert!(refused("pam://web1", 0x44, &[1]), "no touch");

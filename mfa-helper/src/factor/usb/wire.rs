@@ -39,14 +39,7 @@ pub enum What {
     /// Have the first of these that the key holds sign.
     Assert { candidates: Vec<Candidate>, hash: [u8; 32], verify: Verify },
     /// Make a credential.
-    Make {
-        rp_id: String,
-        user_id: [u8; 32],
-        user_name: String,
-        hash: [u8; 32],
-        exclude: Vec<Vec<u8>>,
-        verify: Verify,
-    },
+    Make { rp_id: String, user_id: [u8; 32], user_name: String, hash: [u8; 32], exclude: Vec<Vec<u8>>, verify: Verify },
 }
 
 /// Why a key's exchange came to an end before the key's own answer.
