@@ -162,9 +162,16 @@ impl Key {
         rest.trim().to_owned()
     }
 
-    /// Whether any process has it open.
+    /// How often it has been touched, has signed...
+    pub fn count(&self, what: &str) -> u32 {
+        let counts = self.tell("count");
+        let mut counts = counts.split(' ').filter_map(|count| count.split_once('='));
+        counts.find(|(name, _)| *name == what).expect(what).1.parse().unwrap()
+    }
+
+    /// Whether any process has it open. One that has died has nothing left to be open; `Asking::end` looks all the same.
     pub fn is_open(&self) -> bool {
-        let terminal = std::fs::read_link(&self.link).unwrap();
+        let Ok(terminal) = std::fs::read_link(&self.link) else { return false };
         open_files().iter().any(|(pid, file)| *pid != self.process.id() && *file == terminal)
     }
 }

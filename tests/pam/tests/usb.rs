@@ -2,9 +2,12 @@
 //!
 //! Whatever comes of it, no process of a key is left, and no device open: `Asking::end` looks.
 
+#![allow(clippy::panic)]
+
 use pam_tests::Desk;
 
-/// What a key may do wrong once it is touched, and what the helper then says.
+/// What a key may do wrong once it is touched, and what the helper then says. A terminal in the place of a device may cut a
+/// frame of a flood in two, which libfido2 refuses before the time is up.
 const FAULTS: [(&str, &str); 14] = [
     ("bad-signature", "Refused(BadSignature)"),
     ("replay", "Refused(BadSignature)"),
@@ -32,11 +35,11 @@ fn a_touch_binds_a_key_and_a_touch_lets_in() {
         let desk = Desk::new();
         let key = desk.plugged(kind);
         let bound = desk.bind(&[]);
-        let touches: u32 = key.tell("count").parse().unwrap();
+        let touches = key.count("touches");
         let lines = desk.ask(&["assert", &bound]).end();
         assert_eq!(lines[0], "tell Touch", "{kind:?}");
         assert!(lines[1].starts_with("signed 0 ") && lines[1].ends_with(" 01"), "{kind:?}: {lines:?}");
-        assert_eq!(key.tell("count").parse::<u32>().unwrap(), touches + 1, "{kind:?}: one touch");
+        assert_eq!(key.count("touches"), touches + 1, "{kind:?}: one touch");
         assert!(!key.is_open());
     }
 }
@@ -62,7 +65,7 @@ fn who_refuses_or_does_nothing_is_not_let_in() {
     key.tell("touch deny");
     assert_eq!(failure(&desk.ask(&["assert", &bound]).outcome()), "Denied");
     key.tell("touch wait");
-    assert_eq!(failure(&desk.ask(&["assert", &bound, "ms=500"]).outcome()), "NotTouched");
+    assert_eq!(failure(&desk.ask(&["assert", &bound, "ms=2000"]).outcome()), "NotTouched");
     key.tell("touch auto");
     assert!(desk.ask(&["assert", &bound]).outcome().starts_with("signed"), "the key is free again");
 }
@@ -75,8 +78,10 @@ fn a_hostile_key_is_refused_whatever_it_does_after_the_touch() {
     for (fault, expected) in FAULTS {
         assert!(desk.ask(&["assert", &bound]).outcome().starts_with("signed"), "before {fault}");
         key.tell(&format!("fault {fault}"));
-        let outcome = desk.ask(&["assert", &bound, "ms=1000"]).outcome();
-        assert!(failure(&outcome).starts_with(expected), "{fault}: {outcome}");
+        let outcome = desk.ask(&["assert", &bound, "ms=2000"]).outcome();
+        let cut_in_two = fault == "keepalive" && failure(&outcome).starts_with("Hostile");
+        assert!(failure(&outcome).starts_with(expected) || cut_in_two, "{fault}: {outcome}");
+        assert!(!key.is_open(), "{fault}");
         if fault != "die" {
             key.tell("fault none");
         }
@@ -94,6 +99,7 @@ fn a_hostile_key_is_refused_whatever_it_does_before_the_touch() {
             let outcome = desk.ask(&["assert", &bound, "ms=500"]).outcome();
             let named = ["Refused", "Hostile"].iter().any(|expected| failure(&outcome).starts_with(expected));
             assert!(named, "{stage} {fault}: {outcome}");
+            assert!(!key.is_open(), "{stage} {fault}");
             key.tell("fault none");
         }
         assert!(desk.ask(&["assert", &bound]).outcome().starts_with("signed"), "after {stage}");
@@ -106,7 +112,7 @@ fn a_hostile_key_is_not_bound() {
     let key = desk.plugged(&[]);
     for fault in ["bad-signature", "no-up", "wrong-rpid", "bad-cbor", "huge-cbor", "garbage", "hang", "keepalive"] {
         key.tell(&format!("fault {fault}"));
-        failure(&desk.ask(&["make", "ms=1000"]).outcome());
+        failure(&desk.ask(&["make", "ms=2000"]).outcome());
         key.tell("fault none");
     }
     desk.bind(&[]);
@@ -119,16 +125,16 @@ fn the_key_of_another_user_and_a_strangers_are_told_apart_from_the_bound_one() {
     let of_alice = desk.bind(&[]);
     desk.unplug(&first);
     let _second = desk.plugged(&[]);
-    let lines = desk.ask(&["assert", &of_alice, "ms=600"]).end();
+    let lines = desk.ask(&["assert", &of_alice, "ms=3000"]).end();
     assert_eq!(lines[..2], ["tell WrongKey", "failure NoBoundKey"]);
     let of_bob = desk.bind(&["rp=pam://other"]);
     let swapped = of_bob.replace("pam://other", "pam://test");
-    assert_eq!(failure(&desk.ask(&["assert", &swapped, "ms=600"]).outcome()), "NoBoundKey", "another relying party");
+    assert_eq!(failure(&desk.ask(&["assert", &swapped, "ms=3000"]).outcome()), "NoBoundKey", "another relying party");
     let mixed = {
         let (alice, bob): (Vec<_>, Vec<_>) = (of_alice.split(',').collect(), of_bob.split(',').collect());
         format!("{},{},{},{}", bob[0], bob[1], alice[2], bob[3])
     };
-    let outcome = desk.ask(&["assert", &mixed, "ms=600"]).outcome();
+    let outcome = desk.ask(&["assert", &mixed, "ms=3000"]).outcome();
     assert_eq!(failure(&outcome), "Refused(BadSignature)", "the public key of another");
 }
 
@@ -179,8 +185,12 @@ fn who_leaves_in_the_middle_leaves_no_key_that_waits() {
     key.tell("await touch");
     let lines = asking.leave();
     assert!(lines.iter().any(|line| line.starts_with("failure Gone")), "{lines:?}");
+    let signatures = key.count("signatures");
+    // A touch that comes too late finds nothing to sign: the key was told.
+    key.tell("touch");
     key.tell("touch auto");
     assert!(desk.ask(&["assert", &bound]).outcome().starts_with("signed"), "the key is free again");
+    assert_eq!(key.count("signatures"), signatures + 1);
 }
 
 #[test]
@@ -245,7 +255,7 @@ fn a_pin_is_asked_for_once_and_demanded() {
     assert!(never[1].starts_with("signed") && never[1].ends_with(" 01"), "{never:?}");
 
     key.tell("pin none");
-    let outcome = desk.ask(&["assert", &bound, "ms=600"]).outcome();
+    let outcome = desk.ask(&["assert", &bound, "ms=3000"]).outcome();
     assert!(["NoPin", "NoBoundKey"].contains(&failure(&outcome)), "{outcome}");
 }
 
@@ -346,6 +356,31 @@ fn of_two_keys_with_pins_a_touch_chooses() {
     keys[1].tell("await touch");
     keys[1].tell("touch");
     assert!(asking.outcome().starts_with("signed 1 "));
+}
+
+#[test]
+fn once_a_key_is_chosen_no_other_is_asked() {
+    let desk = Desk::new();
+    let keys: Vec<_> = (0..2).map(|_| desk.key(&["--pin", "1234"])).collect();
+    let mut bound = Vec::new();
+    for key in &keys {
+        desk.plug(key);
+        bound.push(desk.bind(&["answer=1234"]));
+        desk.unplug(key);
+        key.tell("plug");
+    }
+    keys.iter().for_each(|key| {
+        desk.plug(key);
+        key.tell("touch wait");
+    });
+    let mut asking = desk.ask(&["assert", &bound[0], &bound[1], "answer=1234", "ms=2500"]);
+    asking.until("tell TouchToChoose");
+    keys.iter().for_each(|key| drop(key.tell("await touch")));
+    keys[1].tell("touch");
+    asking.until("pin ");
+    let asked_so_far = keys[0].count("silent");
+    assert_eq!(failure(&asking.outcome()), "NotTouched");
+    assert_eq!(keys[0].count("silent"), asked_so_far);
 }
 
 #[test]

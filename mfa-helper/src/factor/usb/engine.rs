@@ -90,12 +90,16 @@ struct Plugged {
 
 /// All of them.
 #[derive(Default)]
-struct Table(Vec<Plugged>);
+struct Table {
+    keys: Vec<Plugged>,
+    /// One is chosen: it has its PIN, or is about to, and no other is asked any more.
+    closed: bool,
+}
 
 impl Drop for Table {
     fn drop(&mut self) {
         // All at once, so that they end side by side.
-        self.0.iter().for_each(|plugged| plugged.process.call_off());
+        self.keys.iter().for_each(|plugged| plugged.process.call_off());
     }
 }
 
@@ -203,14 +207,14 @@ impl Task<'_> {
     }
 
     /// Judges what a key has given.
-    fn judge(&self, plugged: &Plugged, answer: Answer) -> Result<Done, Failure> {
+    fn judge(&self, held: &[usize], verified: bool, answer: Answer) -> Result<Done, Failure> {
         let malformed = || Failure::Hostile(String::from("malformed authenticator data"));
         match (self, answer) {
             (Task::Assert(asked), Answer::Signed(n, signed, good)) => {
-                let n = *plugged.held.get(n).ok_or_else(malformed)?;
+                let n = *held.get(n).ok_or_else(malformed)?;
                 let auth_data = made::unwrapped(&signed.auth_data).ok_or_else(malformed)?.to_vec();
                 let signed = Signed { auth_data, ..signed };
-                let counter = key::check(&asked.keys[n], &signed, &asked.challenge, plugged.verified);
+                let counter = key::check(&asked.keys[n], &signed, &asked.challenge, verified);
                 let counter = counter.map_err(Failure::Refused)?;
                 if !good {
                     return Err(Failure::Hostile(String::from("libfido2 refuses what it has signed")));
@@ -219,7 +223,7 @@ impl Task<'_> {
             }
             (Task::Make(make), Answer::Made { auth_data, signature, attested }) => {
                 let auth_data = made::unwrapped(&auth_data).ok_or_else(malformed)?;
-                let new = made::read(auth_data, make.rp_id, plugged.verified);
+                let new = made::read(auth_data, make.rp_id, verified);
                 let new = new.map_err(|why| Failure::Hostile(why.to_owned()))?;
                 let message = [auth_data, &make.challenge].concat();
                 if attested == Attested::Itself && !new.public.has_signed(&message, &signature) {
@@ -268,7 +272,7 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
         }
         for node in table.wait(end.min(next_look), person)? {
             // The one before it may have put it off.
-            let Some(n) = table.0.iter().position(|plugged| plugged.node == node) else { continue };
+            let Some(n) = table.keys.iter().position(|plugged| plugged.node == node) else { continue };
             if let Some(done) = table.heard(n, task, person, &mut end)? {
                 return Ok(done);
             }
@@ -287,15 +291,18 @@ fn milliseconds(time: Duration) -> u32 {
 impl Table {
     /// Looks what is plugged in. A key that another process uses is left to it for a while.
     fn look(&mut self, patience_is_over: bool) -> Result<(), Failure> {
+        if self.closed {
+            return Ok(());
+        }
         let nodes = list();
         // Pulled out, and told by nobody: those that wait for nothing.
-        self.0.retain(|plugged| match plugged.stage {
+        self.keys.retain(|plugged| match plugged.stage {
             Stage::Useless(Failure::Unplugged) => false,
             Stage::Useless(_) => nodes.contains(&plugged.node),
             _ => true,
         });
         for node in nodes {
-            if self.0.len() >= MOST_PLUGGED || self.0.iter().any(|plugged| plugged.node == node) {
+            if self.keys.len() >= MOST_PLUGGED || self.keys.iter().any(|plugged| plugged.node == node) {
                 continue;
             }
             let Some(opened) = node.open() else { continue };
@@ -306,7 +313,7 @@ impl Table {
                 Err(_) => continue,
             };
             let process = Process::start(device.as_fd()).map_err(|why| Failure::NoProcess(why.desc().to_owned()))?;
-            self.0.push(Plugged {
+            self.keys.push(Plugged {
                 node,
                 process,
                 _device: device,
@@ -321,21 +328,21 @@ impl Table {
     }
 
     fn is_settled(&self) -> bool {
-        !self.0.iter().any(|plugged| matches!(plugged.stage, Stage::New))
+        !self.keys.iter().any(|plugged| matches!(plugged.stage, Stage::New))
     }
 
     fn is_waiting(&self) -> bool {
-        self.0.iter().any(|plugged| matches!(plugged.stage, Stage::Choosing | Stage::Asked))
+        self.keys.iter().any(|plugged| matches!(plugged.stage, Stage::Choosing | Stage::Asked))
     }
 
     /// Gives every key that is ready its work. The number of one that needs its PIN first, where it is the only one.
     fn give_out(&mut self, task: &Task, end: Instant) -> Result<Option<usize>, Failure> {
         let ready = |plugged: &&Plugged| matches!(plugged.stage, Stage::Ready);
-        let alone = !self.is_waiting() && self.0.iter().filter(ready).count() == 1;
+        let alone = !self.is_waiting() && self.keys.iter().filter(ready).count() == 1;
         // Two new keys: which one is to be bound says a touch.
         let choose_first = matches!(task, Task::Make(_)) && !alone;
-        for n in 0..self.0.len() {
-            let plugged = &mut self.0[n];
+        for n in 0..self.keys.len() {
+            let plugged = &mut self.keys[n];
             if !matches!(plugged.stage, Stage::Ready) {
                 continue;
             }
@@ -356,13 +363,19 @@ impl Table {
         Ok(None)
     }
 
+    /// Key `n` is the one, and now the first; the others are let go of.
+    fn choose(&mut self, n: usize) {
+        let chosen = self.keys.swap_remove(n);
+        drop(std::mem::take(self));
+        self.keys.push(chosen);
+        self.closed = true;
+    }
+
     /// Key `n` is the one: asks for its PIN, and has it work. Until when it is waited for it.
     fn ask_pin(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<Instant, Failure> {
-        let chosen = self.0.swap_remove(n);
         // Nobody else blinks while the PIN is typed.
-        drop(std::mem::take(self));
-        self.0.push(chosen);
-        let plugged = &mut self.0[0];
+        self.choose(n);
+        let plugged = &mut self.keys[0];
         let left = plugged.features.tries;
         match (left, task) {
             (Some(0), _) => return Err(Failure::PinBlocked { replug: false }),
@@ -383,14 +396,14 @@ impl Table {
 
     /// What the person is to do now.
     fn state(&self) -> Event {
-        let any = |stage: fn(&Stage) -> bool| self.0.iter().any(|plugged| stage(&plugged.stage));
+        let any = |stage: fn(&Stage) -> bool| self.keys.iter().any(|plugged| stage(&plugged.stage));
         if any(|stage| matches!(stage, Stage::Asked)) {
             Event::Touch
         } else if any(|stage| matches!(stage, Stage::Choosing)) {
             Event::TouchToChoose
         } else if any(|stage| matches!(stage, Stage::Useless(Failure::NoBoundKey | Failure::AlreadyBound))) {
             Event::WrongKey
-        } else if !self.0.is_empty() {
+        } else if !self.keys.is_empty() {
             Event::Unusable
         } else {
             Event::Insert
@@ -402,7 +415,7 @@ impl Table {
         if self.is_waiting() {
             return Failure::NotTouched;
         }
-        let useless = self.0.drain(..).map(|plugged| match plugged.stage {
+        let useless = self.keys.drain(..).map(|plugged| match plugged.stage {
             Stage::Useless(failure) => failure,
             _ => Failure::Hostile(String::from(SILENT)),
         });
@@ -414,7 +427,7 @@ impl Table {
     fn wait(&self, until: Instant, person: &mut dyn Person) -> Result<Vec<Node>, Failure> {
         let heard = |plugged: &&Plugged| !matches!(plugged.stage, Stage::Useless(_));
         let mut fds = vec![PollFd::new(person.gone(), PollFlags::POLLIN)];
-        let sockets = self.0.iter().filter(heard).map(|plugged| plugged.process.socket());
+        let sockets = self.keys.iter().filter(heard).map(|plugged| plugged.process.socket());
         fds.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
@@ -425,7 +438,7 @@ impl Table {
         if happened(&fds[0]) {
             return Err(gone());
         }
-        let nodes = self.0.iter().filter(heard).map(|plugged| &plugged.node);
+        let nodes = self.keys.iter().filter(heard).map(|plugged| &plugged.node);
         Ok(nodes.zip(&fds[1..]).filter(|(_, fd)| happened(fd)).map(|(node, _)| node.clone()).collect())
     }
 
@@ -437,7 +450,7 @@ impl Table {
         person: &mut dyn Person,
         end: &mut Instant,
     ) -> Result<Option<Done>, Failure> {
-        let plugged = &mut self.0[n];
+        let plugged = &mut self.keys[n];
         let answer = match plugged.process.hear() {
             Heard::Nothing => return Ok(None),
             Heard::Answer(Answer::NoLibrary(why)) => return Err(Failure::NoLibrary(why)),
@@ -474,12 +487,10 @@ impl Table {
                 match task.need(plugged)? {
                     Need::Pin => *end = self.ask_pin(n, task, person)?,
                     need => {
-                        let chosen = self.0.swap_remove(n);
-                        drop(std::mem::take(self));
-                        self.0.push(chosen);
+                        self.choose(n);
                         *end = Instant::now() + task.deadline();
                         let verify = if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No };
-                        self.0[0].ask(task, verify, *end);
+                        self.keys[0].ask(task, verify, *end);
                     }
                 }
                 return Ok(None);
@@ -490,7 +501,7 @@ impl Table {
                 return Ok(None);
             }
             (Stage::Choosing | Stage::Asked, Answer::Failed(code, cut)) => plugged.failure(code, cut),
-            (Stage::Asked, answer) => match task.judge(plugged, answer) {
+            (Stage::Asked, answer) => match task.judge(&plugged.held, plugged.verified, answer) {
                 Ok(done) => return Ok(Some(done)),
                 Err(failure) => failure,
             },
@@ -503,10 +514,10 @@ impl Table {
 
     /// Key `n` is out. What is wrong with it is the outcome, unless another may still do.
     fn give_up_unless_waiting(&mut self, n: usize) -> Result<(), Failure> {
-        if self.0.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
+        if self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
             return Ok(());
         }
-        match self.0.swap_remove(n).stage {
+        match self.keys.swap_remove(n).stage {
             Stage::Useless(failure) => Err(failure),
             _ => Ok(()),
         }
@@ -515,7 +526,7 @@ impl Table {
     /// At binding, where the only key that is plugged in is bound already, there is nothing to wait for.
     fn give_up_if(&mut self, task: &Task) -> Result<Option<Done>, Failure> {
         let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
-        if matches!(task, Task::Make(_)) && self.0.iter().all(bound) {
+        if matches!(task, Task::Make(_)) && self.keys.iter().all(bound) {
             return Err(Failure::AlreadyBound);
         }
         Ok(None)
@@ -561,5 +572,72 @@ impl Plugged {
             (None, Error::KEY_STORE_FULL) => Failure::Denied,
             (None, Error(code)) => Failure::Hostile(format!("libfido2 says {code}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::signature::Signer;
+    use p256::ecdsa::{DerSignature, SigningKey};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::factor::key::PublicKey;
+    use crate::store::Id;
+
+    const CHALLENGE: [u8; 32] = [7; 32];
+
+    fn signer() -> SigningKey {
+        SigningKey::from_slice(&[9; 32]).unwrap()
+    }
+
+    fn bound() -> Key {
+        let point = signer().verifying_key().to_sec1_point(false);
+        Key {
+            id: Id([1; 16]),
+            label: String::new(),
+            created: 0,
+            created_from: String::new(),
+            rp_id: "pam://web1".to_owned(),
+            credential: vec![1, 2, 3],
+            public: PublicKey::es256(&point.as_bytes()[1..]).unwrap(),
+            verified: false,
+            counter: 0,
+        }
+    }
+
+    /// As a process says it: wrapped as libfido2 does.
+    fn said(signer: &SigningKey, flags: u8, good: bool) -> Answer {
+        let auth_data = [&Sha256::digest(b"pam://web1")[..], &[flags, 0, 0, 0, 5]].concat();
+        let signature: DerSignature = signer.sign(&[&auth_data[..], &CHALLENGE].concat());
+        let auth_data = [&[0x58, 37][..], &auth_data].concat();
+        Answer::Signed(0, Signed { auth_data, signature: signature.as_bytes().to_vec() }, good)
+    }
+
+    fn judged(held: &[usize], verified: bool, answer: Answer) -> Result<u32, String> {
+        let keys = [bound()];
+        let deadline = Duration::ZERO;
+        let asked = Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline };
+        match Task::Assert(&asked).judge(held, verified, answer) {
+            Ok(Done::Signed(0, _, counter)) => Ok(counter),
+            Ok(_) => panic!("something else"),
+            Err(failure) => Err(format!("{failure:?}")),
+        }
+    }
+
+    #[test]
+    fn the_word_of_the_process_for_a_signature_is_not_enough() {
+        assert_eq!(judged(&[0], false, said(&signer(), 1, true)), Ok(5));
+        let refused = |why: &str| Err(format!("Refused({why})"));
+        let other = SigningKey::from_slice(&[10; 32]).unwrap();
+        assert_eq!(judged(&[0], false, said(&other, 1, true)), refused("BadSignature"));
+        assert_eq!(judged(&[0], false, said(&signer(), 0, true)), refused("NotTouched"));
+        assert_eq!(judged(&[0], true, said(&signer(), 1, true)), refused("NotVerified"));
+        assert!(judged(&[0], false, said(&signer(), 1, false)).unwrap_err().starts_with("Hostile"), "libfido2's no");
+        assert!(
+            judged(&[], false, said(&signer(), 1, true)).unwrap_err().starts_with("Hostile"),
+            "nobody asked for it"
+        );
+        assert!(judged(&[0], false, Answer::Touched).unwrap_err().starts_with("Hostile"), "out of turn");
     }
 }

@@ -215,3 +215,44 @@ impl fmt::Display for Failure {
         f.write_str(line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mfa_wire::Broken;
+
+    use super::*;
+
+    #[test]
+    fn every_line_fits_a_terminal_and_asks_for_no_login_secret() {
+        let failures = [
+            Failure::NoLibrary(String::new()),
+            Failure::NoKey,
+            Failure::NoBoundKey,
+            Failure::NotTouched,
+            Failure::Denied,
+            Failure::WrongPin { left: None },
+            Failure::WrongPin { left: Some(1) },
+            Failure::WrongPin { left: Some(7) },
+            Failure::WrongFinger,
+            Failure::PinBlocked { replug: true },
+            Failure::PinBlocked { replug: false },
+            Failure::FewTries(1),
+            Failure::FewTries(3),
+            Failure::NoPin,
+            Failure::Unplugged,
+            Failure::Gone(NoAnswer::Gone(Broken::Closed)),
+            Failure::Hostile(String::new()),
+            Failure::Refused(key::Refused::BadSignature),
+            Failure::Refused(key::Refused::CounterBack { from: 2, to: 1 }),
+            Failure::AlreadyBound,
+            Failure::NotAllowedModel([0; 16]),
+            Failure::NoProcess(String::new()),
+        ];
+        let events = [Event::Insert, Event::Touch, Event::TouchToChoose, Event::WrongKey, Event::Unusable];
+        let lines = failures.iter().map(ToString::to_string).chain(events.iter().map(ToString::to_string));
+        for line in lines {
+            assert!(line.len() <= 80 && line.is_ascii(), "{line}");
+            assert!(!line.contains("password") && !line.contains("passcode"), "{line}");
+        }
+    }
+}
