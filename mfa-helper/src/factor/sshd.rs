@@ -59,12 +59,14 @@ fn settings(user: &str, rhost: Option<&str>) -> Result<String, String> {
     Ok(format!("user={user},host={rhost},addr={rhost}"))
 }
 
-/// One line of `sshd -T`, which must be there once.
+/// One line of `sshd -T`. OpenSSH 10.6 writes its keyword as the manual does, and leaves it out where it is not set.
 fn demands(said: &str) -> Result<Demands, String> {
-    let mut lines = said.lines().filter_map(|line| line.strip_prefix("pubkeyauthoptions "));
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Err(String::from("sshd: it does not say its PubkeyAuthOptions"));
+    let options = |line: &str| {
+        let (keyword, options) = line.split_once(' ')?;
+        keyword.eq_ignore_ascii_case("PubkeyAuthOptions").then(|| options.to_owned())
     };
+    let mut lines = said.lines().filter_map(options);
+    let line = lines.next().unwrap_or(String::from("none"));
     let mut demands = Demands { touch: false, verify: false };
     for word in line.split(' ') {
         match word {
@@ -74,7 +76,7 @@ fn demands(said: &str) -> Result<Demands, String> {
             _ => return Err(String::from("sshd: it has PubkeyAuthOptions that are not known")),
         }
     }
-    Ok(demands)
+    if lines.next().is_some() { Err(String::from("sshd: it says its PubkeyAuthOptions twice")) } else { Ok(demands) }
 }
 
 /// The command line of the oldest sshd that process `pid` descends from. All on the way must be root's and sshd.
@@ -226,10 +228,12 @@ mod tests {
         assert_eq!(says(" touch-required"), Ok(Demands { touch: true, verify: false }));
         assert_eq!(says(" verify-required"), Ok(Demands { touch: false, verify: true }));
         assert_eq!(says(" touch-required verify-required"), Ok(Demands { touch: true, verify: true }));
-        for unclear in [" touch-required,x", " ", "", " touch-required\npubkeyauthoptions none"] {
+        for unclear in [" touch-required,x", " ", " touch-required\npubkeyauthoptions none"] {
             assert!(says(unclear).is_err(), "{unclear:?}");
         }
-        assert!(demands("").is_err());
+        let of_10_6 = "Port 22\nPubkeyAuthOptions touch-required\nUsePAM yes\n";
+        assert_eq!(demands(of_10_6), Ok(Demands { touch: true, verify: false }));
+        assert_eq!(demands("Port 22\n"), Ok(Demands { touch: false, verify: false }));
     }
 
     #[test]
