@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky deb install bench setup clean
+.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench setup clean
 
 all:
 	cargo build --release --locked
@@ -20,7 +20,7 @@ all:
 demo: setup
 	tests/as-root tests/demo
 
-## make test: lint, unit, pam, package and e2e, with the seconds of each
+## make test: lint, unit, pam, package, e2e and vm, with the seconds of each
 test:
 	tests/run
 
@@ -30,8 +30,8 @@ lint:
 ## Built by whoever calls, run by root: some of them are about what only root can do.
 unit:
 	cargo build --locked -p vkey -p vkey-sk
-	cargo test --locked --no-run --workspace --exclude pam-tests --exclude e2e
-	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e
+	cargo test --locked --no-run --workspace --exclude pam-tests --exclude e2e --exclude vm
+	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e --exclude vm
 
 ## real libpam, in a throw-away copy of this machine
 pam: all
@@ -60,6 +60,15 @@ test-forky: deb
 e2e-12 e2e-13 test-forky:
 	cargo test --locked --no-run -p e2e
 	tests/as-root env MFA_TEST_SUITE=$(SUITE) cargo test --locked -p e2e -- --test-threads 6
+
+## the installed package on a kernel of its own, emulated, with security keys to plug in (make vm, with the package that
+## `make deb` has left)
+test-vm: deb
+	$(MAKE) --no-print-directory vm
+vm:
+	[ -n "$$MFA_VKEY" ] || cargo build --locked -p vkey
+	cargo test --locked --no-run -p vm
+	tests/as-root cargo test --locked -p vm -- --test-threads 2
 
 deb:
 	packaging/build-deb.sh

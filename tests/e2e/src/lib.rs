@@ -32,7 +32,7 @@ mod screen;
 mod terminal;
 
 pub use machine::{Builder, Log, Machine, Output};
-pub use rootfs::{Rootfs, built_package, suite};
+pub use rootfs::{Rootfs, built_package, cache, fingerprint, kept, remove_unused_layers, suite};
 pub use screen::{Picture, Screen, Theme};
 pub use terminal::{Terminal, TerminalBuilder};
 

@@ -128,13 +128,15 @@ pub fn built_package() -> PathBuf {
         .unwrap_or_else(|| panic!("no package in {}: run `make deb`, or name one in $MFA_DEB", folder.display()))
 }
 
-fn cache() -> PathBuf {
+/// Where root file systems are kept.
+#[must_use]
+pub fn cache() -> PathBuf {
     env::var_os("MFA_TEST_CACHE").unwrap_or_else(|| "/var/cache/mfa-tests".into()).into()
 }
 
 /// The folder `name` of the cache, made by `make` if it is not there. However many ask at once, it
-/// is made once, and seen only when complete.
-fn kept(cache: &Path, name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
+/// is made once, and seen only when complete. It stays as long as the lock that comes with it.
+pub fn kept(cache: &Path, name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
     need_root();
     fs::create_dir_all(cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
     let folder = cache.join(name);
@@ -160,7 +162,7 @@ fn kept(cache: &Path, name: &str, make: impl Fn(&Path)) -> (PathBuf, File) {
 }
 
 /// Each new build of the package leaves a layer: drop those that no running test holds.
-fn remove_unused_layers(cache: &Path) {
+pub fn remove_unused_layers(cache: &Path) {
     for entry in fs::read_dir(cache).expect("the cache").flatten() {
         let lock = entry.path();
         let name = entry.file_name();
@@ -203,7 +205,8 @@ fn done(what: &str, output: std::io::Result<std::process::Output>) {
     assert!(output.status.success(), "{what}: {}\n{}", output.status, String::from_utf8_lossy(&text));
 }
 
-fn fingerprint(content: impl Hash) -> u64 {
+/// The same for the same content; what is kept is named after it.
+pub fn fingerprint(content: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     hasher.finish()
