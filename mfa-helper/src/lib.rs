@@ -29,6 +29,7 @@ pub mod store;
 mod sys;
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,7 +61,7 @@ pub fn main() -> ExitCode {
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
     // One of ours, started by another of ours.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == factor::agent::ARGUMENT) {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument.as_bytes() == factor::agent::ARGUMENT.to_bytes()) {
         return factor::agent::connect();
     }
     match converse() {

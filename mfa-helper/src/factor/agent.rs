@@ -4,14 +4,14 @@
 //! the user makes the connection: it reaches no socket that the user could not reach. What then comes over it is parsed
 //! here, with limits, and only a signature by a bound key over a challenge of ours counts (`key::check`).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mfa_ssh::agent::{self, NoAnswer, Until};
@@ -19,14 +19,16 @@ use mfa_ssh::{Hash, Point, Rest, SkPublicKey, SkSignature, client_data_hash, sig
 use mfa_wire::{Channel, Secret};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::{Gid, Uid, User};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Gid, Pid, Uid, User};
 
 use super::key::{self, Key, PublicKey, Signed};
 use crate::sys;
 
 /// What the process that connects is started with: by us alone, never from outside.
-pub const ARGUMENT: &str = "--agent";
+pub const ARGUMENT: &CStr = c"--agent";
 
 /// For the connection and the list of keys. An agent that a connection to another machine stands behind takes its time.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -247,8 +249,8 @@ fn wait(stream: &impl AsFd, until: Until, gone: BorrowedFd, end: Instant) -> Res
 /// Has a process that is the user's connect, and makes sure that the user or root is at the other end.
 fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Result<UnixStream, Failure> {
     let failed = |why: String| Failure::Unable(format!("ssh agent: {why}"));
-    let (stream, child) = sys::agent::start(ARGUMENT).map_err(|e| failed(format!("no process: {e}")))?;
-    let answer = ask(stream, user, hint, gone, end, child)?;
+    let (stream, process) = sys::agent::start(ARGUMENT).map_err(|e| failed(format!("no process: {}", e.desc())))?;
+    let answer = ask(stream, user, hint, gone, end, process)?;
     let agent = match answer {
         Some((0, Some(agent))) => agent,
         Some((NOT_THE_USER, None)) => return Err(failed(format!("no process could become {:?}", user.name))),
@@ -282,7 +284,7 @@ fn ask(
     hint: &[u8],
     gone: BorrowedFd,
     end: Instant,
-    mut child: Child,
+    process: Pid,
 ) -> Result<Passed, Failure> {
     let order = [format!("{}\0{}\0{}\0", user.uid, user.gid, user.name).as_bytes(), hint].concat();
     let mut channel = Channel::new(stream);
@@ -296,11 +298,11 @@ fn ask(
         },
         Err(e) => Err(e),
     };
-    let _ = child.kill();
+    let _ = kill(process, Signal::SIGKILL);
     // The kernel may be waiting for a dead file server on its behalf; then it is left to whoever collects orphans.
     let mut ended = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     if poll(&mut ended, PollTimeout::from(1000u16)) == Ok(1) {
-        let _ = child.wait();
+        let _ = waitpid(process, None);
     }
     answer
 }

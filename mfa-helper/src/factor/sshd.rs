@@ -4,6 +4,7 @@
 //! user's own waives the touch, unless sshd's settings demand it. sshd itself is asked what they are for this connection.
 //! Whatever is not clear is not demanded, and the reason goes to the log.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::sys::run::output_of;
 
-const SSHD: &str = "/usr/sbin/sshd";
+const SSHD: &CStr = c"/usr/sbin/sshd";
 const FOLDER: &str = "/etc/ssh";
 const CONFIG: &str = "sshd_config";
 
@@ -41,7 +42,8 @@ pub fn what_sshd_demands(pid: i32, user: &str, rhost: Option<&str>) -> Result<De
     let settings = settings(user, rhost)?;
     usual_sshd(&command_line_of_listener(pid)?)?;
     only_known_conditions(Path::new(FOLDER))?;
-    let said = output_of(SSHD, &["-T", "-C", &settings], MOST, WITHIN)?;
+    let settings = CString::new(settings).map_err(|e| e.to_string())?;
+    let said = output_of(SSHD, &[c"-T", c"-C", &settings], MOST, WITHIN)?;
     demands(&String::from_utf8_lossy(&said))
 }
 
@@ -116,7 +118,7 @@ fn usual_sshd(command_line: &str) -> Result<(), String> {
     let mut words = words.unwrap_or_default().split_ascii_whitespace();
     let plain =
         |word: &str| word.strip_prefix('-').is_some_and(|flags| flags.bytes().all(|flag| b"De46q".contains(&flag)));
-    if words.next() == Some(SSHD) && words.all(plain) {
+    if words.next().map(str::as_bytes) == Some(SSHD.to_bytes()) && words.all(plain) {
         return Ok(());
     }
     Err(String::from("sshd: it was not started as a service that listens with the settings of its files alone"))

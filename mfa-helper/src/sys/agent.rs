@@ -6,7 +6,6 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -16,23 +15,17 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
     sendmsg, socket,
 };
-use nix::unistd::{Gid, Uid, getgrouplist, getgroups, initgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, getgrouplist, getgroups, initgroups, setresgid, setresuid};
 
-/// Starts this program anew, so that nothing of this process is in the memory of the other, with `argument` and the
-/// other end of the stream as its standard input. It holds no other descriptor of ours.
-pub fn start(argument: &str) -> std::io::Result<(UnixStream, Child)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    #[allow(clippy::disallowed_methods, reason = "this very program")]
-    let mut command = Command::new("/proc/self/exe");
-    let child = command
-        .arg(argument)
-        .env_clear()
-        .current_dir("/")
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok((ours, child))
+use super::child;
+
+/// Executes this program once more, so that nothing of this process is in the memory of the other, with `argument` and
+/// the other end of the stream as its standard input.
+pub fn start(argument: &CStr) -> nix::Result<(UnixStream, Pid)> {
+    let (ours, theirs) = UnixStream::pair().map_err(|_| Errno::last())?;
+    let null = child::null()?;
+    let process = child::execute(child::OURSELVES, &[argument], &[theirs.as_fd(), null.as_fd(), null.as_fd()])?;
+    Ok((ours, process))
 }
 
 /// Makes this process the user's, for good, and makes sure that it is.

@@ -1,11 +1,13 @@
 //! A process of our own program that does one thing for us, in a clean address space and with no right to anything.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 
 /// The number under which the child finds what it was given; 0 is its socket.
@@ -14,31 +16,47 @@ pub const GIVEN: i32 = 3;
 /// Nobody: owns no file, and is in no group that owns one.
 const NOBODY: u32 = 65534;
 
-/// Executes this program once more with `argument`. The child has a socket to us as 0, `given` as 3, and nothing else
-/// but /dev/null.
-///
-/// By /proc/self/exe: that is this very program, also where an upgrade has put another in its place meanwhile.
-pub fn start(argument: &CStr, given: &impl AsFd) -> nix::Result<(Pid, OwnedFd)> {
-    let packets = (AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
-    let (ours, theirs) = socketpair(packets.0, packets.1, None, packets.2)?;
-    let argv = [c"mfa-helper".as_ptr(), argument.as_ptr(), std::ptr::null()];
+/// This very program, also where an upgrade has put another in its place meanwhile.
+pub const OURSELVES: &CStr = c"/proc/self/exe";
+
+/// Executes a program, by its path, in a process that has no environment and no descriptor of ours but these: the first of
+/// `given` under the number 0, and so on. A program that cannot be executed shows as a process that ends with 127.
+pub fn execute(program: &CStr, arguments: &[&CStr], given: &[BorrowedFd]) -> nix::Result<Pid> {
+    let name = [program].into_iter().chain(arguments.iter().copied());
+    let argv: Vec<*const libc::c_char> = name.map(CStr::as_ptr).chain([std::ptr::null()]).collect();
     let environment = [std::ptr::null()];
+    let mut numbers: Vec<i32> = given.iter().map(AsRawFd::as_raw_fd).collect();
+    let end = numbers.len() as i32;
     // SAFETY: this program has one thread.
     match unsafe { nix::unistd::fork()? } {
-        ForkResult::Parent { child } => Ok((child, ours)),
+        ForkResult::Parent { child } => Ok(child),
         // SAFETY: system calls on what was made before the fork; this process never returns from here.
         ForkResult::Child => unsafe {
-            // Out of the way first: either may sit on the number of the other.
-            let socket = libc::fcntl(theirs.as_raw_fd(), libc::F_DUPFD, GIVEN + 1);
-            let given = libc::fcntl(given.as_fd().as_raw_fd(), libc::F_DUPFD, GIVEN + 1);
-            if libc::dup2(socket, 0) == 0 && libc::dup2(given, GIVEN) == GIVEN {
-                libc::syscall(libc::SYS_close_range, GIVEN as u32 + 1, u32::MAX, 0u32);
-                #[allow(clippy::disallowed_methods, reason = "this program itself, by the kernel's name for it")]
-                libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr());
+            // Out of the way first: each may sit on the number of another.
+            numbers.iter_mut().for_each(|number| *number = libc::fcntl(*number, libc::F_DUPFD, end));
+            if numbers.iter().zip(0..).all(|(from, to)| libc::dup2(*from, to) == to) {
+                libc::syscall(libc::SYS_close_range, end as u32, u32::MAX, 0u32);
+                #[allow(clippy::disallowed_methods, reason = "no shell, no search, no environment")]
+                libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr());
             }
             libc::_exit(127)
         },
     }
+}
+
+/// What reads as nothing and takes everything.
+pub fn null() -> nix::Result<OwnedFd> {
+    nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Executes this program once more with `argument`. The child has a socket to us as 0, `given` as 3, and nothing else
+/// but /dev/null.
+pub fn start(argument: &CStr, given: &impl AsFd) -> nix::Result<(Pid, OwnedFd)> {
+    let packets = (AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let (ours, theirs) = socketpair(packets.0, packets.1, None, packets.2)?;
+    let null = null()?;
+    let child = execute(OURSELVES, &[argument], &[theirs.as_fd(), null.as_fd(), null.as_fd(), given.as_fd()])?;
+    Ok((child, ours))
 }
 
 /// In the child, first of all: nobody, for good. Only what libraries need to be loaded is still there.

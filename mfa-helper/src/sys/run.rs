@@ -1,31 +1,39 @@
 //! The one program of others that is asked for something: sshd, for its settings.
 
+use std::ffi::CStr;
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::pipe2;
+
+use super::child;
 
 /// What the program at a full path prints, with no environment, nothing to read, and no more than so many bytes and so
 /// much time. Anything else than an exit with 0 is a failure.
-pub fn output_of(program: &str, arguments: &[&str], most: usize, within: Duration) -> Result<Vec<u8>, String> {
-    let failed = |e: &dyn std::fmt::Display| format!("{program}: {e}");
-    #[allow(clippy::disallowed_methods, reason = "a program of the system's, by its absolute path")]
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| failed(&e))?;
-    let said = match child.stdout.take() {
-        Some(mut pipe) => read(&mut pipe, most, Instant::now() + within),
-        None => Err("it has no output"),
-    };
+pub fn output_of(program: &CStr, arguments: &[&CStr], most: usize, within: Duration) -> Result<Vec<u8>, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", program.to_string_lossy());
+    let system = |e: Errno| failed(&e.desc());
+    let (null, (pipe, theirs)) = (child::null().map_err(system)?, pipe2(OFlag::O_CLOEXEC).map_err(system)?);
+    let process = child::execute(program, arguments, &[null.as_fd(), theirs.as_fd(), null.as_fd()]).map_err(system)?;
+    drop(theirs);
+    let said = read(&mut File::from(pipe), most, Instant::now() + within);
     if said.is_err() {
-        let _ = child.kill();
+        let _ = kill(process, Signal::SIGKILL);
     }
-    let status = child.wait().map_err(|e| failed(&e))?;
-    let said = said.map_err(|e| failed(&e))?;
-    if status.success() { Ok(said) } else { Err(failed(&status)) }
+    let status = waitpid(process, None).map_err(system)?;
+    match (said, status) {
+        (Ok(said), WaitStatus::Exited(_, 0)) => Ok(said),
+        (Err(e), _) => Err(failed(&e)),
+        (_, WaitStatus::Exited(_, code)) => Err(failed(&format!("exit status: {code}"))),
+        (_, status) => Err(failed(&format!("{status:?}"))),
+    }
 }
 
 fn read(pipe: &mut (impl Read + AsFd), most: usize, deadline: Instant) -> Result<Vec<u8>, &'static str> {
@@ -60,16 +68,16 @@ mod tests {
 
     #[test]
     fn only_a_program_that_ends_well_in_time_has_said_something() {
-        let echo = |text| output_of("/bin/sh", &["-c", text], 10, LATE);
-        assert_eq!(echo("echo hello"), Ok(b"hello\n".to_vec()));
-        assert_eq!(echo("echo hello; exit 3"), Err(String::from("/bin/sh: exit status: 3")));
-        assert_eq!(echo("echo hello world"), Err(String::from("/bin/sh: it says too much")));
-        assert_eq!(output_of("/bin/sleep", &["3600"], 10, SOON), Err(String::from("/bin/sleep: it does not end")));
-        assert!(output_of("/no/such/program", &[], 10, LATE).is_err());
+        let echo = |text: &CStr| output_of(c"/bin/sh", &[c"-c", text], 10, LATE);
+        assert_eq!(echo(c"echo hello"), Ok(b"hello\n".to_vec()));
+        assert_eq!(echo(c"echo hello; exit 3"), Err(String::from("/bin/sh: exit status: 3")));
+        assert_eq!(echo(c"echo hello world"), Err(String::from("/bin/sh: it says too much")));
+        assert_eq!(output_of(c"/bin/sleep", &[c"3600"], 10, SOON), Err(String::from("/bin/sleep: it does not end")));
+        assert!(output_of(c"/no/such/program", &[], 10, LATE).is_err());
     }
 
     #[test]
     fn it_gets_no_environment() {
-        assert_eq!(output_of("/usr/bin/env", &[], 1000, LATE), Ok(vec![]));
+        assert_eq!(output_of(c"/usr/bin/env", &[], 1000, LATE), Ok(vec![]));
     }
 }
