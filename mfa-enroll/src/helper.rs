@@ -111,7 +111,7 @@ fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
 }
 
 /// Connects without waiting: a socket whose queue is full is one that cannot be used.
-fn connected(path: &Path) -> nix::Result<UnixStream> {
+pub(crate) fn connected(path: &Path) -> nix::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;

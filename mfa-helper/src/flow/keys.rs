@@ -16,9 +16,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::{Kind, Pin, Requirement, SkKey};
 use crate::stack;
-use crate::store::{
-    Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store,
-};
+use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store};
 
 /// What is asked for, as the log says it.
 pub const U2F: &str = "u2f";
@@ -104,7 +102,7 @@ fn by_usb(
     let u2f = &host.loaded.policy.u2f;
     let asked = usb::Asked { keys, challenge: &challenge, pin: u2f.pin, last_tries: own_command, timeout: u2f.timeout };
     let mut person = AtTheKey { notice, lang: audience.lang, conversation };
-    let (n, signed) = usb::assert(&asked, &mut person).map_err(|failure| not_proved(failure))?;
+    let (n, signed) = usb::assert(&asked, &mut person).map_err(not_proved)?;
     judge(&keys[n], &signed, &challenge, u2f.pin)
 }
 
@@ -153,9 +151,8 @@ fn by_front_end(
     challenge: &[u8; 32],
     conversation: &mut Conversation,
 ) -> Result<(usize, Signed, [u8; 32]), NotProved> {
-    let data = mfa_ssh::signed_data(challenge, Hash::Sha512);
     for (n, key) in keys.iter().enumerate() {
-        match conversation.sign(ssh_key(key).to_blob(), data.clone()) {
+        match conversation.sign(ssh_key(key).to_blob(), challenge.to_vec()) {
             Ok(answer) => {
                 let signed = signed(key, answer.bytes()).ok_or_else(garbage)?;
                 return Ok((n, signed, mfa_ssh::client_data_hash(challenge, Hash::Sha512)));
@@ -410,7 +407,7 @@ pub fn remove(
 
 /// Changes the keys of the binding in `record`, whatever was tried to log in meanwhile, as long as it is this one with these
 /// recovery codes. Gives back how many there are then.
-fn amend(
+pub(super) fn amend(
     mut record: Record,
     latest: Latest,
     store: &Store,
