@@ -6,7 +6,7 @@
 //! `proof` asks for the first factor, "open sesame", before any change, and shows ten recovery codes;
 //! `many` shows 64; `late` shows some, and cannot keep them; `none` is of a system where nothing is bound; `mute` closes without a word; `silent` says
 //! none; `stranger` speaks another version; `half` closes after the request; `wordless` refuses without a
-//! reason; `config` refuses, naming its arguments.
+//! reason; `config` refuses, naming its arguments; `keys` is of a system where two security keys are bound.
 //!
 //! Its users: `alice` may do anything and is who asks, `bound` is bound already, anybody else does not exist.
 
@@ -16,14 +16,17 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mfa_wire::{
-    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, Outcome, Request, Secret, Status, ToHelper,
-    VERSION, Verb, Verdict,
+    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, NewKey, Outcome, Request, Secret, Status,
+    ToHelper, VERSION, Verb, Verdict,
 };
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
 const KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 const BOUND: &str = "The device of alice is bound. From the next login on its code is asked.";
+const KEY_BOUND: &str = "The security key of alice is bound.";
+const TOUCH: &str = "Touch your security key.";
+const CHALLENGE: &[u8] = &[0xff; 32];
 const WRONG: &str = "Neither code belongs to this key: scan it, or type it, again.";
 const CLOCK: &str = "Your device's clock is about 30 s behind this host's: set it to automatic time.";
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -65,8 +68,10 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         "quick" => ("web1", 5),
         _ => ("web1", 30),
     };
-    let changes =
-        matches!(verb, Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. });
+    let changes = matches!(
+        verb,
+        Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. } | Verb::U2f(_)
+    );
     if changes && name == "proof" {
         talk.say(FromHelper::Tell("Hello from a PAM module.".into()))?;
         match talk.ask_with(false, "Password: ")? {
@@ -76,6 +81,46 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         }
     }
     match verb {
+        Verb::U2f(NewKey { ssh_key: None, .. }) => {
+            talk.say(FromHelper::Notice(TOUCH.into()))?;
+            if name == "proof" {
+                // Nobody touches it.
+                return talk.hear().map(drop);
+            }
+            talk.end(Outcome::Accepted, KEY_BOUND)
+        }
+        Verb::U2f(NewKey { ssh_key: Some(line), .. }) | Verb::ReplaceU2f(NewKey { ssh_key: Some(line), .. }) => {
+            let key = mfa_ssh::Line::parse(&line).map_err(|e| e.to_string())?.ok_or("no key")?.key.to_blob();
+            talk.say(FromHelper::Notice(TOUCH.into()))?;
+            match talk.sign(&key)? {
+                Ok(_) => talk.end(Outcome::Accepted, KEY_BOUND),
+                Err(Cancelled::ByUser) => talk.cancelled(Cancelled::ByUser),
+                Err(_) => talk.end(Outcome::Refused, "No signature: nothing was bound."),
+            }
+        }
+        Verb::Disable { .. } if name == "keys" => {
+            talk.say(FromHelper::Notice(TOUCH.into()))?;
+            for key in [&b"one"[..], b"two"] {
+                match talk.sign(key)? {
+                    Ok(answer) => {
+                        let text = format!("Unbound by {} and {}.", text_of(key), text_of(answer.bytes()));
+                        return talk.end(Outcome::Accepted, &text);
+                    }
+                    Err(Cancelled::NoConversation) => {}
+                    Err(why) => return talk.cancelled(why),
+                }
+            }
+            match talk.ask("Recovery code: ")? {
+                Ok(_) => talk.end(Outcome::Accepted, "Unbound by a recovery code."),
+                Err(why) => talk.cancelled(why),
+            }
+        }
+        Verb::Import { user, .. } if user == "nobody" => talk.end(Outcome::NotFound, "No user is called nobody."),
+        Verb::Import { user, .. } if user == "bound" => talk.end(Outcome::Already, "bound has a device already."),
+        Verb::Import { user, .. } if user == "broken" => talk.end(Outcome::Refused, "broken: key 1 is damaged."),
+        Verb::Import { user, format, origin, lines } => {
+            talk.end(Outcome::Accepted, &format!("{user}: {format} {origin:?} {} lines.", lines.lines().count()))
+        }
         Verb::Totp { user, .. } => match user.as_deref() {
             None | Some("alice") => bind(talk, device(issuer, period, None), name),
             Some("bound") => talk
@@ -234,6 +279,10 @@ fn unbound() -> FromHelper {
     })
 }
 
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 struct Talk(Channel);
 
 impl Talk {
@@ -251,6 +300,11 @@ impl Talk {
         self.ask_with(true, question)
     }
 
+    fn sign(&mut self, key: &[u8]) -> Done<Result<Secret, Cancelled>> {
+        self.say(FromHelper::Sign { key: key.to_vec(), message: CHALLENGE.to_vec() })?;
+        self.reply()
+    }
+
     fn show_codes(&mut self, name: &str) -> Done<Result<Secret, Cancelled>> {
         let code = |n| Secret::copy_of(format!("ab{n:02}-efgh-ijkl-mnop").as_bytes());
         self.say(FromHelper::RecoveryCodes((0..codes_of(name)).map(code).collect()))?;
@@ -259,6 +313,10 @@ impl Talk {
 
     fn ask_with(&mut self, echo: bool, question: &str) -> Done<Result<Secret, Cancelled>> {
         self.say(FromHelper::Ask { echo, text: Secret::copy_of(question.as_bytes()) })?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Done<Result<Secret, Cancelled>> {
         match self.hear()? {
             ToHelper::Answer(answer) => Ok(Ok(answer)),
             ToHelper::Cancel(why) => Ok(Err(why)),

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
-use mfa_wire::{Login, MAX_ANSWER, MAX_NAME, Request, Required};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
+use mfa_wire::{Login, MAX_ANSWER, MAX_NAME, NewKey, Request, Required};
+
+use crate::sshkey::SshKey;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,6 +51,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Bind an authenticator app by a QR code and two codes in a row
     Totp(First),
+    /// Bind a security key, the first one or one more, by a touch
+    U2f(FirstKey),
     /// Bind the pending device of a user by two consecutive codes
     Confirm(Confirm),
     /// Drop the pending device of a user, and void an invitation
@@ -61,7 +66,7 @@ pub(crate) enum Verb {
     RecoveryCodes(RecoveryCodes),
     /// Say what is bound and required; never a key
     Status(Status),
-    /// Ask me for a code as a login would, and say the outcome
+    /// Ask me for the device as a login would, and say the outcome
     Test(Test),
     /// Forget the wrong codes of a user, and so end a lock
     Unlock(Whose),
@@ -81,6 +86,9 @@ pub(crate) enum Verb {
     Unrequire(Unrequire),
     /// Print a ticket by which a user may bind a device
     Invite(Whose),
+    /// Take over the security keys that another program knows
+    #[command(subcommand)]
+    Import(Import),
     /// Look into the policy
     #[command(subcommand)]
     Policy(Policy),
@@ -91,6 +99,113 @@ pub(crate) enum Verb {
 pub(crate) enum Replace {
     /// By an authenticator app; the old device works until then
     Totp(Totp),
+    /// By a security key; what is bound works until then
+    U2f(SecurityKey),
+}
+
+#[derive(Args, Clone, Default)]
+pub(crate) struct FirstKey {
+    #[command(flatten)]
+    pub(crate) key: SecurityKey,
+
+    /// Prove yourself by the ticket of an invitation
+    #[arg(long)]
+    invitation: bool,
+}
+
+#[derive(Args, Clone, Default)]
+pub(crate) struct SecurityKey {
+    /// Whose key it will be; root has to say [default: yours]
+    #[arg(long, value_parser = name)]
+    user: Option<String>,
+
+    /// What to call the key
+    #[arg(long, value_parser = name)]
+    label: Option<String>,
+
+    /// Bind the key by this public key of ssh's, as in
+    /// ~/.ssh/id_ed25519_sk.pub, and by your ssh agent: for a
+    /// key that is plugged in elsewhere
+    #[arg(long, verbatim_doc_comment, value_name = "FILE", value_hint = ValueHint::FilePath,
+          value_parser = PathBufValueParser::new().try_map(SshKey::read))]
+    pub(crate) ssh_key: Option<SshKey>,
+}
+
+impl SecurityKey {
+    fn new_key(self) -> NewKey {
+        NewKey { user: self.user, label: self.label, ssh_key: self.ssh_key.map(|key| key.line) }
+    }
+}
+
+/// What another program has written.
+#[derive(Subcommand, Clone)]
+pub(crate) enum Import {
+    /// From a mapping of pam_u2f: u2f_mappings, u2f_keys
+    PamU2f {
+        #[command(flatten)]
+        source: Source,
+
+        /// Whose keys only [default: those of all in the file]
+        #[arg(long, value_parser = name)]
+        user: Option<String>,
+
+        /// What pam_u2f was told as origin (of old keys: appid)
+        /// [default: pam://HOSTNAME]
+        #[arg(long, verbatim_doc_comment, value_parser = name)]
+        origin: Option<String>,
+    },
+    /// From a file of sshd: those keys that are security keys
+    AuthorizedKeys {
+        #[command(flatten)]
+        source: Source,
+
+        /// Whose keys they are
+        #[arg(long, value_parser = name)]
+        user: String,
+    },
+}
+
+/// A file, and what is in it for one user.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Source {
+    /// The file
+    #[arg(value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+
+    #[arg(skip)]
+    lines: String,
+}
+
+impl Import {
+    pub(crate) fn source(&self) -> &Source {
+        let (Import::PamU2f { source, .. } | Import::AuthorizedKeys { source, .. }) = self;
+        source
+    }
+
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Import::PamU2f { user, .. } => user.as_deref(),
+            Import::AuthorizedKeys { user, .. } => Some(user),
+        }
+    }
+
+    /// The same for one user, of whom the file says `lines`.
+    pub(crate) fn of(&self, user: String, lines: String) -> Import {
+        let source = Source { lines, ..self.source().clone() };
+        match self.clone() {
+            Import::PamU2f { origin, .. } => Import::PamU2f { source, user: Some(user), origin },
+            Import::AuthorizedKeys { .. } => Import::AuthorizedKeys { source, user },
+        }
+    }
+
+    fn verb(self) -> mfa_wire::Verb {
+        let user = self.user().unwrap_or_default().to_owned();
+        let (format, source, origin) = match self {
+            Import::PamU2f { source, origin, .. } => ("pam-u2f", source, origin),
+            Import::AuthorizedKeys { source, .. } => ("authorized-keys", source, None),
+        };
+        mfa_wire::Verb::Import { user, format: format.into(), origin, lines: source.lines }
+    }
 }
 
 #[derive(Args, Clone, Default)]
@@ -178,7 +293,7 @@ pub(crate) struct Disable {
     #[arg(long, value_parser = name)]
     pub(crate) user: Option<String>,
 
-    /// Only the device with this id (see status) [default: any]
+    /// Only the device with this id (see status) [default: all]
     #[arg(long, value_name = "ID", value_parser = name)]
     device: Option<String>,
 }
@@ -353,12 +468,15 @@ impl Verb {
                 mfa_wire::Verb::TotpInvited { user, label }
             }
             Verb::Totp(First { totp: Totp { user, label, .. }, .. }) => mfa_wire::Verb::Totp { user, label },
+            Verb::U2f(FirstKey { key, invitation: true }) => mfa_wire::Verb::U2fInvited(key.new_key()),
+            Verb::U2f(FirstKey { key, .. }) => mfa_wire::Verb::U2f(key.new_key()),
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
             Verb::Replace(Replace::Totp(Totp { user, label, json: true, .. })) => {
                 mfa_wire::Verb::ReplacePending { user: user.unwrap_or_else(name), label }
             }
             Verb::Replace(Replace::Totp(Totp { user, label, .. })) => mfa_wire::Verb::Replace { user, label },
+            Verb::Replace(Replace::U2f(key)) => mfa_wire::Verb::ReplaceU2f(key.new_key()),
             Verb::Disable(Disable { user, device }) => mfa_wire::Verb::Disable { user, device },
             Verb::RecoveryCodes(RecoveryCodes { user, .. }) => mfa_wire::Verb::RecoveryCodes { user },
             Verb::Status(Status { user, .. }) => mfa_wire::Verb::Status { user },
@@ -370,6 +488,7 @@ impl Verb {
             Verb::Doctor(_) => mfa_wire::Verb::Doctor,
             Verb::Tickets(Tickets { user, revoke, .. }) => mfa_wire::Verb::Tickets { user, revoke },
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
+            Verb::Import(import) => import.verb(),
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
             Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {
                 let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
@@ -392,12 +511,22 @@ impl Verb {
         }
     }
 
+    /// The ssh key that it binds, if it binds one.
+    pub(crate) fn ssh_key(&self) -> Option<&SshKey> {
+        match self {
+            Verb::U2f(FirstKey { key, .. }) | Verb::Replace(Replace::U2f(key)) => key.ssh_key.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Its name, where it changes somebody's device and does not say whose. That is the caller's, except
     /// for root: behind sudo it would be root's, which hardly anybody means.
     pub(crate) fn changes_nobody_named(&self) -> Option<&'static str> {
         match self {
             Verb::Totp(First { totp: Totp { user: None, .. }, .. }) => Some("totp"),
             Verb::Replace(Replace::Totp(Totp { user: None, .. })) => Some("replace totp"),
+            Verb::U2f(FirstKey { key: SecurityKey { user: None, .. }, .. }) => Some("u2f"),
+            Verb::Replace(Replace::U2f(SecurityKey { user: None, .. })) => Some("replace u2f"),
             Verb::Disable(Disable { user: None, .. }) => Some("disable"),
             Verb::RecoveryCodes(RecoveryCodes { user: None, .. }) => Some("recovery-codes"),
             Verb::Tickets(Tickets { user: None, revoke: Some(_), .. }) => Some("tickets"),
@@ -527,6 +656,9 @@ mod tests {
             ("totp", mfa_wire::Verb::Totp { user: None, label: None }),
             ("totp --invitation", mfa_wire::Verb::TotpInvited { user: None, label: None }),
             ("replace totp", mfa_wire::Verb::Replace { user: None, label: None }),
+            ("u2f", mfa_wire::Verb::U2f(NewKey::default())),
+            ("u2f --invitation", mfa_wire::Verb::U2fInvited(NewKey::default())),
+            ("replace u2f", mfa_wire::Verb::ReplaceU2f(NewKey::default())),
             ("disable", mfa_wire::Verb::Disable { user: None, device: None }),
             ("recovery-codes", mfa_wire::Verb::RecoveryCodes { user: None }),
             ("status", mfa_wire::Verb::Status { user: None }),
@@ -538,6 +670,35 @@ mod tests {
             assert_eq!(changes, name.strip_suffix(" --invitation").or(Some(name).filter(|name| *name != "status")));
             assert_eq!(parse(&(line + " --user alice")).unwrap().verb.unwrap().changes_nobody_named(), None);
         }
+    }
+
+    #[test]
+    fn the_keys_of_a_file_are_asked_for_user_by_user() {
+        let import = |line| match parse(line).unwrap().verb.unwrap() {
+            Verb::Import(import) => import,
+            _ => panic!("not an import"),
+        };
+        let asked =
+            |import: Import, user: &str, lines: &str| Verb::Import(import.of(user.into(), lines.into())).request("me");
+        let asks = |format: &str, origin: Option<&str>| {
+            let (origin, lines) = (origin.map(Into::into), "alice:...".into());
+            Request::Verb(mfa_wire::Verb::Import { user: "alice".into(), format: format.into(), origin, lines })
+        };
+        let all = import("mfa-enroll import pam-u2f /etc/u2f_mappings --origin pam://old");
+        assert_eq!((all.user(), all.source().path.to_str()), (None, Some("/etc/u2f_mappings")));
+        assert_eq!(asked(all, "alice", "alice:..."), asks("pam-u2f", Some("pam://old")));
+        let of_one = import("mfa-enroll import authorized-keys keys --user alice");
+        assert_eq!(of_one.user(), Some("alice"));
+        assert_eq!(asked(of_one, "alice", "alice:..."), asks("authorized-keys", None));
+        for wrong in [
+            "import",
+            "import pam-u2f",
+            "import authorized-keys keys",
+            "import authorized-keys keys --user a --origin o",
+        ] {
+            assert!(parse(&format!("mfa-enroll {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(parse("mfa-enroll replace u2f --invitation").is_err(), "a device proves more than a ticket");
     }
 
     #[test]

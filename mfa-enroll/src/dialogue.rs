@@ -17,6 +17,9 @@ use crate::terminal::{Event, Terminal, language};
 use crate::texts::Lang;
 use mfa_qr::{Lines, Size};
 
+/// More is not kept of what is pasted: a signature has 500 bytes.
+const LONGEST_BLOCK: usize = 8 * 1024;
+
 /// One dialogue.
 pub(crate) struct Dialogue {
     terminal: Terminal,
@@ -121,6 +124,8 @@ impl Dialogue {
         let Some(mut dialogue) = Dialogue::open(&Drawing::default(), clock).ok().filter(Dialogue::has_terminal) else {
             return false;
         };
+        let (before, question) = question.rsplit_once('\n').unwrap_or(("", question));
+        dialogue.tell(before);
         let answer = dialogue.ask_either_way(true, question, Empty::Yes);
         let is = |word: &str| {
             answer.as_ref().is_ok_and(|answer| answer.bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
@@ -187,6 +192,33 @@ impl Dialogue {
             [] => Err(Cancelled::ByUser),
             _ if fits => Ok(line),
             _ => Err(Cancelled::NoConversation),
+        }
+    }
+
+    /// Reads what is pasted, from its line "-----BEGIN ..." to its line "-----END ...": what ssh-keygen says before it is
+    /// often copied along.
+    pub(crate) fn block(&mut self) -> Result<String, Cancelled> {
+        self.say();
+        let (mut block, mut line) = (Vec::new(), Vec::new());
+        loop {
+            match self.terminal.next(None) {
+                Event::Byte(b'\n') => {
+                    let whole = line.trim_ascii();
+                    if !block.is_empty() || whole.starts_with(b"-----BEGIN ") {
+                        block.extend_from_slice(whole);
+                        block.push(b'\n');
+                    }
+                    if !block.is_empty() && whole.starts_with(b"-----END ") {
+                        return Ok(String::from_utf8_lossy(&block).into_owned());
+                    }
+                    line.clear();
+                }
+                Event::Byte(byte) if block.len() + line.len() < LONGEST_BLOCK => line.push(byte),
+                Event::Byte(_) | Event::Signal(Signal::SIGCONT | Signal::SIGWINCH) | Event::Quiet => {}
+                Event::Signal(Signal::SIGTSTP) => stop(),
+                Event::Signal(signal) => return Err(ended_by(signal)),
+                Event::Gone => return Err(Cancelled::ByUser),
+            }
         }
     }
 

@@ -27,6 +27,21 @@ pub(crate) enum Exit {
     Faults = 7,
 }
 
+impl Exit {
+    /// Of two ends the one that somebody should hear of: what is so already is not as bad as what is refused.
+    pub(crate) fn worse(self, other: Exit) -> Exit {
+        let badness = |exit| match exit {
+            Exit::Done => 0,
+            Exit::Already => 1,
+            Exit::NotFound => 2,
+            Exit::Refused | Exit::Warnings => 3,
+            Exit::Usage | Exit::Faults => 4,
+            Exit::Unavailable => 5,
+        };
+        if badness(self) < badness(other) { other } else { self }
+    }
+}
+
 impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Self {
         match outcome {
@@ -51,6 +66,17 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_ends_the_worst_is_told() {
+        let all = [Exit::Already, Exit::Done, Exit::Refused, Exit::NotFound, Exit::Unavailable];
+        let worst = |ends: &[Exit]| ends.iter().copied().fold(Exit::Done, Exit::worse);
+        assert_eq!(
+            (worst(&all), worst(&all[..4]), worst(&all[..2])),
+            (Exit::Unavailable, Exit::Refused, Exit::Already)
+        );
+        assert_eq!(worst(&[]), Exit::Done);
+    }
 
     #[test]
     fn every_outcome_has_its_documented_code() {

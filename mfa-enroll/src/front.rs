@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use std::io::{self, Stdout};
 use std::time::Duration;
 
-use mfa_wire::{Cancelled, Device, Outcome, Prompter, Remembered, Secret, Status, Verdict};
+use mfa_ssh::Hash;
+use mfa_wire::{Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict};
 
+use crate::agent::{self, NoSignature};
 use crate::caller::Caller;
 use crate::cli::{Drawing, List, RecoveryCodes, Test, Tickets, Totp, Verb};
 use crate::dialogue::Dialogue;
+use crate::elsewhere;
 use crate::exit::Exit;
 use crate::helper::NoVerdict;
 use crate::output::{Form, Report, complain, pending_object, recovery_object, say};
@@ -157,6 +160,13 @@ impl Front {
         }
     }
 
+    /// Says what is still to be said, and lets signals strike again.
+    fn leave_dialogue(&mut self) {
+        if let Some(mut dialogue) = self.dialogue.take() {
+            dialogue.close();
+        }
+    }
+
     fn show(&mut self, device: &Device) -> Result<(), String> {
         if let Some(picture) = &mut self.picture {
             picture.write(&device.uri)?;
@@ -240,11 +250,37 @@ impl Prompter for Front {
         self.report.add_remembered(login);
     }
 
+    /// Where the person looks, whatever is piped. Nothing is typed until it is done, so there is no dialogue meanwhile:
+    /// Ctrl-C ends it at once.
     fn notice(&mut self, text: &str) {
-        self.tell(text);
+        match self.dialogue() {
+            Ok(dialogue) => dialogue.tell(text),
+            Err(_) => say(text),
+        }
+        self.leave_dialogue();
     }
 
-    fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
-        Err(Cancelled::NoConversation)
+    fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled> {
+        self.leave_dialogue();
+        let data = mfa_ssh::signed_data(message, Hash::Sha512);
+        let asked = agent::socket().ok_or(NoSignature::NoAgent);
+        let none = match asked.and_then(|socket| agent::signature(&socket, key, &data)) {
+            Ok(signature) if signature.len() <= MAX_ANSWER => return Ok(Secret::copy_of(&signature)),
+            Ok(_) => NoSignature::Nonsense("its signature is too long".into()),
+            Err(none) => none,
+        };
+        let new = self.verb.ssh_key().filter(|new| new.key.to_blob() == key).cloned();
+        let Some(new) = new else {
+            // One of several that are bound: the next may be there, and the helper says it where none is.
+            if !matches!(none, NoSignature::NoAgent | NoSignature::NotHeld) {
+                self.tell(&none.to_string());
+            }
+            return Err(Cancelled::NoConversation);
+        };
+        self.tell(&none.to_string());
+        match self.dialogue() {
+            Ok(dialogue) if dialogue.has_terminal() => elsewhere::signature(dialogue, &new, message),
+            _ => Err(Cancelled::NoConversation),
+        }
     }
 }

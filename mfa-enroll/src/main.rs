@@ -6,17 +6,17 @@
 
 #![forbid(unsafe_code)]
 
-// Its caller comes with the verb that binds ssh keys.
-#[allow(dead_code)]
 mod agent;
 mod caller;
 mod cli;
 mod codes;
 mod dialogue;
 mod doctor;
+mod elsewhere;
 mod exit;
 mod front;
 mod helper;
+mod import;
 mod line;
 mod output;
 mod picture;
@@ -25,6 +25,7 @@ mod picture;
 mod reader;
 mod screen;
 mod signals;
+mod sshkey;
 mod terminal;
 mod texts;
 
@@ -34,7 +35,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::caller::Caller;
-use crate::cli::{Cli, First, Status, Verb};
+use crate::cli::{Cli, First, Import, Status, Verb};
 use crate::dialogue::Dialogue;
 use crate::exit::Exit;
 use crate::front::Front;
@@ -52,6 +53,7 @@ fn run(cli: &Cli, caller: &Caller) -> Exit {
     }
     match &cli.verb {
         Some(Verb::Doctor(asked)) => doctor::run(cli, asked, caller),
+        Some(Verb::Import(asked)) => import_all(cli, asked, caller),
         Some(verb) => carry_out(cli, verb, caller).0,
         None => where_i_stand(cli, caller),
     }
@@ -72,10 +74,24 @@ fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> (Exit, bool) {
     (front.finish(verdict), unbound)
 }
 
+/// A conversation for each user in the file. What cannot be done for one is no reason not to do it for the next.
+fn import_all(cli: &Cli, asked: &Import, caller: &Caller) -> Exit {
+    if !caller.is_root() {
+        return output::complain("Only root may do this.", Exit::Refused);
+    }
+    match import::by_user(asked) {
+        Err((why, exit)) => output::complain(&why, exit),
+        Ok(each) => {
+            each.into_iter().fold(Exit::Done, |worst, one| worst.worse(carry_out(cli, &Verb::Import(one), caller).0))
+        }
+    }
+}
+
 /// Without a verb: the caller's status, and a way on for who has nothing bound and is there to be asked.
 fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
     let (exit, unbound) = carry_out(cli, &Verb::Status(Status::default()), caller);
-    let question = terminal::language().say(Text::BindNow);
+    let lang = terminal::language();
+    let question = format!("{}\n{}", lang.say(Text::OrAKey), lang.say(Text::BindNow));
     if unbound && exit == Exit::Done && !caller.is_root() && Dialogue::agrees(&question, now) {
         return carry_out(cli, &Verb::Totp(First::default()), caller).0;
     }

@@ -45,8 +45,13 @@ pub(crate) enum Text<'a> {
     /// How many do not fit, what they need, and what there is.
     TooSmallForCodes(usize, &'a str, &'a str),
 
-    /// Asked of who has nothing bound.
+    /// Said to, and asked of, who has nothing bound.
+    OrAKey,
     BindNow,
+
+    /// How a key signs that is plugged in elsewhere: above and below a command.
+    SignElsewhere,
+    PasteSignature,
     /// What a login by this service would do.
     WouldLetIn(&'a str),
     WouldNotAsk(&'a str),
@@ -125,8 +130,11 @@ fn english(text: Text) -> String {
             "Your window is too small for {count} recovery codes: it needs {needs} and has {has}. Enlarge it to see them."
         ),
 
+        Text::OrAKey => "A security key is bound by: mfa-enroll u2f".into(),
+        Text::SignElsewhere => "Where the security key is plugged in, run:".into(),
+        Text::PasteSignature => "Paste here what it prints, to its END line; Ctrl-C leaves:".into(),
         Text::BindNow => "Bind an authenticator app now? [Y/n] ".into(),
-        Text::WouldLetIn(service) => format!("The code is right: {service} would let you in."),
+        Text::WouldLetIn(service) => format!("That is right: {service} would let you in."),
         Text::WouldNotAsk(service) => format!("{service} asks no second factor of you."),
 
         Text::User => "user".into(),
@@ -184,8 +192,11 @@ fn chinese(text: Text) -> String {
             format!("窗口太小, 放不下 {count} 个恢复码: 需要 {needs}, 现为 {has}。 请放大窗口。")
         }
 
+        Text::OrAKey => "绑定安全密钥请用: mfa-enroll u2f".into(),
+        Text::SignElsewhere => "请在插着安全密钥的机器上运行:".into(),
+        Text::PasteSignature => "请把它的输出粘贴到这里, 直到 END 一行; 按 Ctrl-C 退出:".into(),
         Text::BindNow => "现在绑定身份验证器应用吗? [Y/n] ".into(),
-        Text::WouldLetIn(service) => format!("验证码正确: {service} 会允许您登录。"),
+        Text::WouldLetIn(service) => format!("验证通过: {service} 会允许您登录。"),
         Text::WouldNotAsk(service) => format!("{service} 不要求您提供第二因素。"),
 
         Text::User => "用户".into(),
@@ -248,8 +259,11 @@ mod tests {
             Text::SecondsLeft(_) => Text::EachOnce,
             Text::EachOnce => Text::ShownOnlyNow,
             Text::ShownOnlyNow => Text::TooSmallForCodes(10, "80x17", "80x10"),
-            Text::TooSmallForCodes(..) => Text::BindNow,
-            Text::BindNow => Text::WouldLetIn("sshd9"),
+            Text::TooSmallForCodes(..) => Text::OrAKey,
+            Text::OrAKey => Text::BindNow,
+            Text::BindNow => Text::SignElsewhere,
+            Text::SignElsewhere => Text::PasteSignature,
+            Text::PasteSignature => Text::WouldLetIn("sshd9"),
             Text::WouldLetIn(_) => Text::WouldNotAsk("sshd9"),
             Text::WouldNotAsk(_) => Text::User,
             Text::User => Text::Device,

@@ -38,7 +38,19 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn every_help_text_is_the_reviewed_one() {
-    let users = ["", "totp", "replace", "replace totp", "disable", "recovery-codes", "status", "test", "tickets"];
+    let users = [
+        "",
+        "totp",
+        "u2f",
+        "replace",
+        "replace totp",
+        "replace u2f",
+        "disable",
+        "recovery-codes",
+        "status",
+        "test",
+        "tickets",
+    ];
     let roots = [
         "confirm",
         "cancel",
@@ -52,6 +64,9 @@ fn every_help_text_is_the_reviewed_one() {
         "policy check",
         "policy explain",
         "doctor",
+        "import",
+        "import pam-u2f",
+        "import authorized-keys",
     ];
     let verbs = users.into_iter().chain(roots);
     for verb in verbs {
@@ -80,6 +95,10 @@ fn nonsense_on_the_command_line_is_usage() {
         "resync --user alice 492039",
         "replace",
         "replace totp --json",
+        "replace u2f --invitation",
+        "u2f --json",
+        "import",
+        "import authorized-keys /etc/hostname",
         "list --user alice",
         "doctor --user alice",
         "test --user alice",
@@ -198,7 +217,7 @@ fn a_test_says_what_a_login_would() {
     }
     let service = Service::start("helper");
     let tests = [
-        ("login", "123456", 0, "The code is right: login would let you in.\nOne recovery code is left."),
+        ("login", "123456", 0, "That is right: login would let you in.\nOne recovery code is left."),
         ("su", "000000", 1, "mfa-enroll: Too many wrong codes: locked for 2 min."),
         ("su", "111111", 1, "mfa-enroll: That code of nobody for su is wrong."),
         ("sudo", "", 0, "sudo asks no second factor of you."),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{Service, can_run, folder, mfa_enroll};
+use fake::{Service, can_run, folder, mfa_enroll, ssh_key_blob, ssh_key_file};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -574,6 +574,7 @@ fn without_a_verb_who_has_nothing_bound_is_offered_to_bind() {
             let mut session = Session::of(&service.mfa_enroll(&[]), (80, 40), &[("TERM", term)]);
             session.until_text(OFFER);
             assert!(session.text().starts_with("user            alice\ndevice          none\n"), "{}", session.text());
+            assert!(session.text().contains("A security key is bound by: mfa-enroll u2f\n"), "{}", session.text());
             session.type_in(keys);
             if binds {
                 session.until_text("First code");
@@ -602,4 +603,72 @@ fn without_a_verb_nobody_else_is_asked_anything() {
     let (code, screen) = Session::of(&bound.mfa_enroll(&[]), (80, 24), &[]).end();
     assert_eq!(code, Some(0));
     assert!(screen.contains("device          totp") && screen.ends_with("locked          no"), "{screen}");
+}
+
+/// What `ssh-keygen -Y sign` prints, by that key; the fake helper looks no further.
+fn armoured(key: &[u8]) -> String {
+    let put = |blob: &mut Vec<u8>, part: &[u8]| {
+        blob.extend((part.len() as u32).to_be_bytes());
+        blob.extend(part);
+    };
+    let mut signature = Vec::new();
+    put(&mut signature, b"sk-ssh-ed25519@openssh.com");
+    put(&mut signature, &[3; 64]);
+    signature.extend([1, 0, 0, 0, 7]);
+    let mut blob = b"SSHSIG\0\0\0\x01".to_vec();
+    for part in [key, b"mfa@pam_mfa", b"", b"sha512", &signature] {
+        put(&mut blob, part);
+    }
+    let base64 = data_encoding::BASE64.encode(&blob);
+    let lines: Vec<&str> = base64.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
+}
+
+#[test]
+fn without_an_agent_a_signature_is_made_elsewhere_and_pasted() {
+    if !can_run("without_an_agent_a_signature_is_made_elsewhere_and_pasted") {
+        return;
+    }
+    const PASTE: &str = "Paste here what it prints, to its END line; Ctrl-C leaves:";
+    let file = ssh_key_file();
+    let arguments = ["u2f", "--user", "alice", "--ssh-key", file.to_str().unwrap()];
+    let other = ssh_key_blob().iter().map(|byte| if *byte == 7 { 8 } else { *byte }).collect::<Vec<u8>>();
+    for term in ["xterm-256color", "dumb"] {
+        let mut session = Session::start("helper", &arguments, (80, 40), &[("TERM", term)]);
+        session.until_text(PASTE);
+        let asked = "Touch your security key.\n\
+             There is no ssh agent here: by ssh, ssh -A takes yours along.\n\
+             Where the security key is plugged in, run:\n  \
+             echo //////////////////////////////////////////8= | base64 -d |\n    \
+             ssh-keygen -Y sign -n mfa@pam_mfa -f ~/.ssh/id_ed25519_sk\n";
+        assert!(session.text().starts_with(asked), "{}", session.text());
+        session.type_in(&armoured(&other));
+        session.until_text("That is the signature of another key.");
+        // As it is copied with what ssh-keygen says before.
+        session.type_in(&format!("Signing data on standard input\n{}", armoured(&ssh_key_blob())));
+        session.until_text("The security key of alice is bound.");
+        assert_eq!(session.end().0, Some(0));
+
+        let mut session = Session::start("helper", &arguments, (80, 40), &[("TERM", term)]);
+        session.until_text(PASTE);
+        session.type_in("-----BEGIN\n\u{3}");
+        let (status, screen) = session.end_status();
+        assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}");
+        assert!(screen.ends_with("mfa-enroll: Cancelled."), "{screen}");
+    }
+}
+
+#[test]
+fn a_key_is_asked_for_on_the_terminal_and_ctrl_c_does_not_wait_for_it() {
+    if !can_run("a_key_is_asked_for_on_the_terminal_and_ctrl_c_does_not_wait_for_it") {
+        return;
+    }
+    let mut session = Session::start("proof", &["u2f", "--user", "alice"], (80, 24), &[]);
+    session.until_text("Password: ");
+    session.type_in("open sesame\n");
+    session.until_text("Touch your security key.");
+    session.type_in("\u{3}");
+    let (status, screen) = session.end_status();
+    assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}: {screen}");
+    assert!(screen.contains("Hello from a PAM module."), "{screen}");
 }

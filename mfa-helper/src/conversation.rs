@@ -65,9 +65,9 @@ impl Conversation {
         self.answer()
     }
 
-    /// Has the person's ssh agent sign `data` by `key`. Only mfa-enroll can.
-    pub fn sign(&mut self, key: Vec<u8>, data: Vec<u8>) -> Result<Secret, NoAnswer> {
-        self.send(&FromHelper::Sign { key, data })?;
+    /// Has the person's ssh agent sign `message` by `key`. Only mfa-enroll can.
+    pub fn sign(&mut self, key: Vec<u8>, message: Vec<u8>) -> Result<Secret, NoAnswer> {
+        self.send(&FromHelper::Sign { key, message })?;
         self.answer()
     }
 

@@ -106,6 +106,21 @@ impl SkSignature {
         Ok(SkSignature { flags, counter, rest })
     }
 
+    /// The form in which it travels, for a key of its kind.
+    pub fn to_blob(&self, key: &SkPublicKey) -> Vec<u8> {
+        let mut inner = Vec::new();
+        match &self.rest {
+            Rest::Ed25519(signature) => inner.extend(signature),
+            Rest::Ecdsa(halves) => halves.chunks(32).for_each(|half| put(&mut inner, &mpint(half))),
+        }
+        let mut blob = Vec::new();
+        put(&mut blob, key.algorithm().as_bytes());
+        put(&mut blob, &inner);
+        blob.push(self.flags);
+        blob.extend(self.counter.to_be_bytes());
+        blob
+    }
+
     /// The authenticator data that it covers, beside the [`client_data_hash`].
     pub fn authenticator_data(&self, application: &str) -> [u8; 37] {
         let mut data = [0; 37];
@@ -114,6 +129,13 @@ impl SkSignature {
         data[33..].copy_from_slice(&self.counter.to_be_bytes());
         data
     }
+}
+
+/// A positive number as RFC 4251 section 5 has it.
+fn mpint(number: &[u8]) -> Vec<u8> {
+    let digits = &number[number.iter().take_while(|digit| **digit == 0).count()..];
+    let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+    [sign, digits].concat()
 }
 
 /// Why a pasted signature is none.
@@ -317,6 +339,7 @@ mod tests {
             }
             let (key, signature) = (key(ecdsa), signature(ecdsa, bytes));
             let blob = blob(&key, &signature);
+            prop_assert_eq!(&signature.to_blob(&key), &blob);
             prop_assert_eq!(SkSignature::from_blob(&blob, &key), Ok(signature));
             prop_assert_eq!(Sshsig::parse(&armoured(&key, NAMESPACE, "sha256", &blob)).unwrap().signature, signature);
         }

@@ -16,7 +16,7 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 pub const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a front end waits for the helper's next message. Nobody is asked meanwhile, so this
-/// covers a slow disk and a slow name service (and a touch: 30 s), not a human at a prompt.
+/// covers a slow disk and a slow name service, and a touch (90 s at the longest), not a human at a prompt.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who stands between the helper and the person: a PAM conversation or a terminal.
@@ -37,8 +37,8 @@ pub trait Prompter {
     fn remembered(&mut self, login: &Remembered);
     /// Shows `text` at once, with all that was told before.
     fn notice(&mut self, text: &str);
-    /// Has the person's ssh agent sign `data` by `key`. Only `mfa-enroll` is asked to.
-    fn sign(&mut self, key: &[u8], data: &[u8]) -> Result<Secret, Cancelled>;
+    /// Has the person's ssh agent sign `message` by `key`. Only `mfa-enroll` is asked to.
+    fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled>;
 }
 
 /// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
@@ -67,7 +67,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::RecoveryCodes(codes) => prompter.recovery_codes(&codes),
             FromHelper::Remembered(login) => prompter.remembered(&login),
             FromHelper::Notice(text) => prompter.notice(&text),
-            FromHelper::Sign { key, data } => reply(channel, prompter.sign(&key, &data))?,
+            FromHelper::Sign { key, message } => reply(channel, prompter.sign(&key, &message))?,
             FromHelper::Verdict(verdict) => return Ok(verdict),
             FromHelper::Hello(_) => return Err(Broken::OutOfTurn),
         }

@@ -464,8 +464,9 @@ pub enum FromHelper {
     Sign {
         /// The public key.
         key: Vec<u8>,
-        /// What is to be signed.
-        data: Vec<u8>,
+        /// What is to be signed, in our namespace: the front end makes of it what an agent is given (PROTOCOL.sshsig), so
+        /// that it can also be given to `ssh-keygen -Y sign` where the key is.
+        message: Vec<u8>,
     },
     /// The end.
     Verdict(Verdict),
@@ -597,10 +598,10 @@ impl FromHelper {
                 w.u8(NOTICE)?;
                 w.str(text, MAX_TEXT)?;
             }
-            FromHelper::Sign { key, data } => {
+            FromHelper::Sign { key, message } => {
                 w.u8(SIGN)?;
                 w.bytes(key, MAX_PLACE)?;
-                w.bytes(data, MAX_PLACE)?;
+                w.bytes(message, MAX_PLACE)?;
             }
             FromHelper::Verdict(verdict) => {
                 w.u8(VERDICT)?;
@@ -647,7 +648,7 @@ impl FromHelper {
                 expires: r.u64()?,
             }),
             NOTICE => FromHelper::Notice(r.str(MAX_TEXT)?),
-            SIGN => FromHelper::Sign { key: r.bytes(MAX_PLACE)?.to_vec(), data: r.bytes(MAX_PLACE)?.to_vec() },
+            SIGN => FromHelper::Sign { key: r.bytes(MAX_PLACE)?.to_vec(), message: r.bytes(MAX_PLACE)?.to_vec() },
             VERDICT => {
                 let number = r.u32()?;
                 let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);

@@ -157,8 +157,8 @@ impl Prompter for Script {
     fn notice(&mut self, text: &str) {
         self.shown.push(format!("notice {text}"));
     }
-    fn sign(&mut self, key: &[u8], data: &[u8]) -> Result<Secret, Cancelled> {
-        self.shown.push(format!("sign {key:?} {data:?}"));
+    fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled> {
+        self.shown.push(format!("sign {key:?} {message:?}"));
         Ok(Secret::copy_of(b"signature"))
     }
 }
@@ -200,6 +200,8 @@ fn the_loop_relays_in_order_until_the_verdict() {
         FromHelper::Tell("one".into()),
         ask("two"),
         FromHelper::RecoveryCodes(codes),
+        FromHelper::Notice("touch".into()),
+        FromHelper::Sign { key: vec![1, 2], message: vec![3] },
         ask("three"),
         FromHelper::Verdict(verdict.clone()),
     ];
@@ -208,9 +210,17 @@ fn the_loop_relays_in_order_until_the_verdict() {
     assert_eq!(converse(&mut ours, Request::Verb(Verb::List), &mut prompter), Ok(verdict));
     assert_eq!(
         prompter.shown,
-        ["tell one", "ask true two", "recovery code aaaa", "recovery code bbbb", "ask true three"]
+        [
+            "tell one",
+            "ask true two",
+            "recovery code aaaa",
+            "recovery code bbbb",
+            "notice touch",
+            "sign [1, 2] [3]",
+            "ask true three"
+        ]
     );
-    assert_eq!(helper.join().unwrap(), ["request", "answer", "cancelled by user"]);
+    assert_eq!(helper.join().unwrap(), ["request", "answer", "answer", "cancelled by user"]);
 }
 
 #[test]

@@ -31,6 +31,9 @@ _mfa__enroll() {
             mfa__enroll,doctor)
                 cmd="mfa__enroll__subcmd__doctor"
                 ;;
+            mfa__enroll,import)
+                cmd="mfa__enroll__subcmd__import"
+                ;;
             mfa__enroll,invite)
                 cmd="mfa__enroll__subcmd__invite"
                 ;;
@@ -64,11 +67,20 @@ _mfa__enroll() {
             mfa__enroll,totp)
                 cmd="mfa__enroll__subcmd__totp"
                 ;;
+            mfa__enroll,u2f)
+                cmd="mfa__enroll__subcmd__u2f"
+                ;;
             mfa__enroll,unlock)
                 cmd="mfa__enroll__subcmd__unlock"
                 ;;
             mfa__enroll,unrequire)
                 cmd="mfa__enroll__subcmd__unrequire"
+                ;;
+            mfa__enroll__subcmd__import,authorized-keys)
+                cmd="mfa__enroll__subcmd__import__subcmd__authorized__subcmd__keys"
+                ;;
+            mfa__enroll__subcmd__import,pam-u2f)
+                cmd="mfa__enroll__subcmd__import__subcmd__pam__subcmd__u2f"
                 ;;
             mfa__enroll__subcmd__policy,check)
                 cmd="mfa__enroll__subcmd__policy__subcmd__check"
@@ -79,6 +91,9 @@ _mfa__enroll() {
             mfa__enroll__subcmd__replace,totp)
                 cmd="mfa__enroll__subcmd__replace__subcmd__totp"
                 ;;
+            mfa__enroll__subcmd__replace,u2f)
+                cmd="mfa__enroll__subcmd__replace__subcmd__u2f"
+                ;;
             *)
                 ;;
         esac
@@ -86,7 +101,7 @@ _mfa__enroll() {
 
     case "${cmd}" in
         mfa__enroll)
-            opts="-h -V --config --help --version totp confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor tickets require unrequire invite policy"
+            opts="-h -V --config --help --version totp u2f confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor tickets require unrequire invite import policy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -206,6 +221,72 @@ _mfa__enroll() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__import)
+            opts="-h --config --help pam-u2f authorized-keys"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__import__subcmd__authorized__subcmd__keys)
+            opts="-h --user --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__import__subcmd__pam__subcmd__u2f)
+            opts="-h --user --origin --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -354,7 +435,7 @@ _mfa__enroll() {
             return 0
             ;;
         mfa__subcmd__enroll__subcmd__replace)
-            opts="-h --config --help totp"
+            opts="-h --config --help totp u2f"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -388,6 +469,47 @@ _mfa__enroll() {
                     ;;
                 --qr-svg)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__replace__subcmd__u2f)
+            opts="-h --user --label --ssh-key --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ssh-key)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --config)
@@ -552,6 +674,47 @@ _mfa__enroll() {
                     ;;
                 --qr-svg)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__u2f)
+            opts="-h --user --label --ssh-key --invitation --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ssh-key)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --config)

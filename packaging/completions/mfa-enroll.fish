@@ -28,13 +28,14 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -l config -d 'Use th
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -s V -l version -d 'Print version'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "totp" -d 'Bind an authenticator app by a QR code and two codes in a row'
+complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "u2f" -d 'Bind a security key, the first one or one more, by a touch'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "confirm" -d 'Bind the pending device of a user by two consecutive codes'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "cancel" -d 'Drop the pending device of a user, and void an invitation'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "replace" -d 'Bind another device, in place of the one that is bound'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "disable" -d 'Disable the binding and destroy its key'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "recovery-codes" -d 'Make new recovery codes in place of the old ones'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "status" -d 'Say what is bound and required; never a key'
-complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "test" -d 'Ask me for a code as a login would, and say the outcome'
+complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "test" -d 'Ask me for the device as a login would, and say the outcome'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "unlock" -d 'Forget the wrong codes of a user, and so end a lock'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "bypass" -d 'Print a code that lets a user in once, without the device'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "resync" -d 'Learn by two codes how far the clock of a device is off'
@@ -44,6 +45,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "tickets" -d '
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "require" -d 'Require a device of a user or a group: writes a rule'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "unrequire" -d 'Remove such a rule again'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "invite" -d 'Print a ticket by which a user may bind a device'
+complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "import" -d 'Take over the security keys that another program knows'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "policy" -d 'Look into the policy'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l user -d 'Whose device it will be; root has to say [default: yours]' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l label -d 'What to call the device' -r
@@ -55,15 +57,22 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l key-only 
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l json -d 'Ask nothing: make a pending device and print it as JSON with "user", "secret", "uri" and "expires", a time like "2026-11-21T22:40:00Z"; confirm binds it, cancel drops it'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l invitation -d 'Prove yourself by the ticket of an invitation'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -l user -d 'Whose key it will be; root has to say [default: yours]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -l label -d 'What to call the key' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -l ssh-key -d 'Bind the key by this public key of ssh\'s, as in ~/.ssh/id_ed25519_sk.pub, and by your ssh agent: for a key that is plugged in elsewhere' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -l invitation -d 'Prove yourself by the ticket of an invitation'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand u2f" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand confirm" -l user -d 'Whose device it is' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand confirm" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand cancel" -l user -d 'Whose device it is' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand cancel" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand cancel" -s h -l help -d 'Print help'
-complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp" -l config -d 'Use this configuration file (root only)' -r -F
-complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp" -s h -l help -d 'Print help'
-complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp" -f -a "totp" -d 'By an authenticator app; the old device works until then'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp u2f" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp u2f" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp u2f" -f -a "totp" -d 'By an authenticator app; the old device works until then'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and not __fish_seen_subcommand_from totp u2f" -f -a "u2f" -d 'By a security key; what is bound works until then'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -l user -d 'Whose device it will be; root has to say [default: yours]' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -l label -d 'What to call the device' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -l qr-svg -d 'Also write the QR code to a new file for your eyes only' -r -F
@@ -73,8 +82,13 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fis
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -l key-only -d 'Draw no QR code'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -l json -d 'Ask nothing: make a pending device and print it as JSON with "user", "secret", "uri" and "expires", a time like "2026-11-21T22:40:00Z"; confirm binds it, cancel drops it'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from totp" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from u2f" -l user -d 'Whose key it will be; root has to say [default: yours]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from u2f" -l label -d 'What to call the key' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from u2f" -l ssh-key -d 'Bind the key by this public key of ssh\'s, as in ~/.ssh/id_ed25519_sk.pub, and by your ssh agent: for a key that is plugged in elsewhere' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from u2f" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand replace; and __fish_seen_subcommand_from u2f" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand disable" -l user -d 'Whose device it is; root has to say [default: yours]' -r
-complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand disable" -l device -d 'Only the device with this id (see status) [default: any]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand disable" -l device -d 'Only the device with this id (see status) [default: all]' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand disable" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand disable" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand recovery-codes" -l user -d 'Whose codes; root has to say [default: yours]' -r
@@ -129,6 +143,17 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand unrequire" -s h -l
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -l user -d 'Whose device it is' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -f -a "pam-u2f" -d 'From a mapping of pam_u2f: u2f_mappings, u2f_keys'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -f -a "authorized-keys" -d 'From a file of sshd: those keys that are security keys'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from pam-u2f" -l user -d 'Whose keys only [default: those of all in the file]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from pam-u2f" -l origin -d 'What pam_u2f was told as origin (of old keys: appid) [default: pam://HOSTNAME]' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from pam-u2f" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from pam-u2f" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from authorized-keys" -l user -d 'Whose keys they are' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from authorized-keys" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and __fish_seen_subcommand_from authorized-keys" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand policy; and not __fish_seen_subcommand_from check explain" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand policy; and not __fish_seen_subcommand_from check explain" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand policy; and not __fish_seen_subcommand_from check explain" -f -a "check" -d 'Look for mistakes, with file, line and remedy'

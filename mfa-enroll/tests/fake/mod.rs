@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::fs::Permissions;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -95,6 +96,80 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The public key of an ssh key on a security key.
+pub const SSH_KEY: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAcHBwcHBwcH\
+                           BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHAAAABHNzaDo= blue";
+
+/// A file with that key.
+pub fn ssh_key_file() -> PathBuf {
+    let file = folder().join("id.pub");
+    std::fs::write(&file, SSH_KEY).unwrap();
+    file
+}
+
+/// That key as an agent knows it.
+pub fn ssh_key_blob() -> Vec<u8> {
+    mfa_ssh::Line::parse(SSH_KEY).unwrap().unwrap().key.to_blob()
+}
+
+/// What an ssh agent answers when it is asked to sign.
+#[derive(Clone, Copy)]
+pub enum Signs {
+    /// "signed".
+    Yes,
+    /// It refuses.
+    No,
+    /// It hangs up.
+    Never,
+}
+
+/// An ssh agent that holds these keys, at the socket that is returned. It accepts data in our namespace only.
+pub fn agent(keys: &[&[u8]], signs: Signs) -> PathBuf {
+    let socket = folder().join("agent");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut held = vec![12];
+    held.extend((keys.len() as u32).to_be_bytes());
+    for key in keys {
+        put(&mut held, key);
+        put(&mut held, b"a comment");
+    }
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            while let Some(request) = heard(&mut stream) {
+                let ours = mfa_ssh::signed_data(&[0xff; 32], mfa_ssh::Hash::Sha512);
+                let answer = match (request[0], signs) {
+                    (11, _) => held.clone(),
+                    (13, Signs::Yes) if request.windows(ours.len()).any(|part| part == ours) => {
+                        let mut answer = vec![14];
+                        put(&mut answer, b"signed");
+                        answer
+                    }
+                    (13, Signs::Never) => break,
+                    _ => vec![5],
+                };
+                let mut frame = Vec::new();
+                put(&mut frame, &answer);
+                stream.write_all(&frame).unwrap();
+            }
+        }
+    });
+    socket
+}
+
+fn heard(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).ok()?;
+    Some(frame)
+}
+
+fn put(blob: &mut Vec<u8>, part: &[u8]) {
+    blob.extend((part.len() as u32).to_be_bytes());
+    blob.extend(part);
 }
 
 /// Whether this test can run: only root's service is believed, and another helper or socket is taken in

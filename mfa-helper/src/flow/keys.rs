@@ -172,9 +172,8 @@ fn by_front_end(
     challenge: &[u8; 32],
     conversation: &mut Conversation,
 ) -> Result<(usize, Signed, [u8; 32]), NotProved> {
-    let data = mfa_ssh::signed_data(challenge, Hash::Sha512);
     for (n, key) in keys.iter().enumerate() {
-        match conversation.sign(ssh_key(key).to_blob(), data.clone()) {
+        match conversation.sign(ssh_key(key).to_blob(), challenge.to_vec()) {
             Ok(answer) => {
                 let signed = signed(key, answer.bytes()).ok_or_else(garbage)?;
                 return Ok((n, signed, mfa_ssh::client_data_hash(challenge, Hash::Sha512)));
@@ -453,7 +452,7 @@ pub fn remove(
 
 /// Changes the keys of the binding in `record`, whatever was tried to log in meanwhile, as long as it is this one with these
 /// recovery codes. Gives back how many there are then.
-fn amend(
+pub(super) fn amend(
     mut record: Record,
     latest: Latest,
     store: &Store,

@@ -213,8 +213,9 @@ impl File<'_> {
         }
         u2f.pin = table.pin.unwrap_or_default();
         if let Some(timeout) = table.timeout {
-            let known = seconds(timeout.get_ref()).filter(|s| (5..=300).contains(s));
-            u2f.timeout = known.ok_or_else(|| self.wrong(&timeout, "a key is waited for \"5s\" to \"5m\""))?;
+            // A front end waits 120 s for the next message (mfa_wire::FRAME_TIMEOUT), and nobody speaks during a touch.
+            let known = seconds(timeout.get_ref()).filter(|s| (5..=90).contains(s));
+            u2f.timeout = known.ok_or_else(|| self.wrong(&timeout, "a key is waited for \"5s\" to \"90s\""))?;
         }
         if let Some(consoles) = table.consoles {
             let fit = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -538,7 +539,7 @@ mod tests {
             "[u2f]\nrp_id = \"a b\"",
             "[u2f]\npin = \"maybe\"",
             "[u2f]\ntimeout = \"4s\"",
-            "[u2f]\ntimeout = \"301s\"",
+            "[u2f]\ntimeout = \"91s\"",
             "[u2f]\nconsoles = [\"/dev/ttyS0\"]",
             "[u2f]\naaguids = []",
             "[u2f]\naaguids = [\"2fc0\"]",

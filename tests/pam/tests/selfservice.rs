@@ -706,8 +706,7 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     let (mut bound, _service, me) = bound("tester");
     let code = bound.code(1);
     let end = test(&me, &code);
-    let said =
-        "This device was bound just now from root.\nOne-time code: \nThe code is right: door would let you in.\n";
+    let said = "This device was bound just now from root.\nOne-time code: \nThat is right: door would let you in.\n";
     assert_eq!((end.code, end.said.as_str()), (0, said));
     let end = test(&me, &code);
     assert_eq!((end.code, end.said.contains("used already")), (1, true), "{}", end.said);

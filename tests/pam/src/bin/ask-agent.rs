@@ -19,7 +19,7 @@ use mfa_ssh::{Line, Point};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments == [ARGUMENT] {
+    if arguments == [ARGUMENT.to_str().unwrap()] {
         return mfa_helper::main();
     }
     let [user, socket, within, files @ ..] = &arguments[..] else { return ExitCode::FAILURE };

@@ -1,0 +1,172 @@
+//! Security keys from outside: those of ssh with an agent, and those that another program's file lists.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test starts programs")]
+
+mod fake;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use fake::{MFA_ENROLL, Service, Signs, agent, can_run, folder, mfa_enroll, ssh_key_blob, ssh_key_file};
+
+const TOUCH: &str = "Touch your security key.\n";
+
+/// Exit code, stdout, stderr.
+fn run(behaviour: &str, arguments: &[&str], agent: Option<&Path>) -> (i32, String, String) {
+    let mut command = mfa_enroll(behaviour, arguments);
+    command.envs(agent.map(|agent| ("SSH_AUTH_SOCK", agent)));
+    finish(&mut command)
+}
+
+fn finish(command: &mut Command) -> (i32, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn bind(agent: Option<&Path>) -> (i32, String, String) {
+    let file = ssh_key_file();
+    run("helper", &["u2f", "--user", "alice", "--ssh-key", file.to_str().unwrap()], agent)
+}
+
+#[test]
+fn a_key_of_ssh_is_bound_by_its_signature_from_the_agent() {
+    if !can_run("a_key_of_ssh_is_bound_by_its_signature_from_the_agent") {
+        return;
+    }
+    let done = (0, String::new(), format!("{TOUCH}The security key of alice is bound.\n"));
+    let held = agent(&[b"another", &ssh_key_blob()], Signs::Yes);
+    assert_eq!(bind(Some(&held)), done);
+    let file = ssh_key_file();
+    let replace = ["replace", "u2f", "--user", "alice", "--ssh-key", file.to_str().unwrap()];
+    assert_eq!(run("helper", &replace, Some(&held)), done);
+    assert_eq!(run("helper", &["u2f", "--user", "alice"], None), done, "one that is plugged in");
+}
+
+#[test]
+fn without_a_signature_the_reason_is_said_and_nothing_is_bound() {
+    if !can_run("without_a_signature_the_reason_is_said_and_nothing_is_bound") {
+        return;
+    }
+    let gone = folder().join("gone");
+    let long = folder().join("x".repeat(120));
+    for (agent, said) in [
+        (None, "There is no ssh agent here"),
+        (Some(gone.as_path()), "There is no ssh agent here"),
+        (Some(long.as_path()), "There is no ssh agent here"),
+        (Some(agent(&[b"another"], Signs::Yes).as_path()), "The ssh agent does not hold this key"),
+        (Some(agent(&[&ssh_key_blob()], Signs::No).as_path()), "The ssh agent refused: "),
+        (Some(agent(&[&ssh_key_blob()], Signs::Never).as_path()), "The ssh agent is of no use: the agent hung up."),
+    ] {
+        let (code, stdout, stderr) = bind(agent);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(stderr.starts_with(&format!("{TOUCH}{said}")), "{stderr}");
+        assert!(stderr.ends_with("mfa-enroll: No signature: nothing was bound.\n"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_bound_key_that_the_agent_does_not_hold_is_no_reason_not_to_ask_the_next() {
+    if !can_run("a_bound_key_that_the_agent_does_not_hold_is_no_reason_not_to_ask_the_next") {
+        return;
+    }
+    let disable = |agent: Option<&Path>| run("keys", &["disable", "--user", "alice"], agent);
+    let second = agent(&[b"two"], Signs::Yes);
+    assert_eq!(disable(Some(&second)), (0, String::new(), format!("{TOUCH}Unbound by two and signed.\n")));
+    let (code, _, stderr) = disable(None);
+    assert_eq!((code, stderr), (1, format!("{TOUCH}Recovery code: \nmfa-enroll: Cancelled.\n")), "nothing in between");
+    let (code, _, stderr) = disable(Some(&agent(&[b"one", b"two"], Signs::No)));
+    assert_eq!((code, stderr.matches("The ssh agent refused: ").count()), (1, 2), "{stderr}");
+}
+
+#[test]
+fn a_file_without_a_key_of_use_is_usage_and_nobody_is_asked_anything() {
+    let write = |name: &str, text: &str| {
+        let file = folder().join(name);
+        fs::write(&file, text).unwrap();
+        file
+    };
+    for (file, said) in [
+        (folder().join("gone.pub"), "it cannot be read: "),
+        (write("id.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcH me\n"), "This ssh key is a file."),
+        (write("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n"), "that is a private key, and "),
+        (write("id.pub", &format!("{0}\n{0}\n", fake::SSH_KEY)), "one line with one public key was expected"),
+        (write("id.pub", &format!("{}{}", fake::SSH_KEY, "x".repeat(1024))), "longer than 1024 bytes"),
+    ] {
+        for verb in [&["u2f"][..], &["replace", "u2f"]] {
+            let mut command = Command::new(MFA_ENROLL);
+            let (code, stdout, stderr) = finish(command.args(verb).arg("--ssh-key").arg(&file));
+            assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+            assert!(stderr.contains(said), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn root_says_whose_key_it_is() {
+    if !can_run("root_says_whose_key_it_is") {
+        return;
+    }
+    for (verb, name) in [(&["u2f"][..], "u2f"), (&["replace", "u2f"], "replace u2f")] {
+        let (code, _, stderr) = run("helper", verb, None);
+        assert_eq!((code, stderr.contains(&format!("mfa-enroll {name} --user NAME"))), (2, true), "{stderr}");
+    }
+}
+
+#[test]
+fn keys_of_a_file_are_taken_over_user_by_user_and_the_worst_end_is_the_exit_code() {
+    if !can_run("keys_of_a_file_are_taken_over_user_by_user_and_the_worst_end_is_the_exit_code") {
+        return;
+    }
+    let file = folder().join("u2f_mappings");
+    let import = |text: &str, more: &[&str]| {
+        fs::write(&file, text).unwrap();
+        run("helper", &[&["import", "pam-u2f", file.to_str().unwrap()], more].concat(), None)
+    };
+    let (alice, bob) = ("alice: pam-u2f None 2 lines.\n", "bob: pam-u2f None 1 lines.\n");
+    assert_eq!(import("alice:1\nbob:2\nalice:3\n", &[]), (0, String::new(), format!("{alice}{bob}")));
+    let of_bob = import("alice:1\nbob:2\n", &["--user", "bob", "--origin", "pam://old"]);
+    assert_eq!(of_bob, (0, String::new(), "bob: pam-u2f Some(\"pam://old\") 1 lines.\n".into()));
+    for (text, worst) in
+        [("bound:1\nalice:1\n", 4), ("bound:1\nnobody:1\nalice:1\n", 3), ("broken:1\nbound:1\nnobody:1\nalice:1\n", 1)]
+    {
+        let (code, _, stderr) = import(text, &[]);
+        assert_eq!(code, worst, "{stderr}");
+        assert!(stderr.ends_with("alice: pam-u2f None 1 lines.\n"), "the next one has nothing to do with it: {stderr}");
+    }
+    assert_eq!(import("# nothing\n", &[]).0, 3);
+    assert_eq!(import("alice:1\n", &["--user", "bob"]).0, 3);
+    assert_eq!(import("hello\n", &[]).0, 2);
+    let (code, _, stderr) = import(&format!("alice:{}\n", "x".repeat(12 * 1024)), &[]);
+    assert_eq!((code, stderr.contains("longer than 12288 bytes")), (2, true), "{stderr}");
+
+    let (code, _, stderr) = run("helper", &["import", "authorized-keys", "/etc/hostname", "--user", "alice"], None);
+    assert_eq!((code, stderr.as_str()), (0, "alice: authorized-keys None 1 lines.\n"));
+    assert_eq!(run("helper", &["import", "pam-u2f", "/no/such/file"], None).0, 2);
+}
+
+#[test]
+fn a_file_that_somebody_else_can_write_names_nobody_but_whom_root_names() {
+    if !can_run("a_file_that_somebody_else_can_write_names_nobody_but_whom_root_names") {
+        return;
+    }
+    let file = folder().join("u2f_keys");
+    fs::write(&file, "alice:1\nroot:2\n").unwrap();
+    let path = file.to_str().unwrap();
+    let everybody = || run("helper", &["import", "pam-u2f", path], None);
+    chown(&file, Some(65534), None).unwrap();
+    assert_eq!(everybody().0, 2);
+    chown(&file, Some(0), None).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
+    let (code, _, stderr) = everybody();
+    assert_eq!((code, stderr.contains("--user NAME")), (2, true), "{stderr}");
+    let (code, _, stderr) = run("helper", &["import", "pam-u2f", path, "--user", "alice"], None);
+    assert_eq!((code, stderr.as_str()), (0, "alice: pam-u2f None 1 lines.\n"));
+
+    let service = Service::start("helper");
+    let (code, _, stderr) = finish(&mut service.mfa_enroll(&["import", "pam-u2f", "/etc/hostname"]));
+    assert_eq!((code, stderr.as_str()), (1, "mfa-enroll: Only root may do this.\n"));
+}
