@@ -1,118 +1,190 @@
-//! The ssh agent of whoever calls this program. It is asked only for what the helper wants to see signed, and nothing that
-//! it says is believed: the helper checks.
+//! The person's own ssh agent, asked for a signature by a key that is to be bound.
 
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mfa_ssh::agent::{NoAnswer, Until, list, sign};
+use mfa_ssh::agent::{self, NoAnswer, Until};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::helper::connected;
 
-/// How long an agent may think about what it holds.
-const LIST: Duration = Duration::from_secs(10);
-/// How long it may wait for a PIN and a touch.
-const SIGN: Duration = Duration::from_secs(90);
+/// For the list of keys. An agent that a connection to another machine stands behind takes its time.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Why there is no signature.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoSignature {
-    /// Nobody said where an agent is, or nobody is there.
-    NoAgent,
-    /// It holds other keys only.
+    /// Nothing listens there.
+    NoAgent(Errno),
+    /// It holds no key, or will not show any while it is locked.
+    Empty,
+    /// It does not hold this one.
     NotHeld,
     /// It says no, and never says why.
     Refused,
-    /// It took too long.
-    Late,
-    /// It has hung up, or says what is no answer.
+    /// It does not answer.
+    Silent,
+    /// Nobody touched the key in time.
+    NotTouched,
+    /// It says what makes no sense.
     Nonsense(String),
 }
 
 impl fmt::Display for NoSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoSignature::NoAgent => f.write_str("There is no ssh agent here: by ssh, ssh -A takes yours along."),
-            NoSignature::NotHeld => {
-                f.write_str("The ssh agent does not hold this key: ssh-add -l lists what it holds.")
+            NoSignature::NoAgent(Errno::EAGAIN) => f.write_str("the ssh agent is busy: try again"),
+            NoSignature::NoAgent(e) => write!(f, "no ssh agent answers: {}; start one, or log in by ssh -A", e.desc()),
+            NoSignature::Empty => f.write_str("the ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE"),
+            NoSignature::NotHeld => f.write_str("the ssh agent does not hold this key: ssh-add FILE"),
+            NoSignature::Refused => {
+                f.write_str("the ssh agent did not sign: plug in the key; ssh-add it without -h and -c")
             }
-            NoSignature::Refused => f.write_str("The ssh agent refused: no touch, or nothing to ask for the PIN with."),
-            NoSignature::Late => f.write_str("The ssh agent took too long."),
-            NoSignature::Nonsense(what) => write!(f, "The ssh agent is of no use: {what}."),
+            NoSignature::Silent => f.write_str("the ssh agent does not answer: start it anew, or log in again"),
+            NoSignature::NotTouched => f.write_str("the key was not touched in time: try again"),
+            NoSignature::Nonsense(why) => write!(f, "what listens is no ssh agent: {why}"),
         }
     }
 }
 
-impl From<NoAnswer<NoSignature>> for NoSignature {
-    fn from(none: NoAnswer<NoSignature>) -> NoSignature {
-        match none {
-            NoAnswer::Refused => NoSignature::Refused,
-            NoAnswer::Stopped(why) => why,
-            other => NoSignature::Nonsense(other.to_string()),
-        }
-    }
-}
-
-/// Where the agent is, by the environment: the word of whoever calls this program, for whom it signs.
-#[allow(clippy::disallowed_methods, reason = "that is how an agent is found, and the helper checks what it signs")]
-pub(crate) fn socket() -> Option<PathBuf> {
-    std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// Has the agent at `socket` sign `data` by the key with this blob.
-pub(crate) fn signature(socket: &Path, key: &[u8], data: &[u8]) -> Result<Vec<u8>, NoSignature> {
-    let mut stream = connected(socket).map_err(|_| NoSignature::NoAgent)?;
-    stream.set_nonblocking(true).map_err(|_| NoSignature::NoAgent)?;
-    let for_so_long = |patience| {
-        let (end, stream) = (Instant::now() + patience, stream.try_clone());
-        move |until| match &stream {
-            Ok(stream) => ready(stream, until, end),
-            Err(e) => Err(NoSignature::Nonsense(e.to_string())),
-        }
+/// Has the agent at `socket` (`SSH_AUTH_SOCK`) sign `data` by the key with this blob, which is to be touched `within`
+/// this time. Gives the blob of the signature, unchecked.
+pub(crate) fn sign(socket: &Path, key: &[u8], data: &[u8], within: Duration) -> Result<Vec<u8>, NoSignature> {
+    let mut stream = connected(socket).map_err(NoSignature::NoAgent)?;
+    stream.set_nonblocking(true).map_err(|e| NoSignature::Nonsense(e.to_string()))?;
+    let waits = stream.try_clone().map_err(|e| NoSignature::Nonsense(e.to_string()))?;
+    let end = Instant::now() + AT_ONCE;
+    let held = match agent::list(&mut stream, |until| wait(&waits, until, end)) {
+        Ok(held) => held,
+        // A locked one says so by either.
+        Err(NoAnswer::Refused) => Vec::new(),
+        Err(no) => return Err(failed(no, NoSignature::Silent)),
     };
-    let (listing, signing) = (for_so_long(LIST), for_so_long(SIGN));
-    // Otherwise a refusal could mean anything.
-    if !list(&mut stream, listing)?.iter().any(|held| held == key) {
+    if held.is_empty() {
+        return Err(NoSignature::Empty);
+    }
+    if !held.iter().any(|held| held == key) {
         return Err(NoSignature::NotHeld);
     }
-    Ok(sign(&mut stream, key, data, signing)?)
+    let end = Instant::now() + within;
+    agent::sign(&mut stream, key, data, |until| wait(&waits, until, end))
+        .map_err(|no| failed(no, NoSignature::NotTouched))
 }
 
-fn ready(stream: &UnixStream, until: Until, end: Instant) -> Result<(), NoSignature> {
-    let flags = match until {
+fn failed(no: NoAnswer<Errno>, late: NoSignature) -> NoSignature {
+    match no {
+        NoAnswer::Refused => NoSignature::Refused,
+        NoAnswer::Stopped(Errno::ETIMEDOUT) => late,
+        no => NoSignature::Nonsense(no.to_string()),
+    }
+}
+
+fn wait(stream: &UnixStream, until: Until, end: Instant) -> Result<(), Errno> {
+    let event = match until {
         Until::Readable => PollFlags::POLLIN,
         Until::Writable => PollFlags::POLLOUT,
     };
-    let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(NoSignature::Late);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(stream.as_fd(), event)], left) {
+            Ok(0) => return Err(Errno::ETIMEDOUT),
+            Ok(_) => return Ok(()),
+            // A signal that is not for us alone ends the program by itself.
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
     }
-    // A signal in between only has it asked once more; so has a timeout, which is then seen above.
-    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-    let _ = poll(&mut [PollFd::new(stream.as_fd(), flags)], timeout);
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-    #[test]
-    fn every_reason_fits_a_terminal() {
-        let broken = || NoSignature::Nonsense(NoAnswer::<NoSignature>::Closed.to_string());
-        for none in [NoSignature::NoAgent, NoSignature::NotHeld, NoSignature::Refused, NoSignature::Late, broken()] {
-            let text = none.to_string();
-            assert!(text.len() <= 80 && text.is_ascii(), "{text}");
-        }
+    const KEY: &[u8] = b"the key";
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32).to_be_bytes(), body].concat()
+    }
+
+    fn holding(keys: &[&[u8]]) -> Vec<u8> {
+        let mut body = [&[12][..], &(keys.len() as u32).to_be_bytes()].concat();
+        keys.iter().for_each(|key| body.extend([frame(key), frame(b"comment")].concat()));
+        frame(&body)
+    }
+
+    /// What comes of an agent that gives `answers`, one for each question; when it has no more, it goes on listening.
+    fn asked(answers: &[Vec<u8>], within: Duration) -> Result<Vec<u8>, NoSignature> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("mfa-enroll-agent-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new("/tmp").join(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::scope(|scope| {
+            let agent = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                for answer in answers {
+                    let mut length = [0; 4];
+                    stream.read_exact(&mut length).unwrap();
+                    let mut question = vec![0; u32::from_be_bytes(length) as usize];
+                    stream.read_exact(&mut question).unwrap();
+                    stream.write_all(answer).unwrap();
+                }
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            let signed = sign(&path, KEY, b"data", within);
+            std::fs::remove_file(&path).unwrap();
+            agent.join().unwrap();
+            signed
+        })
     }
 
     #[test]
-    fn nobody_is_waited_for_beyond_the_end() {
-        let (here, _there) = UnixStream::pair().unwrap();
-        assert_eq!(ready(&here, Until::Readable, Instant::now()), Err(NoSignature::Late));
-        assert_eq!(ready(&here, Until::Writable, Instant::now() + SIGN), Ok(()));
+    fn a_key_that_is_held_signs() {
+        let answers = [holding(&[b"another", KEY]), frame(&[&[14][..], &frame(b"signature")].concat())];
+        assert_eq!(asked(&answers, LONG), Ok(b"signature".to_vec()));
+    }
+
+    #[test]
+    fn every_other_answer_says_what_to_do() {
+        let held = holding(&[KEY]);
+        let cases = [
+            (vec![holding(&[])], LONG, NoSignature::Empty),
+            (vec![frame(&[5])], LONG, NoSignature::Empty),
+            (vec![holding(&[b"another"])], LONG, NoSignature::NotHeld),
+            (vec![held.clone(), frame(&[5])], LONG, NoSignature::Refused),
+            (vec![held], SHORT, NoSignature::NotTouched),
+        ];
+        for (answers, within, expected) in cases {
+            assert_eq!(asked(&answers, within), Err(expected));
+        }
+        assert!(matches!(asked(&[b"HTTP/1.1 400 Bad".to_vec()], LONG), Err(NoSignature::Nonsense(_))));
+        let nobody = sign(Path::new("/no/such/agent"), KEY, b"data", LONG);
+        assert_eq!(nobody, Err(NoSignature::NoAgent(Errno::ENOENT)));
+    }
+
+    #[test]
+    fn every_line_fits() {
+        for line in [
+            NoSignature::NoAgent(Errno::ENOENT),
+            NoSignature::NoAgent(Errno::ECONNREFUSED),
+            NoSignature::NoAgent(Errno::EAGAIN),
+            NoSignature::Empty,
+            NoSignature::NotHeld,
+            NoSignature::Refused,
+            NoSignature::Silent,
+            NoSignature::NotTouched,
+        ] {
+            let line = line.to_string();
+            assert!(line.len() <= 80 && line.is_ascii(), "{line}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Stdout};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mfa_ssh::Hash;
 use mfa_wire::{Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict};
+use nix::errno::Errno;
 
 use crate::agent::{self, NoSignature};
 use crate::caller::Caller;
@@ -19,6 +21,9 @@ use crate::output::{Form, Report, complain, pending_object, recovery_object, say
 use crate::picture::Picture;
 use crate::terminal::language;
 use crate::texts::Text;
+
+/// How long an ssh agent may take for a PIN and a touch: as long as the policy can have a key waited for.
+const TOUCH: Duration = Duration::from_secs(90);
 
 /// The front end of one verb.
 pub(crate) struct Front {
@@ -201,6 +206,12 @@ impl Front {
     }
 }
 
+/// Where the ssh agent is, by the environment: the word of whoever calls this program, for whom it signs.
+#[allow(clippy::disallowed_methods, reason = "that is how an agent is found, and the helper checks what it signs")]
+fn agent_socket() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 impl Prompter for Front {
     fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
         if self.trouble.is_some() {
@@ -263,8 +274,8 @@ impl Prompter for Front {
     fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled> {
         self.leave_dialogue();
         let data = mfa_ssh::signed_data(message, Hash::Sha512);
-        let asked = agent::socket().ok_or(NoSignature::NoAgent);
-        let none = match asked.and_then(|socket| agent::signature(&socket, key, &data)) {
+        let asked = agent_socket().ok_or(NoSignature::NoAgent(Errno::ENOENT));
+        let none = match asked.and_then(|socket| agent::sign(&socket, key, &data, TOUCH)) {
             Ok(signature) if signature.len() <= MAX_ANSWER => return Ok(Secret::copy_of(&signature)),
             Ok(_) => NoSignature::Nonsense("its signature is too long".into()),
             Err(none) => none,
@@ -272,7 +283,7 @@ impl Prompter for Front {
         let new = self.verb.ssh_key().filter(|new| new.key.to_blob() == key).cloned();
         let Some(new) = new else {
             // One of several that are bound: the next may be there, and the helper says it where none is.
-            if !matches!(none, NoSignature::NoAgent | NoSignature::NotHeld) {
+            if !matches!(none, NoSignature::NoAgent(_) | NoSignature::Empty | NoSignature::NotHeld) {
                 self.tell(&none.to_string());
             }
             return Err(Cancelled::NoConversation);

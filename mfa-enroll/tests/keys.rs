@@ -54,12 +54,12 @@ fn without_a_signature_the_reason_is_said_and_nothing_is_bound() {
     let gone = folder().join("gone");
     let long = folder().join("x".repeat(120));
     for (agent, said) in [
-        (None, "There is no ssh agent here"),
-        (Some(gone.as_path()), "There is no ssh agent here"),
-        (Some(long.as_path()), "There is no ssh agent here"),
-        (Some(agent(&[b"another"], Signs::Yes).as_path()), "The ssh agent does not hold this key"),
-        (Some(agent(&[&ssh_key_blob()], Signs::No).as_path()), "The ssh agent refused: "),
-        (Some(agent(&[&ssh_key_blob()], Signs::Never).as_path()), "The ssh agent is of no use: the agent hung up."),
+        (None, "no ssh agent answers: "),
+        (Some(gone.as_path()), "no ssh agent answers: "),
+        (Some(long.as_path()), "no ssh agent answers: "),
+        (Some(agent(&[b"another"], Signs::Yes).as_path()), "the ssh agent does not hold this key"),
+        (Some(agent(&[&ssh_key_blob()], Signs::No).as_path()), "the ssh agent did not sign: "),
+        (Some(agent(&[&ssh_key_blob()], Signs::Never).as_path()), "what listens is no ssh agent: the agent hung up"),
     ] {
         let (code, stdout, stderr) = bind(agent);
         assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
@@ -79,7 +79,7 @@ fn a_bound_key_that_the_agent_does_not_hold_is_no_reason_not_to_ask_the_next() {
     let (code, _, stderr) = disable(None);
     assert_eq!((code, stderr), (1, format!("{TOUCH}Recovery code: \nmfa-enroll: Cancelled.\n")), "nothing in between");
     let (code, _, stderr) = disable(Some(&agent(&[b"one", b"two"], Signs::No)));
-    assert_eq!((code, stderr.matches("The ssh agent refused: ").count()), (1, 2), "{stderr}");
+    assert_eq!((code, stderr.matches("the ssh agent did not sign: ").count()), (1, 2), "{stderr}");
 }
 
 #[test]

@@ -637,7 +637,7 @@ fn without_an_agent_a_signature_is_made_elsewhere_and_pasted() {
         let mut session = Session::start("helper", &arguments, (80, 40), &[("TERM", term)]);
         session.until_text(PASTE);
         let asked = "Touch your security key.\n\
-             There is no ssh agent here: by ssh, ssh -A takes yours along.\n\
+             no ssh agent answers: No such file or directory; start one, or log in by ssh -A\n\
              Where the security key is plugged in, run:\n  \
              echo //////////////////////////////////////////8= | base64 -d |\n    \
              ssh-keygen -Y sign -n mfa@pam_mfa -f ~/.ssh/id_ed25519_sk\n";
