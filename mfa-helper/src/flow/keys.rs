@@ -508,6 +508,10 @@ pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<SkPubl
     if asked.sk_key != SkKey::Counts {
         return None;
     }
+    if !host.loaded.policy.u2f.aaguids.is_empty() {
+        // Which model it is, an ssh key does not say.
+        return None;
+    }
     let (shown, demands) = shown_to_sshd(login, host)?;
     (demands.verify || host.loaded.policy.u2f.pin != Pin::Require).then_some(shown)
 }
@@ -525,6 +529,10 @@ fn make(
     let from = proof.from(user).to_owned();
     let lang = host.loaded.policy.lang;
     let key = match &new.ssh_key {
+        Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
+            let text = "Keys of certain models only may be bound here, and an ssh key does not tell its own.";
+            return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
+        }
         Some(line) => by_signature(line, label, bound, host, conversation)?,
         // Root may be anywhere: whoever is asked to plug the key in is told by root.
         None if proof != Proof::Root && !host.caller_is_local() => {
