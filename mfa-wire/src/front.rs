@@ -1,10 +1,11 @@
 //! The front end's side of a conversation, the same for a login program and for the command line.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::channel::{Broken, Channel};
 use crate::message::{
-    Cancelled, Device, FromHelper, Malformed, Remembered, Request, Status, ToHelper, VERSION, Verdict,
+    Cancelled, Device, FromHelper, Malformed, Outcome, Remembered, Request, Status, ToHelper, VERSION, Verdict,
 };
 use crate::secret::Secret;
 
@@ -37,6 +38,10 @@ pub trait Prompter {
     fn remembered(&mut self, login: &Remembered);
     /// Shows `text` at once, with all that was told before.
     fn notice(&mut self, text: &str);
+    /// Waits after a notice until the helper has something to say. True: the person has given up instead.
+    fn is_left(&mut self, _helper: &UnixStream) -> bool {
+        false
+    }
     /// Has the person's ssh agent sign `message` by `key`. Only `mfa-enroll` is asked to.
     fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled>;
 }
@@ -66,7 +71,13 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Report(text) => prompter.report(&text),
             FromHelper::RecoveryCodes(codes) => prompter.recovery_codes(&codes),
             FromHelper::Remembered(login) => prompter.remembered(&login),
-            FromHelper::Notice(text) => prompter.notice(&text),
+            FromHelper::Notice(text) => {
+                prompter.notice(&text);
+                if prompter.is_left(channel.stream()) {
+                    // The helper learns it by the end of the channel.
+                    return Ok(Verdict { outcome: Outcome::NoInteraction, text: String::new() });
+                }
+            }
             FromHelper::Sign { key, message } => reply(channel, prompter.sign(&key, &message))?,
             FromHelper::Verdict(verdict) => return Ok(verdict),
             FromHelper::Hello(_) => return Err(Broken::OutOfTurn),

@@ -1,7 +1,10 @@
 //! The PAM conversation as a [`Prompter`].
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
 use mfa_wire::{
-    Cancelled, Device, Login, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict,
+    Cancelled, Device, FRAME_TIMEOUT, Login, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict,
 };
 use pam::constants::{
     PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag, PamMessageStyle,
@@ -10,6 +13,7 @@ use pam::items::AuthTok;
 use pam::module::PamHandle;
 
 use crate::sys::pam::{Response, send};
+use crate::sys::signals;
 use crate::sys::spawn::are_we_root;
 
 /// The conversation of one PAM transaction.
@@ -111,6 +115,11 @@ impl Prompter for Conversation<'_> {
         let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
         let style = if self.on_a_terminal { PAM_ERROR_MSG } else { PAM_TEXT_INFO };
         let _ = self.say(style, &[pending.bytes(), text.as_bytes()]);
+    }
+
+    /// sudo holds Ctrl-C back as long as PAM is at work, and nothing is read meanwhile that it could end.
+    fn is_left(&mut self, helper: &UnixStream) -> bool {
+        signals::interrupt_comes_before(helper.as_fd(), FRAME_TIMEOUT)
     }
 
     fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod pam;
+pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 

@@ -16,6 +16,7 @@ pub const NEUTRAL: &str = "Second factor refused.";
 
 /// What is asked for, as the log says it.
 const TOTP: &str = "totp";
+const RECOVERY: &str = "recovery-code";
 
 /// So few recovery codes are worth a warning.
 const FEW: u32 = 3;
@@ -30,6 +31,8 @@ pub struct Audience<'a> {
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
     pub truth: bool,
+    /// It is mfa-enroll that asks: it has room for every line, and the last tries of a PIN are its owner's to use there.
+    pub own_command: bool,
     /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
     pub bypass: bool,
     /// What they are asked in. A refusal is English.
@@ -61,7 +64,8 @@ pub fn ask(
     let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
     let prompt = audience.lang.say(if has_keys { Text::RecoveryCode } else { Text::Code });
     let prompt = notice.map_or(prompt.clone(), |notice| format!("{notice}\n{prompt}"));
-    let answer = conversation.ask(&prompt).map_err(|none| Decision { factor: TOTP, ..none.into() })?;
+    let factor = if has_keys { RECOVERY } else { TOTP };
+    let answer = conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
             return Ok(audience.refused("The device was unbound meanwhile.", "unbound meanwhile"));
@@ -197,7 +201,7 @@ fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
 }
 
 fn by_recovery_code(decision: Decision) -> Decision {
-    Decision { factor: "recovery-code", ..decision }
+    Decision { factor: RECOVERY, ..decision }
 }
 
 /// The warning that belongs to a login while there is still time to do something.
@@ -256,9 +260,9 @@ mod tests {
     /// In step 5.
     const NOW: u64 = 165;
     const LOGIN: Audience<'static> =
-        Audience { way: Way::Login, truth: true, bypass: true, lang: Lang::En, remember: None };
+        Audience { way: Way::Login, truth: true, own_command: false, bypass: true, lang: Lang::En, remember: None };
     const OWN: Audience<'static> =
-        Audience { way: Way::OwnProcess, truth: true, bypass: false, lang: Lang::En, remember: None };
+        Audience { way: Way::OwnProcess, truth: true, own_command: true, bypass: false, lang: Lang::En, remember: None };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };

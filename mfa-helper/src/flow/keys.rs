@@ -58,7 +58,7 @@ pub fn ask(
         Err(NotProved::Unreachable(text, reason)) => {
             let notice = notice.map_or(text.clone(), |notice| format!("{notice}\n{text}"));
             // A screen locker has room for the question alone.
-            let notice = Some(notice.as_str()).filter(|_| login.is_none() || audience.way == Way::Login);
+            let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.way == Way::Login);
             let decision = code::ask(notice, audience, record, store, host, conversation);
             let because =
                 |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
@@ -82,7 +82,7 @@ fn prove(
     // mfa-enroll asks the agent itself.
     let has_agent = socket.is_some() || login.is_none();
     if here && !plugged.is_empty() {
-        return by_usb(notice, audience, &plugged, login.is_none(), host, conversation);
+        return by_usb(notice, audience, &plugged, host, conversation);
     }
     if has_agent && !of_ssh.is_empty() {
         let challenge = challenge(host).map_err(NotProved::Failed)?;
@@ -99,14 +99,13 @@ fn by_usb(
     notice: Option<&str>,
     audience: Audience,
     keys: &[Key],
-    own_command: bool,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
     let challenge = challenge(host).map_err(NotProved::Failed)?;
     let u2f = &host.loaded.policy.u2f;
     let deadline = Duration::from_secs(u2f.timeout);
-    let asked = usb::Asked { keys, challenge, pin: u2f.pin, spare_tries: !own_command, deadline };
+    let asked = usb::Asked { keys, challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation };
     let (n, signed, _) = usb::assert(&asked, &mut person).map_err(not_proved)?;
     judge(&keys[n], &signed, &challenge, u2f.pin)

@@ -224,7 +224,8 @@ fn second_factor(
                 return Ok(accepted);
             }
             let bypass = way == Way::Login && !test;
-            let audience = Audience { way, truth: login.stack_complete, bypass, lang, remember: memory.as_ref() };
+            let (truth, remember) = (login.stack_complete, memory.as_ref());
+            let audience = Audience { way, truth, own_command: test, bypass, lang, remember };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
             let (notice, first) = match (way, audience.truth) {
@@ -448,7 +449,7 @@ fn code_that_is_owed(
     // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
     // and locks no login.
     let lang = host.loaded.policy.lang.everywhere(login);
-    let audience = Audience { way: Way::OwnProcess, truth: false, bypass: true, lang, remember: None };
+    let audience = Audience { way: Way::OwnProcess, truth: false, own_command: false, bypass: true, lang, remember: None };
     let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;

@@ -17,7 +17,7 @@
 //! A [`Machine`] is systemd as PID 1 with logind, journald, sshd, sudo, su and login, on a throwaway
 //! overlay over a cached [`Rootfs`], of the Debian that [`suite`] names. A [`Terminal`] is a real tty of that machine with a person in
 //! front of it; a [`Screen`] is what the person sees, down to a QR code that a foreign program reads.
-//! Codes come from a foreign authenticator too ([`oath`]).
+//! Codes come from a foreign authenticator too ([`oath`]), and a [`Key`] is a security key that is plugged in.
 //!
 //! All of this needs root, and the packages named in `apt-packages`. What is missing fails the test
 //! and says what to do; nothing is skipped. Commands in a machine can do neither the host's files
@@ -25,12 +25,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod key;
 mod machine;
 pub mod oath;
 mod rootfs;
 mod screen;
 mod terminal;
 
+pub use key::Key;
 pub use machine::{Builder, Log, Machine, Output};
 pub use rootfs::{Rootfs, built_package, cache, fingerprint, kept, remove_unused_layers, suite};
 pub use screen::{Picture, Screen, Theme};

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{CODE, Person, newer_than_trixie};
-use e2e::{Machine, Terminal};
+use common::{CODE, Door, Person, newer_than_trixie};
+use e2e::{Key, Machine, Terminal};
 
 /// Each proves to be themself, as at many actions: with administrators, polkit asks which one of them.
 const RULE: &str = "polkit.addRule(function(action, subject) { return polkit.Result.AUTH_SELF; });\n";
@@ -31,9 +31,19 @@ fn with_polkit() -> Machine {
 /// A program wants to be root's. The agent is one of the user's own: that of pkexec, which is root, gets no user in at
 /// all since the service is there ("No session for cookie", with and without our module).
 fn knock(who: &Person) -> Terminal {
-    let agent = "mkfifo ready; pkttyagent --notify-fd 3 --process $$ 3>ready & read -r _ <ready; rm ready";
-    let program = "pkexec --disable-internal-agent id -un; echo \"exit $?\"";
-    let mut t = who.machine.terminal().user(&who.name).run(&format!("{agent}; {program}"));
+    up_to_the_device(who.machine.terminal().user(&who.name).run(PROGRAM), who)
+}
+
+/// The same, from a session of logind's at the seat.
+fn knock_at_the_seat(who: &Person) -> Terminal {
+    let command = format!("XDG_SEAT=seat0 exec runuser -l {} --session-command '{PROGRAM}'", who.name);
+    up_to_the_device(who.machine.terminal().run(&command), who)
+}
+
+const PROGRAM: &str = "mkfifo ready; pkttyagent --notify-fd 3 --process $$ 3>ready & read -r _ <ready; rm ready; \
+    pkexec --disable-internal-agent id -un; echo \"exit $?\"";
+
+fn up_to_the_device(mut t: Terminal, who: &Person) -> Terminal {
     t.wait_for("Password: ");
     answer(&mut t, &who.password);
     t
@@ -115,4 +125,49 @@ fn without_the_socket_a_sandboxed_polkit_lets_nobody_in() {
         t.wait_for("root\nexit 0\n");
         assert_eq!(who.state().last_step, before.last_step + 1);
     }
+}
+
+/// The key is asked by the service behind the socket: polkit's own helper, where it is one of systemd's services, sees no
+/// device at all, nor does any module that is loaded into it.
+#[test]
+fn polkit_asks_for_the_touch_of_a_key_wherever_its_helper_runs() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(with_polkit);
+    const TOUCH: &str = "Touch your security key.";
+    let key = Key::plugged(&MACHINE, "one", &[]);
+    let who = Person::new(&MACHINE, "peggy");
+    MACHINE.sh_ok("mfa-enroll u2f --user peggy");
+    key.tell("touch wait");
+    let mut t = knock_at_the_seat(&who);
+    t.wait_for(TOUCH);
+    key.tell("await touch");
+    let seen = MACHINE.sh("nsenter --target $(pgrep --exact polkit-agent-he) --mount ls /dev | grep hidraw");
+    assert_eq!(seen.code == 0, !newer_than_trixie(), "{seen}");
+    key.tell("touch");
+    t.wait_for("root\nexit 0\n");
+    who.logged(&["event=verify", "service=polkit-1", "factor=u2f", "verdict=accepted"]);
+
+    key.tell("touch deny");
+    let mut t = knock_at_the_seat(&who);
+    t.wait_for(TOUCH);
+    t.wait_for("The security key has refused.");
+    t.wait_for("exit 127\n");
+    drop(t);
+
+    // Who is logged in by ssh as well may be the one who asks.
+    let json = MACHINE.sh_ok("mfa-enroll recovery-codes --user peggy --json");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let code = |n: usize| json["recovery_codes"][n].as_str().expect("a code");
+    let mut away = Door::Ssh.knock(&who);
+    away.wait_for(&Door::Ssh.password_prompt(&who));
+    away.type_line(&who.password);
+    away.wait_for("Recovery code: ");
+    away.type_line(code(0));
+    away.wait_for("$ ");
+    let touches = key.count("touches");
+    let mut t = knock_at_the_seat(&who);
+    t.wait_for("Your security key cannot be asked from here.");
+    t.wait_for("Recovery code: ");
+    answer(&mut t, code(1));
+    t.wait_for("root\nexit 0\n");
+    assert_eq!(key.count("touches"), touches);
 }

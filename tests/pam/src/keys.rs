@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{artifact, require_sandbox, run};
+
+/// What the policy calls the terminal at which one sits here.
+pub const CONSOLE: &str = "desk";
 
 /// Usage page FIDO, usage U2F authenticator, as every key has it (CTAP 2.1, 11.2.8.2).
 const DESCRIPTOR: [u8; 34] = [
@@ -19,6 +23,8 @@ const DESCRIPTOR: [u8; 34] = [
 pub struct Desk {
     folder: PathBuf,
     holder: Child,
+    /// Of the terminal at which one sits here.
+    _screen: OwnedFd,
     nodes: Cell<u32>,
 }
 
@@ -29,16 +35,21 @@ impl Desk {
         let number = DESKS.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(format!("/run/desk-{}-{number}", std::process::id()));
         std::fs::create_dir_all(folder.join("class/hidraw")).unwrap();
-        let script = "mount --bind \"$1/class\" /sys/class && echo ready && exec cat >/dev/null";
+        let (screen, terminal) = terminal();
+        std::fs::File::options().create(true).append(true).open(format!("/dev/{CONSOLE}")).unwrap();
+        let script = format!(
+            "mount --bind \"$1/class\" /sys/class && mount --bind \"$2\" /dev/{CONSOLE} && echo ready && exec cat >/dev/null"
+        );
+        // A control group like that of a machine on which nobody has logged in yet.
         let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
-            .arg(&folder)
+            .args(["--mount", "--cgroup", "--propagation", "private", "sh", "-c", &script, "sh"])
+            .args([&folder, &terminal])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         assert_eq!(line(&mut BufReader::new(holder.stdout.take().unwrap())), "ready");
-        Desk { folder, holder, nodes: Cell::new(0) }
+        Desk { folder, holder, _screen: screen, nodes: Cell::new(0) }
     }
 
     /// A key with these arguments, not plugged in yet.
@@ -105,6 +116,24 @@ impl Desk {
 
     fn inside(&self, command: &[&str]) {
         run("nsenter", &[&["-t", &self.holder.id().to_string(), "-m"], command].concat());
+    }
+
+    /// Whoever sits here: the words before a command (see `Host::under`) with which it has this terminal.
+    pub fn seated(&self) -> Vec<String> {
+        let sit_down = format!("exec setsid --ctty --wait \"$0\" \"$@\" </dev/{CONSOLE}");
+        let holder = self.holder.id().to_string();
+        ["timeout", "--foreground", "--signal=KILL", "40", "nsenter", "-t", &holder, "-m", "-C", "sh", "-c", &sit_down]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// A program for root that runs the installed helper here.
+    pub fn helper(&self) -> PathBuf {
+        let path = self.folder.join("helper");
+        let script = format!("#!/bin/sh\nexec nsenter -t {} -m -C /usr/libexec/mfa-helper\n", self.holder.id());
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path
     }
 
     /// Starts asking.
@@ -258,6 +287,19 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// A new terminal: its master, and the path of the other side.
+fn terminal() -> (OwnedFd, PathBuf) {
+    let mut path = [0; 64];
+    // SAFETY: plain calls; the path has room for its name.
+    unsafe {
+        let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+        assert!(master >= 0 && libc::unlockpt(master) == 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::ptsname_r(master, path.as_mut_ptr(), path.len()), 0);
+        let path = std::ffi::CStr::from_ptr(path.as_ptr()).to_str().unwrap();
+        (OwnedFd::from_raw_fd(master), path.into())
     }
 }
 

@@ -47,7 +47,7 @@ pub use directory::Directory;
 pub use frontend::FrontEnd;
 pub use gate::Gate;
 pub use host::{Host, Report, Running, Said};
-pub use keys::{Asking, Desk, Key};
+pub use keys::{Asking, CONSOLE, Desk, Key};
 pub use listener::Listener;
 pub use log::Log;
 pub use stage::Stage;

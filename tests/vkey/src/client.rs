@@ -80,7 +80,7 @@ pub fn ask(control: &Path, command: &str) -> Result<String, Error> {
 }
 
 /// `$VKEY`, or what `cargo build -p vkey` has left beside the test.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let built = || {
         let own = env::current_exe().unwrap();
         let deps =

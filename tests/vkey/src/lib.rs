@@ -57,7 +57,7 @@ pub mod pin;
 pub mod transport;
 mod u2f;
 
-pub use client::{Key, ask};
+pub use client::{Key, ask, program};
 
 pub const USAGE: &str = "\
 usage: vkey --pty LINK | --uhid [--vendor HEX] [--product HEX] [--control PATH] [--seed TEXT] [--aaguid UUID]

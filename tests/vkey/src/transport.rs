@@ -16,7 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{ioctl_fionbio, ioctl_fionread, read, write};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, SpecialCodeIndex, tcflush, tcgetattr, tcsetattr};
 
 use crate::device::Device;
 use crate::hid::Hid;
@@ -49,7 +49,7 @@ pub struct Hosts {
 }
 
 /// FIDO's report descriptor (CTAP 2.1 §11.2.8.1): usage page 0xf1d0, 64 bytes in and out.
-const DESCRIPTOR: [u8; 34] = [
+pub const DESCRIPTOR: [u8; 34] = [
     0x06, 0xd0, 0xf1, 0x09, 0x01, 0xa1, 0x01, 0x09, 0x20, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x40, 0x81,
     0x02, 0x09, 0x21, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x40, 0x91, 0x02, 0xc0,
 ];
@@ -116,6 +116,8 @@ impl Port {
         let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let mut modes = tcgetattr(&slave).unwrap();
         modes.make_raw();
+        // Nobody is told of a report before all of it is there, as of one of hidraw.
+        modes.special_codes[SpecialCodeIndex::VMIN] = 64;
         tcsetattr(&slave, OptionalActions::Now, &modes).unwrap();
         ioctl_fionbio(&master, true).unwrap();
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();

@@ -1,0 +1,200 @@
+//! Security keys that are plugged in, behind real libpam: what a hostile one can do to a login, and both kinds at once.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Barrier;
+
+use mfa_wire::{NewKey, Outcome, Request, Verb};
+use pam_tests::code::{AUTH_ERR, SUCCESS};
+use pam_tests::{Bound, CONSOLE, Desk, FrontEnd, Host, Key, Report, Running, System, add_user, artifact, run};
+
+/// What a key may do wrong, and what the person is told where it does so when it is touched.
+const FAULTS: [(&str, &str); 15] = [
+    ("bad-signature", NOT_GOOD),
+    ("replay", NOT_GOOD),
+    ("wrong-rpid", NOT_GOOD),
+    ("no-up", "The security key was not touched."),
+    ("no-uv", "The security key has checked neither a PIN nor a fingerprint."),
+    ("hang", LATE),
+    ("keepalive", LATE),
+    ("garbage", LATE),
+    ("wrong-channel", LATE),
+    ("bad-cbor", UNUSABLE),
+    ("huge-cbor", UNUSABLE),
+    ("short-frame", UNUSABLE),
+    ("oversize-length", UNUSABLE),
+    ("error-frame", UNUSABLE),
+    ("die", "The security key was pulled out."),
+];
+
+const NOT_GOOD: &str = "The answer of the security key is not good.";
+const LATE: &str = "The security key was not touched in time.";
+const UNUSABLE: &str = "This security key cannot be used; the system log says why.";
+const TOUCH: &str = "Touch your security key.";
+
+/// One person with a key, at a desk of their own.
+struct Person {
+    user: String,
+    desk: Desk,
+    key: Key,
+    fault: &'static str,
+    says: &'static str,
+}
+
+fn fresh(policy: &str) -> System {
+    let system = System::fresh();
+    system.config(&format!("[u2f]\nconsoles = [\"{CONSOLE}\"]\n{policy}\n"));
+    let module = "{module} stack=complete socket=/nowhere";
+    system.service("door", &format!("auth required {module}\naccount required {module}"));
+    system
+}
+
+/// Root binds what is plugged in there.
+fn bind(helper: &Path, user: &str, pin: &str) -> FrontEnd {
+    let request = Request::Verb(Verb::U2f(NewKey { user: Some(user.to_owned()), ..NewKey::default() }));
+    let mut answer = |question: &str| if question.starts_with("PIN") { Some(pin.to_owned()) } else { None };
+    FrontEnd::request(helper, request, &mut answer)
+}
+
+impl Person {
+    fn new(n: usize, (fault, says): (&'static str, &'static str)) -> Person {
+        let user = format!("hostile-{n}");
+        add_user(&user);
+        let desk = Desk::new();
+        let key = desk.plugged(if fault == "no-uv" { &["--pin", "1234"] } else { &[] });
+        let bound = bind(&desk.helper(), &user, "1234");
+        assert_eq!(bound.verdict.outcome, Outcome::Accepted, "{user}: {}", bound.verdict.text);
+        Person { user, desk, key, fault, says }
+    }
+
+    fn login(&self, system: &System) -> Host {
+        let under = self.desk.seated();
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        // To the question for a recovery code.
+        let host = system.host("door").user(&self.user).password("1234").answer("0000-0000-0000-0000");
+        // As sudo, which holds Ctrl-C back.
+        host.mode("blocked-signals").under(&under).steps(&["auth"])
+    }
+
+    fn state(&self, system: &System) -> Vec<u8> {
+        fs::read(system.store().join("users").join(&self.user).join("state")).unwrap()
+    }
+}
+
+fn all_at_once(people: &[Person], system: &System) -> Vec<Report> {
+    let running: Vec<Running> = people.iter().map(|person| person.login(system).start()).collect();
+    running.into_iter().map(Running::report).collect()
+}
+
+#[track_caller]
+fn all_are_let_in(people: &[Person], system: &System, when: &str) {
+    for (person, report) in people.iter().zip(all_at_once(people, system)) {
+        assert_eq!(report.code("auth"), SUCCESS, "{when} {}: {report:?}", person.fault);
+        let said = report.said();
+        assert!(said.iter().any(|said| said.text.contains(TOUCH)), "{when} {}: {said:?}", person.fault);
+        report.assert_undisturbed();
+    }
+}
+
+/// All of them at the same time, each with a key of another kind of hostility; before and after it the very key lets in.
+#[test]
+fn a_hostile_key_lets_nobody_in_and_holds_nobody_up() {
+    let system = fresh("timeout = \"5s\"");
+    let mut people: Vec<Person> = FAULTS.into_iter().enumerate().map(|(n, fault)| Person::new(n, fault)).collect();
+    for stage in ["touch", "silent", "info", "open"] {
+        all_are_let_in(&people, &system, stage);
+        for person in &people {
+            person.key.tell(&format!("fault {} {stage}", person.fault));
+        }
+        let before: Vec<Vec<u8>> = people.iter().map(|person| person.state(&system)).collect();
+        let reports = all_at_once(&people, &system);
+        for ((person, report), before) in people.iter().zip(&reports).zip(before) {
+            let (case, said) = (format!("{stage} {}", person.fault), report.said());
+            assert_eq!(report.code("auth"), AUTH_ERR, "{case}: {said:?}");
+            assert_eq!(person.state(&system), before, "{case}: the state has changed");
+            let last = &said.last().unwrap().text;
+            // Before the touch it is not the person who is late.
+            let says = if stage != "touch" && person.says == LATE { UNUSABLE } else { person.says };
+            assert!(last.contains(says), "{case}: {said:?}");
+            report.assert_undisturbed();
+        }
+        nothing_runs(&people);
+        people.iter().for_each(|person| drop(person.key.tell("fault none")));
+        // A key that has died is plugged in again once, and does not die any more.
+        if stage == "touch" {
+            let died = people.pop().unwrap();
+            died.desk.unplug(&died.key);
+            died.key.tell("plug");
+            died.desk.plug(&died.key);
+            all_are_let_in(&[died], &system, "plugged in again");
+        }
+    }
+    all_are_let_in(&people, &system, "in the end");
+}
+
+/// No process of ours, dead or alive, and no key that somebody still has open.
+#[track_caller]
+fn nothing_runs(people: &[Person]) {
+    let left = run("ps", &["-e", "-o", "stat=,comm="]);
+    let ours: Vec<&str> =
+        left.lines().filter(|line| line.contains("mfa-helper") || line.starts_with('Z') && line.contains("key")).collect();
+    assert_eq!(ours, [] as [&str; 0]);
+    for person in people.iter().filter(|person| person.fault != "die") {
+        assert!(!person.key.is_open(), "{}", person.fault);
+    }
+}
+
+/// Eight keys are touched at the moment at which an app is confirmed fifty-six times.
+#[test]
+fn keys_and_an_app_at_once_bind_one_kind() {
+    const KEYS: usize = 8;
+    const CONFIRMED: usize = 56;
+    let bound = Bound::on(fresh(""), "torn");
+    let desks: Vec<(Desk, Key)> = (0..KEYS)
+        .map(|n| {
+            let desk = Desk::new();
+            let key = desk.plugged(&["--seed", &format!("torn {n}")]);
+            key.tell("touch wait");
+            (desk, key)
+        })
+        .collect();
+    let helpers: Vec<PathBuf> = desks.iter().map(|(desk, _)| desk.helper()).collect();
+    let mut kinds = [0, 0];
+    for round in 0..8 {
+        assert!(bound.system.enroll(&["disable", "--user", "torn"], "").status.success());
+        let app = bound.pend();
+        let (first, second) = (bound.code_of(&app, -1), bound.code_of(&app, 0));
+        let enroll = artifact("mfa-enroll");
+        let start = Barrier::new(KEYS + CONFIRMED);
+        let confirm = || {
+            start.wait();
+            Command::new(&enroll).args(["confirm", "--user", "torn", &first, &second]).output().unwrap().status.success()
+        };
+        let (by_key, by_app) = std::thread::scope(|scope| {
+            let binding: Vec<_> = helpers.iter().map(|helper| scope.spawn(|| bind(helper, "torn", ""))).collect();
+            for (_, key) in &desks {
+                key.tell("await touch");
+            }
+            for (_, key) in &desks {
+                scope.spawn(|| {
+                    start.wait();
+                    key.tell("touch");
+                });
+            }
+            let confirming: Vec<_> = (0..CONFIRMED).map(|_| scope.spawn(&confirm)).collect();
+            let by_app = confirming.into_iter().map(|thread| thread.join().unwrap()).filter(|done| *done).count();
+            let accepted = |done: FrontEnd| done.verdict.outcome == Outcome::Accepted;
+            let by_key = binding.into_iter().map(|thread| accepted(thread.join().unwrap())).filter(|done| *done).count();
+            (by_key, by_app)
+        });
+        let status = bound.system.enroll(&["status", "--user", "torn", "--json"], "");
+        let status = String::from_utf8(status.stdout).unwrap();
+        let (totp, u2f) = (status.contains("\"kind\":\"totp\""), status.contains("\"kind\":\"u2f\""));
+        assert_eq!((by_key + by_app, totp, u2f), (1, by_app == 1, by_key == 1), "round {round}: {status}");
+        kinds[by_key] += 1;
+    }
+    println!("an app was bound {} times, a key {} times", kinds[0], kinds[1]);
+}
