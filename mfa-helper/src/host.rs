@@ -7,7 +7,7 @@ use mfa_wire::Login;
 
 use crate::caller::Caller;
 use crate::policy::files::{self, Loaded};
-use crate::session;
+use crate::session::{self, Whereabouts};
 use crate::store::{Store, StoreError};
 use crate::sys;
 
@@ -24,6 +24,8 @@ pub struct Host {
     pub caller_pid: i32,
     /// Whether it is root's.
     pub caller_is_root: bool,
+    /// Where whoever uses it is: found out at once, because another process may have its number later.
+    pub caller_is_at: Whereabouts,
     /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
     /// The policy, and what is wrong with the one in place.
@@ -42,29 +44,27 @@ impl Host {
             synchronised: sys::clock_is_synchronised,
             caller_pid: caller.pid,
             caller_is_root: caller.is_root(),
+            caller_is_at: session::whereabouts(caller.pid, &loaded.policy.u2f.consoles),
             caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
             loaded,
         }
     }
 
-    /// Whether the calling process belongs to somebody who sits at this host.
-    pub fn caller_is_local(&self) -> bool {
-        session::is_local(self.caller_pid, &self.loaded.policy.u2f.consoles)
+    /// Whether the calling process is used by somebody who sits at this host.
+    pub fn caller_is_here(&self) -> bool {
+        self.caller_is_at == Whereabouts::Here
     }
 
     /// Whether a login is that of somebody who sits at this host. `docs/place.md` has the cases.
     pub fn is_local(&self, login: &Login) -> bool {
-        if login.rhost.as_deref().is_some_and(|host| !host.is_empty()) {
-            return false;
-        }
-        // polkit's helper is a service of its own, and says neither for which session it asks nor from where.
-        if login.service == "polkit-1" && self.caller_is_root {
-            let asks = login.ruser.as_deref().filter(|ruser| !ruser.is_empty()).unwrap_or(&login.user);
-            let user = nix::unistd::User::from_name(asks).ok().flatten();
-            return user
-                .is_some_and(|user| session::is_only_local(user.uid.as_raw(), &self.loaded.policy.u2f.consoles));
-        }
-        self.caller_is_local()
+        // A session at a seat may hold a server, whose logins are none of that seat's.
+        login.rhost.as_deref().is_none_or(str::is_empty)
+            && match self.caller_is_at {
+                Whereabouts::Here => true,
+                Whereabouts::AtAConsole => self.caller_is_root && login.service == "login",
+                Whereabouts::ByPolkit => self.caller_is_root && login.service == "polkit-1",
+                Whereabouts::Elsewhere => false,
+            }
     }
 
     /// The relying party of new security keys.

@@ -52,45 +52,72 @@ fn field(stat: &str, number: usize) -> Option<i64> {
     after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
 }
 
-/// Whether whoever uses process `pid` sits at this host: it belongs to a session at a seat, with nobody remote behind it, or
-/// to none yet (a login before its session is there) and its terminal is the host's own. Whatever cannot be told is not
-/// local, and so is what runs under the user's own service manager: it serves all of the user's sessions.
+/// Where whoever uses a process is, as far as the kernel and logind know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In front of this host.
+    Here,
+    /// At a terminal of this host's own, in no session: login(1), before the one that it opens.
+    AtAConsole,
+    /// In front of this host, if polkit asks on behalf of somebody.
+    ByPolkit,
+    /// Elsewhere, or nobody can tell.
+    Elsewhere,
+}
+
+/// Where whoever uses process `pid` is. `consoles` are terminals besides the virtual consoles at which one sits at this
+/// host.
 ///
-/// `consoles` are terminals besides the virtual consoles at which one sits at this host.
-pub fn is_local(pid: i32, consoles: &[String]) -> bool {
-    let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
-    if let Some(session) = session_of(&cgroup) {
-        return read_session(session).is_some_and(|session| is_at_a_seat(&session, consoles));
+/// By the control group of the process: nobody but root moves a process of theirs into another's. A session tells for
+/// itself. The user's own service manager, under which desktops start their programs, serves all of that user's sessions,
+/// so all of them have to be here; and so have those of the user for whom systemd has started polkit's helper.
+pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
+    let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Whereabouts::Elsewhere };
+    let Some(path) = path_of(&cgroup) else { return Whereabouts::Elsewhere };
+    let here = |is: bool, where_then| if is { where_then } else { Whereabouts::Elsewhere };
+    if let Some(session) = session_of(path) {
+        let is_here = read_session(session).is_some_and(|session| is_in_front(&session, consoles));
+        return here(is_here, Whereabouts::Here);
     }
-    if path_of(&cgroup).is_none_or(|path| path.starts_with("/user.slice/")) {
-        return false;
+    if let Some(uid) = manager_of(path) {
+        return here(is_only_here(uid, consoles), Whereabouts::Here);
+    }
+    if let Some(uid) = asked_by_polkit_for(path) {
+        return here(is_only_here(uid, consoles), Whereabouts::ByPolkit);
+    }
+    if path.starts_with("/user.slice/") {
+        return Whereabouts::Elsewhere;
     }
     // By the kernel's word: what a program says of its terminal may be what it was given.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    session_and_terminal(&stat).is_some_and(|(_, terminal)| is_console(terminal, consoles))
+    let terminal = session_and_terminal(&stat).map(|(_, terminal)| terminal);
+    here(terminal.is_some_and(|terminal| is_console(terminal, consoles)), Whereabouts::AtAConsole)
 }
 
-/// Whether all that `uid` has going on here is at a seat of this host, in some session at least. For who asks on behalf of
-/// one of that user's sessions and does not say of which.
-pub fn is_only_local(uid: u32, consoles: &[String]) -> bool {
+/// Whether all that `uid` has going on here is in front of this host: one session at least, and none elsewhere.
+fn is_only_here(uid: u32, consoles: &[String]) -> bool {
     let Ok(entries) = fs::read_dir(SESSIONS) else { return false };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    // Beside each session with a number stands a pipe by which it is held.
-    let sessions = names.filter(|name| !name.ends_with(".ref")).map(|name| read_session(&name));
-    let mut found = false;
-    for session in sessions {
-        let Some(session) = session else { return false };
-        let is = |name, value: &str| value_of(&session, name) == Some(value);
-        if !is("UID", &uid.to_string()) || value_of(&session, "CLASS").is_some_and(|class| class.starts_with("manager"))
-        {
-            continue;
-        }
-        if is("REMOTE", "1") || !is_at_a_seat(&session, consoles) && !is("STATE", "closing") {
-            return false;
-        }
-        found = true;
-    }
-    found
+    // Beside each session stands a pipe by which it is held.
+    let sessions: Option<Vec<String>> =
+        names.filter(|name| !name.ends_with(".ref")).map(|n| read_session(&n)).collect();
+    sessions.is_some_and(|sessions| are_only_here(&sessions, uid, consoles))
+}
+
+fn are_only_here(sessions: &[String], uid: u32, consoles: &[String]) -> bool {
+    let uid = uid.to_string();
+    // The service manager itself, and jobs as of cron: nobody sits at them.
+    let is_nobodys = |session: &String| {
+        let class = value_of(session, "CLASS").unwrap_or_default();
+        (class.starts_with("manager") || class.starts_with("background")) && !is_remote(session)
+    };
+    let theirs: Vec<&String> = sessions
+        .iter()
+        .filter(|session| value_of(session, "UID") == Some(uid.as_str()) && !is_nobodys(session))
+        .collect();
+    // One that is left may have something going on still, where its owner was.
+    let elsewhere = |session: &&&String| !is_at_a_seat(session, consoles) || is_remote(session);
+    !theirs.iter().any(|session| elsewhere(&session)) && theirs.iter().any(|session| is_in_front(session, consoles))
 }
 
 fn read_session(name: &str) -> Option<String> {
@@ -110,11 +137,25 @@ fn is_console(terminal: i32, consoles: &[String]) -> bool {
 
 /// The session whose scope the process is in: `/user.slice/user-1000.slice/session-3.scope`, with nothing or anything
 /// below it. A session's scope belongs to root, so nobody moves a process of theirs into another's.
-fn session_of(cgroup: &str) -> Option<&str> {
-    let mut parts = path_of(cgroup)?.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+fn session_of(path: &str) -> Option<&str> {
+    let mut parts = path.strip_prefix("/user.slice/user-")?.split('/').skip(1);
     let session = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
     // It becomes the name of a file.
     (!session.is_empty() && session.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(session)
+}
+
+/// The user whose service manager the process is under: `/user.slice/user-1000.slice/user@1000.service/`, and below.
+fn manager_of(path: &str) -> Option<u32> {
+    let mut parts = path.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+    parts.next()?.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok()
+}
+
+/// The user for whom systemd has started polkit's helper: the last part of the instance's name is the uid of who has
+/// connected (systemd.socket(5), Accept=). What PAM_RUSER says there is the user who is to be authenticated.
+fn asked_by_polkit_for(path: &str) -> Option<u32> {
+    let unit = path.strip_prefix("/system.slice/")?.rsplit('/').next()?;
+    let instance = unit.strip_prefix("polkit-agent-helper@")?.strip_suffix(".service")?;
+    instance.rsplit_once('-')?.1.parse().ok()
 }
 
 fn path_of(cgroup: &str) -> Option<&str> {
@@ -122,15 +163,26 @@ fn path_of(cgroup: &str) -> Option<&str> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.strip_prefix("1:name=systemd:")))
 }
 
+/// Whether a session is at a seat or at one of `consoles`, is not remote, and is the one that is shown there: not left but
+/// for what goes on in it, such as tmux, and none of another's that was switched away.
+fn is_in_front(session: &str, consoles: &[String]) -> bool {
+    is_at_a_seat(session, consoles)
+        && !is_remote(session)
+        && value_of(session, "ACTIVE") == Some("1")
+        && value_of(session, "STATE") != Some("closing")
+}
+
 fn is_at_a_seat(session: &str, consoles: &[String]) -> bool {
-    let value = |name| value_of(session, name);
-    let given = |name| value(name).is_some_and(|value| !value.is_empty());
-    let at_a_console = value("TTY").is_some_and(|tty| consoles.iter().any(|console| console == tty));
-    // A session that is left but for what goes on in it, such as tmux, is at no seat any more.
-    (given("SEAT") || at_a_console)
-        && value("STATE") != Some("closing")
-        && value("REMOTE") != Some("1")
-        && !given("REMOTE_HOST")
+    let at_a_console = value_of(session, "TTY").is_some_and(|tty| consoles.iter().any(|console| console == tty));
+    at_a_console || given(session, "SEAT")
+}
+
+fn is_remote(session: &str) -> bool {
+    value_of(session, "REMOTE") == Some("1") || given(session, "REMOTE_HOST")
+}
+
+fn given(session: &str, name: &str) -> bool {
+    value_of(session, name).is_some_and(|value| !value.is_empty())
 }
 
 fn value_of<'a>(session: &'a str, name: &str) -> Option<&'a str> {
@@ -146,11 +198,9 @@ mod tests {
 
     #[test]
     fn a_session_is_told_by_its_scope() {
-        assert_eq!(session_of("0::/user.slice/user-1000.slice/session-3.scope\n"), Some("3"));
-        assert_eq!(
-            session_of("12:pids:/x\n1:name=systemd:/user.slice/user-0.slice/session-c2.scope\n0::/\n"),
-            Some("c2")
-        );
+        let of = |cgroup| path_of(cgroup).and_then(session_of);
+        assert_eq!(of("0::/user.slice/user-1000.slice/session-3.scope\n"), Some("3"));
+        assert_eq!(of("12:pids:/x\n1:name=systemd:/user.slice/user-0.slice/session-c2.scope\n0::/\n"), Some("c2"));
         for other in [
             "",
             "0::/",
@@ -161,22 +211,58 @@ mod tests {
             "0::/user.slice/user-1000.slice/session-../x.scope",
             "0::/user.slice/user-1000.slice/session-.scope",
         ] {
-            assert_eq!(session_of(other), None, "{other}");
+            assert_eq!(of(other), None, "{other}");
         }
     }
 
     #[test]
-    fn only_a_seat_without_anybody_remote_is_local() {
-        assert!(is_at_a_seat(AT_SEAT, &[]));
-        assert!(!is_at_a_seat("", &[]));
-        assert!(!is_at_a_seat("UID=1000\nREMOTE=0\nTYPE=tty\n", &[]), "no seat");
-        let serial = "UID=1000\nREMOTE=0\nTYPE=tty\nTTY=ttyS0\nSTATE=active\n";
-        assert!(!is_at_a_seat(serial, &[]) && is_at_a_seat(serial, &[String::from("ttyS0")]));
-        assert!(!is_at_a_seat(&serial.replace("REMOTE=0", "REMOTE=1"), &[String::from("ttyS0")]));
-        assert!(!is_at_a_seat("SEAT=\n", &[]));
-        assert!(!is_at_a_seat(&AT_SEAT.replace("STATE=active", "STATE=closing"), &[]));
-        assert!(!is_at_a_seat(&AT_SEAT.replace("REMOTE=0", "REMOTE=1"), &[]));
-        assert!(!is_at_a_seat(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n"), &[]));
+    fn a_users_manager_and_polkits_helper_are_told_by_their_units() {
+        assert_eq!(manager_of("/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope"), Some(1000));
+        assert_eq!(manager_of("/user.slice/user-1000.slice/session-3.scope"), None);
+        assert_eq!(manager_of("/system.slice/user@1000.service"), None);
+        let slice = "/system.slice/system-polkit\\x2dagent\\x2dhelper.slice";
+        for instance in ["3-4711-1000", "3-9223372036854775807-4711_88-1000"] {
+            let path = format!("{slice}/polkit-agent-helper@{instance}.service");
+            assert_eq!(asked_by_polkit_for(&path), Some(1000), "{path}");
+        }
+        let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/polkit-agent-helper@3-4711-1000.service";
+        assert_eq!(asked_by_polkit_for(path), None, "a unit of one's own");
+        assert_eq!(asked_by_polkit_for("/system.slice/polkit-agent-helper@.service"), None);
+    }
+
+    #[test]
+    fn only_a_seat_that_is_shown_without_anybody_remote_is_here() {
+        let here = |session: &str| is_in_front(session, &[]);
+        assert!(here(AT_SEAT));
+        assert!(!here(""));
+        assert!(!here("UID=1000\nREMOTE=0\nACTIVE=1\nTYPE=tty\n"), "no seat");
+        let serial = "UID=1000\nREMOTE=0\nACTIVE=1\nTYPE=tty\nTTY=ttyS0\nSTATE=active\n";
+        let consoles = [String::from("ttyS0")];
+        assert!(!here(serial) && is_in_front(serial, &consoles));
+        assert!(!is_in_front(&serial.replace("REMOTE=0", "REMOTE=1"), &consoles));
+        assert!(!here("SEAT=\nACTIVE=1\n"));
+        assert!(!here(&AT_SEAT.replace("STATE=active", "STATE=closing")));
+        assert!(!here(&AT_SEAT.replace("ACTIVE=1", "ACTIVE=0")));
+        assert!(!here(&AT_SEAT.replace("REMOTE=0", "REMOTE=1")));
+        assert!(!here(&format!("{AT_SEAT}REMOTE_HOST=192.0.2.7\n")));
+    }
+
+    #[test]
+    fn who_has_a_session_elsewhere_may_be_there() {
+        let switched = AT_SEAT.replace("ACTIVE=1", "ACTIVE=0");
+        let ssh = "UID=1000\nACTIVE=1\nSTATE=active\nREMOTE=1\nTYPE=tty\n".to_owned();
+        let left = ssh.replace("STATE=active", "STATE=closing");
+        let manager = "UID=1000\nACTIVE=1\nCLASS=manager\nREMOTE=0\n".to_owned();
+        let only_here = |sessions: &[&String]| {
+            let sessions: Vec<String> = sessions.iter().map(|session| (*session).clone()).collect();
+            are_only_here(&sessions, 1000, &[])
+        };
+        let seat = AT_SEAT.to_owned();
+        assert!(only_here(&[&seat]) && only_here(&[&seat, &switched]) && only_here(&[&seat, &manager]));
+        assert!(!only_here(&[]) && !only_here(&[&switched]) && !only_here(&[&manager]));
+        assert!(!only_here(&[&seat, &ssh]) && !only_here(&[&seat, &left]));
+        let other = ssh.replace("UID=1000", "UID=1001");
+        assert!(only_here(&[&seat, &other]), "somebody else's");
     }
 
     #[test]
@@ -217,8 +303,8 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_not_local() {
-        assert!(!is_local(0, &[]));
-        assert!(!is_local(-1, &[]));
+        assert_eq!(whereabouts(0, &[]), Whereabouts::Elsewhere);
+        assert_eq!(whereabouts(-1, &[]), Whereabouts::Elsewhere);
         assert_eq!(audited(0), None);
     }
 }

@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use mfa_wire::{
-    Cancelled, Device, FRAME_TIMEOUT, Login, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status, Verdict,
+    Cancelled, Device, FRAME_TIMEOUT, Login, MAX_ANSWER, MAX_FRAME, Outcome, Prompter, Remembered, Secret, Status,
+    Verdict,
 };
 use pam::constants::{
     PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag, PamMessageStyle,

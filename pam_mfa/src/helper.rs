@@ -39,11 +39,16 @@ pub(crate) enum NoListener {
 /// Finds a helper: the one that listens, or, for root, one that is started for this conversation. So neither a flooded
 /// socket nor a dead service nor a system without one keeps root's logins out.
 pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unreachable> {
-    // A policy of one's own cannot be asked of somebody who has read another. And an ssh agent can be reached by who
-    // sees the files of its owner, which the service does not.
-    let listener = match (&arguments.config, &login.ssh_auth_sock) {
-        (None, None) => knock(&arguments.socket),
-        _ => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
+    // An ssh agent can be reached by who sees the files of its owner, which the service does not.
+    if login.ssh_auth_sock.is_some()
+        && let Ok(helper) = start(arguments)
+    {
+        return Ok(helper);
+    }
+    // A policy of one's own cannot be asked of somebody who has read another.
+    let listener = match arguments.config {
+        None => knock(&arguments.socket),
+        Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
     };
     match listener {
         Ok(channel) => Ok(Helper { channel, _orphan: None }),

@@ -21,21 +21,24 @@ pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
         log(pam, libc::LOG_ERR, "refused: PAM_USER or PAM_SERVICE is missing, too long or not UTF-8");
         return None;
     };
+    let ruser = pam.get_item::<RUser>().ok().flatten().map(|item| description(item.0, MAX_NAME));
     Some(Login {
-        ssh_auth_sock: if is_sudo(&service) { agent() } else { None },
+        ssh_auth_sock: if is_own_sudo(&user, &service, ruser.as_deref()) { agent() } else { None },
         user,
         service,
         rhost: pam.get_item::<RHost>().ok().flatten().map(|item| description(item.0, MAX_PLACE)),
         tty: pam.get_item::<Tty>().ok().flatten().map(|item| description(item.0, MAX_PLACE)),
-        ruser: pam.get_item::<RUser>().ok().flatten().map(|item| description(item.0, MAX_NAME)),
+        ruser,
         // From the PAM environment, which sshd fills; never from the process's own.
         ssh_auth_info: getenv(pam, c"SSH_AUTH_INFO_0").map(methods),
         stack_complete: arguments.stack_complete,
     })
 }
 
-fn is_sudo(service: &str) -> bool {
-    are_we_root() && matches!(service, "sudo" | "sudo-i")
+/// Whether it is sudo that asks its caller. With `targetpw` or `rootpw` it asks somebody else, whose agent is none of the
+/// caller's business, and who shall not be sent to a socket that the caller has named.
+fn is_own_sudo(user: &str, service: &str, ruser: Option<&str>) -> bool {
+    are_we_root() && matches!(service, "sudo" | "sudo-i") && ruser == Some(user)
 }
 
 /// The one thing that is taken from the environment: where the ssh agent of whoever calls sudo may be. That is their

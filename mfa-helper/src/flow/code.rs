@@ -61,7 +61,8 @@ pub fn ask(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
+    let has_keys =
+        (audience.truth || notice.is_some()) && record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
     let prompt = audience.lang.say(if has_keys { Text::RecoveryCode } else { Text::Code });
     let prompt = notice.map_or(prompt.clone(), |notice| format!("{notice}\n{prompt}"));
     let factor = if has_keys { RECOVERY } else { TOTP };
@@ -261,8 +262,14 @@ mod tests {
     const NOW: u64 = 165;
     const LOGIN: Audience<'static> =
         Audience { way: Way::Login, truth: true, own_command: false, bypass: true, lang: Lang::En, remember: None };
-    const OWN: Audience<'static> =
-        Audience { way: Way::OwnProcess, truth: true, own_command: true, bypass: false, lang: Lang::En, remember: None };
+    const OWN: Audience<'static> = Audience {
+        way: Way::OwnProcess,
+        truth: true,
+        own_command: true,
+        bypass: false,
+        lang: Lang::En,
+        remember: None,
+    };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
@@ -272,6 +279,7 @@ mod tests {
             synchronised: || true,
             caller_pid: 0,
             caller_is_root: true,
+            caller_is_at: crate::session::Whereabouts::Elsewhere,
             caller_audit_session: None,
             loaded,
         }

@@ -83,7 +83,7 @@ pub fn replace(
     }
     let store = host.store()?;
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
-    let Some(old) = proved_by(&record) else { return Ok(not_bound(user)) };
+    let Some(old) = Proved::by(&record) else { return Ok(not_bound(user)) };
     // The log says what was proved, however it ends.
     let proved = |decision: Decision| Decision { factor, ..decision };
     let totp = new_totp(host)?;
@@ -92,14 +92,37 @@ pub fn replace(
     let (recovery, codes) = recovery::new_set(host)?;
     let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
-    bind(record, &new, &store, |record| proved_by(record) == Some(old)).map_err(|lost| proved(lost.into()))?;
+    bind(record, &new, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
     let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
     Ok(proved(replaced(user, unread.then_some(Text::MakeCodesFor(user)), host)))
 }
 
-/// What a proof was for: this device with these recovery codes, one of which may be the proof.
-pub(super) fn proved_by(record: &Record) -> Option<(Id, Id)> {
-    record.credentials.as_ref().map(|bound| (bound.id, bound.recovery.id))
+/// What was proved: the possession of this binding, by one of its recovery codes or one of its keys. It holds no longer
+/// than all of them do.
+pub(super) struct Proved {
+    binding: Id,
+    recovery: Id,
+    keys: Vec<Id>,
+}
+
+impl Proved {
+    /// By the record as it was.
+    pub(super) fn by(record: &Record) -> Option<Proved> {
+        let ids = |bound: &Credentials| bound.keys().iter().map(|key| key.id).collect();
+        record.credentials.as_ref().map(|bound| Proved {
+            binding: bound.id,
+            recovery: bound.recovery.id,
+            keys: ids(bound),
+        })
+    }
+
+    /// Whether the record still has all that was there. A key more takes nothing back.
+    pub(super) fn holds(&self, record: &Record) -> bool {
+        record.credentials.as_ref().is_some_and(|bound| {
+            let has = |id: &Id| bound.keys().iter().any(|key| key.id == *id);
+            (bound.id, bound.recovery.id) == (self.binding, self.recovery) && self.keys.iter().all(has)
+        })
+    }
 }
 
 /// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
@@ -274,6 +297,9 @@ pub fn disable(
             (Some(bound), Some(id)) if bound.keys().len() > 1 => {
                 return keys::remove(id, proof, by, record, &store, host);
             }
+            (Some(bound), Some(_)) if !bound.keys().is_empty() && is_required(&user, host) => {
+                return Ok(Decision { factor: by, ..last_key(&user) });
+            }
             (Some(bound), _) => {
                 has_keys = !bound.keys().is_empty();
                 factor = by;
@@ -300,8 +326,8 @@ fn is_required(user: &str, host: &Host) -> bool {
 
 fn last_key(user: &str) -> Decision {
     let text = format!(
-        "This is the only key of {0}, of whom MFA is required.\nReplace it: mfa-enroll replace u2f (or totp) --user {0}",
-        printable(user, 64)
+        "This is the last key, and MFA is required of {0}.\nReplace it: mfa-enroll replace u2f --user {0}",
+        printable(user, 32)
     );
     Decision::new(Outcome::Refused, text, "the last key of who is required to have one")
 }
@@ -417,7 +443,7 @@ pub(super) fn not_bound(user: &str) -> Decision {
 
 pub(super) fn already(user: &str) -> Decision {
     let text = format!(
-        "{} has a device already.\nReplace it: mfa-enroll replace totp (or u2f) --user {0}",
+        "{} has a device already.\nReplace it: mfa-enroll replace totp --user {0} (or replace u2f)",
         printable(user, 64)
     );
     Decision::new(Outcome::Already, text, "bound already")

@@ -8,7 +8,8 @@ use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
 use super::code::Audience;
-use super::{Decision, ask_for_device, device};
+use super::device::{self, Proved};
+use super::{Decision, ask_for_device};
 use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
 use crate::lockout::Way;
@@ -62,11 +63,12 @@ impl Proof {
         conversation: &mut Conversation,
     ) -> Result<(Record, &'static str), Decision> {
         let record = store.load(user)?;
-        let Some(bound) = record.credentials.as_ref().map(|bound| bound.id).filter(|_| self != Proof::Root) else {
+        let Some(proved) = Proved::by(&record).filter(|_| self != Proof::Root) else {
             return Ok((record, "none"));
         };
         let lang = host.loaded.policy.lang;
-        let audience = Audience { way: Way::OwnProcess, truth: true, own_command: true, bypass: false, lang, remember: None };
+        let audience =
+            Audience { way: Way::OwnProcess, truth: true, own_command: true, bypass: false, lang, remember: None };
         let decision = ask_for_device(None, audience, None, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
@@ -76,7 +78,7 @@ impl Proof {
         }
         let record = store.load(user)?;
         // What was proved is the possession of this device and of no other.
-        if record.credentials.as_ref().map(|bound| bound.id) == Some(bound) {
+        if proved.holds(&record) {
             Ok((record, decision.factor))
         } else {
             Err(Decision { factor: decision.factor, ..CommitError::Conflict.into() })

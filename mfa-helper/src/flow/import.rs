@@ -7,7 +7,7 @@ use super::device::{self, ROOT, known};
 use super::{Decision, keys};
 use crate::factor::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use crate::host::Host;
-use crate::store::{Amendment, Change, Credentials, Device, Latest};
+use crate::store::{Change, Credentials, Device, Latest};
 
 /// What pam_u2f goes by where its configuration says nothing else. The host's own name, not the policy's: the keys are
 /// made already.
@@ -79,8 +79,7 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host:
         };
         store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
     } else {
-        let latest = Latest::Changed { what: Amendment::KeyAdded, when: (host.now)(), from: ROOT.into() };
-        keys::amend(record, latest, &store, |bound| {
+        keys::amend(record, None, &store, |bound| {
             let all = with(bound, &new);
             (bound.len() < all.len() && all.len() <= key::MOST).then_some(all)
         })?;
@@ -131,8 +130,9 @@ impl Found {
 /// The mapping of pam_u2f: `user:` and then keys, separated by colons. Of several lines the last one counts, as there.
 fn pam_u2f(lines: &str, origin: &str) -> Result<Found, String> {
     let printable = origin.bytes().all(|b| b.is_ascii_graphic());
-    if !printable || origin.is_empty() || origin.len() > MOST_RP_ID {
-        return Err(format!("an origin is 1 to {MOST_RP_ID} characters of ASCII without blanks, such as pam://web1"));
+    // What a key signs for ssh shall be good for nothing else.
+    if !printable || origin.is_empty() || origin.len() > MOST_RP_ID || origin.starts_with("ssh:") {
+        return Err(format!("an origin is like pam://web1: at most {MOST_RP_ID} letters, no blank, not ssh:"));
     }
     let line = lines.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
     let (_, entries) = line.split_once(':').unwrap_or_default();

@@ -8,7 +8,7 @@ use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
 use super::code::{self, Audience};
-use super::device::{self, known};
+use super::device::{self, Proved as ProvedBinding, known};
 use super::first_factor::Proof;
 use super::{Decision, RACES, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
@@ -52,6 +52,11 @@ pub fn ask(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
+    let about_oneself = |login: &Login| host.is_local(login) || login.ssh_auth_sock.is_some();
+    if !audience.truth && !login.is_some_and(about_oneself) {
+        // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
+        return code::ask(notice, audience, record, store, host, conversation);
+    }
     match prove(notice, audience, login, keys, host, conversation) {
         Ok(proved) => accept(audience, &proved, record, store, host),
         Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
@@ -77,10 +82,10 @@ fn prove(
 ) -> Result<Proved, NotProved> {
     let plugged: Vec<Key> = keys.iter().filter(|key| !is_of_ssh(key)).cloned().collect();
     let of_ssh: Vec<Key> = keys.iter().filter(|key| is_of_ssh(key)).cloned().collect();
-    let here = login.map_or_else(|| host.caller_is_local(), |login| host.is_local(login));
+    let here = login.map_or_else(|| host.caller_is_here(), |login| host.is_local(login));
     let socket = login.and_then(|login| login.ssh_auth_sock.as_deref());
     // mfa-enroll asks the agent itself.
-    let has_agent = socket.is_some() || login.is_none();
+    let has_agent = socket.is_some() || audience.own_command;
     if here && !plugged.is_empty() {
         return by_usb(notice, audience, &plugged, host, conversation);
     }
@@ -116,11 +121,14 @@ fn not_proved(failure: usb::Failure) -> NotProved {
     match failure {
         usb::Failure::Gone(none) => NotProved::Failed(none.into()),
         usb::Failure::Refused(refused) => NotProved::Failed(Decision::new(Outcome::Refused, said(refused), reason)),
-        // Whoever has lost the key has none that could be plugged in.
-        usb::Failure::NoKey | usb::Failure::NoBoundKey | usb::Failure::NoLibrary(_) | usb::Failure::NoProcess(_) => {
-            NotProved::Unreachable(failure.to_string(), reason)
-        }
-        failure => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
+        // Somebody has answered, and that was the answer.
+        usb::Failure::NotTouched
+        | usb::Failure::Denied
+        | usb::Failure::WrongPin { .. }
+        | usb::Failure::WrongFinger
+        | usb::Failure::Unplugged => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
+        // Whatever is plugged in shall not take the recovery code away from who has lost the key, or its PIN.
+        failure => NotProved::Unreachable(failure.to_string(), reason),
     }
 }
 
@@ -387,12 +395,11 @@ fn add(
         return Ok(proved(Decision::new(Outcome::Refused, text, "as many keys as there may be")));
     }
     let key = make(new, label, user, proof, bound.keys(), host, conversation).map_err(proved)?;
-    let latest = Latest::Changed { what: Amendment::KeyAdded, when: (host.now)(), from: proof.from(user).to_owned() };
     let added = |keys: &[Key]| {
         let room = keys.len() < key::MOST && !keys.iter().any(|other| other.public == key.public);
         room.then(|| [keys, std::slice::from_ref(&key)].concat())
     };
-    let keys = amend(record, latest, store, added).map_err(|lost| proved(lost.into()))?;
+    let keys = amend(record, None, store, added).map_err(|lost| proved(lost.into()))?;
     let text = host.loaded.policy.lang.say(Text::KeyAdded(keys));
     Ok(proved(Decision::new(Outcome::Accepted, text, format!("key {} bound", key.id))))
 }
@@ -416,12 +423,11 @@ pub fn replace(
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
     let proved = |decision: Decision| Decision { factor, ..decision };
     // The proof was for this binding as it is.
-    let Some(old) = device::proved_by(&record) else { return Ok(device::not_bound(user)) };
+    let Some(old) = ProvedBinding::by(&record) else { return Ok(device::not_bound(user)) };
     let key = make(new, &label, user, proof, &[], host, conversation).map_err(proved)?;
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
-    device::bind(record, &credentials, &store, |record| device::proved_by(record).as_ref() == Some(&old))
-        .map_err(|lost| proved(lost.into()))?;
+    device::bind(record, &credentials, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
     let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
     let lines = [Some(Text::KeyReplaced(user)), unread.then_some(Text::MakeCodesFor(user))];
     Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "replaced")))
@@ -444,7 +450,7 @@ pub fn remove(
         let rest: Vec<Key> = keys.iter().filter(|key| key.id.to_string() != id).cloned().collect();
         (!rest.is_empty() && rest.len() < keys.len()).then_some(rest)
     };
-    let keys = amend(record, latest, store, removed).map_err(|lost| proved(lost.into()))?;
+    let keys = amend(record, Some(latest), store, removed).map_err(|lost| proved(lost.into()))?;
     let text = host.loaded.policy.lang.say(Text::KeyRemoved(keys));
     Ok(proved(Decision::new(Outcome::Accepted, text, format!("key {} unbound", printable(id, 64)))))
 }
@@ -453,21 +459,22 @@ pub fn remove(
 /// recovery codes. Gives back how many there are then.
 pub(super) fn amend(
     mut record: Record,
-    latest: Latest,
+    latest: Option<Latest>,
     store: &Store,
     change: impl Fn(&[Key]) -> Option<Vec<Key>>,
 ) -> Result<usize, CommitError> {
-    let proved = device::proved_by(&record);
+    let Some(proved) = ProvedBinding::by(&record) else { return Err(CommitError::Conflict) };
     for _ in 0..RACES {
         let Some(bound) = record.credentials.take() else { break };
         let Some(keys) = change(bound.keys()) else { break };
         let count = keys.len();
-        let amended = Credentials { device: Device::Keys(keys), latest: latest.clone(), ..bound };
+        let latest = latest.clone().unwrap_or(bound.latest);
+        let amended = Credentials { device: Device::Keys(keys), latest, ..bound };
         match store.commit(&record, Change::Amend(&amended)) {
             Err(CommitError::Conflict) => record = store.load(record.user())?,
             done => return done.map(|()| count),
         }
-        if device::proved_by(&record) != proved {
+        if !proved.holds(&record) {
             break;
         }
     }
@@ -529,12 +536,12 @@ fn make(
     let lang = host.loaded.policy.lang;
     let key = match &new.ssh_key {
         Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
-            let text = "Keys of certain models only may be bound here, and an ssh key does not tell its own.";
+            let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
             return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
         }
         Some(line) => by_signature(line, label, bound, host, conversation)?,
         // Root may be anywhere: whoever is asked to plug the key in is told by root.
-        None if proof != Proof::Root && !host.caller_is_local() => {
+        None if proof != Proof::Root && !host.caller_is_here() => {
             let text = "A key is bound where it is plugged in, at this machine's own console.\n\
                         From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
             return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));

@@ -5,6 +5,7 @@ use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 use super::code::{Audience, NEUTRAL};
 use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, keys, lost_races, remember};
 use crate::conversation::Conversation;
+use crate::factor::key::Key;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -12,7 +13,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
-use crate::store::{Amendment, Change, CommitError, Latest, Owes, Record, State, Store};
+use crate::store::{Amendment, Change, CommitError, Credentials, Latest, Owes, Record, State, Store};
 use crate::{session, stack};
 
 /// What the auth phase does about one login.
@@ -332,14 +333,29 @@ fn first_login_since(lang: Lang, record: &Record, now: u64) -> Option<String> {
             let ago = now.saturating_sub(*when);
             Some(match what {
                 Amendment::RecoveryCodes => Text::CodesWereMade(ago, from),
-                Amendment::KeyAdded => Text::KeyWasAdded(ago, from),
                 Amendment::KeyRemoved => Text::KeyWasRemoved(ago, from),
             })
         }
         _ => None,
     };
-    let news: Vec<String> = device.into_iter().chain(change).map(|text| lang.say(text)).collect();
+    let added = added_key(bound, &record.state, now)
+        .map(|key| Text::KeyWasAdded(now.saturating_sub(key.created), &key.created_from));
+    let news: Vec<String> = device.into_iter().chain(change).chain(added).map(|text| lang.say(text)).collect();
     (!news.is_empty()).then(|| news.join("\n"))
+}
+
+/// The latest key that was added, until one that was there before has been used since: whoever has added it behind the
+/// owner's back may be the first to come. But for a week at most, since an owner may use the new one alone.
+fn added_key<'a>(bound: &'a Credentials, state: &State, now: u64) -> Option<&'a Key> {
+    const TOLD_FOR: u64 = 7 * 86_400;
+    let before = |new: &Key| {
+        let created = new.created;
+        bound.keys().iter().filter(move |old| old.created < created)
+    };
+    let used_since = |new: &Key| before(new).any(|old| state.keys_used.last(old).is_some_and(|at| at >= new.created));
+    let is_news =
+        |new: &&Key| now.saturating_sub(new.created) < TOLD_FOR && before(new).next().is_some() && !used_since(new);
+    bound.keys().iter().filter(is_news).max_by_key(|key| key.created)
 }
 
 fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
@@ -449,7 +465,8 @@ fn code_that_is_owed(
     // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
     // and locks no login.
     let lang = host.loaded.policy.lang.everywhere(login);
-    let audience = Audience { way: Way::OwnProcess, truth: false, own_command: false, bypass: true, lang, remember: None };
+    let audience =
+        Audience { way: Way::OwnProcess, truth: false, own_command: false, bypass: true, lang, remember: None };
     let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;

@@ -2,7 +2,7 @@
 
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
-use super::device::{self, TRIES};
+use super::device::{self, Proved, TRIES};
 use super::first_factor::Proof;
 use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
@@ -21,18 +21,17 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
     let store = host.store()?;
     let user = device::known_or_kept(user, &store)?;
     let (mut record, factor) = proof.record_of(&user, &store, host, conversation)?;
-    let Some(bound) = &record.credentials else { return Ok(device::not_bound(&user)) };
-    let (binding, before) = (bound.id, bound.recovery.id);
+    // The proof was for this binding with these codes and keys, whatever was tried to log in meanwhile.
+    let Some(proved) = Proved::by(&record) else { return Ok(device::not_bound(&user)) };
     let (set, codes) = new_set(host)?;
     let void = |why: Decision| Decision { text: VOID.to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
     show(codes, host, conversation).map_err(|none| void(none.into()))?;
     for _ in 0..RACES {
-        let Some(mut credentials) = record.credentials.take() else { break };
-        // The proof was for this binding with these codes, whatever was tried to log in meanwhile.
-        if (credentials.id, credentials.recovery.id) != (binding, before) {
+        if !proved.holds(&record) {
             break;
         }
+        let Some(mut credentials) = record.credentials.take() else { break };
         credentials.recovery = set.clone();
         let from = proof.from(&user).to_owned();
         credentials.latest = Latest::Changed { what: Amendment::RecoveryCodes, when: (host.now)(), from };

@@ -184,6 +184,7 @@ mod tests {
             random: getrandom::fill,
             synchronised: || true,
             caller_is_root: true,
+            caller_is_at: crate::session::Whereabouts::Elsewhere,
             caller_pid: 0,
             caller_audit_session: session.map(str::to_owned),
             loaded: Loaded { policy: Policy::default(), error: None },

@@ -189,8 +189,16 @@ impl Store {
                 let _ = write_state(&dir, newest, &State { owes: owes.remembered(), ..next });
                 let _ = dir.remove(PENDING_FILE);
             }
-            // The state of recovery codes names their set, so it does not hold for others; that of keys names each.
-            Change::Amend(credentials) => dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?,
+            // The state of recovery codes names their set, so it does not hold for others; that of keys names each. Which
+            // key a login is remembered for is not known, and it may be the one that goes. First, so that a cut leaves
+            // too little and not too much.
+            Change::Amend(credentials) => {
+                if record.state.remembered != Tickets::default() {
+                    let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
+                    write_state(&dir, newest, &State { remembered: Tickets::default(), ..record.state.clone() })?;
+                }
+                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+            }
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
             Change::Unpend => dir.remove(PENDING_FILE)?,
             Change::Unbind => destroy(&dir, user)?,

@@ -122,19 +122,16 @@ pub enum Latest {
 pub enum Amendment {
     /// It got other recovery codes.
     RecoveryCodes,
-    /// It got one more security key.
-    KeyAdded,
     /// It lost one of several security keys.
     KeyRemoved,
 }
 
 impl Amendment {
-    const ALL: [Amendment; 3] = [Amendment::RecoveryCodes, Amendment::KeyAdded, Amendment::KeyRemoved];
+    const ALL: [Amendment; 2] = [Amendment::RecoveryCodes, Amendment::KeyRemoved];
 
     fn word(self) -> &'static str {
         match self {
             Amendment::RecoveryCodes => "recovery-codes",
-            Amendment::KeyAdded => "key-added",
             Amendment::KeyRemoved => "key-removed",
         }
     }

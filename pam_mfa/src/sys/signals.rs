@@ -14,7 +14,8 @@ pub(crate) fn interrupt_comes_before(stream: BorrowedFd, patience: Duration) -> 
     let Some(held) = held_back() else { return false };
     let deadline = Instant::now() + patience;
     loop {
-        let mut fds = [stream.as_raw_fd(), held.as_raw_fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut fds =
+            [stream.as_raw_fd(), held.as_raw_fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         let left = deadline.saturating_duration_since(Instant::now());
         let left = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
         // SAFETY: two entries, which live across the call.

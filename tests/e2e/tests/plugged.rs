@@ -32,7 +32,9 @@ fn boot() -> Machine {
     machine.write("/etc/pam.d/kde", "@include common-auth\n@include common-account\n");
     // Refused once, it ends: what is typed before it reads again is lost.
     machine.write("/etc/sudoers.d/once", "Defaults passwd_tries=1\n");
-    for (variable, path) in [("TMP_HELPER", "/usr/libexec/mfa-helper"), ("TMP_MODULE", "/usr/lib/x86_64-linux-gnu/security/pam_mfa.so")] {
+    for (variable, path) in
+        [("TMP_HELPER", "/usr/libexec/mfa-helper"), ("TMP_MODULE", "/usr/lib/x86_64-linux-gnu/security/pam_mfa.so")]
+    {
         if let Ok(program) = std::env::var(variable) {
             machine.sh_ok("systemctl stop mfa-helper.service");
             machine.write(&format!("{path}.new"), std::fs::read(program).expect("TMP"));
@@ -287,9 +289,10 @@ fn a_screen_locker_shows_one_line_and_waits_for_the_touch() {
     let key = place.key("one", &[]);
     let who = place.bound("lore");
     let mut t = seat(&who);
-    for (mode, says, ends) in
-        [("wait", "info 'Touch your security key.'\n", "PAM unlocked\n"), ("deny", "error 'The security key has refused.'\n", "PAM 7\n")]
-    {
+    for (mode, says, ends) in [
+        ("wait", "info 'Touch your security key.'\n", "PAM unlocked\n"),
+        ("deny", "error 'The security key has refused.'\n", "PAM 7\n"),
+    ] {
         key.tell(&format!("touch {mode}"));
         t.type_line("locker lore");
         t.wait_for("hidden 'Password: '\n");
@@ -323,7 +326,9 @@ fn vlock_shows_the_line_and_waits_for_the_touch() {
     let mut t = seat(&who);
     // What comes between its question and its reading it throws away.
     let answer = |t: &mut Terminal, line: &str| {
-        place.sh_ok("until p=$(pgrep -U vera '^vlock-'); do :; done; until grep -q 'State:.S' /proc/$p/status; do :; done");
+        place.sh_ok(
+            "until p=$(pgrep -U vera '^vlock-'); do :; done; until grep -q 'State:.S' /proc/$p/status; do :; done",
+        );
         t.type_line(line);
     };
     t.type_line("vlock; echo \"exit $?\"");
@@ -439,7 +444,9 @@ fn whatever_is_wrong_with_the_touch_is_refused_and_named() {
         key.tell(wrong);
         sudo(&mut t, &who);
         is_refused(&mut t, line);
-        log.wait_for(|line| line.contains("event=verify user=frida") && line.contains("verdict=refused") && line.contains(reason));
+        log.wait_for(|line| {
+            line.contains("event=verify user=frida") && line.contains("verdict=refused") && line.contains(reason)
+        });
         place.is_quiet(&[&key]);
         key.tell("fault none");
         key.tell("touch auto");
@@ -673,7 +680,13 @@ fn of_ten_bound_keys_two_are_plugged_in_and_one_is_touched() {
     assert!(!rest.contains("key"), "asked again: {rest}");
     t.wait_for("exit 0\n");
     assert_eq!(two.map(|key| key.count("touches")), touches, "asked again");
-    let id = who.status()["devices"].as_array().expect("ten").iter().find(|key| key["label"] == "key-7").expect("bound")["id"].clone();
+    let id = who.status()["devices"]
+        .as_array()
+        .expect("ten")
+        .iter()
+        .find(|key| key["label"] == "key-7")
+        .expect("bound")["id"]
+        .clone();
     who.logged(&["event=verify", "verdict=accepted", &format!("reason=\"key {}\"", id.as_str().expect("an id"))]);
     place.is_quiet(&two);
 }
@@ -891,7 +904,10 @@ fn a_key_is_asked_where_the_person_is() {
         if local {
             assert!(said.contains(TOUCH) && said.ends_with("root\n"), "{name}: {said}");
         } else {
-            assert!(said.contains("Your security key cannot be asked from here.") && said.contains(RECOVERY), "{name}: {said}");
+            assert!(
+                said.contains("Your security key cannot be asked from here.") && said.contains(RECOVERY),
+                "{name}: {said}"
+            );
             assert!(!said.contains(TOUCH) && silent.get() == before, "{name}: {said}");
         }
     };
@@ -919,7 +935,9 @@ fn a_key_is_asked_where_the_person_is() {
     away.wait_for(RECOVERY);
     away.type_line(&codes[0]);
     away.wait_for("$ ");
-    away.type_line("PS1=; probe ssh; DISPLAY=:0 XDG_SEAT=seat0 probe display; tmux -L ssh new-session -d; echo it\"\"runs");
+    away.type_line(
+        "PS1=; probe ssh; DISPLAY=:0 XDG_SEAT=seat0 probe display; tmux -L ssh new-session -d; echo it\"\"runs",
+    );
     away.wait_for("itruns\n");
     here("ssh", false);
     here("display", false);
@@ -930,7 +948,8 @@ fn a_key_is_asked_where_the_person_is() {
     place.sh_ok("for n in $(seq 100); do [ -z \"$(runuser -u otto -- tmux -L ssh list-clients)\" ] || exit 0; sleep 0.1; done; exit 1");
     tmux("ssh", "tmux-of-ssh-shown-at-the-seat");
     here("tmux-of-ssh-shown-at-the-seat", false);
-    place.sh_ok("runuser -u otto -- tmux -L ssh detach-client -a -s 0 || :; runuser -u otto -- tmux -L ssh kill-server");
+    place
+        .sh_ok("runuser -u otto -- tmux -L ssh detach-client -a -s 0 || :; runuser -u otto -- tmux -L ssh kill-server");
     drop(away);
 
     // From the seat to the seat, by ssh.
@@ -948,7 +967,8 @@ fn a_key_is_asked_where_the_person_is() {
     none.wait_for("$ ");
     none.type_line("probe seatless");
     here("seatless", false);
-    let greeter = place.sh_ok(&format!("printf '%s\\n' '{}' '' | systemd-run --quiet --pipe --wait locker otto", who.password));
+    let greeter =
+        place.sh_ok(&format!("printf '%s\\n' '{}' '' | systemd-run --quiet --pipe --wait locker otto", who.password));
     assert!(greeter.contains(RECOVERY) && !greeter.contains(TOUCH), "{greeter}");
 
     // tmux goes on when its seat is left.

@@ -139,8 +139,10 @@ fn a_hostile_key_lets_nobody_in_and_holds_nobody_up() {
 #[track_caller]
 fn nothing_runs(people: &[Person]) {
     let left = run("ps", &["-e", "-o", "stat=,comm="]);
-    let ours: Vec<&str> =
-        left.lines().filter(|line| line.contains("mfa-helper") || line.starts_with('Z') && line.contains("key")).collect();
+    let ours: Vec<&str> = left
+        .lines()
+        .filter(|line| line.contains("mfa-helper") || line.starts_with('Z') && line.contains("key"))
+        .collect();
     assert_eq!(ours, [] as [&str; 0]);
     for person in people.iter().filter(|person| person.fault != "die") {
         assert!(!person.key.is_open(), "{}", person.fault);
@@ -171,7 +173,12 @@ fn keys_and_an_app_at_once_bind_one_kind() {
         let start = Barrier::new(KEYS + CONFIRMED);
         let confirm = || {
             start.wait();
-            Command::new(&enroll).args(["confirm", "--user", "torn", &first, &second]).output().unwrap().status.success()
+            Command::new(&enroll)
+                .args(["confirm", "--user", "torn", &first, &second])
+                .output()
+                .unwrap()
+                .status
+                .success()
         };
         let (by_key, by_app) = std::thread::scope(|scope| {
             let binding: Vec<_> = helpers.iter().map(|helper| scope.spawn(|| bind(helper, "torn", ""))).collect();
@@ -187,7 +194,8 @@ fn keys_and_an_app_at_once_bind_one_kind() {
             let confirming: Vec<_> = (0..CONFIRMED).map(|_| scope.spawn(&confirm)).collect();
             let by_app = confirming.into_iter().map(|thread| thread.join().unwrap()).filter(|done| *done).count();
             let accepted = |done: FrontEnd| done.verdict.outcome == Outcome::Accepted;
-            let by_key = binding.into_iter().map(|thread| accepted(thread.join().unwrap())).filter(|done| *done).count();
+            let by_key =
+                binding.into_iter().map(|thread| accepted(thread.join().unwrap())).filter(|done| *done).count();
             (by_key, by_app)
         });
         let status = bound.system.enroll(&["status", "--user", "torn", "--json"], "");

@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long keys that were plugged in may take to say what they hold, before the others go on without them.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How long a login waits for a key to be plugged in.
+const INSERT: Duration = Duration::from_secs(15);
+
 /// How long a key may take to say which credentials it holds.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -115,6 +118,15 @@ impl Task<'_> {
     fn deadline(&self) -> Duration {
         match self {
             Task::Assert(asked) => asked.deadline,
+            Task::Make(make) => make.deadline,
+        }
+    }
+
+    /// How long it is waited for a key to be plugged in. At a login it leaves time for a recovery code: login(1) may end
+    /// after a minute.
+    fn patience(&self) -> Duration {
+        match self {
+            Task::Assert(asked) => asked.deadline.min(INSERT),
             Task::Make(make) => make.deadline,
         }
     }
@@ -267,7 +279,8 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
                 told = Some(state);
             }
         }
-        if now >= end {
+        let nothing_comes = now >= begun + task.patience() && !table.is_waiting();
+        if now >= end || nothing_comes {
             return Err(table.why_nothing());
         }
         for node in table.wait(end.min(next_look), person)? {
@@ -453,7 +466,9 @@ impl Table {
         let plugged = &mut self.keys[n];
         let answer = match plugged.process.hear() {
             Heard::Nothing => return Ok(None),
-            Heard::Answer(Answer::NoLibrary(why)) => return Err(Failure::NoLibrary(why)),
+            Heard::Answer(Answer::NoLibrary(why)) if matches!(plugged.stage, Stage::New) => {
+                return Err(Failure::NoLibrary(why));
+            }
             Heard::Answer(answer) => Some(answer),
             Heard::Broken => None,
         };
