@@ -352,7 +352,8 @@ fn added_key<'a>(bound: &'a Credentials, state: &State, now: u64) -> Option<&'a 
         let created = new.created;
         bound.keys().iter().filter(move |old| old.created < created)
     };
-    let used_since = |new: &Key| before(new).any(|old| state.keys_used.last(old).is_some_and(|at| at >= new.created));
+    // Not in the same second: a key that is bound is touched as the proof, just before.
+    let used_since = |new: &Key| before(new).any(|old| state.keys_used.last(old).is_some_and(|at| at > new.created));
     let is_news =
         |new: &&Key| now.saturating_sub(new.created) < TOLD_FOR && before(new).next().is_some() && !used_since(new);
     bound.keys().iter().filter(is_news).max_by_key(|key| key.created)

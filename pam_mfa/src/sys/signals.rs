@@ -3,6 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::spawn::lift;
+
 /// What a terminal sends: Ctrl-C and Ctrl-\.
 const TYPED: [libc::c_int; 2] = [libc::SIGINT, libc::SIGQUIT];
 
@@ -42,5 +44,5 @@ fn held_back() -> Option<OwnedFd> {
         libc::signalfd(-1, &raw const held, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     };
     // SAFETY: it is new, and nobody else knows it.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) }).and_then(|fd| lift(fd).ok())
 }

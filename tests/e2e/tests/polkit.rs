@@ -153,7 +153,7 @@ fn polkit_asks_for_the_touch_of_a_key_wherever_its_helper_runs() {
     t.wait_for("exit 127\n");
     drop(t);
 
-    // Who is logged in by ssh as well may be the one who asks.
+    // Who is logged in by ssh as well may be the one who asks, where its helper is in no session that could tell.
     let json = MACHINE.sh_ok("mfa-enroll recovery-codes --user peggy --json");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     let code = |n: usize| json["recovery_codes"][n].as_str().expect("a code");
@@ -163,11 +163,16 @@ fn polkit_asks_for_the_touch_of_a_key_wherever_its_helper_runs() {
     away.wait_for("Recovery code: ");
     away.type_line(code(0));
     away.wait_for("$ ");
+    key.tell("touch auto");
     let touches = key.count("touches");
     let mut t = knock_at_the_seat(&who);
-    t.wait_for("Your security key cannot be asked from here.");
-    t.wait_for("Recovery code: ");
-    answer(&mut t, code(1));
+    if newer_than_trixie() {
+        t.wait_for("Your security key cannot be asked from here.");
+        t.wait_for("Recovery code: ");
+        answer(&mut t, code(1));
+    } else {
+        t.wait_for(TOUCH);
+    }
     t.wait_for("root\nexit 0\n");
-    assert_eq!(key.count("touches"), touches);
+    assert_eq!(key.count("touches") > touches, !newer_than_trixie());
 }
