@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench setup clean
+.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -106,6 +106,12 @@ install: all
 bench: all
 	cargo build --release --locked -p bench
 	tests/as-root env USERS="$(USERS)" ROUNDS="$(ROUNDS)" N="$(N)" DISK="$(DISK)" $(CARGO_TARGET_DIR)/release/bench
+
+## a login with a security key, beside pam_u2f, in a machine of tests/vm: docs/performance.md
+bench-keys: deb
+	cargo build --release --locked -p vkey -p bench
+	tests/as-root env MFA_VKEY="$(CARGO_TARGET_DIR)/release/vkey" ROUNDS="$(or $(ROUNDS),60)" \
+		$(CARGO_TARGET_DIR)/release/bench keys
 
 setup:
 	tests/setup

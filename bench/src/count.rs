@@ -130,7 +130,7 @@ pub fn login(service: &str, words: &[&str]) -> ExitCode {
 }
 
 /// KiB mapped, of which resident.
-fn memory() -> [usize; 2] {
+pub fn memory() -> [usize; 2] {
     let maps = fs::read_to_string("/proc/self/maps").expect("maps");
     let length = |line: &str| {
         let (from, to) = line.split_once(' ')?.0.split_once('-')?;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod count;
+mod keys;
 mod measure;
 mod report;
 mod subject;
@@ -72,8 +73,11 @@ fn main() -> ExitCode {
         ["inside"] => inside(),
         ["log"] => measure::read_log(),
         ["login", service, rest @ ..] => count::login(service, rest),
+        ["keys"] => keys::outside(),
+        ["keys", "inside", what] => keys::inside(what),
+        ["keys", "login", service, how] => keys::login(service, how),
         _ => {
-            eprintln!("usage: bench (as `make bench` calls it)");
+            eprintln!("usage: bench (as `make bench` and `make bench-keys` call it)");
             ExitCode::FAILURE
         }
     }

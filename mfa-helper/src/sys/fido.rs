@@ -362,7 +362,8 @@ impl<'a> Device<'a> {
             }
             features.pin = (library.fido_dev_has_pin)(device);
             features.uv = (library.fido_dev_has_uv)(device);
-            features.always_uv = self.option("alwaysUv")?;
+            // One exchange more. A key that has neither says by itself that it does nothing without (PIN_REQUIRED).
+            features.always_uv = (features.pin || features.uv) && self.option("alwaysUv")?;
             if features.pin {
                 let mut tries = 0;
                 ok((library.fido_dev_get_retry_count)(device, &raw mut tries))?;

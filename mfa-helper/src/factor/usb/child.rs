@@ -42,17 +42,22 @@ pub fn main() -> Option<()> {
         }
         Err(error) => return answer(helper, &line.failed(error)),
     };
-    let mut packet = Secret::zeroed(MOST);
     loop {
         alarm::cancel();
-        // Nothing: the helper has hung up.
-        let length =
-            recv(helper.as_raw_fd(), packet.bytes_mut(), MsgFlags::empty()).ok().filter(|length| *length > 0)?;
-        let job = Job::decode(packet.bytes().get(..length)?)?;
+        let job = job(helper)?;
         line.begin(Duration::from_millis(job.milliseconds.into()));
         let done = work(&device, &line, &job.what).unwrap_or_else(|error| line.failed(error));
+        // Once it has the answer the helper may kill us: nothing of a PIN is left by then.
+        drop(job);
         answer(helper, &done)?;
     }
+}
+
+/// The next one. `None`: the helper has hung up.
+fn job(helper: BorrowedFd) -> Option<Job> {
+    let mut packet = Secret::zeroed(MOST);
+    let length = recv(helper.as_raw_fd(), packet.bytes_mut(), MsgFlags::empty()).ok().filter(|length| *length > 0)?;
+    Job::decode(packet.bytes().get(..length)?)
 }
 
 fn answer(helper: BorrowedFd, answer: &Answer) -> Option<()> {

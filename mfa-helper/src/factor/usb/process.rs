@@ -1,5 +1,6 @@
 //! The helper's hand on the process of one key.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const END: Duration = Duration::from_secs(1);
 pub struct Process {
     pid: Pid,
     socket: OwnedFd,
+    /// It has not answered yet, and may be talking to its key.
+    busy: Cell<bool>,
 }
 
 /// What has come.
@@ -38,11 +41,12 @@ impl Process {
     /// Starts one for a device that is open.
     pub fn start(key: BorrowedFd) -> nix::Result<Process> {
         let (pid, socket) = child::start(c"--key", &key)?;
-        Ok(Process { pid, socket })
+        Ok(Process { pid, socket, busy: Cell::new(true) })
     }
 
     /// Gives it work. What cannot be given shows as an answer that does not come.
     pub fn send(&self, job: &Job) {
+        self.busy.set(true);
         let _ = send(self.socket.as_raw_fd(), job.encode().bytes(), MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
     }
 
@@ -53,7 +57,10 @@ impl Process {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         match recv(self.socket.as_raw_fd(), packet.bytes_mut(), flags) {
             Ok(length) => match packet.bytes().get(..length).and_then(Answer::decode) {
-                Some(answer) => Heard::Answer(answer),
+                Some(answer) => {
+                    self.busy.set(false);
+                    Heard::Answer(answer)
+                }
                 None => Heard::Broken,
             },
             Err(Errno::EAGAIN | Errno::EINTR) => Heard::Nothing,
@@ -75,8 +82,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.call_off();
+        // One that has answered has nothing left to do: whoever logs in does not wait until its libraries are tidied up.
         let end = Instant::now() + END;
-        while !matches!(self.hear(), Heard::Broken) && Instant::now() < end {
+        while self.busy.get() && !matches!(self.hear(), Heard::Broken) && Instant::now() < end {
             let left = PollTimeout::try_from(end.saturating_duration_since(Instant::now()));
             let _ = poll(&mut [PollFd::new(self.socket(), PollFlags::POLLIN)], left.unwrap_or(PollTimeout::ZERO));
         }
