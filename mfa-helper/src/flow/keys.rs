@@ -43,7 +43,7 @@ enum NotProved {
 /// Asks for one of the bound keys, and judges its answer against the record as it is at that moment. Where none can be
 /// asked, a recovery code is.
 pub fn ask(
-    notice: Option<&str>,
+    mut notice: Option<&str>,
     audience: Audience,
     login: Option<&Login>,
     record: Record,
@@ -57,11 +57,11 @@ pub fn ask(
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
         return code::ask(notice, audience, record, store, host, conversation);
     }
-    match prove(notice, audience, login, keys, host, conversation) {
+    match prove(&mut notice, audience, login, keys, host, conversation) {
         Ok(proved) => accept(audience, &proved, record, store, host),
         Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
         Err(NotProved::Unreachable(text, reason)) => {
-            let notice = notice.map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+            let notice = after(&mut notice, text);
             // A screen locker has room for the question alone.
             let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.way == Way::Login);
             let decision = code::ask(notice, audience, record, store, host, conversation);
@@ -72,8 +72,16 @@ pub fn ask(
     }
 }
 
+/// `text` below what is still to be said, once.
+fn after(notice: &mut Option<&str>, text: String) -> String {
+    match notice.take() {
+        Some(notice) => format!("{notice}\n{text}"),
+        None => text,
+    }
+}
+
 fn prove(
-    notice: Option<&str>,
+    notice: &mut Option<&str>,
     audience: Audience,
     login: Option<&Login>,
     keys: &[Key],
@@ -101,7 +109,7 @@ fn prove(
 
 /// Asks the keys that are plugged in here.
 fn by_usb(
-    notice: Option<&str>,
+    notice: &mut Option<&str>,
     audience: Audience,
     keys: &[Key],
     host: &Host,
@@ -135,7 +143,7 @@ fn not_proved(failure: usb::Failure) -> NotProved {
 /// Has the person's ssh agent ask: that of sudo's environment, or mfa-enroll's own.
 #[allow(clippy::too_many_arguments, reason = "all of them are of one login")]
 fn by_agent(
-    notice: Option<&str>,
+    notice: &mut Option<&str>,
     audience: Audience,
     socket: Option<&str>,
     keys: &[Key],
@@ -144,9 +152,10 @@ fn by_agent(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
-    let touch = audience.lang.say(Text::Touch);
-    let text = notice.map_or(touch.clone(), |notice| format!("{notice}\n{touch}"));
-    let told = |conversation: &mut Conversation| conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()));
+    let mut told = |conversation: &mut Conversation| {
+        let text = after(notice, audience.lang.say(Text::Touch));
+        conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()))
+    };
     let u2f = &host.loaded.policy.u2f;
     let (n, signed, hash) = match login.zip(socket) {
         None => {
@@ -575,7 +584,7 @@ fn by_touch(
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
     };
-    let mut person = AtTheKey { notice: None, lang, binds: true, conversation };
+    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
@@ -693,16 +702,16 @@ fn challenge(host: &Host) -> Result<[u8; 32], Decision> {
 }
 
 /// Whoever stands in front of the keys.
-struct AtTheKey<'a, 'c> {
+struct AtTheKey<'a, 'n, 'c> {
     /// What has to be said first.
-    notice: Option<&'a str>,
+    notice: &'a mut Option<&'n str>,
     lang: Lang,
     /// The key is to be bound.
     binds: bool,
     conversation: &'c mut Conversation,
 }
 
-impl usb::Person for AtTheKey<'_, '_> {
+impl usb::Person for AtTheKey<'_, '_, '_> {
     fn tell(&mut self, what: usb::Event) {
         let text = self.lang.say(match what {
             usb::Event::Touch => Text::Touch,
@@ -713,14 +722,14 @@ impl usb::Person for AtTheKey<'_, '_> {
             usb::Event::WrongKey => Text::NotBound,
             usb::Event::Unusable => Text::KeyIsSilent,
         });
-        let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+        let text = after(self.notice, text);
         // Whoever is gone is noticed by the silence that follows.
         let _ = self.conversation.notice(&text);
     }
 
     fn pin(&mut self, _: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer> {
         let text = self.lang.say(Text::Pin(tries_left));
-        let text = self.notice.take().map_or(text.clone(), |notice| format!("{notice}\n{text}"));
+        let text = after(self.notice, text);
         self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()))
     }
 

@@ -24,16 +24,16 @@ pub fn built_vkey() -> PathBuf {
 pub struct Key<'m> {
     machine: &'m Machine,
     socket: String,
-    /// Where it is found as long as it is plugged in.
+    /// Where it is found as long as it is plugged in, or was last.
     pub node: String,
 }
 
-/// Starts a key and waits for its `ready`. The kernel gives it the lowest number that is free.
+/// The kernel gives a key the lowest number that is free.
+const NEXT_NODE: &str = "n=0; while [ -e /dev/hidraw$n ]; do n=$((n + 1)); done";
+
+/// Starts a key and waits for its `ready`.
 const PLUG_IN: &str = r#"
-    n=0
-    while [ -e /dev/hidraw$n ]; do n=$((n + 1)); done
-    socket=/run/mfa-test/key$n
-    rm -f $socket.ready
+    socket=$(mktemp --dry-run /run/mfa-test/key.XXXXXX)
     mkfifo $socket.ready
     setsid vkey --uhid --control $socket $options >$socket.ready 2>$socket.log &
     read -r ready <$socket.ready || { cat $socket.log; exit 1; }
@@ -43,7 +43,7 @@ const PLUG_IN: &str = r#"
 
 impl<'m> Key<'m> {
     pub(crate) fn new(machine: &'m Machine, options: &str) -> Self {
-        let answer = machine.root(&format!("options='{options}'\n{PLUG_IN}"));
+        let answer = machine.root(&format!("options='{options}'\n{NEXT_NODE}\n{PLUG_IN}"));
         let (node, socket) = answer.trim().split_once(' ').expect("a node and a socket");
         Self { machine, node: node.into(), socket: socket.into() }
     }
@@ -62,11 +62,12 @@ impl<'m> Key<'m> {
         self.machine.root(&format!("udevadm wait --timeout=60 --removed {}", self.node));
     }
 
-    /// Plugs it in again, at the same place, and waits until udev is done with it.
+    /// Plugs it in again, and waits until udev is done with it.
     #[track_caller]
-    pub fn plug(&self) {
-        self.say("plug");
-        self.machine.root(&format!("udevadm wait --timeout=60 --settle {}", self.node));
+    pub fn plug(&mut self) {
+        let plug = format!("mfa-test-say {} plug", self.socket);
+        let wait = "udevadm wait --timeout=60 --settle /dev/hidraw$n >&2; echo /dev/hidraw$n";
+        self.node = self.machine.root(&format!("{NEXT_NODE}\n{plug} >&2\n{wait}")).trim().to_owned();
     }
 }
 

@@ -1,8 +1,13 @@
 //! Screen and keyboard of the machine: its first virtual console.
 
-use serde_json::json;
-
 use crate::{DEADLINE, Machine};
+
+/// Behind the keyboard's driver: QEMU's keyboard loses what a busy machine does not fetch in time (TIOCSTI, ioctl_tty(2)).
+const TYPE: &str = r#"
+    use Fcntl;
+    sysopen(my $console, "/dev/tty1", O_RDWR | O_NOCTTY) or die "/dev/tty1: $!\n";
+    for my $c (split(//, "$ARGV[0]\r")) { ioctl($console, 0x5412, $c) or die "TIOCSTI: $!\n" }
+"#;
 
 /// A person in front of the screen. See [`Machine::screen`].
 #[derive(Debug)]
@@ -34,23 +39,9 @@ impl Screen<'_> {
     }
 
     /// Types a line and Enter.
+    #[track_caller]
     pub fn type_line(&self, line: &str) {
-        for c in line.chars() {
-            let (shift, name) = key(c);
-            if shift {
-                self.press(&["shift", &name]);
-            } else {
-                self.press(&[&name]);
-            }
-        }
-        self.press(&["ret"]);
-    }
-
-    /// Presses these keys together (QEMU's names of keys: `["ctrl", "c"]`).
-    pub fn press(&self, keys: &[&str]) {
-        let keys: Vec<_> = keys.iter().map(|name| json!({ "type": "qcode", "data": name })).collect();
-        // QEMU puts them in a row. Held for as short as a keyboard of 16 bytes of memory can follow.
-        self.machine.monitor().execute("send-key", json!({ "keys": keys, "hold-time": 15 }));
+        self.machine.root(&format!("perl -e '{TYPE}' -- '{}'", line.replace('\'', r"'\''")));
     }
 
     /// User name and password, at the prompts of getty and login.
@@ -61,32 +52,4 @@ impl Screen<'_> {
         self.wait_for_prompt("Password: ");
         self.type_line(password);
     }
-}
-
-/// A character on a US keyboard: with shift?, and the key.
-fn key(c: char) -> (bool, String) {
-    let name = match c.to_ascii_lowercase() {
-        ' ' => "spc",
-        '-' | '_' => "minus",
-        '=' | '+' => "equal",
-        '/' | '?' => "slash",
-        '.' | '>' => "dot",
-        ',' | '<' => "comma",
-        ';' | ':' => "semicolon",
-        '\'' | '"' => "apostrophe",
-        '\\' | '|' => "backslash",
-        '!' => "1",
-        '@' => "2",
-        '#' => "3",
-        '$' => "4",
-        '%' => "5",
-        '^' => "6",
-        '&' => "7",
-        '*' => "8",
-        '(' => "9",
-        ')' => "0",
-        lower if lower.is_ascii_alphanumeric() => return (c.is_ascii_uppercase(), lower.to_string()),
-        _ => panic!("no key for {c:?}"),
-    };
-    (!" -=/.,;'\\".contains(c), name.to_owned())
 }

@@ -8,7 +8,7 @@ fn a_key_is_there_as_long_as_it_is_plugged_in() {
     let machine = Machine::shipped();
     assert_eq!(machine.root("fido2-token -L"), "");
 
-    let key = machine.plug_in("");
+    let mut key = machine.plug_in("");
     // The usage page of FIDO, 0xf1d0, is how anybody tells a security key from a mouse.
     let descriptor = machine.root(&format!(
         "od -An -tx1 -N5 /sys/class/hidraw/{}/device/report_descriptor",
