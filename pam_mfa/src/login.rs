@@ -43,9 +43,13 @@ fn is_own_sudo(user: &str, service: &str, ruser: Option<&str>) -> bool {
 
 /// The one thing that is taken from the environment: where the ssh agent of whoever calls sudo may be. That is their
 /// word, and no more: the helper connects as the user, and trusts what is signed there by a key that it has bound.
+///
+/// By the variables themselves: sudo has a getenv(3) of its own, which knows what the command will get, and by default
+/// that is no agent.
 #[allow(clippy::disallowed_methods, reason = "an untrusted hint, as said above")]
 fn agent() -> Option<String> {
-    let path = std::env::var_os("SSH_AUTH_SOCK")?.into_string().ok()?;
+    let (_, path) = std::env::vars_os().find(|(name, _)| name == "SSH_AUTH_SOCK")?;
+    let path = path.into_string().ok()?;
     (path.starts_with('/') && path.len() <= MAX_PLACE).then_some(path)
 }
 
