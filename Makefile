@@ -58,7 +58,7 @@ e2e-13: SUITE := trixie
 test-forky: SUITE := forky
 test-forky: deb
 e2e-12 e2e-13 test-forky:
-	cargo build --locked -p vkey
+	cargo build --locked -p vkey -p vkey-sk
 	cargo test --locked --no-run -p e2e
 	tests/as-root env MFA_TEST_SUITE=$(SUITE) cargo test --locked -p e2e -- --test-threads 6
 

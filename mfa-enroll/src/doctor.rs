@@ -1,8 +1,8 @@
 //! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out.
 //!
-//! The helper looks at what is root's to read: policy, store, PAM stacks. Here is what other programs know, because the
-//! helper executes none (docs/decisions/0017): sshd its settings, systemd its units, dpkg its files. Each is called by
-//! its full path, without an environment.
+//! The helper looks at what is root's to read, policy, store and PAM stacks, and at what a login goes by. Here is what else
+//! other programs know (docs/decisions/0017): sshd its settings, systemd its units, dpkg its files. Each is called by its
+//! full path, without an environment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -1,8 +1,6 @@
 //! What the host says about the login.
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::Read;
 
 use mfa_wire::{Login, MAX_NAME, MAX_PLACE, MAX_TEXT};
 use pam::items::{RHost, RUser, Service, Tty, User};
@@ -11,9 +9,6 @@ use pam::module::PamHandle;
 use crate::arguments::Arguments;
 use crate::sys::pam::{getenv, log};
 use crate::sys::spawn::are_we_root;
-
-/// What is read of the environment. The kernel takes more, from whoever calls sudo.
-const MOST_ENVIRONMENT: u64 = 256 * 1024;
 
 /// The login, or `None` when the host names no user or service that we could pass on faithfully.
 ///
@@ -49,12 +44,12 @@ fn is_own_sudo(user: &str, service: &str, ruser: Option<&str>) -> bool {
 /// The one thing that is taken from the environment: where the ssh agent of whoever calls sudo may be. That is their
 /// word, and no more: the helper connects as the user, and trusts what is signed there by a key that it has bound.
 ///
-/// By the kernel's copy: sudo has a getenv of its own, by which it is gone (`env_reset`) before anybody is asked.
+/// By the variables themselves: sudo has a getenv(3) of its own, which knows what the command will get, and by default
+/// that is no agent.
+#[allow(clippy::disallowed_methods, reason = "an untrusted hint, as said above")]
 fn agent() -> Option<String> {
-    let mut environment = Vec::new();
-    File::open("/proc/self/environ").ok()?.take(MOST_ENVIRONMENT).read_to_end(&mut environment).ok()?;
-    let path = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"SSH_AUTH_SOCK="))?;
-    let path = String::from_utf8(path.to_vec()).ok()?;
+    let (_, path) = std::env::vars_os().find(|(name, _)| name == "SSH_AUTH_SOCK")?;
+    let path = path.into_string().ok()?;
     (path.starts_with('/') && path.len() <= MAX_PLACE).then_some(path)
 }
 

@@ -1,12 +1,13 @@
 //! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out, and what mends it.
 //!
-//! Here is what takes the policy, the store, the stack reader or files of root's. What takes other programs (sshd,
-//! systemd, dpkg) is the front end's to ask: this process executes nothing (docs/decisions/0017).
+//! Here is what takes the policy, the store, the stack reader or files of root's, and what a login itself asks of sshd
+//! (docs/decisions/0017). What takes other programs (systemd, dpkg) is the front end's to ask.
 //!
 //! A check is a function that returns findings; [`doctor`] is the list of them. A check is given what it looks at, where
 //! that can be, so that a test can plant faults.
 
 mod installed;
+mod keys;
 mod people;
 mod policy;
 mod stacks;
@@ -80,6 +81,7 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(installed::check());
     let people = people::all(host);
     findings.extend(people::check(&people, config, host));
+    findings.extend(keys::check(&people, config, host));
     let services = stacks::services();
     findings.extend(stacks::check(&services, &system_file, &host.loaded.policy.enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));

@@ -7,16 +7,17 @@ use nix::unistd::Group;
 
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
+use crate::factor::key::Key;
 use crate::flow::login::{Auth, account_line_decides, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::lockout::Way;
 use crate::policy::place::Place;
-use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
+use crate::policy::{ALL_KINDS, Answer, Enroll, Facts, Require, Requirement};
 use crate::rootfile::Dir;
 use crate::stack::{Files, Kind, Stack};
-use crate::store::Record;
+use crate::store::{Credentials, Record};
 
 /// Whoever may become root by them, as distributions have it.
 const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
@@ -75,7 +76,7 @@ pub struct Person {
 }
 
 impl Person {
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.identity.name
     }
 
@@ -88,7 +89,27 @@ impl Person {
         self.required && !self.bound()
     }
 
-    fn asked(&self, service: &str, host: &Host) -> Requirement {
+    /// Whether security keys are bound.
+    pub fn has_keys(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    /// One of ssh, whose handle its owner keeps.
+    pub fn has_ssh_key(&self) -> bool {
+        self.keys().iter().any(|key| key.credential.is_empty())
+    }
+
+    /// One that is asked where it is plugged in.
+    pub fn has_plugged_key(&self) -> bool {
+        self.keys().iter().any(|key| !key.credential.is_empty())
+    }
+
+    fn keys(&self) -> &[Key] {
+        self.record.credentials.as_ref().map_or(&[], Credentials::keys)
+    }
+
+    /// What is asked of somebody who comes from afar.
+    pub fn asked(&self, service: &str, host: &Host) -> Requirement {
         let place = Place::Remote(None);
         let facts = Facts { user: self.name(), service, place, now: (host.now)() };
         host.loaded.policy.decide(&facts, &mut |group| self.identity.member(group))
@@ -183,7 +204,11 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         stack_complete: true,
         ssh_auth_sock: None,
     };
-    let asked = person.asked(service, host);
+    let mut asked = person.asked(service, host);
+    if service == "login" && !asked.kinds.is_empty() {
+        // This process is nowhere; at the console a key can be bound as well as an app.
+        asked.kinds = ALL_KINDS.to_vec();
+    }
     matches!(auth(&asked, &person.record, &login, Way::Login, host, &account_line_decides), Auth::Refuse(_))
 }
 
@@ -242,7 +267,8 @@ pub fn cannot_be_asked(people: &[Person], services: &[String], files: &Files, ho
     findings
 }
 
-fn listed(names: &[&str]) -> String {
+/// Names in a sentence.
+pub fn listed(names: &[&str]) -> String {
     let shown = names.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMES) {
         0 => shown,

@@ -41,15 +41,25 @@ pub struct Demands {
 pub fn what_sshd_demands(pid: i32, user: &str, rhost: Option<&str>) -> Result<Demands, String> {
     let settings = settings(user, rhost)?;
     usual_sshd(&command_line_of_listener(pid)?)?;
+    said_of(&[c"-T", c"-C", &settings])
+}
+
+/// The same by its files alone: of everybody, or of a user who comes from an address that no `Match` knows.
+pub fn what_its_files_demand(user: Option<&str>) -> Result<Demands, String> {
+    match user {
+        Some(user) => said_of(&[c"-T", c"-C", &settings(user, Some("192.0.2.1"))?]),
+        None => said_of(&[c"-T"]),
+    }
+}
+
+fn said_of(arguments: &[&CStr]) -> Result<Demands, String> {
     only_known_conditions(Path::new(FOLDER))?;
-    let settings = CString::new(settings).map_err(|e| e.to_string())?;
-    let said = output_of(SSHD, &[c"-T", c"-C", &settings], MOST, WITHIN)?;
-    demands(&String::from_utf8_lossy(&said))
+    demands(&String::from_utf8_lossy(&output_of(SSHD, arguments, MOST, WITHIN)?))
 }
 
 /// The connection as `sshd -T -C` wants it. PAM_RHOST is what `Match Host` sees; it is the address too, unless sshd looks
 /// up names.
-fn settings(user: &str, rhost: Option<&str>) -> Result<String, String> {
+fn settings(user: &str, rhost: Option<&str>) -> Result<CString, String> {
     let rhost = rhost.unwrap_or_default();
     if rhost.parse::<IpAddr>().is_err() {
         return Err(String::from("sshd: the address of the client is not known (UseDNS no tells it)"));
@@ -58,7 +68,7 @@ fn settings(user: &str, rhost: Option<&str>) -> Result<String, String> {
     if user.is_empty() || user.chars().any(|c| c == ',' || c == '"' || c.is_whitespace() || c.is_control()) {
         return Err(String::from("sshd: it cannot be asked about a user of this name"));
     }
-    Ok(format!("user={user},host={rhost},addr={rhost}"))
+    CString::new(format!("user={user},host={rhost},addr={rhost}")).map_err(|e| e.to_string())
 }
 
 /// One line of `sshd -T`. OpenSSH 10.6 writes its keyword as the manual does, and leaves it out where it is not set.
@@ -241,7 +251,7 @@ mod tests {
     #[test]
     fn only_an_address_and_a_plain_name_are_handed_to_sshd() {
         let asked = settings("alice", Some("192.0.2.7"));
-        assert_eq!(asked, Ok(String::from("user=alice,host=192.0.2.7,addr=192.0.2.7")));
+        assert_eq!(asked, Ok(c"user=alice,host=192.0.2.7,addr=192.0.2.7".to_owned()));
         assert!(settings("dom\\alice@x.example", Some("2001:db8::7")).is_ok());
         for rhost in [None, Some(""), Some("laptop.example"), Some("192.0.2.7,user=root"), Some("192.0.2.7/24")] {
             assert!(settings("alice", rhost).is_err(), "{rhost:?}");

@@ -45,6 +45,9 @@ pub fn explain(
     if let Some(deadline) = asked.deadline {
         let _ = writeln!(text, "required    in {} days", deadline.saturating_sub(facts.now).div_ceil(86_400));
     }
+    if asked.sk_key == SkKey::Counts {
+        let _ = writeln!(text, "sk_key      counts");
+    }
     let _ = writeln!(text, "bound       {}", if record.credentials.is_some() { "yes" } else { "no" });
     let login = Login {
         user: identity.name.clone(),

@@ -425,7 +425,7 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
 }
 
 /// What a rule allows that names no kinds.
-const ALL_KINDS: [Kind; 2] = [Kind::Totp, Kind::U2f];
+pub const ALL_KINDS: [Kind; 2] = [Kind::Totp, Kind::U2f];
 
 /// The rule that holds then.
 pub const NO_POLICY: &str = "no readable policy";

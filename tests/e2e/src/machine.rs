@@ -320,7 +320,8 @@ impl Machine {
     }
 
     /// The host's path of a file of the machine that is no symbolic link, nor in a folder that is.
-    pub(crate) fn host_path(&self, path: &str) -> PathBuf {
+    #[must_use]
+    pub fn host_path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
 

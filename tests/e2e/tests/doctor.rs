@@ -263,11 +263,13 @@ const POLICY: &[Fault] = &[
         ByHand("rm /etc/mfa/mfa.d/10-two.toml"),
     ),
     fault(
-        "rule-unsatisfiable",
-        7,
-        "printf '[[rule]]\\nusers = [\"alice\"]\\nrequire = \"mfa\"\\nkinds = [\"u2f\"]\\n' >/etc/mfa/mfa.d/10-kinds.toml",
+        "rule-counts-nothing",
+        6,
+        "printf '[[rule]]\\nusers = [\"alice\"]\\nrequire = \"mfa\"\\nkinds = [\"totp\"]\\nsk_key = \"counts\"\\n' >/etc/mfa/mfa.d/10-kinds.toml
+         echo 'PubkeyAuthOptions touch-required' >/etc/ssh/sshd_config.d/10-touch.conf",
         ByHand("rm /etc/mfa/mfa.d/10-kinds.toml"),
-    ),
+    )
+    .undo("rm /etc/ssh/sshd_config.d/10-touch.conf"),
     fault(
         "rule-user-unknown",
         6,
@@ -391,6 +393,51 @@ const OTHERS: &[Fault] = &[
     ),
 ];
 
+/// Binds a security key of bob that is plugged in somewhere, and prepares one of ssh.
+const KEYS: &str = "
+    install --directory --owner=bob /home/bob/.ssh
+    echo bob:AAAA,axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==,es256,+presence >/root/u2f_keys
+    echo sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmAAAABHNzaDo= \
+        >/home/bob/.ssh/authorized_keys
+    mfa-enroll import pam-u2f --user bob /root/u2f_keys";
+/// The other one is bound, in its place.
+const OF_SSH: &str = "
+    mfa-enroll disable --user bob
+    mfa-enroll import authorized-keys --user bob /home/bob/.ssh/authorized_keys";
+/// Whoever has one of ssh gets in by it.
+const COUNTS: &str = r#"
+    printf '[[rule]]\nusers = ["bob"]\nrequire = "if-bound"\nsk_key = "counts"\n' >/etc/mfa/mfa.d/10-sk.toml"#;
+const TOUCH: &str = "
+    echo 'PubkeyAuthOptions touch-required' >/etc/ssh/sshd_config.d/10-touch.conf";
+const UNDO: &str = "mfa-enroll disable --user bob
+    cd /etc/ssh/sshd_config.d; rm -f /etc/mfa/mfa.d/10-sk.toml 10-touch.conf 00-mfa-PubkeyAuthOptions.conf";
+
+/// Their scripts are made of pieces.
+fn security_keys() -> Vec<Fault> {
+    let script = |pieces: &[&str]| -> &'static str { pieces.concat().leak() };
+    let counting = script(&[KEYS, OF_SSH, COUNTS]);
+    let but_in = |block: &str| {
+        let save = "\ncp /etc/ssh/sshd_config /root";
+        script(&[counting, TOUCH, save, &format!("; printf '{block}\n' >>/etc/ssh/sshd_config")])
+    };
+    let restored = ByHand("cp /root/sshd_config /etc/ssh");
+    vec![
+        fault(
+            "no-libfido2",
+            7,
+            script(&[KEYS, COUNTS, "\nmkdir /root/fido; mv /usr/lib/*/libfido2.so.1* /root/fido"]),
+            ByHand("mv /root/fido/* /usr/lib/*-linux-gnu/; rmdir /root/fido"),
+        )
+        .undo(UNDO),
+        fault("keys-not-over-ssh", 6, script(&[KEYS, COUNTS, TOUCH]), Typed).undo(UNDO),
+        fault("keys-not-over-ssh", 6, script(&[KEYS, OF_SSH]), ByHand(script(&[COUNTS, TOUCH]))).undo(UNDO),
+        fault("sk-key-does-not-count", 6, counting, Typed).undo(UNDO),
+        fault("sk-key-does-not-count", 6, but_in("Match User bob\nPubkeyAuthOptions none"), restored).undo(UNDO),
+        // Only sshd itself can tell what that means.
+        fault("sk-key-does-not-count", 6, but_in("Match User \"carol\"\nX11Forwarding no"), restored).undo(UNDO),
+    ]
+}
+
 fn found(findings: &[Value], id: &str) -> Option<Value> {
     findings.iter().find(|finding| finding["id"] == id).cloned()
 }
@@ -441,6 +488,28 @@ fn faults_of_the_policy_and_for_people_are_found_and_mended() {
 #[test]
 fn faults_of_the_store_are_found_and_mended() {
     each_is_found_and_mended(STORE);
+}
+
+#[test]
+fn faults_about_security_keys_are_found_and_mended() {
+    each_is_found_and_mended(&security_keys());
+}
+
+/// He is led through binding a key there, and nowhere else.
+#[test]
+fn an_administrator_who_can_bind_a_key_at_the_console_is_not_locked_out() {
+    let machine = sound();
+    machine.sh_ok("usermod --append --groups sudo bob");
+    let rule =
+        |lines: &str| common::rule(&machine, "10-bob", &format!("users = [\"bob\"]\nrequire = \"mfa\"\n{lines}"));
+    let locked_out = || found(&doctor(&machine).1, "admins-locked-out").is_some();
+    rule("kinds = [\"u2f\"]");
+    assert!(!locked_out());
+    rule("kinds = [\"u2f\"]\nenroll = \"invited\"");
+    assert!(locked_out(), "and nobody has invited him");
+    rule("kinds = [\"u2f\"]");
+    machine.sh_ok("printf '[enroll]\\nservices = [\"sshd\"]\\n' >>/etc/mfa/mfa.toml");
+    assert!(locked_out(), "login leads nobody through it");
 }
 
 #[test]

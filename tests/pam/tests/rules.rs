@@ -178,7 +178,11 @@ fn the_check_finds_what_the_parser_cannot_see() {
     for (policy, code, finding) in [
         ("[[rule]]\nrequire = \"off\"\n", 7, "error: mfa.toml:1 exempts everybody everywhere"),
         ("[[rule]]\ngroups = [\"wheeel\"]\nrequire = \"mfa\"\n", 7, "error: mfa.toml:1: no group is called wheeel"),
-        ("[[rule]]\nrequire = \"mfa\"\nkinds = [\"u2f\"]\n", 7, "error: mfa.toml:1 can be satisfied by nobody"),
+        (
+            "[[rule]]\nrequire = \"mfa\"\nkinds = [\"totp\"]\nsk_key = \"counts\"\n",
+            6,
+            "warning: mfa.toml:1: sk_key counts, and no security key may be bound",
+        ),
         (
             "[[rule]]\nrequire = \"mfa\"\n[[rule]]\nusers = [\"ruled\"]\nrequire = \"off\"\n",
             6,
@@ -231,6 +235,10 @@ fn it_is_explained_which_rule_decides_and_what_happens() {
     assert!(key.contains("outcome     refused: a key alone is not enough\n"), "{key}");
     let cron = explain(&["--service", "cron", "--rhost", "local"]);
     assert!(cron.contains("decides     none\n"), "{cron}");
+    assert!(!away.contains("sk_key"), "{away}");
+    system.config("[[rule]]\nrequire = \"mfa\"\nsk_key = \"counts\"\n");
+    let counts = explain(&["--service", "sshd", "--rhost", "192.0.2.7"]);
+    assert!(counts.contains("sk_key      counts\n"), "{counts}");
     let unknown = told(&system.enroll(&["policy", "explain", "--user", "nobody-here", "--service", "sshd"], ""));
     assert_eq!(unknown.0, 3);
 }

@@ -100,6 +100,11 @@ pub struct Make<'a> {
     pub deadline: Duration,
 }
 
+/// Whether the process of a key would find libfido2; else why not. It is given no key.
+pub fn library_loads() -> Result<(), String> {
+    process::library_loads()
+}
+
 /// Has one of the bound keys sign. Gives back which one, and what it has signed; that has been checked but for the
 /// counter, which is returned in the end.
 pub fn assert(asked: &Asked, person: &mut dyn Person) -> Result<(usize, Signed, u32), Failure> {

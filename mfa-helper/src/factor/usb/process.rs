@@ -21,6 +21,9 @@ pub const ARGUMENT: &str = "--key";
 /// How long a process may take to end, once its socket is closed. A key that is told needs a moment to give up.
 const END: Duration = Duration::from_secs(1);
 
+/// How long it may take to load a library, and to find that there is no key, in milliseconds.
+const LOADED: u16 = 5000;
+
 /// The process of one key.
 pub struct Process {
     pid: Pid,
@@ -76,6 +79,18 @@ impl Process {
     /// Has it tell its key to stop, and end.
     pub fn call_off(&self) {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+    }
+}
+
+/// Starts one with what is no key, and listens to what it says of its library first.
+pub fn library_loads() -> Result<(), String> {
+    let no_process = |e: Errno| format!("no process: {}", e.desc());
+    let process = Process::start(child::null().map_err(no_process)?.as_fd()).map_err(no_process)?;
+    let _ = poll(&mut [PollFd::new(process.socket(), PollFlags::POLLIN)], PollTimeout::from(LOADED));
+    match process.hear() {
+        Heard::Answer(Answer::NoLibrary(why)) => Err(why),
+        Heard::Answer(_) => Ok(()),
+        Heard::Nothing | Heard::Broken => Err(String::from("the process that would load it does not answer")),
     }
 }
 
