@@ -364,9 +364,7 @@ fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
 
 /// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
 fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
-    // Most policies do not ask.
-    let asked = host.loaded.policy.rules.iter().any(|rule| rule.from.is_some());
-    let place = if asked && host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
+    let place = if host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
     Facts { user, service: &login.service, place, now: (host.now)() }
 }
 
