@@ -1,5 +1,5 @@
-//! A signature by a security key that is plugged in at another machine, from where no agent comes along: a command to be
-//! run there, and its output to be pasted here.
+//! A signature by a security key that is plugged in at another machine, from where no agent comes along: a command to
+//! be run there, and its output to be pasted here.
 
 use data_encoding::BASE64;
 use mfa_ssh::{Hash, NAMESPACE, Sshsig};

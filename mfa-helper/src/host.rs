@@ -69,8 +69,7 @@ impl Host {
 
     /// The relying party of new security keys.
     pub fn rp_id(&self) -> String {
-        let name = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-        self.loaded.policy.u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", name()))
+        self.loaded.policy.u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", host_name()))
     }
 
     /// Opens the store that the policy names.
@@ -89,12 +88,16 @@ impl Host {
     pub fn issuer(&self) -> String {
         let configured = self.loaded.policy.issuer.clone();
         configured.unwrap_or_else(|| {
-            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
             // A colon would split the label of the address; no host name has one, but it is not ours.
-            let short = name.split('.').next().unwrap_or_default().replace(':', "-");
+            let short = host_name().split('.').next().unwrap_or_default().replace(':', "-");
             if short.is_empty() { String::from("linux") } else { short }
         })
     }
+}
+
+/// The name of this host, as the kernel has it.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where the helper's clock is read")]

@@ -31,7 +31,7 @@ pub enum Text<'a> {
     RecoveryCode,
     /// The question for the PIN of a security key, and how many tries are left.
     Pin(Option<u32>),
-    /// What to do with a key that is plugged in; before, that none is; and that none of them is bound.
+    /// What is to be done about the keys that are plugged in, or that none is.
     Touch,
     TouchToChoose,
     PlugIn,
@@ -40,7 +40,8 @@ pub enum Text<'a> {
     /// The same at a binding.
     PlugInNew,
     BoundAlready,
-    /// Which kind is to be bound inside a login, of an app and: whether a key that is plugged in, and that of ssh.
+    /// Which is to be bound inside a login: an app, a key that is plugged in (if that can be), that of the ssh login (if
+    /// there is one, its fingerprint).
     WhichKind(bool, Option<&'a str>),
     /// The two questions of a binding by `mfa-enroll`.
     First,

@@ -47,8 +47,9 @@ use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
 pub fn main() -> ExitCode {
+    let argument = std::env::args_os().nth(1).unwrap_or_default();
     // The process of one security key, which a helper has started: nothing of the rest is its business.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == factor::usb::ARGUMENT) {
+    if argument.as_bytes() == factor::usb::ARGUMENT.to_bytes() {
         return factor::usb::child::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     // First of all, before anything inherited can matter.
@@ -60,8 +61,8 @@ pub fn main() -> ExitCode {
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
-    // One of ours, started by another of ours.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument.as_bytes() == factor::agent::ARGUMENT.to_bytes()) {
+    // The process that connects to an ssh agent as its user, which a helper has started.
+    if argument.as_bytes() == factor::agent::ARGUMENT.to_bytes() {
         return factor::agent::connect();
     }
     match converse() {

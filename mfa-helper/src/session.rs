@@ -111,21 +111,19 @@ fn are_only_here(sessions: &[String], uid: u32, consoles: &[String]) -> bool {
         let class = value_of(session, "CLASS").unwrap_or_default();
         (class.starts_with("manager") || class.starts_with("background")) && !is_remote(session)
     };
-    let theirs: Vec<&String> = sessions
-        .iter()
-        .filter(|session| value_of(session, "UID") == Some(uid.as_str()) && !is_nobodys(session))
-        .collect();
+    let is_theirs = |session: &&String| value_of(session, "UID") == Some(uid.as_str()) && !is_nobodys(session);
+    let theirs = || sessions.iter().filter(is_theirs);
     // One that is left may have something going on still, where its owner was.
-    let elsewhere = |session: &&&String| !is_at_a_seat(session, consoles) || is_remote(session);
-    !theirs.iter().any(|session| elsewhere(&session)) && theirs.iter().any(|session| is_in_front(session, consoles))
+    theirs().all(|session| is_at_a_seat(session, consoles) && !is_remote(session))
+        && theirs().any(|session| is_in_front(session, consoles))
 }
 
 fn read_session(name: &str) -> Option<String> {
     fs::read_to_string(Path::new(SESSIONS).join(name)).ok()
 }
 
-/// Whether this terminal, by its number, is a virtual console (major 4, minor 1 to 63, Documentation/admin-guide/devices.txt)
-/// or one of `consoles`.
+/// Whether this terminal, by its number, is a virtual console (major 4, minor 1 to 63:
+/// Documentation/admin-guide/devices.txt) or one of `consoles`.
 fn is_console(terminal: i32, consoles: &[String]) -> bool {
     // As proc_pid_stat(5) packs it.
     let (major, minor) = ((terminal >> 8) & 0xff, (terminal & 0xff) | ((terminal >> 12) & 0xfff00));

@@ -4,9 +4,8 @@
 //! the user makes the connection: it reaches no socket that the user could not reach. What then comes over it is parsed
 //! here, with limits, and only a signature by a bound key over a challenge of ours counts (`key::check`).
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -15,16 +14,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mfa_ssh::agent::{self, NoAnswer, Until};
-use mfa_ssh::{Hash, Point, Rest, SkPublicKey, SkSignature, client_data_hash, signed_data};
+use mfa_ssh::{Hash, Rest, SkPublicKey, SkSignature, client_data_hash, signed_data};
 use mfa_wire::{Channel, Secret};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{SockType, getsockopt, sockopt::PeerCredentials};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid, User};
 
-use super::key::{self, Key, PublicKey, Signed};
+use super::key::{self, Key, Signed};
 use crate::sys;
 
 /// What the process that connects is started with: by us alone, never from outside.
@@ -92,8 +91,8 @@ impl Failure {
     pub fn reason(&self) -> String {
         let what = match self {
             Failure::NoAgent => "no SSH_AUTH_SOCK that is the path of a socket",
-            Failure::NoSocket(e) => return format!("the socket cannot be reached: {}", e.desc()),
-            Failure::NotYours(why) | Failure::Nonsense(why) | Failure::Unable(why) => return why.clone(),
+            Failure::NoSocket(e) => &format!("the socket cannot be reached: {}", e.desc()),
+            Failure::NotYours(why) | Failure::Nonsense(why) | Failure::Unable(why) => why,
             Failure::Busy => "the agent's queue is full",
             Failure::Empty => "the agent is locked or empty",
             Failure::NoneBound => "the agent holds no bound key",
@@ -120,8 +119,8 @@ impl<'a> Agent<'a> {
     pub fn find(user: &str, hint: &Path, keys: &[Key], gone: BorrowedFd<'a>) -> Result<Agent<'a>, Failure> {
         let user = match User::from_name(user) {
             Ok(Some(user)) => user,
-            Ok(None) => return Err(Failure::Unable(format!("ssh agent: {user:?} is unknown"))),
-            Err(e) => return Err(Failure::Unable(format!("ssh agent: the name service failed: {}", e.desc()))),
+            Ok(None) => return Err(Failure::Unable(format!("{user:?} is unknown"))),
+            Err(e) => return Err(Failure::Unable(format!("the name service failed: {}", e.desc()))),
         };
         let hint = hint.as_os_str().as_bytes();
         if hint.first() != Some(&b'/') || hint.len() > MAX_PATH || hint.contains(&0) {
@@ -134,8 +133,8 @@ impl<'a> Agent<'a> {
 
     /// The same, over a connection that is there.
     fn over(mut stream: UnixStream, keys: &[Key], gone: BorrowedFd<'a>, end: Instant) -> Result<Agent<'a>, Failure> {
-        stream.set_nonblocking(true).map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
-        let waits = stream.try_clone().map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
+        stream.set_nonblocking(true).map_err(|e| Failure::Unable(e.to_string()))?;
+        let waits = stream.try_clone().map_err(|e| Failure::Unable(e.to_string()))?;
         let listed = match agent::list(&mut stream, |until| wait(&waits, until, gone, end)) {
             Ok(listed) => listed,
             // A locked one says so by either.
@@ -147,7 +146,7 @@ impl<'a> Agent<'a> {
         }
         let mut holds = Vec::new();
         for held in listed.iter().filter_map(|blob| SkPublicKey::from_blob(blob).ok()) {
-            if let Some(bound) = keys.iter().position(|key| is(key, &held)) {
+            if let Some(bound) = keys.iter().position(|key| key.of_ssh().as_ref() == Some(&held)) {
                 holds.push((bound, held));
             }
         }
@@ -159,7 +158,7 @@ impl<'a> Agent<'a> {
     pub fn sign(mut self, challenge: &[u8; 32], within: Duration) -> Result<(usize, Signed, [u8; 32]), Failure> {
         let end = Instant::now() + within;
         let data = signed_data(challenge, Hash::Sha512);
-        let waits = self.stream.try_clone().map_err(|e| Failure::Unable(format!("ssh agent: {e}")))?;
+        let waits = self.stream.try_clone().map_err(|e| Failure::Unable(e.to_string()))?;
         for (bound, held) in &self.holds {
             let wait = |until| wait(&waits, until, self.gone, end);
             let blob = match agent::sign(&mut self.stream, &held.to_blob(), &data, wait) {
@@ -176,16 +175,6 @@ impl<'a> Agent<'a> {
         }
         Err(Failure::Refused)
     }
-}
-
-/// Whether a bound key is the one that an agent holds. One that was bound as it is plugged in is none: what it has
-/// signed for ssh was for something else.
-fn is(key: &Key, held: &SkPublicKey) -> bool {
-    let public = match held.point {
-        Point::Ed25519(point) => PublicKey::Ed25519(point),
-        Point::Ecdsa(point) => PublicKey::Es256(point),
-    };
-    key.credential.is_empty() && key.rp_id == held.application && key.public == public
 }
 
 /// The form in which signatures of security keys are judged.
@@ -219,7 +208,7 @@ fn failure(no: NoAnswer<Stopped>, late: Failure) -> Failure {
     match no {
         NoAnswer::Stopped(Stopped::Late) => late,
         NoAnswer::Stopped(Stopped::Gone) => Failure::Gone,
-        NoAnswer::Stopped(Stopped::Failed(e)) => Failure::Unable(format!("ssh agent: {}", e.desc())),
+        NoAnswer::Stopped(Stopped::Failed(e)) => Failure::Unable(e.desc().to_owned()),
         NoAnswer::Refused => Failure::Refused,
         no => Failure::Nonsense(no.to_string()),
     }
@@ -248,16 +237,17 @@ fn wait(stream: &impl AsFd, until: Until, gone: BorrowedFd, end: Instant) -> Res
 
 /// Has a process that is the user's connect, and makes sure that the user or root is at the other end.
 fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Result<UnixStream, Failure> {
-    let failed = |why: String| Failure::Unable(format!("ssh agent: {why}"));
-    let (stream, process) = sys::agent::start(ARGUMENT).map_err(|e| failed(format!("no process: {}", e.desc())))?;
-    let answer = ask(stream, user, hint, gone, end, process)?;
+    let failed = Failure::Unable;
+    let started = sys::child::start(ARGUMENT, SockType::Stream, None);
+    let (process, stream) = started.map_err(|e| failed(format!("no process: {}", e.desc())))?;
+    let answer = ask(UnixStream::from(stream), user, hint, gone, end, process)?;
     let agent = match answer {
         Some((0, Some(agent))) => agent,
         Some((NOT_THE_USER, None)) => return Err(failed(format!("no process could become {:?}", user.name))),
         Some((errno, None)) => {
             return Err(match Errno::from_raw(errno) {
                 Errno::EAGAIN => Failure::Busy,
-                e @ (Errno::EACCES | Errno::EPERM) => Failure::NotYours(format!("ssh agent: {}", e.desc())),
+                e @ (Errno::EACCES | Errno::EPERM) => Failure::NotYours(e.desc().to_owned()),
                 e => Failure::NoSocket(e),
             });
         }
@@ -271,8 +261,8 @@ fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Resul
 fn is_trusted(agent: &OwnedFd, uid: Uid) -> Result<(), Failure> {
     match getsockopt(agent, PeerCredentials) {
         Ok(peer) if peer.uid() == uid.as_raw() || peer.uid() == 0 => Ok(()),
-        Ok(peer) => Err(Failure::NotYours(format!("ssh agent: uid {} listens at the socket of uid {uid}", peer.uid()))),
-        Err(e) => Err(Failure::NotYours(format!("ssh agent: {}", e.desc()))),
+        Ok(peer) => Err(Failure::NotYours(format!("uid {} listens at the socket of uid {uid}", peer.uid()))),
+        Err(e) => Err(Failure::NotYours(e.desc().to_owned())),
     }
 }
 
@@ -290,9 +280,9 @@ fn ask(
     let mut channel = Channel::new(stream);
     let sent = channel.send(&Secret::copy_of(&order), AT_ONCE);
     let stream = channel.stream();
-    let answer = match sent.map_err(|e| Failure::Unable(format!("ssh agent: {e}"))) {
+    let answer = match sent.map_err(|e| Failure::Unable(e.to_string())) {
         Ok(()) => match wait(stream, Until::Readable, gone, end) {
-            Ok(()) => sys::agent::passed(stream).map_err(|e| Failure::Unable(format!("ssh agent: {}", e.desc()))),
+            Ok(()) => sys::agent::passed(stream).map_err(|e| Failure::Unable(e.desc().to_owned())),
             // A path may lie on a file system of the user's own making, which never answers.
             Err(stopped) => Err(failure(NoAnswer::Stopped(stopped), Failure::Silent)),
         },
@@ -312,22 +302,17 @@ fn ask(
 pub fn connect() -> ExitCode {
     // Whatever happens.
     nix::unistd::alarm::set(2 * AT_ONCE.as_secs() as u32);
-    match serve(std::io::stdin().as_fd()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    serve(std::io::stdin().as_fd()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-fn serve(stream: BorrowedFd) -> Result<(), ErrorKind> {
-    let stream = UnixStream::from(stream.try_clone_to_owned().map_err(|e| e.kind())?);
-    let mut channel = Channel::new(stream);
-    let order = channel.receive(AT_ONCE).map_err(|_| ErrorKind::InvalidData)?;
-    let mut words = order.bytes().splitn(4, |byte| *byte == 0);
-    let mut word = || words.next().and_then(|word| std::str::from_utf8(word).ok()).ok_or(ErrorKind::InvalidData);
-    let number = |word: &str| word.parse::<u32>().map_err(|_| ErrorKind::InvalidData);
-    let (uid, gid) = (Uid::from_raw(number(word()?)?), Gid::from_raw(number(word()?)?));
-    let name = CString::new(word()?).map_err(|_| ErrorKind::InvalidData)?;
-    let path = Path::new(std::ffi::OsStr::from_bytes(words.next().ok_or(ErrorKind::InvalidData)?));
+fn serve(stream: BorrowedFd) -> Option<()> {
+    let mut channel = Channel::new(UnixStream::from(stream.try_clone_to_owned().ok()?));
+    let order = channel.receive(AT_ONCE).ok()?;
+    let mut parts = order.bytes().splitn(4, |byte| *byte == 0);
+    let mut word = || parts.next().and_then(|word| std::str::from_utf8(word).ok());
+    let (uid, gid) = (Uid::from_raw(word()?.parse().ok()?), Gid::from_raw(word()?.parse().ok()?));
+    let name = CString::new(word()?).ok()?;
+    let path = Path::new(OsStr::from_bytes(parts.next()?));
     let connected = match sys::agent::become_user(&name, uid, gid) {
         Ok(()) => sys::agent::connected(path).map_err(|e| e as i32),
         Err(_) => Err(NOT_THE_USER),
@@ -336,7 +321,7 @@ fn serve(stream: BorrowedFd) -> Result<(), ErrorKind> {
         Ok(agent) => (0, Some(agent.as_fd())),
         Err(errno) => (*errno, None),
     };
-    sys::agent::pass(channel.stream(), number, agent).map_err(|_| ErrorKind::BrokenPipe)
+    sys::agent::pass(channel.stream(), number, agent).ok()
 }
 
 #[cfg(test)]
@@ -346,6 +331,7 @@ mod tests {
     use mfa_ssh::{Line, Sshsig};
 
     use super::*;
+    use crate::factor::key::PublicKey;
     use crate::store::Id;
 
     const MESSAGE: &[u8] = b"a challenge of thirty-two bytes..";
@@ -357,10 +343,6 @@ mod tests {
     }
 
     fn bound(held: &SkPublicKey) -> Key {
-        let public = match &held.point {
-            Point::Ed25519(point) => PublicKey::ed25519(point),
-            Point::Ecdsa(point) => PublicKey::es256(point),
-        };
         Key {
             id: Id([1; 16]),
             label: String::from("laptop"),
@@ -368,7 +350,7 @@ mod tests {
             created_from: String::new(),
             rp_id: held.application.clone(),
             credential: Vec::new(),
-            public: public.unwrap(),
+            public: PublicKey::of_ssh(&held.point).unwrap(),
             verified: false,
             counter: 0,
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::VerifyingKey as Ed25519Key;
+use mfa_ssh::{Point, SkPublicKey};
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{DerSignature, Signature as Es256Signature, VerifyingKey as Es256Key};
 use sha2::{Digest, Sha256};
@@ -26,9 +27,9 @@ const AUTH_DATA: usize = 32 + 1 + 4;
 pub const MOST_AUTH_DATA: usize = 4096;
 
 /// Flag UP: the user was present. By touch, or whatever the key takes for it.
-const USER_PRESENT: u8 = 0x01;
+pub const USER_PRESENT: u8 = 0x01;
 /// Flag UV: the user was verified, by PIN or fingerprint.
-const USER_VERIFIED: u8 = 0x04;
+pub const USER_VERIFIED: u8 = 0x04;
 
 /// A public key that is known to be a good one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,27 @@ impl Signed {
     }
 }
 
+impl Key {
+    /// The same key as ssh says it. `None` when it was bound as it is plugged in: what that has signed for ssh was for
+    /// something else.
+    pub fn of_ssh(&self) -> Option<SkPublicKey> {
+        let point = match self.public {
+            PublicKey::Es256(xy) => Point::Ecdsa(xy),
+            PublicKey::Ed25519(bytes) => Point::Ed25519(bytes),
+        };
+        self.credential.is_empty().then(|| SkPublicKey { point, application: self.rp_id.clone() })
+    }
+}
+
 impl PublicKey {
+    /// From an ssh key. `None` when it is none that can be used.
+    pub fn of_ssh(point: &Point) -> Option<PublicKey> {
+        match point {
+            Point::Ed25519(bytes) => PublicKey::ed25519(bytes),
+            Point::Ecdsa(xy) => PublicKey::es256(xy),
+        }
+    }
+
     /// From x and y. `None` when they are no point of the curve.
     pub fn es256(xy: &[u8]) -> Option<PublicKey> {
         let xy: [u8; 64] = xy.try_into().ok()?;

@@ -2,7 +2,7 @@
 //!
 //! `SSH_AUTH_INFO_0` says which key has passed, not whether it was touched, and `no-touch-required` in a file of the
 //! user's own waives the touch, unless sshd's settings demand it. sshd itself is asked what they are for this connection.
-//! Whatever is not clear is not demanded, and the reason goes to the log.
+//! Whatever is not clear counts as not demanded.
 
 use std::ffi::{CStr, CString};
 use std::fs;

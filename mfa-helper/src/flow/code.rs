@@ -3,7 +3,7 @@
 use mfa_wire::{Outcome, Secret};
 
 use super::remember::Memory;
-use super::{Decision, RACES, device, duration, lost_races, moment};
+use super::{Decision, RACES, below, device, duration, lost_races, moment};
 use crate::conversation::Conversation;
 use crate::factor::{recovery, totp};
 use crate::host::Host;
@@ -61,11 +61,13 @@ pub fn ask(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let has_keys =
-        (audience.truth || notice.is_some()) && record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
-    let prompt = audience.lang.say(if has_keys { Text::RecoveryCode } else { Text::Code });
-    let prompt = notice.map_or(prompt.clone(), |notice| format!("{notice}\n{prompt}"));
-    let factor = if has_keys { RECOVERY } else { TOTP };
+    let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
+    // That there are keys is told to whom it may be, or was told before.
+    let (text, factor) = match has_keys && (audience.truth || notice.is_some()) {
+        true => (Text::RecoveryCode, RECOVERY),
+        false => (Text::Code, TOTP),
+    };
+    let prompt = below(notice, audience.lang.say(text));
     let answer = conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
     for _ in 0..RACES {
         let Some(credentials) = &record.credentials else {
@@ -151,8 +153,8 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     }
 }
 
-/// When the device was last used at a login, if this is one: what the next one is told about goes by that, and a screen locker, or the
-/// proof of a change, has told nothing.
+/// When the device was last used at a login, if this is one: what the next one is told about goes by that, and a screen
+/// locker, or the proof of a change, has told nothing.
 pub fn used(audience: Audience, state: &State, now: u64) -> u64 {
     if audience.way == Way::Login { now } else { state.last_used }
 }

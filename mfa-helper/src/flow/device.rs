@@ -1,4 +1,4 @@
-//! Binding, replacing and unbinding an authenticator app.
+//! Binding and replacing an authenticator app, and unbinding whatever is bound.
 
 use std::fmt;
 
@@ -61,9 +61,7 @@ pub fn totp(
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..bound(new_id(host)?, label, proof.from(user), totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
-    // Bound all the same, should nobody be there to read them any more.
-    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
-    Ok(proved(done(user, unread.then_some(Text::MakeCodesFor(user)), host)))
+    Ok(proved(done(user, recovery::hand_out(codes, user, host, conversation), host)))
 }
 
 /// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.
@@ -93,8 +91,7 @@ pub fn replace(
     let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
     bind(record, &new, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
-    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
-    Ok(proved(replaced(user, unread.then_some(Text::MakeCodesFor(user)), host)))
+    Ok(proved(replaced(user, recovery::hand_out(codes, user, host, conversation), host)))
 }
 
 /// What was proved: the possession of this binding, by one of its recovery codes or one of its keys. It holds no longer

@@ -20,7 +20,7 @@ use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;
 
-/// Leads `user` through binding a device. Whatever ends before both codes are right ends the login.
+/// Leads `user` through binding a device. Whatever ends before it is bound ends the login.
 pub fn at_login(
     login: &Login,
     user: &str,

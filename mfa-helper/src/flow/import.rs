@@ -6,14 +6,13 @@ use mfa_wire::{Outcome, printable};
 use super::device::{self, ROOT, known};
 use super::{Decision, keys};
 use crate::factor::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
-use crate::host::Host;
+use crate::host::{Host, host_name};
 use crate::store::{Change, Credentials, Device, Latest};
 
 /// What pam_u2f goes by where its configuration says nothing else. The host's own name, not the policy's: the keys are
 /// made already.
 fn usual_origin() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    format!("pam://{name}")
+    format!("pam://{}", host_name())
 }
 
 /// A key as a file tells of it.
@@ -197,14 +196,10 @@ fn authorized_keys(lines: &str) -> Result<Found, String> {
 }
 
 fn of_ssh(line: &mfa_ssh::Line) -> Option<Listed> {
-    let public = match line.key.point {
-        mfa_ssh::Point::Ed25519(point) => PublicKey::ed25519(&point),
-        mfa_ssh::Point::Ecdsa(point) => PublicKey::es256(&point),
-    };
     Some(Listed {
         rp_id: line.key.application.clone(),
         credential: Vec::new(),
-        public: public?,
+        public: PublicKey::of_ssh(&line.key.point)?,
         verified: line.verify_required(),
         label: printable(&line.label, 64),
     })

@@ -10,7 +10,7 @@ use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 use super::code::{self, Audience};
 use super::device::{self, Proved as ProvedBinding, known};
 use super::first_factor::Proof;
-use super::{Decision, RACES, enroll, login, lost_races, recovery};
+use super::{Decision, RACES, below, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
@@ -21,7 +21,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::{Kind, Pin, Requirement, SkKey};
 use crate::stack;
-use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Owes, Record, State, Store};
+use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Record, State, Store};
 
 /// What is asked for, as the log says it.
 pub const U2F: &str = "u2f";
@@ -38,6 +38,12 @@ enum NotProved {
     Unreachable(String, String),
     /// One was asked, and this is how it ended.
     Failed(Decision),
+}
+
+impl<T: Into<Decision>> From<T> for NotProved {
+    fn from(failed: T) -> NotProved {
+        NotProved::Failed(failed.into())
+    }
 }
 
 /// Asks for one of the bound keys, and judges its answer against the record as it is at that moment. Where none can be
@@ -61,7 +67,7 @@ pub fn ask(
         Ok(proved) => accept(audience, &proved, record, store, host),
         Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
         Err(NotProved::Unreachable(text, reason)) => {
-            let notice = after(&mut notice, text);
+            let notice = below(notice.take(), text);
             // A screen locker has room for the question alone.
             let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.way == Way::Login);
             let decision = code::ask(notice, audience, record, store, host, conversation);
@@ -69,14 +75,6 @@ pub fn ask(
                 |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
             decision.map(because).map_err(because)
         }
-    }
-}
-
-/// `text` below what is still to be said, once.
-fn after(notice: &mut Option<&str>, text: String) -> String {
-    match notice.take() {
-        Some(notice) => format!("{notice}\n{text}"),
-        None => text,
     }
 }
 
@@ -88,8 +86,7 @@ fn prove(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
-    let plugged: Vec<Key> = keys.iter().filter(|key| !is_of_ssh(key)).cloned().collect();
-    let of_ssh: Vec<Key> = keys.iter().filter(|key| is_of_ssh(key)).cloned().collect();
+    let (of_ssh, plugged): (Vec<Key>, Vec<Key>) = keys.iter().cloned().partition(|key| key.of_ssh().is_some());
     let here = login.map_or_else(|| host.caller_is_here(), |login| host.is_local(login));
     let socket = login.and_then(|login| login.ssh_auth_sock.as_deref());
     // mfa-enroll asks the agent itself.
@@ -98,8 +95,7 @@ fn prove(
         return by_usb(notice, audience, &plugged, host, conversation);
     }
     if has_agent && !of_ssh.is_empty() {
-        let challenge = challenge(host).map_err(NotProved::Failed)?;
-        return by_agent(notice, audience, socket, &of_ssh, login, &challenge, host, conversation);
+        return by_agent(notice, audience, &of_ssh, login.zip(socket), host, conversation);
     }
     Err(NotProved::Unreachable(
         String::from("Your security key cannot be asked from here."),
@@ -115,13 +111,13 @@ fn by_usb(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
-    let challenge = challenge(host).map_err(NotProved::Failed)?;
+    let challenge = challenge(host)?;
     let u2f = &host.loaded.policy.u2f;
     let deadline = Duration::from_secs(u2f.timeout);
     let asked = usb::Asked { keys, challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation };
     let (n, signed, _) = usb::assert(&asked, &mut person).map_err(not_proved)?;
-    judge(&keys[n], &signed, &challenge, u2f.pin)
+    Ok(judge(&keys[n], &signed, &challenge, u2f.pin)?)
 }
 
 fn not_proved(failure: usb::Failure) -> NotProved {
@@ -140,37 +136,32 @@ fn not_proved(failure: usb::Failure) -> NotProved {
     }
 }
 
-/// Has the person's ssh agent ask: that of sudo's environment, or mfa-enroll's own.
-#[allow(clippy::too_many_arguments, reason = "all of them are of one login")]
+/// Has the person's ssh agent ask: that of sudo's environment, or, where there is none, mfa-enroll's own.
 fn by_agent(
     notice: &mut Option<&str>,
     audience: Audience,
-    socket: Option<&str>,
     keys: &[Key],
-    login: Option<&Login>,
-    challenge: &[u8; 32],
+    of_sudo: Option<(&Login, &str)>,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
-    let mut told = |conversation: &mut Conversation| {
-        let text = after(notice, audience.lang.say(Text::Touch));
-        conversation.notice(&text).map_err(|e| NotProved::Failed(e.into()))
-    };
+    let challenge = challenge(host)?;
+    let mut told =
+        |conversation: &mut Conversation| conversation.notice(&below(notice.take(), audience.lang.say(Text::Touch)));
     let u2f = &host.loaded.policy.u2f;
-    let (n, signed, hash) = match login.zip(socket) {
+    let (n, signed, hash) = match of_sudo {
         None => {
             told(conversation)?;
-            by_front_end(keys, challenge, conversation)?
+            by_front_end(keys, &challenge, conversation)?
         }
         Some((login, socket)) => {
-            let no_copy = |e: std::io::Error| NotProved::Failed(Decision::unavailable(e));
-            let gone = conversation.gone().try_clone_to_owned().map_err(no_copy)?;
+            let gone = conversation.gone().try_clone_to_owned().map_err(Decision::unavailable)?;
             let agent = Agent::find(&login.user, Path::new(socket), keys, gone.as_fd()).map_err(no_agent)?;
             told(conversation)?;
-            agent.sign(challenge, Duration::from_secs(u2f.timeout)).map_err(no_agent)?
+            agent.sign(&challenge, Duration::from_secs(u2f.timeout)).map_err(no_agent)?
         }
     };
-    judge(&keys[n], &signed, &hash, u2f.pin)
+    Ok(judge(&keys[n], &signed, &hash, u2f.pin)?)
 }
 
 fn no_agent(failure: agent::Failure) -> NotProved {
@@ -189,35 +180,35 @@ fn by_front_end(
     conversation: &mut Conversation,
 ) -> Result<(usize, Signed, [u8; 32]), NotProved> {
     for (n, key) in keys.iter().enumerate() {
-        match conversation.sign(ssh_key(key).to_blob(), challenge.to_vec()) {
+        let Some(ssh_key) = key.of_ssh() else { continue };
+        match conversation.sign(ssh_key.to_blob(), challenge.to_vec()) {
             Ok(answer) => {
-                let signed = signed(key, answer.bytes()).ok_or_else(garbage)?;
+                let signed = signed(&ssh_key, answer.bytes()).ok_or_else(garbage)?;
                 return Ok((n, signed, mfa_ssh::client_data_hash(challenge, Hash::Sha512)));
             }
             // It does not hold this one, or there is no agent.
             Err(NoAnswer::Cancelled(mfa_wire::Cancelled::NoConversation)) => {}
-            Err(none) => return Err(NotProved::Failed(none.into())),
+            Err(none) => return Err(none.into()),
         }
     }
     let text = "No ssh agent holds a security key that is bound: ssh -A, or plug one in.";
     Err(NotProved::Unreachable(text.into(), "the agent holds no bound key".into()))
 }
 
-fn garbage() -> NotProved {
-    let text = "That is not the signature of a security key.";
-    NotProved::Failed(Decision::new(Outcome::Refused, text, "malformed ssh signature"))
+fn garbage() -> Decision {
+    Decision::new(Outcome::Refused, "That is not the signature of a security key.", "malformed ssh signature")
 }
 
 /// Whether that is the answer of `key`, with all that is demanded of it.
-fn judge(key: &Key, signed: &Signed, hash: &[u8; 32], pin: Pin) -> Result<Proved, NotProved> {
+fn judge(key: &Key, signed: &Signed, hash: &[u8; 32], pin: Pin) -> Result<Proved, Decision> {
     match key::check(key, signed, hash, demands_pin(key, pin)) {
         Ok(counter) => Ok(Proved { key: key.id, counter }),
-        Err(refused) => Err(NotProved::Failed(Decision::new(Outcome::Refused, said(refused), refused.to_string()))),
+        Err(refused) => Err(Decision::new(Outcome::Refused, said(refused), refused.to_string())),
     }
 }
 
-/// Whether PIN or fingerprint is demanded of `key`. Of one that was bound with it always, but where the policy wants none:
-/// who takes the key shall not get around it by a host that forgets to ask (CVE-2021-31924).
+/// Whether PIN or fingerprint is demanded of `key`. Of one that was bound with it always, but where the policy wants
+/// none: who takes the key shall not get around it by a host that forgets to ask (CVE-2021-31924).
 fn demands_pin(key: &Key, pin: Pin) -> bool {
     match pin {
         Pin::Require => true,
@@ -281,9 +272,9 @@ fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
     bound.keys().iter().find(|key| key.id == id).map(|key| (bound, key))
 }
 
-/// Lets in by the key that this login has shown to sshd before, where the rule counts it as the second factor, it is bound,
-/// and sshd demands of it what we would. `None` where it does not count, and what is bound is asked as ever. `news` is for
-/// the person, whom nothing is asked.
+/// Lets in by the key that this login has shown to sshd before, where the rule counts it as the second factor, it is
+/// bound, and sshd demands of it what we would. Otherwise why a bound one does not count, for the log, and what is bound is
+/// asked as ever. `news` is for the person, whom nothing is asked.
 pub fn counted(
     news: Option<&str>,
     asked: &Requirement,
@@ -291,18 +282,24 @@ pub fn counted(
     login: &Login,
     store: &Store,
     host: &Host,
-) -> Result<Option<Decision>, Decision> {
-    if asked.sk_key != SkKey::Counts || !host.caller_is_root {
-        return Ok(None);
-    }
-    let Some((shown, demands)) = shown_to_sshd(login, host) else { return Ok(None) };
+) -> Result<Result<Decision, String>, Decision> {
+    let Some(shown) = shown_to_sshd(login).filter(|_| asked.sk_key == SkKey::Counts && host.caller_is_root) else {
+        return Ok(Err(String::new()));
+    };
+    let mut demands = None;
     for _ in 0..RACES {
         let record = store.load(user)?;
         let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
-        let enough = |key: &&Key| {
-            is_of_ssh(key) && ssh_key(key) == shown && (demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin))
+        let Some(key) = keys.iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
+            return Ok(Err(String::new()));
         };
-        let Some(key) = keys.iter().find(enough) else { return Ok(None) };
+        // Asked once, and only about a key that is bound.
+        let demands = demands.get_or_insert_with(|| touch_was_demanded(login, host));
+        match demands {
+            Ok(demands) if demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin) => {}
+            Ok(_) => return Ok(Err(format!("key {} does not count: sshd does not demand verify-required", key.id))),
+            Err(why) => return Ok(Err(format!("key {} does not count: {why}", key.id))),
+        }
         // What it has counted to sshd does not say.
         let now = (host.now)();
         let keys_used = record.state.keys_used.with(key, record.state.keys_used.counter(key), now, keys);
@@ -313,23 +310,30 @@ pub fn counted(
                 done?;
                 let reason = format!("key {}, checked by sshd", key.id);
                 let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
-                return Ok(Some(Decision { factor: U2F, ..accepted }));
+                return Ok(Ok(Decision { factor: U2F, ..accepted }));
             }
         }
     }
     Err(lost_races())
 }
 
-/// The security key that sshd has just accepted, if it demands a touch of it; and PIN or fingerprint too, where nothing
-/// else is asked of this login.
-fn shown_to_sshd(login: &Login, host: &Host) -> Option<(SkPublicKey, sshd::Demands)> {
-    if !login::came_by_sshd(login) {
-        return None;
+/// The security key that sshd has just accepted.
+fn shown_to_sshd(login: &Login) -> Option<SkPublicKey> {
+    let info = login.ssh_auth_info.as_deref().filter(|_| login::came_by_sshd(login))?;
+    mfa_ssh::in_auth_info(info).pop()
+}
+
+/// What sshd has demanded of it: a touch at least; and PIN or fingerprint too, where nothing else is asked of this login.
+/// Otherwise, why that is not enough.
+fn touch_was_demanded(login: &Login, host: &Host) -> Result<sshd::Demands, String> {
+    let demands = sshd::what_sshd_demands(host.caller_pid, &login.user, login.rhost.as_deref())?;
+    if !demands.touch {
+        return Err(String::from("sshd does not demand touch-required"));
     }
-    let shown = mfa_ssh::in_auth_info(login.ssh_auth_info.as_deref()?).pop()?;
-    let demands = sshd::what_sshd_demands(host.caller_pid, &login.user, login.rhost.as_deref()).ok()?;
-    let enough = demands.touch && (demands.verify || stack::asks_a_first_factor(&login.service, &stack::system_file));
-    enough.then_some((shown, demands))
+    if !demands.verify && !stack::asks_a_first_factor(&login.service, &stack::system_file) {
+        return Err(String::from("nothing else is asked, and sshd does not demand verify-required"));
+    }
+    Ok(demands)
 }
 
 /// Binds a security key: the first device, or one more beside other keys.
@@ -374,8 +378,7 @@ fn first(
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
-    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
-    let lines = [Some(Text::KeyBound(user)), unread.then_some(Text::MakeCodesFor(user))];
+    let lines = [Some(Text::KeyBound(user)), recovery::hand_out(codes, user, host, conversation)];
     Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "bound")))
 }
 
@@ -437,8 +440,7 @@ pub fn replace(
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
     device::bind(record, &credentials, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
-    let unread = !codes.is_empty() && recovery::show(codes, host, conversation).is_err();
-    let lines = [Some(Text::KeyReplaced(user)), unread.then_some(Text::MakeCodesFor(user))];
+    let lines = [Some(Text::KeyReplaced(user)), recovery::hand_out(codes, user, host, conversation)];
     Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "replaced")))
 }
 
@@ -464,8 +466,8 @@ pub fn remove(
     Ok(proved(Decision::new(Outcome::Accepted, text, format!("key {} unbound", printable(id, 64)))))
 }
 
-/// Changes the keys of the binding in `record`, whatever was tried to log in meanwhile, as long as it is this one with these
-/// recovery codes. Gives back how many there are then.
+/// Changes the keys of the binding in `record`, whatever was tried to log in meanwhile, as long as it is this one with
+/// these recovery codes and keys. Gives back how many there are then.
 pub(super) fn amend(
     mut record: Record,
     latest: Option<Latest>,
@@ -505,14 +507,14 @@ pub fn at_login(
     let key = match of_ssh {
         Some(shown) => {
             // sshd has asked for the touch that binds it, a moment ago.
-            let verified = shown_to_sshd(login, host).is_some_and(|(_, demands)| demands.verify);
+            let verified = touch_was_demanded(login, host).is_ok_and(|demands| demands.verify);
             Key { created_from: from, verified, ..key_of(shown, "", host)? }
         }
         None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
     };
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
-    let owes: Owes = record.state.owes.without(login::place(login, host).as_deref());
+    let owes = record.state.owes.without(login::place(login, host).as_deref());
     store.commit(&record, Change::Bind(&credentials, &owes))?;
     let text = enroll::hand_over(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
@@ -527,7 +529,8 @@ pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<SkPubl
         // Which model it is, an ssh key does not say.
         return None;
     }
-    let (shown, demands) = shown_to_sshd(login, host)?;
+    let shown = shown_to_sshd(login)?;
+    let demands = touch_was_demanded(login, host).ok()?;
     (demands.verify || host.loaded.policy.u2f.pin != Pin::Require).then_some(shown)
 }
 
@@ -632,25 +635,14 @@ fn by_signature(
         NotProved::Unreachable(..) => refused("No signature: nothing was bound.".into(), "no signature of the ssh key"),
     })?;
     let pin = host.loaded.policy.u2f.pin;
-    let demanded = Key { verified: false, ..key.clone() };
-    let proved = judge(&demanded, &signed, &hash, pin);
-    let counter = match proved {
-        Ok(Proved { counter, .. }) => counter,
-        Err(NotProved::Failed(decision)) => {
-            return Err(Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision });
-        }
-        Err(NotProved::Unreachable(text, reason)) => return Err(refused(text, &reason)),
-    };
+    let Proved { counter, .. } = judge(&key, &signed, &hash, pin)
+        .map_err(|decision| Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision })?;
     // Only what the signature says: the file says what its owner likes.
     Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
 }
 
 /// What is kept of an ssh key.
-pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
-    let public = match shown.point {
-        mfa_ssh::Point::Ed25519(point) => PublicKey::ed25519(&point),
-        mfa_ssh::Point::Ecdsa(point) => PublicKey::es256(&point),
-    };
+fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
     let not_good = || Decision::new(Outcome::Refused, "That is no good public key.", "a weak or impossible public key");
     Ok(Key {
         id: device::new_id(host)?,
@@ -659,28 +651,15 @@ pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Deci
         created_from: String::new(),
         rp_id: shown.application.clone(),
         credential: Vec::new(),
-        public: public.ok_or_else(not_good)?,
+        public: PublicKey::of_ssh(&shown.point).ok_or_else(not_good)?,
         verified: false,
         counter: 0,
     })
 }
 
-fn is_of_ssh(key: &Key) -> bool {
-    key.credential.is_empty()
-}
-
-/// The same key as ssh says it.
-fn ssh_key(key: &Key) -> SkPublicKey {
-    let point = match key.public {
-        PublicKey::Ed25519(point) => mfa_ssh::Point::Ed25519(point),
-        PublicKey::Es256(point) => mfa_ssh::Point::Ecdsa(point),
-    };
-    SkPublicKey { point, application: key.rp_id.clone() }
-}
-
 /// A signature in ssh's form, in that of security keys.
-fn signed(key: &Key, blob: &[u8]) -> Option<Signed> {
-    agent::signed(&SkSignature::from_blob(blob, &ssh_key(key)).ok()?, &key.rp_id)
+fn signed(key: &SkPublicKey, blob: &[u8]) -> Option<Signed> {
+    agent::signed(&SkSignature::from_blob(blob, key).ok()?, &key.application)
 }
 
 fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
@@ -722,14 +701,12 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::WrongKey => Text::NotBound,
             usb::Event::Unusable => Text::KeyIsSilent,
         });
-        let text = after(self.notice, text);
         // Whoever is gone is noticed by the silence that follows.
-        let _ = self.conversation.notice(&text);
+        let _ = self.conversation.notice(&below(self.notice.take(), text));
     }
 
     fn pin(&mut self, _: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer> {
-        let text = self.lang.say(Text::Pin(tries_left));
-        let text = after(self.notice, text);
+        let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left)));
         self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()))
     }
 

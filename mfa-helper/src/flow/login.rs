@@ -221,9 +221,11 @@ fn second_factor(
                 return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
             }
             let news = first.as_deref();
-            if !test && let Some(accepted) = keys::counted(news, asked, user, login, &store, host)? {
-                return Ok(accepted);
-            }
+            let not_counted = match keys::counted(news, asked, user, login, &store, host)? {
+                Ok(accepted) if !test => return Ok(accepted),
+                Ok(_) => String::new(),
+                Err(why) => why,
+            };
             let bypass = way == Way::Login && !test;
             let (truth, remember) = (login.stack_complete, memory.as_ref());
             let audience = Audience { way, truth, own_command: test, bypass, lang, remember };
@@ -246,7 +248,11 @@ fn second_factor(
                 (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
                 _ => decision.text,
             };
-            Decision { text, ..decision }
+            let reason = match not_counted.as_str() {
+                "" => decision.reason,
+                why => format!("{} ({why})", decision.reason),
+            };
+            Decision { text, reason, ..decision }
         }
         Auth::HandOver if !test => {
             owe(record, place(login, host).as_deref(), &store)?;
@@ -365,9 +371,7 @@ fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
 
 /// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
 fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
-    // Most policies do not ask.
-    let asked = host.loaded.policy.rules.iter().any(|rule| rule.from.is_some());
-    let place = if asked && host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
+    let place = if host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
     Facts { user, service: &login.service, place, now: (host.now)() }
 }
 

@@ -108,6 +108,14 @@ fn ask_for_device(
     }
 }
 
+/// A text, below the notice that has to be read first.
+fn below(notice: Option<&str>, text: String) -> String {
+    match notice {
+        Some(notice) => format!("{notice}\n{text}"),
+        None => text,
+    }
+}
+
 /// A duration in seconds as a person says it.
 pub fn duration(n: u64) -> String {
     match (n / 3600, n / 60 % 60, n % 60) {

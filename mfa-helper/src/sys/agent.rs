@@ -15,18 +15,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
     sendmsg, socket,
 };
-use nix::unistd::{Gid, Pid, Uid, getgrouplist, getgroups, initgroups, setresgid, setresuid};
-
-use super::child;
-
-/// Executes this program once more, so that nothing of this process is in the memory of the other, with `argument` and
-/// the other end of the stream as its standard input.
-pub fn start(argument: &CStr) -> nix::Result<(UnixStream, Pid)> {
-    let (ours, theirs) = UnixStream::pair().map_err(|_| Errno::last())?;
-    let null = child::null()?;
-    let process = child::execute(child::OURSELVES, &[argument], &[theirs.as_fd(), null.as_fd(), null.as_fd()])?;
-    Ok((ours, process))
-}
+use nix::unistd::{Gid, Uid, getgrouplist, getgroups, initgroups, setresgid, setresuid};
 
 /// Makes this process the user's, for good, and makes sure that it is.
 pub fn become_user(name: &CStr, uid: Uid, gid: Gid) -> Result<(), String> {

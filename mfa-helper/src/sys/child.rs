@@ -17,7 +17,7 @@ pub const GIVEN: i32 = 3;
 const NOBODY: u32 = 65534;
 
 /// This very program, also where an upgrade has put another in its place meanwhile.
-pub const OURSELVES: &CStr = c"/proc/self/exe";
+const OURSELVES: &CStr = c"/proc/self/exe";
 
 /// Executes a program, by its path, in a process that has no environment and no descriptor of ours but these: the first of
 /// `given` under the number 0, and so on. A program that cannot be executed shows as a process that ends with 127.
@@ -49,14 +49,13 @@ pub fn null() -> nix::Result<OwnedFd> {
     nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Executes this program once more with `argument`. The child has a socket to us as 0, `given` as 3, and nothing else
-/// but /dev/null.
-pub fn start(argument: &CStr, given: &impl AsFd) -> nix::Result<(Pid, OwnedFd)> {
-    let packets = (AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
-    let (ours, theirs) = socketpair(packets.0, packets.1, None, packets.2)?;
+/// Executes this program once more with `argument`, so that nothing of this process is in the memory of the other. The
+/// child has a socket to us as 0, what it is `given` as 3, and nothing else but /dev/null.
+pub fn start(argument: &CStr, socket: SockType, given: Option<BorrowedFd>) -> nix::Result<(Pid, OwnedFd)> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, socket, None, SockFlag::SOCK_CLOEXEC)?;
     let null = null()?;
-    let child = execute(OURSELVES, &[argument], &[theirs.as_fd(), null.as_fd(), null.as_fd(), given.as_fd()])?;
-    Ok((child, ours))
+    let all: Vec<BorrowedFd> = [theirs.as_fd(), null.as_fd(), null.as_fd()].into_iter().chain(given).collect();
+    Ok((execute(OURSELVES, &[argument], &all)?, ours))
 }
 
 /// In the child, first of all: nobody, for good. Only what libraries need to be loaded is still there.

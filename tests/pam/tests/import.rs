@@ -94,7 +94,7 @@ fn what_is_bound_stays_and_the_same_key_is_bound_once() {
         after.contains("keys 2\n") && after.contains("rp-id ssh:\n") && after.contains("key-label blue\n"),
         "{after}"
     );
-    assert!(after.contains("latest key-added ") && after.contains("credential 6f6e65\n"), "{after}");
+    assert!(after.contains("latest bound\n") && after.contains("credential 6f6e65\n"), "{after}");
 
     let (code, said) = import(&system, "authorized-keys", "ssh-rsa AAAA\n", &["--user", "importa"]);
     assert_eq!(

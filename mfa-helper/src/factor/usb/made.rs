@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::factor::key::{MOST_AUTH_DATA, MOST_CREDENTIAL, PublicKey};
+use crate::factor::key::{MOST_AUTH_DATA, MOST_CREDENTIAL, PublicKey, USER_PRESENT, USER_VERIFIED};
 
 /// What a key has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,7 @@ pub struct New {
     pub aaguid: [u8; 16],
 }
 
-const USER_PRESENT: u8 = 0x01;
-const USER_VERIFIED: u8 = 0x04;
+/// Flag AT: a credential follows.
 const CREDENTIAL_DATA: u8 = 0x40;
 
 /// Canonical CBOR (CTAP 2.1, 8) of a COSE key, which has one form: {1: 2, 3: -7, -1: 1, -2: x, -3: y}

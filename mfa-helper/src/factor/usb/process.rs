@@ -1,6 +1,7 @@
 //! The helper's hand on the process of one key.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, SockType, recv, send, shutdown};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -16,7 +17,7 @@ use super::wire::{Answer, Job, MOST};
 use crate::sys::child;
 
 /// The argument by which this program knows that it is to be such a process.
-pub const ARGUMENT: &str = "--key";
+pub const ARGUMENT: &CStr = c"--key";
 
 /// How long a process may take to end, once its socket is closed. A key that is told needs a moment to give up.
 const END: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub enum Heard {
 impl Process {
     /// Starts one for a device that is open.
     pub fn start(key: BorrowedFd) -> nix::Result<Process> {
-        let (pid, socket) = child::start(c"--key", &key)?;
+        let (pid, socket) = child::start(ARGUMENT, SockType::SeqPacket, Some(key))?;
         Ok(Process { pid, socket, busy: Cell::new(true) })
     }
 

@@ -6,7 +6,7 @@ use mfa_wire::Secret;
 use crate::factor::key::{PublicKey, Signed};
 use crate::sys::fido::{Attested, Features};
 
-/// The longest packet: 16 keys with the longest credentials and names.
+/// The longest packet: that of ten keys with the longest credentials and names has half of it.
 pub const MOST: usize = 32 * 1024;
 
 /// How the person is verified.

@@ -70,7 +70,7 @@ fn bound(text: &str) -> Key {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(usb::ARGUMENT) {
+    if std::env::args().nth(1).as_deref() == usb::ARGUMENT.to_str().ok() {
         return mfa_helper::main();
     }
     let mut arguments = std::env::args().skip(1);
