@@ -7,6 +7,7 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use mfa_helper::factor::key::{Key, PublicKey};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
 use mfa_helper::store::{
@@ -247,6 +248,50 @@ fn a_login_that_loaded_the_old_device_cannot_commit_once_it_is_replaced() {
     let bound = new.credentials.as_ref().unwrap();
     assert_eq!((bound.id, &bound.latest, new.state.last_step), (Id([2; 16]), &Latest::Replaced, 151));
     assert_eq!(key(&new).as_deref(), Some("MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"));
+}
+
+fn security_key(id: u8) -> Key {
+    Key {
+        id: Id([id; 16]),
+        label: String::from("blue"),
+        created: 1_700_000_000 + u64::from(id),
+        created_from: String::from("tty1"),
+        rp_id: String::from("pam://web1"),
+        credential: vec![id; 48],
+        public: PublicKey::Ed25519([id; 32]),
+        verified: false,
+        counter: 7,
+    }
+}
+
+fn keys(ids: &[u8]) -> Credentials {
+    Credentials { device: Device::Keys(ids.iter().map(|id| security_key(*id)).collect()), ..credentials(1) }
+}
+
+#[test]
+fn a_key_that_goes_takes_what_is_remembered_along_and_leaves_what_the_others_have_counted_to() {
+    let place = Place::new("amended");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&keys(&[1, 2]), &Owes::default())).unwrap();
+    let record = store.load("alice").unwrap();
+    let bound = record.credentials.as_ref().unwrap();
+    assert_eq!(bound.keys(), [security_key(1), security_key(2)]);
+    assert_eq!(record.state.keys_used.counter(&security_key(1)), 7, "that of its binding");
+    let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
+    let remembered = Tickets::default().with(Ticket { origin, made: 1000, expires: u64::MAX });
+    let used = record.state.keys_used.with(&security_key(1), 9, 1000, bound.keys());
+    let keys_used = used.with(&security_key(2), 12, 1001, bound.keys());
+    let state = State { remembered, keys_used, last_used: 1001, ..record.state.clone() };
+    store.commit(&record, Change::State(&state)).unwrap();
+
+    let record = store.load("alice").unwrap();
+    store.commit(&record, Change::Amend(&keys(&[1]))).unwrap();
+    let after = store.load("alice").unwrap();
+    assert_eq!(after.credentials.as_ref().unwrap().keys(), [security_key(1)]);
+    assert_eq!(after.state.remembered, Tickets::default(), "one of them may be by the key that is gone");
+    assert_eq!(after.state, State { remembered: Tickets::default(), ..state });
+    assert_eq!(after.state.keys_used.counter(&security_key(1)), 9);
+    assert_eq!(store.commit(&record, Change::Amend(&keys(&[1, 2]))), Err(CommitError::Conflict));
 }
 
 #[test]

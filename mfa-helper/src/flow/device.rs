@@ -105,20 +105,22 @@ pub(super) struct Proved {
 impl Proved {
     /// By the record as it was.
     pub(super) fn by(record: &Record) -> Option<Proved> {
-        let ids = |bound: &Credentials| bound.keys().iter().map(|key| key.id).collect();
-        record.credentials.as_ref().map(|bound| Proved {
-            binding: bound.id,
-            recovery: bound.recovery.id,
-            keys: ids(bound),
-        })
+        record.credentials.as_ref().map(Proved::of)
     }
 
     /// Whether the record still has all that was there. A key more takes nothing back.
     pub(super) fn holds(&self, record: &Record) -> bool {
-        record.credentials.as_ref().is_some_and(|bound| {
-            let has = |id: &Id| bound.keys().iter().any(|key| key.id == *id);
-            (bound.id, bound.recovery.id) == (self.binding, self.recovery) && self.keys.iter().all(has)
-        })
+        record.credentials.as_ref().is_some_and(|bound| self.holds_of(bound))
+    }
+
+    fn of(bound: &Credentials) -> Proved {
+        let keys = bound.keys().iter().map(|key| key.id).collect();
+        Proved { binding: bound.id, recovery: bound.recovery.id, keys }
+    }
+
+    fn holds_of(&self, bound: &Credentials) -> bool {
+        let has = |id: &Id| bound.keys().iter().any(|key| key.id == *id);
+        (bound.id, bound.recovery.id) == (self.binding, self.recovery) && self.keys.iter().all(has)
     }
 }
 
@@ -661,6 +663,7 @@ fn consecutive(totp: &Totp, first: &Secret, second: &Secret, present: u64, reach
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::factor::key::{Key, PublicKey};
     use crate::factor::totp::{Algorithm, Parameters};
 
     const NOW: u64 = 1_700_000_000;
@@ -701,6 +704,38 @@ mod tests {
         assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form("first", 6)));
         assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form("second", 6)));
         assert_eq!(pair(CODES[0], CODES[1], NOW / 30), Err(PairError::Wrong), "far out of reach");
+    }
+
+    fn key(id: u8) -> Key {
+        Key {
+            id: Id([id; 16]),
+            label: String::new(),
+            created: 0,
+            created_from: String::new(),
+            rp_id: String::from("pam://web1"),
+            credential: vec![id],
+            public: PublicKey::Ed25519([id; 32]),
+            verified: false,
+            counter: 0,
+        }
+    }
+
+    /// Who has a key in hand that the owner takes away meanwhile has proved nothing any more.
+    #[test]
+    fn a_proof_holds_as_long_as_all_keys_are_there_that_were() {
+        let bound = |id: u8, set: u8, keys: &[u8]| Credentials {
+            id: Id([id; 16]),
+            created: 0,
+            created_from: String::new(),
+            device: Device::Keys(keys.iter().map(|id| key(*id)).collect()),
+            recovery: Set { id: Id([set; 16]), hashes: Vec::new() },
+            latest: Latest::Bound,
+        };
+        let proved = Proved::of(&bound(1, 5, &[1, 2]));
+        let holds = |now: Credentials| proved.holds_of(&now);
+        assert!(holds(bound(1, 5, &[1, 2])) && holds(bound(1, 5, &[2, 1, 3])), "one more takes nothing back");
+        assert!(!holds(bound(1, 5, &[1])) && !holds(bound(1, 5, &[2, 3])), "a key is gone");
+        assert!(!holds(bound(2, 5, &[1, 2])) && !holds(bound(1, 6, &[1, 2])), "another binding, other recovery codes");
     }
 
     /// What these codes teach at the step `present`, where `last` was the last that was accepted.
