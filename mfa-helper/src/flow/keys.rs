@@ -58,7 +58,7 @@ pub fn ask(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
-    let about_oneself = |login: &Login| host.is_local(login) || login.ssh_auth_sock.is_some();
+    let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
     if !audience.truth && !login.is_some_and(about_oneself) {
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
         return code::ask(notice, audience, record, store, host, conversation);
@@ -78,6 +78,11 @@ pub fn ask(
     }
 }
 
+/// Where sudo's caller says that the agent is. What another program says of it is nobody's word.
+fn agent_of<'a>(login: &'a Login, host: &Host) -> Option<&'a str> {
+    login.ssh_auth_sock.as_deref().filter(|_| host.caller_is_root)
+}
+
 fn prove(
     notice: &mut Option<&str>,
     audience: Audience,
@@ -88,7 +93,7 @@ fn prove(
 ) -> Result<Proved, NotProved> {
     let (of_ssh, plugged): (Vec<Key>, Vec<Key>) = keys.iter().cloned().partition(|key| key.of_ssh().is_some());
     let here = login.map_or_else(|| host.caller_is_here(), |login| host.is_local(login));
-    let socket = login.and_then(|login| login.ssh_auth_sock.as_deref());
+    let socket = login.and_then(|login| agent_of(login, host));
     // mfa-enroll asks the agent itself.
     let has_agent = socket.is_some() || audience.own_command;
     if here && !plugged.is_empty() {
