@@ -876,7 +876,10 @@ fn an_invitation_is_no_way_around_the_policy() {
     for (policy, text) in [
         (String::from("self_service = false\n"), "Devices are managed by the administrators here: ask one of them."),
         (format!("{rule}enroll = \"by-admin\"\n"), "Devices are bound by the administrators here: ask one of them."),
-        (format!("{rule}kinds = [\"u2f\"]\n"), "Devices are bound by the administrators here: ask one of them."),
+        (
+            format!("{rule}kinds = [\"u2f\"]\n"),
+            "Only a security key may be bound here: mfa-enroll u2f (or replace u2f)",
+        ),
     ] {
         bound.system.config(&policy);
         let end = Talk::begin(&me, &["totp", "--invitation"]).end();
