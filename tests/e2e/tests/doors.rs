@@ -486,6 +486,10 @@ fn what_is_local_and_what_is_remote_in_a_booted_system() {
     // At the seat.
     let mut t = at_the_seat(&here);
     sudo(&mut t, &here);
+    // Here, and only here, a security key can be bound as well.
+    t.wait_for("key  a security key that you plug in here");
+    t.wait_for("Type its name: ");
+    t.type_line("app");
     t.wait_for(BIND_NOW);
     t.wait_for(FIRST);
     t.send("\x03\r");
