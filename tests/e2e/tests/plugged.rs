@@ -1040,7 +1040,7 @@ fn a_key_is_asked_where_the_person_is() {
     t.exit_code();
     drop(t);
     place.sh_ok(
-        "for n in $(seq 100); do ! grep --quiet --no-messages STATE=closing /run/systemd/sessions/[0-9c]* || exit 0; sleep 0.1; done
+        "for n in $(seq 100); do ! grep --quiet --no-messages --devices=skip STATE=closing /run/systemd/sessions/[0-9c]* || exit 0; sleep 0.1; done
          for file in /run/systemd/sessions/*; do echo $file; [ -p $file ] || cat $file; done; ps axf -o pid,user,cgroup,cmd; exit 1",
     );
     tmux("seat", "tmux-of-a-seat-that-is-left");
