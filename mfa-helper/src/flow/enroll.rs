@@ -1,11 +1,11 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
-use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
 use super::first_factor::Proof;
+use super::keys::Touched;
 use super::page::{self, Look};
 use super::{Decision, keys, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
@@ -38,7 +38,7 @@ pub fn at_login(
     match choose(&offers(asked, login, host), everywhere, conversation)? {
         Offer::App => app_at_login(login, user, record, store, host, conversation),
         Offer::Plugged => keys::at_login(login, None, record, everywhere, store, host, conversation),
-        Offer::Ssh(key) => keys::at_login(login, Some(&key), record, everywhere, store, host, conversation),
+        Offer::Ssh(touched) => keys::at_login(login, Some(&touched), record, everywhere, store, host, conversation),
     }
 }
 
@@ -50,7 +50,7 @@ pub enum Offer {
     /// A security key that is plugged in here.
     Plugged,
     /// The security key by which sshd has just let in.
-    Ssh(SkPublicKey),
+    Ssh(Touched),
 }
 
 /// All of it.
@@ -75,7 +75,7 @@ fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Resu
     }
     let plugged = offers.iter().any(|offer| matches!(offer, Offer::Plugged));
     let ssh = offers.iter().find_map(|offer| match offer {
-        Offer::Ssh(key) => Some(key.fingerprint()),
+        Offer::Ssh(touched) => Some(touched.key.fingerprint()),
         _ => None,
     });
     let question = lang.say(Text::WhichKind(plugged, ssh.as_deref()));

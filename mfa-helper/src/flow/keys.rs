@@ -500,7 +500,7 @@ pub(super) fn amend(
 /// Inside a login: the key that is plugged in here, or that of the ssh connection.
 pub fn at_login(
     login: &Login,
-    of_ssh: Option<&SkPublicKey>,
+    of_ssh: Option<&Touched>,
     record: Record,
     lang: Lang,
     store: &Store,
@@ -510,11 +510,8 @@ pub fn at_login(
     let user = record.user().to_owned();
     let from = enroll::origin(login).unwrap_or("an unknown place").to_owned();
     let key = match of_ssh {
-        Some(shown) => {
-            // sshd has asked for the touch that binds it, a moment ago.
-            let verified = touch_was_demanded(login, host).is_ok_and(|demands| demands.verify);
-            Key { created_from: from, verified, ..key_of(shown, "", host)? }
-        }
+        // sshd has asked for the touch that binds it, a moment ago.
+        Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
         None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
     };
     let (recovery, codes) = recovery::new_set(host)?;
@@ -525,8 +522,17 @@ pub fn at_login(
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 
-/// The security key that a login could bind because sshd has just had it touched, and that would be enough from then on.
-pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<SkPublicKey> {
+/// A security key that sshd has just had touched, and whether it has demanded PIN or fingerprint too. Asked of sshd once: an
+/// answer that fails to come later must not bind it as one that needs neither.
+#[derive(Clone)]
+pub struct Touched {
+    /// The key.
+    pub key: SkPublicKey,
+    verified: bool,
+}
+
+/// The one that a login could bind, and that would be enough from then on.
+pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touched> {
     if asked.sk_key != SkKey::Counts {
         return None;
     }
@@ -534,9 +540,9 @@ pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<SkPubl
         // Which model it is, an ssh key does not say.
         return None;
     }
-    let shown = shown_to_sshd(login)?;
-    let demands = touch_was_demanded(login, host).ok()?;
-    (demands.verify || host.loaded.policy.u2f.pin != Pin::Require).then_some(shown)
+    let key = shown_to_sshd(login)?;
+    let verified = touch_was_demanded(login, host).ok()?.verify;
+    (verified || host.loaded.policy.u2f.pin != Pin::Require).then_some(Touched { key, verified })
 }
 
 /// A new key, after its owner has proved to have it.
