@@ -129,7 +129,7 @@ impl Place {
         // A probe that tmux was to collect is none of ours.
         self.sh_ok(
             "for n in $(seq 100); do
-                 processes=$(pgrep --list-full --exact mfa-helper || :; ps -eo stat=,comm= | grep '^Z' | grep -v probe || :)
+                 processes=$(pgrep --list-full --exact mfa-helper || :; ps -eo stat=,comm= | grep '^Z' | grep -v ' probe$' || :)
                  [ \"$(printf '%s\\n' \"$processes\" | wc -l)\" -gt 1 ] || exit 0
                  sleep 0.1
              done
