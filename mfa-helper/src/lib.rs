@@ -61,6 +61,10 @@ pub fn main() -> ExitCode {
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
+    if let Err(reason) = sys::lift_limits() {
+        audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
+        return ExitCode::FAILURE;
+    }
     // The process that connects to an ssh agent as its user, which a helper has started.
     if argument.as_bytes() == factor::agent::ARGUMENT.to_bytes() {
         return factor::agent::connect();

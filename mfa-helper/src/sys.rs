@@ -46,14 +46,10 @@ pub fn reset_process() -> nix::Result<()> {
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     nix::unistd::chdir("/")?;
-    let unlimited = [Resource::RLIMIT_AS, Resource::RLIMIT_CPU, Resource::RLIMIT_DATA, Resource::RLIMIT_FSIZE];
-    for limit in unlimited {
-        lift(limit, RLIM_INFINITY);
-    }
-    lift(Resource::RLIMIT_NOFILE, 256);
     // No core, ever: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     usual_priority();
+    usual_attributes();
     lock_memory();
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
@@ -85,14 +81,60 @@ fn usual_priority() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 
-/// Sets a limit to `wanted`, or, in a container where even root may not raise it, as near as may be. What
-/// is too little then shows as an error of its own.
-fn lift(limit: Resource, wanted: u64) {
-    if setrlimit(limit, wanted, wanted).is_err()
-        && let Ok((_, hard)) = getrlimit(limit)
-    {
-        let _ = setrlimit(limit, hard.min(wanted), hard);
+/// What the kernel passes on to every program besides, and could make one wait or see things that are not so. Whatever
+/// refuses is no harm: a filter forbids it, or the kernel is too old to know it.
+fn usual_attributes() {
+    /// What Linux gives to the first process, and all others have from it (PR_SET_TIMERSLACK(2const)).
+    const TIMER_SLACK_NS: libc::c_ulong = 50_000;
+    // SAFETY: plain numbers, and a null pointer where MPOL_DEFAULT (0) wants one.
+    unsafe {
+        // A user may set years, and then no time-out of ours would come.
+        libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+        libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
+        // With SECBIT_NOROOT root would be nobody in whatever this process executes.
+        libc::prctl(libc::PR_SET_SECUREBITS, 0, 0, 0, 0);
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        libc::personality(0);
+        libc::syscall(libc::SYS_set_mempolicy, 0, std::ptr::null::<u8>(), 0);
     }
+}
+
+/// A limit of the kernel, what it is set to, and with how little a helper still works.
+struct Limit(Resource, u64, u64);
+
+const MEGABYTE: u64 = 1 << 20;
+
+/// All limits that are not set elsewhere in here. The stack is what Linux gives by itself.
+const LIMITS: [Limit; 9] = [
+    Limit(Resource::RLIMIT_FSIZE, RLIM_INFINITY, MEGABYTE),
+    Limit(Resource::RLIMIT_NOFILE, 256, 64),
+    Limit(Resource::RLIMIT_STACK, 8 * MEGABYTE, MEGABYTE),
+    Limit(Resource::RLIMIT_AS, RLIM_INFINITY, 128 * MEGABYTE),
+    Limit(Resource::RLIMIT_DATA, RLIM_INFINITY, 64 * MEGABYTE),
+    Limit(Resource::RLIMIT_CPU, RLIM_INFINITY, 60),
+    Limit(Resource::RLIMIT_NPROC, RLIM_INFINITY, 0),
+    Limit(Resource::RLIMIT_SIGPENDING, RLIM_INFINITY, 0),
+    Limit(Resource::RLIMIT_LOCKS, RLIM_INFINITY, 0),
+];
+
+/// Puts off the limits that were inherited. In a container even root may not raise a hard one; where what is left is not
+/// enough to do all that a conversation may come to, this is the reason for which there shall be none. Otherwise a user
+/// could set a limit before su that fails the one write which counts a wrong code, and guess on.
+pub fn lift_limits() -> Result<(), String> {
+    for Limit(limit, wanted, least) in LIMITS {
+        if setrlimit(limit, wanted, wanted).is_ok() {
+            continue;
+        }
+        let (_, hard) = getrlimit(limit).map_err(|e| format!("{limit:?}: {}", e.desc()))?;
+        let most = hard.min(wanted);
+        if most < least {
+            return Err(format!(
+                "{limit:?} is {hard} for whoever called, less than {least}, and cannot be raised here"
+            ));
+        }
+        setrlimit(limit, most, hard).map_err(|e| format!("{limit:?}: {}", e.desc()))?;
+    }
+    Ok(())
 }
 
 /// Standard output and error go nowhere: whatever they are, they belong to the host.
