@@ -8,8 +8,10 @@ pub mod fido;
 pub mod pam;
 pub mod run;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
@@ -17,15 +19,42 @@ use nix::unistd::{Gid, Pid, Uid};
 
 use crate::conversation::BINDING;
 
+/// The first descriptor that systemd hands over (sd_listen_fds(3)).
+const FIRST_HANDED_OVER: u32 = 3;
+
+/// The most sockets that are taken from systemd: there are two.
+const MOST_HANDED_OVER: u32 = 8;
+
+/// How many sockets systemd says it has handed over to this very process.
+#[allow(clippy::disallowed_methods, reason = "systemd's two words; they count for nothing but sockets that listen")]
+pub fn handed_over() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    match number("LISTEN_PID") == Some(std::process::id()) {
+        true => number("LISTEN_FDS").unwrap_or(0).min(MOST_HANDED_OVER),
+        false => 0,
+    }
+}
+
+/// Takes those sockets. Called once, before this process has opened anything of its own at their numbers: that is why
+/// [`reset_process`] is told of them.
+pub fn take_handed_over(count: u32) -> Vec<OwnedFd> {
+    let numbers = FIRST_HANDED_OVER as libc::c_int..(FIRST_HANDED_OVER + count) as libc::c_int;
+    // SAFETY: plain numbers; and where the descriptor is open, nobody else in this process owns it.
+    numbers
+        .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0)
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect()
+}
+
 /// Puts off everything that was inherited from a login program or from the user in front of it
-/// (su and sudo pass on the user's limits, priority, mask and descriptors).
+/// (su and sudo pass on the user's limits, priority, mask and descriptors), but for so many sockets of systemd's.
 ///
 /// Called first in `main`, while there is one thread. Fails when we are not root.
-pub fn reset_process() -> nix::Result<()> {
+pub fn reset_process(handed_over: u32) -> nix::Result<()> {
     // SAFETY: there is no other thread that could be reading the environment.
     unsafe { libc::clearenv() };
     // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
-    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_HANDED_OVER + handed_over, u32::MAX, 0u32) };
     null_output()?;
     // Those by number too, which nix has no names for.
     for signal in 1..=libc::SIGRTMAX() {
@@ -187,6 +216,30 @@ pub fn fork() -> nix::Result<Option<Pid>> {
             Ok(None)
         }
     }
+}
+
+/// The process at the other end of a connection, as the kernel holds it (SO_PEERPIDFD, Linux 6.5): no other process is
+/// meant by it, whatever number that has. ENOPROTOOPT where the kernel is older.
+pub fn process_of_peer(stream: &UnixStream) -> nix::Result<OwnedFd> {
+    // asm-generic/socket.h; the same on every platform that Debian's Rust is built for but MIPS and SPARC.
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: a place for one int of that size, which lives across the call.
+    let done = unsafe {
+        libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut size)
+    };
+    Errno::result(done)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The process with this number, held so that no other is meant by it from here on.
+pub fn process(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: plain numbers in, a new descriptor (always CLOEXEC) or -1 out.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as libc::c_int;
+    // SAFETY: the kernel has just made it for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place
