@@ -214,6 +214,9 @@ const PROGRAMS: &[Fault] = &[
     fault("socket-not-listening", 6, "systemctl stop mfa-helper.socket", Typed),
     fault("socket-not-enabled", 6, "systemctl disable mfa-helper.socket", Typed),
     fault("socket-unreachable", 6, "chmod 600 /run/mfa/helper.sock", Typed),
+    fault("socket-unreachable", 6, "chmod 666 /run/mfa/root.sock", Typed),
+    fault("socket-not-listening", 6, "systemctl stop mfa-helper-root.socket", Typed),
+    fault("unit-masked", 6, "systemctl mask --now mfa-helper-root.socket", Typed),
     fault(
         "unit-failed",
         6,

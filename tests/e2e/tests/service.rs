@@ -11,9 +11,9 @@ use e2e::Machine;
 #[test]
 fn a_fresh_installation_serves_logins_by_the_socket() {
     static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
-    let active = MACHINE.sh_ok("systemctl is-active mfa-helper.socket; systemctl is-enabled mfa-helper.socket");
-    assert_eq!(active, "active\nenabled\n");
-    assert_eq!(MACHINE.sh_ok("stat -c '%a %U' /run/mfa /run/mfa/helper.sock"), "755 root\n666 root\n");
+    assert_eq!(MACHINE.sh_ok(&format!("systemctl is-active {SOCKETS}; systemctl is-enabled {SOCKETS}")), BOTH_ARE_ON);
+    let modes = MACHINE.sh_ok("stat -c '%a %U' /run/mfa /run/mfa/helper.sock /run/mfa/root.sock");
+    assert_eq!(modes, "755 root\n666 root\n600 root\n");
     let doors = [("siggi", Door::Ssh), ("silke", Door::Sudo), ("simon", Door::Su), ("sonja", Door::Login)];
     let bound = doors.map(|(name, door)| (Person::bound(&MACHINE, name), door));
     // Nobody can start one now, so whoever judges these codes came with the listener that runs.
@@ -24,6 +24,80 @@ fn a_fresh_installation_serves_logins_by_the_socket() {
     // The listener is one small process, and no conversation is left.
     assert_eq!(MACHINE.sh_ok("systemctl show --property=NRestarts --value mfa-helper; pgrep -c mfa-helper"), "0\n1\n");
     assert_eq!(MACHINE.sh("systemctl --failed --no-legend").stdout, "");
+}
+
+const SOCKETS: &str = "mfa-helper.socket mfa-helper-root.socket";
+const BOTH_ARE_ON: &str = "active\nactive\nenabled\nenabled\n";
+
+/// What there was before root had a socket of its own: a service that runs, with one socket as its standard input.
+#[test]
+fn an_upgrade_from_one_socket_ends_with_two_and_breaks_no_login() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
+    let (who, app) = Person::bound(&MACHINE, "selma");
+    MACHINE.sh_ok(
+        "systemctl stop mfa-helper.socket mfa-helper.service; cd /usr/lib/systemd/system; \
+         find /etc/systemd/system /var/lib/systemd/deb-systemd-helper-enabled -name '*mfa-helper-root*' -delete; \
+         sed -i '/mfa-helper-root/d' /var/lib/systemd/deb-systemd-helper-enabled/mfa-helper.socket.dsh-also; \
+         rm mfa-helper-root.socket; sed -i '/^Wants=mfa-helper-root/d; /^Also=/d' mfa-helper.socket; \
+         sed -i 's/^StandardInput=.*/StandardInput=socket/; /^Sockets=/d; s/ mfa-helper-root.socket//' mfa-helper.service; \
+         systemctl daemon-reload; systemctl enable --now mfa-helper.socket; systemctl start mfa-helper.service",
+    );
+    assert_eq!(MACHINE.sh("ls /run/mfa").stdout, "helper.sock\n");
+    MACHINE.write("/root/mfa.deb", std::fs::read(e2e::built_package()).expect("the package"));
+    let mut waiting = Door::Su.up_to_the_code(&who);
+    MACHINE.sh_ok("dpkg --install /root/mfa.deb");
+    waiting.type_line(&app.good);
+    Door::Su.is_open(&who, &mut waiting);
+    assert_eq!(MACHINE.sh_ok(&format!("systemctl is-active {SOCKETS}; systemctl is-enabled {SOCKETS}")), BOTH_ARE_ON);
+    // Nobody can start one now.
+    let app = who.rebind();
+    MACHINE.sh_ok("systemctl start mfa-helper.service; mv /usr/libexec/mfa-helper /root");
+    Door::Su.lets_in(&who, &app.good);
+}
+
+/// The commands for the one that administrators know are for both.
+#[test]
+fn roots_socket_comes_and_goes_with_the_other() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
+    let is = |what: &str| MACHINE.sh_ok(&format!("systemctl {what} {SOCKETS} || true; ls /run/mfa"));
+    MACHINE.sh_ok("systemctl stop mfa-helper.socket mfa-helper.service");
+    assert_eq!(is("is-active"), "inactive\ninactive\n");
+    MACHINE.sh_ok("systemctl start mfa-helper.socket");
+    assert_eq!(is("is-active"), "active\nactive\nhelper.sock\nroot.sock\n");
+    MACHINE.sh_ok("systemctl start mfa-helper.service; systemctl restart mfa-helper.socket");
+    assert_eq!(is("is-active"), "active\nactive\nhelper.sock\nroot.sock\n");
+    MACHINE.sh_ok("systemctl disable mfa-helper.socket");
+    assert_eq!(is("is-enabled"), "disabled\ndisabled\nhelper.sock\nroot.sock\n");
+    MACHINE.sh_ok("systemctl enable mfa-helper.socket");
+    assert_eq!(is("is-enabled"), "enabled\nenabled\nhelper.sock\nroot.sock\n");
+}
+
+/// Where /proc hides the processes of others, the service would take everybody for elsewhere.
+#[test]
+fn the_service_sees_its_callers_whatever_proc_hides() {
+    static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
+    MACHINE.user("seen", "pw-seen");
+    // As sudo is: root, with all of root's capabilities, for a user; and as a locker is.
+    MACHINE.sh_ok("systemd-run --unit roots sleep 600; systemd-run --unit users --uid seen sleep 600");
+    let drop_in = "[Service]\nExecStartPost=/bin/sh -c 'for unit in roots users; do read pid <\"/var/lib/$$unit\"; \
+                   for file in cgroup stat sessionid uid_map; do cat /proc/$$pid/$$file; done; done >/var/lib/seen 2>&1'\n";
+    MACHINE.sh_ok(
+        "mkdir /etc/systemd/system/mfa-helper.service.d; for unit in roots users; do \
+                   systemctl show --property=MainPID --value $unit >/var/lib/$unit; done",
+    );
+    MACHINE.write("/etc/systemd/system/mfa-helper.service.d/probe.conf", drop_in);
+    MACHINE.sh_ok("systemctl daemon-reload");
+    for options in ["hidepid=0", "hidepid=2", "hidepid=2,gid=nogroup", "hidepid=1,gid=nogroup"] {
+        let numeric = options.replace("nogroup", "65534");
+        MACHINE.sh_ok(&format!("mount -o remount,{numeric} /proc; systemctl restart mfa-helper.service"));
+        let hides = MACHINE.sh("runuser --user seen -- cat /proc/1/cgroup").code != 0;
+        assert_eq!(hides, options != "hidepid=0", "{options}");
+        let seen = MACHINE.read("/var/lib/seen");
+        assert!(
+            !seen.contains("cat:") && seen.contains("roots.service") && seen.contains("users.service"),
+            "{options}: {seen}"
+        );
+    }
 }
 
 #[test]
