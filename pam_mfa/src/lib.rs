@@ -42,16 +42,13 @@ impl PamHooks for Module {
         guarded(|| {
             // First of all, and fatal when it fails: sshd's `password` method uses one handle for every attempt of a
             // connection, and the mark of an earlier one must not vouch for a later one.
-            if mark::clear(pam).is_err() {
-                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
-            }
+            let Ok(before) = mark::begin(pam) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
             let arguments = Arguments::read(pam, &args);
             let Some(login) = login::gather(pam, &arguments) else {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Verify(login.clone()));
-            let past = matches!(outcome, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver);
-            if past && mark::set(pam, &login, outcome).is_err() {
+            if mark::end(pam, before, &login, outcome).is_err() {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             }
             code(outcome, PamResultCode::PAM_AUTH_ERR)
@@ -70,13 +67,18 @@ impl PamHooks for Module {
                 Some(Outcome::Accepted) => return PamResultCode::PAM_SUCCESS,
                 Some(Outcome::Ignored) => AuthHook::Ignored,
                 Some(Outcome::HandedOver) => AuthHook::HandedOver,
-                _ => AuthHook::NotRun,
+                None => AuthHook::NotRun,
+                // Let in all the same by a stack that does not care what our auth line says.
+                Some(_) => {
+                    log(pam, libc::LOG_WARNING, "account refused: the auth phase of this login was refused");
+                    return refuse(Conversation::new(pam, &login, flags));
+                }
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
             // There is no phase to hand over to any more.
             let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
             // Where our line stands twice, the second one must not find a hand-over that the first has dealt with.
-            if outcome == Outcome::Accepted && mark::set(pam, &login, outcome).is_err() {
+            if outcome == Outcome::Accepted && mark::settled(pam, &login).is_err() {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             }
             code(outcome, PamResultCode::PAM_PERM_DENIED)
@@ -132,6 +134,13 @@ fn unavailable(conversation: Conversation<'_>) -> Outcome {
     let verdict = Verdict { outcome: Outcome::Unavailable, text: mfa_wire::UNAVAILABLE.to_owned() };
     conversation.farewell(&verdict);
     verdict.outcome
+}
+
+/// The account phase of a login whose auth phase we refused.
+fn refuse(conversation: Conversation<'_>) -> PamResultCode {
+    let verdict = Verdict { outcome: Outcome::Refused, text: String::from("Second factor refused.") };
+    conversation.farewell(&verdict);
+    code(verdict.outcome, PamResultCode::PAM_PERM_DENIED)
 }
 
 /// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".
