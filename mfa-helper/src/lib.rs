@@ -19,6 +19,7 @@ mod lang;
 mod listener;
 mod lockout;
 mod policy;
+pub mod process;
 #[cfg(test)]
 #[path = "../../mfa-qr/src/reader.rs"]
 mod reader;
