@@ -23,6 +23,16 @@ pub enum NoAnswer {
     Gone(Broken),
 }
 
+impl NoAnswer {
+    /// Nothing, where only a front end that is still there matters.
+    pub fn or_gone(self) -> Result<(), NoAnswer> {
+        match self {
+            NoAnswer::Cancelled(_) => Ok(()),
+            NoAnswer::Gone(_) => Err(self),
+        }
+    }
+}
+
 impl From<Broken> for NoAnswer {
     fn from(broken: Broken) -> Self {
         NoAnswer::Gone(broken)

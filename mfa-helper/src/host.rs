@@ -28,13 +28,15 @@ pub struct Host {
     pub caller_is_at: Whereabouts,
     /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
+    /// Whether this is the service, which is shut off from a part of the machine.
+    pub in_service: bool,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
 
 impl Host {
     /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is.
-    pub fn real(path: &Path, caller: Caller) -> Host {
+    pub fn real(path: &Path, caller: Caller, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
@@ -46,6 +48,7 @@ impl Host {
             caller_is_root: caller.is_root(),
             caller_is_at: session::whereabouts(caller.pid, &loaded.policy.u2f.consoles),
             caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
+            in_service,
             loaded,
         }
     }

@@ -20,6 +20,7 @@ mod listener;
 mod lockout;
 mod policy;
 pub mod process;
+mod program;
 #[cfg(test)]
 #[path = "../../mfa-qr/src/reader.rs"]
 mod reader;
@@ -99,11 +100,11 @@ fn converse() -> Result<(), String> {
     // Only before Hello can the login still start one.
     let mut host = None;
     if listening && caller.is_root() {
-        host.insert(Host::real(&config, caller)).reaches_its_store()?;
+        host.insert(Host::real(&config, caller, listening)).reaches_its_store()?;
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
-    let host = host.unwrap_or_else(|| Host::real(&config, caller));
+    let host = host.unwrap_or_else(|| Host::real(&config, caller, listening));
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
@@ -145,6 +146,7 @@ fn serve(
         Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
         Request::Test(login) => login::test(login, caller.way(), host, conversation),
+        Request::Session(login) => login::session(login, host),
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
@@ -216,7 +218,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
-        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) => {
+        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
             let Login { user, service, rhost, tty, ruser, .. } = login;
             // Nobody who reads the log, such as a program that bans hosts, shall take a user's word for root's.
             let names = if caller.is_root() {
@@ -252,9 +254,9 @@ fn level(request: &Request, decision: &Decision) -> Level {
             Outcome::Accepted,
         ) => Level::Info,
         (Request::Verb(Verb::PolicyCheck | Verb::Doctor), _) => Level::Info,
-        // A change: in the account phase it is a binding.
-        (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
-        (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver) => Level::Info,
+        // A change: in the account phase it is a binding, which the session phase confirms.
+        (Request::Verb(_) | Request::Account(..) | Request::Session(_), Outcome::Accepted) => Level::Notice,
+        (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver | Outcome::StartYourOwn) => Level::Info,
         (_, Outcome::NotFound | Outcome::Already | Outcome::Warnings | Outcome::Faults) => Level::Info,
         (_, Outcome::Refused | Outcome::Locked | Outcome::NoInteraction) => Level::Warning,
         (_, Outcome::Unavailable) => Level::Error,
@@ -266,6 +268,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verify(_) => "verify",
         Request::Account(..) => "account",
         Request::Test(_) => "test",
+        Request::Session(_) => "session",
         Request::Verb(Verb::Totp { .. } | Verb::TotpInvited { .. }) => "totp",
         Request::Verb(Verb::TotpPending { .. }) => "totp-pending",
         Request::Verb(Verb::Confirm { .. }) => "confirm",

@@ -8,7 +8,8 @@ use nix::unistd::Group;
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::factor::key::Key;
-use crate::flow::login::{Auth, account_line_decides, auth};
+use crate::flow::hand_over;
+use crate::flow::login::{Auth, NoWay, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -203,13 +204,18 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     let mut asked = person.asked(service, host);
     if service == "login" && !asked.kinds.is_empty() {
         // This process is nowhere; at the console a key can be bound as well as an app.
         asked.kinds = ALL_KINDS.to_vec();
     }
-    matches!(auth(&asked, &person.record, &login, Way::Login, host, &account_line_decides), Auth::Refuse(_))
+    matches!(
+        auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(service)
+            .map_err(NoWay::Account)),
+        Auth::Refuse(_)
+    )
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

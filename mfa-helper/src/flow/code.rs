@@ -293,6 +293,7 @@ mod tests {
             caller_is_root: true,
             caller_is_at: crate::session::Whereabouts::Elsewhere,
             caller_audit_session: None,
+            in_service: false,
             loaded,
         }
     }

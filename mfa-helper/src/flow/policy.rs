@@ -6,7 +6,8 @@ use std::path::Path;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::unistd::Group;
 
-use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
+use super::hand_over;
+use super::login::{Account, Auth, NoWay, auth, key_alone_is};
 use super::standing::members_of;
 use super::{Decision, device, remember};
 use crate::conversation::Conversation;
@@ -58,6 +59,7 @@ pub fn explain(
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
@@ -67,7 +69,9 @@ pub fn explain(
             Account::Enough => String::from("let in by the key alone"),
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
-        None => match auth(&asked, &record, &login, Way::Login, host, &account_line_decides) {
+        None => match auth(&asked, &record, &login, Way::Login, host, &|| {
+            hand_over::is_safe_at(service).map_err(NoWay::Account)
+        }) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
             Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {
                 Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
@@ -83,6 +87,7 @@ pub fn explain(
                 format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
             }
             Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
+            Auth::Refuse(NoWay::Program(why) | NoWay::NoSecret(why)) => format!("refused: {why}"),
             Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
         },
     };

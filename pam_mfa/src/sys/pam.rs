@@ -14,6 +14,7 @@ use crate::mark::Mark;
 
 unsafe extern "C" {
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
+    fn pam_putenv(pamh: *mut PamHandle, variable: *const c_char) -> c_int;
     fn pam_getenv(pamh: *const PamHandle, name: *const c_char) -> *const c_char;
     fn pam_get_item(pamh: *const PamHandle, item: c_int, value: *mut *const c_void) -> c_int;
     fn pam_set_item(pamh: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
@@ -33,6 +34,12 @@ pub(crate) fn getenv<'a>(pam: &'a PamHandle, name: &CStr) -> Option<&'a CStr> {
     // SAFETY: libpam returns NULL or a C string of its own, which stays until the variable is changed; that takes the
     // handle mutably, and 'a holds it shared.
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
+}
+
+/// Sets a variable of the PAM environment, by `NAME=VALUE`, or removes it, by `NAME`.
+pub(crate) fn putenv(pam: &mut PamHandle, variable: &CStr) -> PamResult<()> {
+    // SAFETY: the handle is libpam's own, and it copies the C string.
+    success(unsafe { pam_putenv(pam, variable.as_ptr()) })
 }
 
 /// The name of our data in the handle. It holds an address in this very shared object, because the type behind it is

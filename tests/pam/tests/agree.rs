@@ -70,6 +70,7 @@ fn login(helper: &Path, user: &str, service: &str, rhost: &str, by_key: bool) ->
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     let request = if by_key { Request::Account(login, AuthHook::NotRun) } else { Request::Verify(login) };
     let held = FrontEnd::request(helper, request, &mut |_| None);

@@ -35,6 +35,7 @@ fn request(user: &str) -> Secret {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     ToHelper::Request(Request::Verify(login)).encode().unwrap()
 }
