@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod child;
 pub mod fido;
+pub mod names;
 pub mod pam;
 pub mod run;
 
