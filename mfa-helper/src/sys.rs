@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod agent;
+pub mod caps;
 pub mod child;
 pub mod fido;
 pub mod names;
