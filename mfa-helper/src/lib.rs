@@ -81,6 +81,7 @@ fn converse() -> Result<(), String> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
     let listening = getsockopt(&socket, AcceptConn) == Ok(true);
     let stream = if listening {
+        sys::caps::set_aside().map_err(|e| e.desc().to_owned())?;
         match listener::accept(UnixListener::from(socket)).map_err(|e| e.desc().to_owned())? {
             Some(stream) => stream,
             None => return Ok(()),
@@ -104,6 +105,9 @@ fn converse() -> Result<(), String> {
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
+    if listening && (caller.is_root() || !asks_first_factor(&request)) {
+        sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;
+    }
     let host = host.unwrap_or_else(|| Host::real(&config, caller, listening));
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
@@ -157,6 +161,13 @@ fn serve(
             decision
         }
     }
+}
+
+/// Whether a user has to prove the first factor for it: what asks for a `proof` below.
+fn asks_first_factor(request: &Request) -> bool {
+    use Verb::{Disable, RecoveryCodes, Replace, ReplaceU2f, Totp, U2f};
+    let Request::Verb(verb) = request else { return false };
+    matches!(verb, Totp { .. } | Replace { .. } | Disable { .. } | U2f(_) | ReplaceU2f(_) | RecoveryCodes { .. })
 }
 
 fn serve_verb(
@@ -304,6 +315,26 @@ mod tests {
         let (_, body) = source.split_once(function).unwrap();
         let (body, _) = body.split_once("\n    }\n").unwrap();
         body.split('"').skip(1).step_by(2).collect()
+    }
+
+    /// The others' conversations give up what the proof needs, before it is asked.
+    #[test]
+    fn every_verb_that_asks_for_the_first_factor_is_known_to() {
+        let source = include_str!("lib.rs");
+        let (_, body) = source.split_once("\nfn serve_verb(").unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        let asking = body.lines().filter(|line| line.contains("proof()?"));
+        let asking: Vec<&str> =
+            asking.map(|line| line.trim().trim_start_matches("Verb::").split([' ', '(']).next().unwrap()).collect();
+        let (_, known) = source.split_once("\nfn asks_first_factor(").unwrap();
+        let (known, _) = known.split_once("\n}\n").unwrap();
+        let (_, known) = known.split_once("matches!(").unwrap();
+        let known: Vec<&str> =
+            known.split(['|', ',']).filter_map(|verb| verb.trim().split([' ', '(', '{']).next()).collect();
+        assert!(asking.len() > 5, "{asking:?}");
+        for verb in asking {
+            assert!(known.contains(&verb), "{verb} is not in asks_first_factor: {known:?}");
+        }
     }
 
     #[test]

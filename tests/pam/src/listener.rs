@@ -31,6 +31,11 @@ impl Listener {
         Listener(child)
     }
 
+    /// Its process; of one that was started under another command, the process that this has become.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it as systemd does. Its conversations go on.
     pub fn terminate(&mut self) {
         run("kill", &[&self.0.id().to_string()]);
