@@ -97,7 +97,7 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
 
 /// The stack as it is for callers that are not root: pam_rootok lets in root, who could become anybody anyhow.
 fn auth_stack(service: &str, files: &Files) -> Result<Stack, StackError> {
-    Stack::read(service, Kind::Auth, files).map(Stack::not_by_root)
+    Stack::read(service, Kind::Auth, files).map(|stack| stack.not_by_root(service))
 }
 
 /// Our first line.
@@ -210,7 +210,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         Ok(judged) => judged,
         Err(error) => return unreadable(service, &error).into_iter().collect(),
     };
-    let Findings { reached, overridden, unproved, ignorable } = &judged;
+    let Findings { reached, overridden, unproved, ignorable, .. } = &judged;
     let mut faults = Vec::new();
     if let Reached::Sometimes(path) = reached {
         faults.push(passed_by(service, "pam-auth-line-passed-by", line, path, files));
