@@ -61,7 +61,6 @@ impl Identity {
 ///
 /// A process of its own reads the hash and answers by one byte: the hash is never in the memory of this one, and whatever
 /// goes wrong on the way is [`Password::NotKnown`].
-#[allow(dead_code, reason = "the hand-over asks")]
 pub fn password_of(user: &str) -> Password {
     const WORDS: [Password; 3] = [Password::NotKnown, Password::Empty, Password::Set];
     let word = |of: Password| WORDS.iter().position(|word| *word == of).unwrap_or_default() as u8;

@@ -3,24 +3,38 @@
 
 use mfa_wire::Login;
 
-use super::login::{NoWay, account_line_decides};
+use super::login::{NoWay, sudo_holds_all_phases};
 use crate::host::Host;
-use crate::identity::Identity;
-use crate::program;
+use crate::identity::{self, Identity, Password};
+use crate::{program, stack};
 
 /// Whether `stack=complete` is true of this service: on every path to our auth line a first factor has succeeded. The error
 /// says why not.
-pub fn is_true(_service: &str) -> Result<(), String> {
-    Ok(())
+pub fn is_true(service: &str) -> Result<(), String> {
+    stack::truth(service, &stack::system_file)
 }
 
 /// Whether it is safe at this service, whoever logs in by whatever program.
 pub fn is_safe_at(service: &str) -> Result<(), String> {
-    account_line_decides(service)
+    sudo_holds_all_phases(service)?;
+    stack::hand_over(service, &stack::system_file)
 }
 
 /// Whether it is safe for this very login.
-pub fn is_safe(login: &Login, _user: &Identity, host: &Host) -> Result<(), NoWay> {
+pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
     program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
-    is_safe_at(&login.service).map_err(NoWay::Account)
+    is_safe_at(&login.service).map_err(NoWay::Account)?;
+    proves_something(login, user).map_err(NoWay::NoSecret)
+}
+
+/// An empty password is no first factor: anybody knows it. Where the stack takes none, it has let nobody in by one.
+fn proves_something(login: &Login, user: &Identity) -> Result<(), String> {
+    match identity::password_of(&user.name) {
+        Password::Set => Ok(()),
+        Password::Empty => Err(String::from("it is empty")),
+        Password::NotKnown if !stack::takes_empty(&login.service, &stack::system_file) => Ok(()),
+        Password::NotKnown => {
+            Err(String::from("it may be empty, which cannot be told, and the stack takes an empty one (nullok)"))
+        }
+    }
 }

@@ -76,12 +76,9 @@ pub fn auth(
     }
 }
 
-/// Whether the account phase of this service is ours to refuse, by the stack that libpam would read.
-pub fn account_line_decides(service: &str) -> Result<(), String> {
-    if is_sudo(service) {
-        sudo_has_an_account_phase()?;
-    }
-    stack::account_line_decides(service, &stack::system_file)
+/// Whether sudo holds an account phase and a session, if this is sudo.
+pub fn sudo_holds_all_phases(service: &str) -> Result<(), String> {
+    if is_sudo(service) { sudo_has_an_account_phase() } else { Ok(()) }
 }
 
 fn is_sudo(service: &str) -> bool {

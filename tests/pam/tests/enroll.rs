@@ -5,7 +5,7 @@
 use std::fs;
 
 use mfa_wire::{AuthHook, Login, Outcome, Request, Verdict};
-use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, artifact, run};
+use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, run};
 
 const NOW: i64 = 1_800_000_015;
 
@@ -24,11 +24,9 @@ impl Owing {
         system.install(&Helper::real().clock(&clock));
         system.config(&format!("issuer = \"web1\"\n[[rule]]\nrequire = \"mfa\"\n{rule}"));
         // What libpam would read, for the helper to see that the account phase is ours.
-        fs::create_dir_all("/usr/lib/mfa-test").unwrap();
-        fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-        for service in ["sudo", "login"] {
+        for service in ["sudo", "login", "vsftpd", "polkit-1"] {
             let stack = "auth requisite pam_unix.so\nauth required {module} stack=complete\n\
-                         account required /usr/lib/mfa-test/pam_mfa.so\nsession optional /usr/lib/mfa-test/pam_mfa.so";
+                         account required {module}\nsession optional {module}";
             system.service(service, stack);
         }
         Owing { system, clock, user: user.to_owned() }
@@ -414,7 +412,12 @@ fn where_the_account_phase_could_be_passed_by_nobody_is_handed_over_to_it() {
         format!("account required pam_permit.so\naccount [default=ignore] {ours}"),
         format!("account include missing\naccount required {ours}"),
     ] {
-        owing.system.service("sudo", &format!("auth required {ours} stack=complete\n{account}"));
+        owing.system.service(
+            "sudo",
+            &format!(
+                "auth requisite pam_unix.so\nauth required {ours} stack=complete\n{account}\nsession optional {ours}"
+            ),
+        );
         let verdict = owing.auth("sudo");
         assert_eq!(verdict.outcome, Outcome::Refused, "{account}");
         assert!(verdict.text.contains("mfa-enroll totp --user bystander"), "{}", verdict.text);
@@ -541,7 +544,7 @@ fn behind_sshd_the_parent_may_confirm_as_well() {
     owing.system.service(
         "sshd",
         "auth requisite pam_unix.so\nauth required {module} stack=complete\n\
-         account required /usr/lib/mfa-test/pam_mfa.so\nsession optional /usr/lib/mfa-test/pam_mfa.so",
+         account required {module}\nsession optional {module}",
     );
     assert_eq!(owing.auth("sshd").outcome, Outcome::HandedOver);
     assert_eq!(owing.account_at("sshd", AuthHook::HandedOver, None, diligent()).0.outcome, Outcome::Accepted);
