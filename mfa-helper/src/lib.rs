@@ -28,6 +28,7 @@ mod rootfile;
 mod session;
 pub mod stack;
 pub mod store;
+mod sudo;
 mod sys;
 
 use std::os::fd::AsFd;

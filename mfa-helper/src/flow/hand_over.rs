@@ -3,10 +3,10 @@
 
 use mfa_wire::Login;
 
-use super::login::{NoWay, sudo_holds_all_phases};
+use super::login::{NoWay, is_sudo};
 use crate::host::Host;
 use crate::identity::{self, Identity, Password};
-use crate::{program, stack};
+use crate::{program, stack, sudo};
 
 /// Whether `stack=complete` is true of this service: on every path to our auth line a first factor has succeeded. The error
 /// says why not.
@@ -16,7 +16,9 @@ pub fn is_true(service: &str) -> Result<(), String> {
 
 /// Whether it is safe at this service, whoever logs in by whatever program.
 pub fn is_safe_at(service: &str) -> Result<(), String> {
-    sudo_holds_all_phases(service)?;
+    if is_sudo(service) {
+        sudo::runs_account_and_session()?;
+    }
     stack::hand_over(service, &stack::system_file)
 }
 

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::store::{
     Amendment, Change, CommitError, Credentials, Latest, Owes, PENDING_LIFE, Provisional, Record, State, Store,
 };
-use crate::{session, stack};
+use crate::session;
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,50 +76,9 @@ pub fn auth(
     }
 }
 
-/// Whether sudo holds an account phase and a session, if this is sudo.
-pub fn sudo_holds_all_phases(service: &str) -> Result<(), String> {
-    if is_sudo(service) { sudo_has_an_account_phase() } else { Ok(()) }
-}
-
-fn is_sudo(service: &str) -> bool {
+/// Whether it is sudo, which has a policy of its own.
+pub fn is_sudo(service: &str) -> bool {
     matches!(service, "sudo" | "sudo-i")
-}
-
-/// sudo skips the account phase where sudoers(5) says `!pam_acct_mgmt`, for everybody or for some. Its grammar is not
-/// ours to read: whoever mentions the word, or includes files from elsewhere, is taken to mean it.
-fn sudo_has_an_account_phase() -> Result<(), String> {
-    for (path, text) in sudoers()? {
-        for line in text.lines().map(str::trim_start) {
-            let includes = ["@include", "#include"].iter().any(|word| line.starts_with(word));
-            if line.contains("pam_acct_mgmt") || (includes && !line.contains(SUDOERS_FOLDER)) {
-                return Err(format!("{path} may let sudo skip the account phase: {}", printable(line, 100)));
-            }
-        }
-    }
-    Ok(())
-}
-
-const SUDOERS_FOLDER: &str = "/etc/sudoers.d";
-
-/// The files of sudoers(5), and what is in them.
-pub fn sudoers() -> Result<Vec<(String, String)>, String> {
-    let mut paths = vec![String::from("/etc/sudoers"), String::from("/etc/sudoers-rs")];
-    // A folder that is there and cannot be read may say anything.
-    let unreadable = |e: std::io::Error| format!("{SUDOERS_FOLDER}: {e}");
-    match std::fs::read_dir(SUDOERS_FOLDER) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        entries => {
-            for entry in entries.map_err(unreadable)? {
-                let name = entry.map_err(unreadable)?.file_name();
-                paths.push(format!("{SUDOERS_FOLDER}/{}", name.to_string_lossy()));
-            }
-        }
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(stack::system_file(&path)?.map(|text| (path, text)));
-    }
-    Ok(files)
 }
 
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
