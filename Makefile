@@ -95,7 +95,7 @@ install: all
 	# Not switched on: systemctl enable --now mfa-helper.socket
 	if [ -d $(DESTDIR)$(PREFIX)/lib/systemd/system ]; then \
 		install -m 0644 packaging/systemd/mfa-helper.service packaging/systemd/mfa-helper.socket \
-			$(DESTDIR)$(PREFIX)/lib/systemd/system; fi
+			packaging/systemd/mfa-helper-root.socket $(DESTDIR)$(PREFIX)/lib/systemd/system; fi
 	install -D -m 0644 packaging/completions/mfa-enroll.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mfa-enroll
 	install -D -m 0644 packaging/completions/_mfa-enroll $(DESTDIR)$(ZSHDIR)/_mfa-enroll
 	install -D -m 0644 packaging/completions/mfa-enroll.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mfa-enroll.fish

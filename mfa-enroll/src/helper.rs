@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, Verdict, greet};
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket};
+use nix::sys::time::TimeVal;
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Verb};
@@ -86,7 +87,10 @@ pub(crate) fn converse(
     verdict
 }
 
-/// Connects to the service. Never waits for it but for its first word, which it says at once.
+/// How long to stand in a queue that is full.
+const PATIENCE: TimeVal = TimeVal::new(1, 0);
+
+/// Connects to the service, and waits for its first word, which it says at once.
 fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
     #[cfg(debug_assertions)]
     let path = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
@@ -110,14 +114,14 @@ fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
     }
 }
 
-/// Connects without waiting: a socket whose queue is full is one that cannot be used.
+/// Connects, and stands in a queue that is full for a second.
 pub(crate) fn connected(path: &Path) -> nix::Result<UnixStream> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // It bounds the wait for a place in the queue too, which ends in EAGAIN then (unix(7), socket(7)).
+    setsockopt(&socket, SendTimeout, &PATIENCE)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let stream = UnixStream::from(socket);
-    stream.set_nonblocking(false).map_err(|_| Errno::last())?;
-    Ok(stream)
+    setsockopt(&socket, SendTimeout, &TimeVal::new(0, 0))?;
+    Ok(UnixStream::from(socket))
 }
 
 /// Starts a helper with one end of a socket pair as its stdin: the convention of the product. It takes

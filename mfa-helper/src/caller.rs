@@ -1,12 +1,16 @@
 //! Who is asking, and what they may ask.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use mfa_wire::{Request, Verb};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, User};
 
 use crate::lockout::Way;
+use crate::{session, sys};
 
 /// The process at the other end, as the kernel says; nothing that it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,34 @@ pub struct Caller {
 /// Asks the kernel who is at the other end.
 pub fn of(stream: &UnixStream) -> nix::Result<Caller> {
     getsockopt(stream, PeerCredentials).map(|peer| Caller { uid: peer.uid(), pid: peer.pid() })
+}
+
+/// Holds the process at the other end, so that what is read of it by its number is not of another that has this number by
+/// then: pids come back within seconds where somebody wants them to.
+pub struct Held(Option<OwnedFd>);
+
+impl Held {
+    /// Of the process at the other end of this connection, whose number the kernel says is `caller`'s.
+    pub fn of(stream: &UnixStream, caller: Caller) -> Held {
+        match sys::process_of_peer(stream) {
+            Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid),
+            held => Held(held.ok()),
+        }
+    }
+
+    /// Before Linux 6.5. This process was started for this very connection: one that was started after it is another.
+    fn by_number(pid: i32) -> Held {
+        let process = sys::process(pid);
+        let born_before = session::started(pid) <= session::started(std::process::id().cast_signed());
+        Held(process.filter(|_| session::started(pid).is_some() && born_before))
+    }
+
+    /// Whether it is still there: what was read of it by its number until now was its own.
+    pub fn is_there(&self) -> bool {
+        let Some(process) = &self.0 else { return false };
+        // Readable once it has ended (pidfd_open(2)).
+        poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0)
+    }
 }
 
 /// Why a request is not served.
@@ -231,6 +263,47 @@ mod tests {
                 "root",
             ),
         ]
+    }
+
+    /// A process that has connected and waits to be killed, and the other end of its connection.
+    fn connected() -> (nix::unistd::Pid, UnixStream) {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = format!("/tmp/mfa-caller-{}-{number}", std::process::id());
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let Some(child) = sys::fork().unwrap() else {
+            let _connection = UnixStream::connect(&path);
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        let (stream, _) = listener.accept().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        (child, stream)
+    }
+
+    #[test]
+    fn a_caller_that_is_gone_is_not_there_whoever_has_its_number() {
+        let (child, stream) = connected();
+        let caller = of(&stream).unwrap();
+        assert_eq!(caller.pid, child.as_raw());
+        let (held, other) = (Held::of(&stream, caller), Held(sys::process(caller.pid)));
+        assert!(held.is_there() && other.is_there());
+        assert!(Held::by_number(std::process::id().cast_signed()).is_there());
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(child, None).unwrap();
+        assert!(!held.is_there() && !other.is_there());
+        assert!(!Held::of(&stream, caller).is_there() && !Held::by_number(caller.pid).is_there());
+    }
+
+    #[test]
+    fn a_process_that_was_started_after_this_one_has_not_called_it() {
+        let (child, _stream) = connected();
+        let later = session::started(child.as_raw()) > session::started(std::process::id().cast_signed());
+        assert_eq!(Held::by_number(child.as_raw()).is_there(), !later);
+        assert!(!Held::by_number(0).is_there() && !Held::by_number(-1).is_there());
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(child, None).unwrap();
     }
 
     const NOBODY: Caller = Caller { uid: 65534, pid: 0 };

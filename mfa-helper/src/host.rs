@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mfa_wire::Login;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Held};
 use crate::policy::files::{self, Loaded};
 use crate::session::{self, Whereabouts};
 use crate::store::{Store, StoreError};
@@ -35,19 +35,23 @@ pub struct Host {
 }
 
 impl Host {
-    /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is.
-    pub fn real(path: &Path, caller: Caller, in_service: bool) -> Host {
+    /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
+    pub fn real(path: &Path, caller: Caller, held: &Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
+        let at = session::whereabouts(caller.pid, &loaded.policy.u2f.consoles);
+        let audit_session = if remembers { session::audited(caller.pid) } else { None };
+        // After that: so none of it was read of another process.
+        let there = held.is_there();
         Host {
             now: clock,
             random: getrandom::fill,
             synchronised: sys::clock_is_synchronised,
             caller_pid: caller.pid,
             caller_is_root: caller.is_root(),
-            caller_is_at: session::whereabouts(caller.pid, &loaded.policy.u2f.consoles),
-            caller_audit_session: if remembers { session::audited(caller.pid) } else { None },
+            caller_is_at: if there { at } else { Whereabouts::Elsewhere },
+            caller_audit_session: audit_session.filter(|_| there),
             in_service,
             loaded,
         }

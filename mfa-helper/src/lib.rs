@@ -18,6 +18,7 @@ mod identity;
 mod lang;
 mod listener;
 mod lockout;
+mod payer;
 mod policy;
 pub mod process;
 mod program;
@@ -31,7 +32,7 @@ pub mod store;
 mod sudo;
 mod sys;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;
-use crate::caller::Caller;
+use crate::caller::{Caller, Held};
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
 use crate::flow::{Decision, device, import, keys, login, recovery, remember, require, standing};
@@ -55,8 +56,9 @@ pub fn main() -> ExitCode {
     if argument.as_bytes() == factor::usb::ARGUMENT.to_bytes() {
         return factor::usb::child::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    let handed_over = sys::handed_over();
     // First of all, before anything inherited can matter.
-    if sys::reset_process().is_err() {
+    if sys::reset_process(handed_over).is_err() {
         return ExitCode::FAILURE;
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -64,12 +66,16 @@ pub fn main() -> ExitCode {
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
+    if let Err(reason) = sys::lift_limits() {
+        audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
+        return ExitCode::FAILURE;
+    }
     // The process that connects to an ssh agent as its user, which a helper has started.
     if argument.as_bytes() == factor::agent::ARGUMENT.to_bytes() {
         return factor::agent::connect();
     }
-    match converse() {
-        Ok(()) => ExitCode::SUCCESS,
+    match converse(handed_over) {
+        Ok(exit) => exit,
         Err(reason) => {
             audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
             ExitCode::FAILURE
@@ -77,15 +83,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn converse() -> Result<(), String> {
+fn converse(handed_over: u32) -> Result<ExitCode, String> {
+    let sockets = sys::take_handed_over(handed_over);
     let config = config()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
-    let listening = getsockopt(&socket, AcceptConn) == Ok(true);
+    let listens = |socket: &OwnedFd| getsockopt(socket, AcceptConn) == Ok(true);
+    // Handed over as standard input, or by systemd, which can give several.
+    let doors: Vec<UnixListener> = match listens(&socket) {
+        true => vec![UnixListener::from(socket.try_clone().map_err(|e| e.to_string())?)],
+        false => sockets.into_iter().filter(listens).map(UnixListener::from).collect(),
+    };
+    let listening = !doors.is_empty();
     let stream = if listening {
         sys::caps::set_aside().map_err(|e| e.desc().to_owned())?;
-        match listener::accept(UnixListener::from(socket)).map_err(|e| e.desc().to_owned())? {
+        drop(socket);
+        match listener::accept(doors).map_err(|e| e.desc().to_owned())? {
             Some(stream) => stream,
-            None => return Ok(()),
+            None => return Ok(ExitCode::SUCCESS),
         }
     } else {
         UnixStream::from(socket)
@@ -93,23 +107,25 @@ fn converse() -> Result<(), String> {
     // The kernel's own end of every conversation, should ours not come.
     nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
+    let held = Held::of(&stream, caller);
     let Some(name) = caller.name().map_err(|e| format!("uid {}: the name service failed: {}", caller.uid, e.desc()))?
     else {
         // A uid without a name can own nothing here, and whoever has thousands of them shall not hold a prompt with each.
-        return Ok(());
+        // The listener takes a success for a name.
+        return Ok(ExitCode::FAILURE);
     };
+    // Where a caller is is found out before it hears a word: it may do what it likes after that, and be another.
+    let host = Host::real(&config, caller, &held, listening);
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
-    let mut host = None;
     if listening && caller.is_root() {
-        host.insert(Host::real(&config, caller, listening)).reaches_its_store()?;
+        host.reaches_its_store()?;
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
     if listening && (caller.is_root() || !asks_first_factor(&request)) {
         sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;
     }
-    let host = host.unwrap_or_else(|| Host::real(&config, caller, listening));
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
@@ -119,7 +135,7 @@ fn converse() -> Result<(), String> {
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
         Err(e) if decision.outcome != Outcome::NoInteraction => Err(format!("uid {}: {e}", caller.uid)),
-        _ => Ok(()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -1,7 +1,8 @@
-//! The helper behind its socket: takes connections, starts one process for each conversation, and
+//! The helper behind its sockets: takes connections, starts one process for each conversation, and
 //! keeps nobody from being served.
 //!
-//! Small on purpose: it reads no byte of any caller and no secret of any user.
+//! Root's callers have a socket of their own, which nobody else can reach: no queue of users is in front of them. Small on
+//! purpose: it reads no byte of any caller and no secret of any user, and asks no name service.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -19,46 +20,67 @@ use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Level};
+use crate::caller::Caller;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
+use crate::factor::usb::MOST_PLUGGED;
+use crate::payer::{Accounts, Payer};
 use crate::{caller, sys};
 
-/// The most conversations of one uid at a time. Not of root: sudo and sshd speak for everybody.
-const PER_UID: usize = 8;
+/// The processes that the service may have: TasksMax= of packaging/systemd/mfa-helper.service.
+const TASKS: usize = 2048;
+
+/// What one conversation may come to: itself, and a process for each security key; or the one that runs libpam and a
+/// program of one of its modules, or sshd -T, or the one that connects to an agent, which are fewer.
+const OF_ONE: usize = 1 + MOST_PLUGGED;
+
+/// The listener, and the conversation in which it tries itself.
+const OWN: usize = 1 + OF_ONE;
+
+/// The most conversations of one payer at a time. Not of root: sudo and sshd speak for everybody.
+const PER_PAYER: usize = 8;
 
 /// The most conversations of all uids but root's.
 const OF_USERS: usize = 64;
 
-/// So many conversations of one uid in a row, and then one for each [`PAUSE`]. Each of them writes to the log, and a
+/// The most of root's: what is left when all others have all that they may come to, so that neither takes the processes of
+/// the other. Beyond it root's callers start a helper of their own.
+const OF_ROOT: usize = (TASKS - OWN - OF_USERS * OF_ONE) / OF_ONE;
+
+/// So many conversations of one payer in a row, and then one for each [`PAUSE`]. Each of them writes to the log, and a
 /// log that is full of one user's lines drops those of everybody else's logins.
 const IN_A_ROW: u32 = 30;
 /// See [`IN_A_ROW`].
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same for all uids but root's together. Whoever owns 65536 subordinate uids makes a process for each otherwise,
-/// and root's callers would wait behind them.
+/// The same for all uids but root's that have a name, together.
 const ALL_IN_A_ROW: u32 = 256;
 /// See [`ALL_IN_A_ROW`].
 const PAUSE_OF_ALL: Duration = Duration::from_millis(30);
 
-/// So many uids are remembered at a time, at least.
-const UIDS: usize = 1024;
+/// So many payers are remembered at a time, at least.
+const PAYERS: usize = 1024;
 
 /// How long to wait after the kernel has refused a connection (no descriptor, no memory): it would do so at once again.
 const BREATH: u8 = 100;
 
+/// How often a conversation that could not be started is worth a line in the log.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// Takes connections until SIGTERM. In the process of a conversation it returns that conversation; in the
 /// listener it returns `None` at the end.
-pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
+pub fn accept(listeners: Vec<UnixListener>) -> nix::Result<Option<UnixStream>> {
     warm_up();
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block()?;
     let events = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    listener.set_nonblocking(true).map_err(|_| Errno::last())?;
-    let mut conversations = Conversations::default();
-    let mut rates = Rates::default();
+    for listener in &listeners {
+        listener.set_nonblocking(true).map_err(|_| Errno::last())?;
+    }
+    let mut desk = Desk::default();
     loop {
-        let mut fds =
-            [PollFd::new(events.as_fd(), PollFlags::POLLIN), PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        let doors = listeners.iter().map(AsFd::as_fd);
+        let mut fds: Vec<PollFd> =
+            [events.as_fd()].into_iter().chain(doors).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
@@ -69,38 +91,86 @@ pub fn accept(listener: UnixListener) -> nix::Result<Option<UnixStream>> {
                 return Ok(None);
             }
         }
-        conversations.collect();
-        // One for each look at the signals, so that a flood cannot keep the dead from being counted.
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(e)
-                if [ErrorKind::WouldBlock, ErrorKind::ConnectionAborted, ErrorKind::Interrupted]
-                    .contains(&e.kind()) =>
-            {
-                continue;
-            }
-            Err(_) => {
-                let _ = poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], PollTimeout::from(BREATH));
-                continue;
-            }
-        };
-        let Ok(caller) = caller::of(&stream) else { continue };
-        if !caller.is_root() {
-            let admitted = conversations.admits(caller.uid) && rates.admits(caller.uid, Instant::now());
-            if !admitted {
-                // Closed before Hello: they are told to try again.
-                continue;
-            }
-        }
-        match sys::fork() {
-            Ok(None) => {
+        desk.collect();
+        // One of each socket for each look at the signals: a flood at one keeps neither the other from being served nor
+        // the dead from being counted.
+        for listener in &listeners {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e)
+                    if [ErrorKind::WouldBlock, ErrorKind::ConnectionAborted, ErrorKind::Interrupted]
+                        .contains(&e.kind()) =>
+                {
+                    continue;
+                }
+                Err(_) => {
+                    let _ = poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], PollTimeout::from(BREATH));
+                    continue;
+                }
+            };
+            if desk.starts(&stream)? {
                 signals.thread_unblock()?;
                 sys::null_input()?;
                 stream.set_nonblocking(false).map_err(|_| Errno::last())?;
                 return Ok(Some(stream));
             }
-            Ok(Some(child)) => conversations.add(child, caller.uid),
-            Err(e) => audit::log(Level::Error, &[("event", "listener"), ("reason", e.desc())]),
+        }
+    }
+}
+
+/// Who is let in.
+struct Desk {
+    conversations: Conversations,
+    rates: Rates,
+    accounts: Accounts,
+    refused_forks: Refused,
+}
+
+impl Default for Desk {
+    fn default() -> Desk {
+        Desk {
+            conversations: Conversations::default(),
+            rates: Rates::default(),
+            accounts: Accounts::of_this_host(),
+            refused_forks: Refused::default(),
+        }
+    }
+}
+
+impl Desk {
+    /// Starts the process of a conversation, if this caller may have one now. `true` in that process. Who is turned away is
+    /// closed before Hello: root's callers start a helper of their own then, and others are told to try again.
+    fn starts(&mut self, stream: &UnixStream) -> nix::Result<bool> {
+        let Ok(caller) = caller::of(stream) else { return Ok(false) };
+        let Some(payer) = self.admits(caller) else { return Ok(false) };
+        match sys::fork() {
+            Ok(None) => return Ok(true),
+            Ok(Some(child)) => self.conversations.add(child, caller.uid, payer),
+            Err(e) => {
+                if let Some(count) = self.refused_forks.happened(Instant::now()) {
+                    let reason = format!("no process for a conversation: {} ({count} since the last line)", e.desc());
+                    audit::log(Level::Error, &[("event", "listener"), ("reason", &reason)]);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whose a conversation with this caller is, if it may have one.
+    fn admits(&mut self, caller: Caller) -> Option<Paid> {
+        if caller.is_root() {
+            return self.conversations.admits_root().then_some(Paid::ByRoot);
+        }
+        let charge = self.accounts.charge(caller);
+        let admitted = self.conversations.admits(&charge.payer)
+            && self.rates.admits(charge.payer.clone(), charge.named, Instant::now());
+        admitted.then_some(Paid::By(charge.payer))
+    }
+
+    /// Forgets the conversations that have ended, and remembers who has come to the end of one.
+    fn collect(&mut self) {
+        for uid in self.conversations.collect() {
+            self.accounts.has_been_served(uid);
         }
     }
 }
@@ -115,48 +185,96 @@ fn warm_up() {
     std::hint::black_box(Sha256::digest(b""));
 }
 
-/// Whose conversations go on.
+/// Whose a conversation is.
+#[derive(Debug, PartialEq, Eq)]
+enum Paid {
+    ByRoot,
+    By(Payer),
+}
+
+/// The conversations that go on: of which uid, and whose.
 #[derive(Default)]
-struct Conversations(HashMap<Pid, u32>);
+struct Conversations(HashMap<Pid, (u32, Paid)>);
 
 impl Conversations {
-    fn admits(&self, uid: u32) -> bool {
-        let users = self.0.values().filter(|of| **of != 0);
-        let own = self.0.values().filter(|of| **of == uid);
-        own.count() < PER_UID && users.count() < OF_USERS
+    fn admits(&self, payer: &Payer) -> bool {
+        let own = self.0.values().filter(|(_, paid)| matches!(paid, Paid::By(other) if other == payer));
+        own.count() < PER_PAYER && self.0.len() - self.of_root() < OF_USERS
     }
 
-    fn add(&mut self, child: Pid, uid: u32) {
-        self.0.insert(child, uid);
+    fn admits_root(&self) -> bool {
+        self.of_root() < OF_ROOT
     }
 
-    /// Forgets those that have ended.
-    fn collect(&mut self) {
-        self.0.retain(|pid, _| waitpid(*pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive));
+    fn of_root(&self) -> usize {
+        self.0.values().filter(|(_, paid)| *paid == Paid::ByRoot).count()
+    }
+
+    fn add(&mut self, child: Pid, uid: u32, paid: Paid) {
+        self.0.insert(child, (uid, paid));
+    }
+
+    /// Forgets those that have ended, and says whose came to a verdict: theirs is a uid with a name.
+    fn collect(&mut self) -> Vec<u32> {
+        let mut served = Vec::new();
+        self.0.retain(|pid, (uid, _)| match waitpid(*pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => true,
+            Ok(WaitStatus::Exited(_, 0)) => {
+                served.push(*uid);
+                false
+            }
+            _ => false,
+        });
+        served
     }
 }
 
-/// Until when the last conversations count, one pause for each: of each uid, and of all together.
+/// Until when the last conversations count, one pause for each: of each payer, and of all together.
 #[derive(Default)]
 struct Rates {
-    of: HashMap<u32, Instant>,
+    of: HashMap<Payer, Instant>,
     of_all: Option<Instant>,
 }
 
 impl Rates {
-    fn admits(&mut self, uid: u32, now: Instant) -> bool {
-        if self.of.len() >= UIDS {
+    /// Who is turned away pays nothing, and of what all share only they have a part who can be served: of `named` uids.
+    fn admits(&mut self, payer: Payer, named: bool, now: Instant) -> bool {
+        if self.of.len() >= PAYERS {
             self.of.retain(|_, until| *until > now);
         }
-        let own = self.of.entry(uid).or_insert(now);
+        let own = self.of.entry(payer).or_insert(now);
         let next = (*own).max(now) + PAUSE;
-        let next_of_all = self.of_all.unwrap_or(now).max(now) + PAUSE_OF_ALL;
-        let admitted = next <= now + IN_A_ROW * PAUSE && next_of_all <= now + ALL_IN_A_ROW * PAUSE_OF_ALL;
-        if admitted {
-            *own = next;
+        if next > now + IN_A_ROW * PAUSE {
+            return false;
+        }
+        if named {
+            let next_of_all = self.of_all.unwrap_or(now).max(now) + PAUSE_OF_ALL;
+            if next_of_all > now + ALL_IN_A_ROW * PAUSE_OF_ALL {
+                return false;
+            }
             self.of_all = Some(next_of_all);
         }
-        admitted
+        *own = next;
+        true
+    }
+}
+
+/// What goes wrong again and again is told now and then, with how often it did.
+#[derive(Default)]
+struct Refused {
+    count: u32,
+    told: Option<Instant>,
+}
+
+impl Refused {
+    /// How often it has gone wrong since it was last told, if it is to be told now.
+    fn happened(&mut self, now: Instant) -> Option<u32> {
+        self.count = self.count.saturating_add(1);
+        if self.told.is_some_and(|told| now < told + TELL_AGAIN) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.count))
     }
 }
 
@@ -164,50 +282,132 @@ impl Rates {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_uid_cannot_take_all() {
-        let mut conversations = Conversations::default();
-        for n in 0..PER_UID {
-            assert!(conversations.admits(1000));
-            conversations.add(Pid::from_raw(n as i32 + 1), 1000);
-        }
-        assert!(!conversations.admits(1000));
-        assert!(conversations.admits(1001));
-        for n in PER_UID..OF_USERS {
-            assert!(conversations.admits(2000 + n as u32));
-            conversations.add(Pid::from_raw(n as i32 + 1), 2000 + n as u32);
-        }
-        assert!(!conversations.admits(1001));
+    fn user(uid: u32) -> Payer {
+        Payer::User(uid)
+    }
+
+    fn hold(conversations: &mut Conversations, paid: Paid) {
+        let pid = Pid::from_raw(conversations.0.len() as i32 + 1);
+        conversations.add(pid, 1, paid);
     }
 
     #[test]
-    fn a_uid_that_comes_too_often_waits_and_no_other_does() {
+    fn one_payer_cannot_take_all() {
+        let mut conversations = Conversations::default();
+        for _ in 0..PER_PAYER {
+            assert!(conversations.admits(&user(1000)));
+            hold(&mut conversations, Paid::By(user(1000)));
+        }
+        assert!(!conversations.admits(&user(1000)));
+        assert!(conversations.admits(&user(1001)));
+        for n in PER_PAYER..OF_USERS {
+            assert!(conversations.admits(&user(2000 + n as u32)));
+            hold(&mut conversations, Paid::By(user(2000 + n as u32)));
+        }
+        assert!(!conversations.admits(&user(1001)));
+        assert!(conversations.admits_root(), "nor can all users together");
+    }
+
+    #[test]
+    fn root_takes_none_of_what_is_kept_for_users() {
+        let mut conversations = Conversations::default();
+        while conversations.admits_root() {
+            hold(&mut conversations, Paid::ByRoot);
+        }
+        for n in 0..OF_USERS {
+            assert!(conversations.admits(&user(n as u32)));
+            hold(&mut conversations, Paid::By(user(n as u32)));
+        }
+        assert!(OWN + conversations.0.len() * OF_ONE <= TASKS);
+        assert_eq!(OF_ROOT, 162, "which mfa-helper(8) says");
+    }
+
+    #[test]
+    fn the_unit_gives_as_many_processes_as_are_reckoned_with() {
+        let unit = include_str!("../../packaging/systemd/mfa-helper.service");
+        let settings: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("TasksMax=")).collect();
+        assert_eq!(settings, [TASKS.to_string()]);
+    }
+
+    #[test]
+    fn a_payer_that_comes_too_often_waits_and_no_other_does() {
         let (mut rates, start) = (Rates::default(), Instant::now());
-        let in_a_row = (0..100).filter(|_| rates.admits(1000, start)).count();
+        let in_a_row = (0..100).filter(|_| rates.admits(user(1000), true, start)).count();
         assert_eq!(in_a_row, IN_A_ROW as usize);
-        assert!(rates.admits(1001, start));
-        assert!(!rates.admits(1000, start + PAUSE - Duration::from_millis(1)));
-        assert!(rates.admits(1000, start + PAUSE));
-        assert!(!rates.admits(1000, start + PAUSE));
+        assert!(rates.admits(user(1001), true, start));
+        assert!(!rates.admits(user(1000), true, start + PAUSE - Duration::from_millis(1)));
+        assert!(rates.admits(user(1000), true, start + PAUSE));
+        assert!(!rates.admits(user(1000), true, start + PAUSE));
         let later = start + 2 * IN_A_ROW * PAUSE;
-        assert_eq!((0..100).filter(|_| rates.admits(1000, later)).count(), IN_A_ROW as usize, "no more after a rest");
+        let again = (0..100).filter(|_| rates.admits(user(1000), true, later)).count();
+        assert_eq!(again, IN_A_ROW as usize, "no more after a rest");
     }
 
     #[test]
     fn all_uids_together_come_no_more_often_than_that() {
         let (mut rates, start) = (Rates::default(), Instant::now());
-        let in_a_row = (1..5000).filter(|uid| rates.admits(*uid, start)).count();
+        let in_a_row = (1..5000).filter(|uid| rates.admits(user(*uid), true, start)).count();
         assert_eq!(in_a_row, ALL_IN_A_ROW as usize);
-        assert!(rates.admits(9999, start + PAUSE_OF_ALL));
-        assert!(!rates.admits(9998, start + PAUSE_OF_ALL));
+        assert!(rates.admits(user(9999), true, start + PAUSE_OF_ALL));
+        assert!(!rates.admits(user(9998), true, start + PAUSE_OF_ALL));
     }
 
     #[test]
-    fn thousands_of_uids_are_not_remembered_for_ever() {
+    fn who_is_turned_away_takes_nothing_from_anybody() {
         let (mut rates, start) = (Rates::default(), Instant::now());
-        for uid in 0..5 * UIDS as u32 {
-            assert!(rates.admits(uid + 1, start + uid * PAUSE));
+        let named = (0..100_000).filter(|_| rates.admits(user(1000), true, start)).count();
+        let nameless = (0..100_000).filter(|_| rates.admits(Payer::Strangers, false, start)).count();
+        assert_eq!((named, nameless), (IN_A_ROW as usize, IN_A_ROW as usize));
+        let others = (2000..5000).filter(|uid| rates.admits(user(*uid), true, start)).count();
+        assert_eq!(
+            others,
+            ALL_IN_A_ROW as usize - IN_A_ROW as usize,
+            "only the named one that was let in has taken some"
+        );
+        assert_eq!(rates.of[&user(4999)], start, "and who is turned away at the common one has paid nothing either");
+    }
+
+    /// The whole of it: whoever owns many uids is one, and whoever has none is one with all of that kind.
+    #[test]
+    fn many_uids_of_one_person_are_one_payer() {
+        let file = |name: &str, text: &str| {
+            let path = format!("/tmp/mfa-desk-{}-{name}", std::process::id());
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let passwd = file("passwd", "alice:x:1000:1000:::\nbob:x:1001:1001:::\n");
+        let subuid = file("subuid", "alice:100000:65536\n");
+        let mut desk = Desk { accounts: Accounts::at(&passwd, &subuid), ..Desk::default() };
+        let mut admits = |uid| desk.admits(Caller { uid, pid: 0 }).is_some();
+        let subordinate = (100_000..165_536).filter(|uid| admits(*uid)).count();
+        // The rest of a second or two may pass meanwhile.
+        assert!((IN_A_ROW as usize..IN_A_ROW as usize + 10).contains(&subordinate), "{subordinate}");
+        let nameless = (3_000_000_000..3_000_065_536).filter(|uid| admits(*uid)).count();
+        assert!((IN_A_ROW as usize..IN_A_ROW as usize + 10).contains(&nameless), "{nameless}");
+        assert!((0..IN_A_ROW).all(|_| admits(1001)), "bob has all that is bob's");
+        let alice = (0..IN_A_ROW).filter(|_| admits(1000)).count();
+        assert!(alice < 10, "alice has spent what is hers: {alice}");
+        assert!((0..1000).all(|_| admits(0)), "and root has no rate");
+        for path in [passwd, subuid] {
+            std::fs::remove_file(path).unwrap();
         }
-        assert!(rates.of.len() <= UIDS);
+    }
+
+    #[test]
+    fn thousands_of_payers_are_not_remembered_for_ever() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        for uid in 0..5 * PAYERS as u32 {
+            assert!(rates.admits(user(uid + 1), true, start + uid * PAUSE));
+        }
+        assert!(rates.of.len() <= PAYERS);
+    }
+
+    #[test]
+    fn what_goes_wrong_a_thousand_times_is_one_line_a_minute() {
+        let (mut refused, start) = (Refused::default(), Instant::now());
+        assert_eq!(refused.happened(start), Some(1));
+        assert!((0..1000).all(|_| refused.happened(start + TELL_AGAIN / 2).is_none()));
+        assert_eq!(refused.happened(start + TELL_AGAIN), Some(1001));
+        assert_eq!(refused.happened(start + TELL_AGAIN), None);
     }
 }

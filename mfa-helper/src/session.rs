@@ -15,6 +15,11 @@ pub fn on_a_terminal(pid: i32) -> Option<String> {
     (leader > 0 && terminal != 0).then(|| format!("{leader}:{started}"))
 }
 
+/// When process `pid` was started, in ticks since the boot.
+pub fn started(pid: i32) -> Option<i64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, 22)
+}
+
 /// Whether the leader of such a session is gone. sudo-rs finds none of its tickets then, and whoever has its pid next is
 /// another.
 pub fn is_over(session: &str) -> bool {
@@ -92,6 +97,32 @@ pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let terminal = session_and_terminal(&stat).map(|(_, terminal)| terminal);
     here(terminal.is_some_and(|terminal| is_console(terminal, consoles)), Whereabouts::AtAConsole)
+}
+
+/// The user in whose slice of control groups process `pid` is: nobody but root moves a process into another's.
+pub fn owner_of_slice(pid: i32) -> Option<u32> {
+    slice_of(path_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?)
+}
+
+fn slice_of(path: &str) -> Option<u32> {
+    let (uid, _) = path.strip_prefix("/user.slice/user-")?.split_once(".slice/")?;
+    uid.parse().ok()
+}
+
+/// Whose the user namespace of process `pid` is, where it is another than ours: the first of `known` users that it has.
+/// Whoever makes one without privilege can put no user of ours into it but themselves (user_namespaces(7)).
+pub fn owner_of_namespace(pid: i32, known: impl Fn(u32) -> bool) -> Option<u32> {
+    let map = |of: &str| fs::read_to_string(format!("/proc/{of}/uid_map")).ok();
+    let map_of_peer = map(&pid.to_string())?;
+    if map_of_peer == map("self")? {
+        return None;
+    }
+    map_of_peer.lines().find_map(|line| first_outside(line).filter(|uid| known(*uid)))
+}
+
+/// The first uid of a line of a map, as it is out here; the uids are inside, outside, how many.
+fn first_outside(line: &str) -> Option<u32> {
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether all that `uid` has going on here is in front of this host: one session at least, and none elsewhere.
@@ -226,6 +257,42 @@ mod tests {
         let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/polkit-agent-helper@3-4711-1000.service";
         assert_eq!(asked_by_polkit_for(path), None, "a unit of one's own");
         assert_eq!(asked_by_polkit_for("/system.slice/polkit-agent-helper@.service"), None);
+    }
+
+    #[test]
+    fn whose_a_process_is_is_told_by_its_slice_and_its_namespace() {
+        assert_eq!(slice_of("/user.slice/user-1000.slice/session-3.scope"), Some(1000));
+        assert_eq!(slice_of("/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope"), Some(1000));
+        for other in ["/", "/user.slice", "/user.slice/user-x.slice/y", "/system.slice/user-1000.slice/x"] {
+            assert_eq!(slice_of(other), None, "{other}");
+        }
+        assert_eq!(first_outside("         0       1000          1"), Some(1000));
+        assert_eq!(first_outside("nonsense"), None);
+        let own = std::process::id().cast_signed();
+        assert_eq!(owner_of_namespace(own, |_| true), None, "our own is nobody's");
+    }
+
+    /// As a user makes one without privilege: with that user in it, and nobody else.
+    #[test]
+    fn another_namespace_is_that_of_the_user_who_is_in_it() {
+        let own = nix::unistd::geteuid().as_raw();
+        let (at_its_end, end) = nix::unistd::pipe().unwrap();
+        let Some(child) = crate::sys::fork().unwrap() else {
+            let made = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_ok();
+            let mapped = made && fs::write("/proc/self/uid_map", format!("7 {own} 1\n")).is_ok();
+            let _ = nix::unistd::write(&end, if mapped { b"y" } else { b"n" });
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        let mut answer = [0];
+        nix::unistd::read(&at_its_end, &mut answer).unwrap();
+        let owner = owner_of_namespace(child.as_raw(), |uid| uid == own);
+        let nobody = owner_of_namespace(child.as_raw(), |uid| uid != own);
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(child, None).unwrap();
+        assert_eq!(&answer, b"y", "user namespaces are forbidden here: sysctl user.max_user_namespaces");
+        assert_eq!((owner, nobody), (Some(own), None));
     }
 
     #[test]

@@ -10,8 +10,10 @@ pub mod names;
 pub mod pam;
 pub mod run;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
@@ -19,15 +21,42 @@ use nix::unistd::{Gid, Pid, Uid};
 
 use crate::conversation::BINDING;
 
+/// The first descriptor that systemd hands over (sd_listen_fds(3)).
+const FIRST_HANDED_OVER: u32 = 3;
+
+/// The most sockets that are taken from systemd: there are two.
+const MOST_HANDED_OVER: u32 = 8;
+
+/// How many sockets systemd says it has handed over to this very process.
+#[allow(clippy::disallowed_methods, reason = "systemd's two words; they count for nothing but sockets that listen")]
+pub fn handed_over() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    match number("LISTEN_PID") == Some(std::process::id()) {
+        true => number("LISTEN_FDS").unwrap_or(0).min(MOST_HANDED_OVER),
+        false => 0,
+    }
+}
+
+/// Takes those sockets. Called once, before this process has opened anything of its own at their numbers: that is why
+/// [`reset_process`] is told of them.
+pub fn take_handed_over(count: u32) -> Vec<OwnedFd> {
+    let numbers = FIRST_HANDED_OVER as libc::c_int..(FIRST_HANDED_OVER + count) as libc::c_int;
+    // SAFETY: plain numbers; and where the descriptor is open, nobody else in this process owns it.
+    numbers
+        .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0)
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect()
+}
+
 /// Puts off everything that was inherited from a login program or from the user in front of it
-/// (su and sudo pass on the user's limits, priority, mask and descriptors).
+/// (su and sudo pass on the user's limits, priority, mask and descriptors), but for so many sockets of systemd's.
 ///
 /// Called first in `main`, while there is one thread. Fails when we are not root.
-pub fn reset_process() -> nix::Result<()> {
+pub fn reset_process(handed_over: u32) -> nix::Result<()> {
     // SAFETY: there is no other thread that could be reading the environment.
     unsafe { libc::clearenv() };
     // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
-    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_HANDED_OVER + handed_over, u32::MAX, 0u32) };
     null_output()?;
     // Those by number too, which nix has no names for.
     for signal in 1..=libc::SIGRTMAX() {
@@ -48,14 +77,10 @@ pub fn reset_process() -> nix::Result<()> {
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     nix::unistd::chdir("/")?;
-    let unlimited = [Resource::RLIMIT_AS, Resource::RLIMIT_CPU, Resource::RLIMIT_DATA, Resource::RLIMIT_FSIZE];
-    for limit in unlimited {
-        lift(limit, RLIM_INFINITY);
-    }
-    lift(Resource::RLIMIT_NOFILE, 256);
     // No core, ever: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     usual_priority();
+    usual_attributes();
     lock_memory();
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
@@ -87,14 +112,60 @@ fn usual_priority() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 
-/// Sets a limit to `wanted`, or, in a container where even root may not raise it, as near as may be. What
-/// is too little then shows as an error of its own.
-fn lift(limit: Resource, wanted: u64) {
-    if setrlimit(limit, wanted, wanted).is_err()
-        && let Ok((_, hard)) = getrlimit(limit)
-    {
-        let _ = setrlimit(limit, hard.min(wanted), hard);
+/// What the kernel passes on to every program besides, and could make one wait or see things that are not so. Whatever
+/// refuses is no harm: a filter forbids it, or the kernel is too old to know it.
+fn usual_attributes() {
+    /// What Linux gives to the first process, and all others have from it (PR_SET_TIMERSLACK(2const)).
+    const TIMER_SLACK_NS: libc::c_ulong = 50_000;
+    // SAFETY: plain numbers, and a null pointer where MPOL_DEFAULT (0) wants one.
+    unsafe {
+        // A user may set years, and then no time-out of ours would come.
+        libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+        libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
+        // With SECBIT_NOROOT root would be nobody in whatever this process executes.
+        libc::prctl(libc::PR_SET_SECUREBITS, 0, 0, 0, 0);
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        libc::personality(0);
+        libc::syscall(libc::SYS_set_mempolicy, 0, std::ptr::null::<u8>(), 0);
     }
+}
+
+/// A limit of the kernel, what it is set to, and with how little a helper still works.
+struct Limit(Resource, u64, u64);
+
+const MEGABYTE: u64 = 1 << 20;
+
+/// All limits that are not set elsewhere in here. The stack is what Linux gives by itself.
+const LIMITS: [Limit; 9] = [
+    Limit(Resource::RLIMIT_FSIZE, RLIM_INFINITY, MEGABYTE),
+    Limit(Resource::RLIMIT_NOFILE, 256, 64),
+    Limit(Resource::RLIMIT_STACK, 8 * MEGABYTE, MEGABYTE),
+    Limit(Resource::RLIMIT_AS, RLIM_INFINITY, 128 * MEGABYTE),
+    Limit(Resource::RLIMIT_DATA, RLIM_INFINITY, 64 * MEGABYTE),
+    Limit(Resource::RLIMIT_CPU, RLIM_INFINITY, 60),
+    Limit(Resource::RLIMIT_NPROC, RLIM_INFINITY, 0),
+    Limit(Resource::RLIMIT_SIGPENDING, RLIM_INFINITY, 0),
+    Limit(Resource::RLIMIT_LOCKS, RLIM_INFINITY, 0),
+];
+
+/// Puts off the limits that were inherited. In a container even root may not raise a hard one; where what is left is not
+/// enough to do all that a conversation may come to, this is the reason for which there shall be none. Otherwise a user
+/// could set a limit before su that fails the one write which counts a wrong code, and guess on.
+pub fn lift_limits() -> Result<(), String> {
+    for Limit(limit, wanted, least) in LIMITS {
+        if setrlimit(limit, wanted, wanted).is_ok() {
+            continue;
+        }
+        let (_, hard) = getrlimit(limit).map_err(|e| format!("{limit:?}: {}", e.desc()))?;
+        let most = hard.min(wanted);
+        if most < least {
+            return Err(format!(
+                "{limit:?} is {hard} for whoever called, less than {least}, and cannot be raised here"
+            ));
+        }
+        setrlimit(limit, most, hard).map_err(|e| format!("{limit:?}: {}", e.desc()))?;
+    }
+    Ok(())
 }
 
 /// Standard output and error go nowhere: whatever they are, they belong to the host.
@@ -147,6 +218,30 @@ pub fn fork() -> nix::Result<Option<Pid>> {
             Ok(None)
         }
     }
+}
+
+/// The process at the other end of a connection, as the kernel holds it (SO_PEERPIDFD, Linux 6.5): no other process is
+/// meant by it, whatever number that has. ENOPROTOOPT where the kernel is older.
+pub fn process_of_peer(stream: &UnixStream) -> nix::Result<OwnedFd> {
+    // asm-generic/socket.h; the same on every platform that Debian's Rust is built for but MIPS and SPARC.
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: a place for one int of that size, which lives across the call.
+    let done = unsafe {
+        libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut size)
+    };
+    Errno::result(done)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The process with this number, held so that no other is meant by it from here on.
+pub fn process(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: plain numbers in, a new descriptor (always CLOEXEC) or -1 out.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as libc::c_int;
+    // SAFETY: the kernel has just made it for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place

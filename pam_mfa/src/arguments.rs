@@ -8,7 +8,9 @@ use pam::module::PamHandle;
 use crate::sys::pam::log;
 
 const HELPER: &CStr = c"/usr/libexec/mfa-helper";
+/// Where a helper listens for everybody, and where for root alone: no user can stand in that queue.
 const SOCKET: &CStr = c"/run/mfa/helper.sock";
+const SOCKET_OF_ROOT: &CStr = c"/run/mfa/root.sock";
 
 /// What the line of pam.d says.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,13 +21,18 @@ pub(crate) struct Arguments {
     pub(crate) config: Option<CString>,
     /// `helper=FILE`.
     pub(crate) helper: CString,
-    /// `socket=FILE`: where a helper listens.
-    pub(crate) socket: CString,
+    /// `socket=FILE`: where a helper listens, for whoever calls.
+    pub(crate) socket: Option<CString>,
     /// `debug`: log phases and verdicts.
     pub(crate) debug: bool,
 }
 
 impl Arguments {
+    /// Where a helper listens for a process that is root or not.
+    pub(crate) fn socket(&self, root: bool) -> &CStr {
+        self.socket.as_deref().unwrap_or(if root { SOCKET_OF_ROOT } else { SOCKET })
+    }
+
     /// Reads the line, and logs what it does not understand: an argument that failed the login instead would turn a
     /// typo into a lock-out.
     pub(crate) fn read(pam: &PamHandle, words: &[&CStr]) -> Arguments {
@@ -39,7 +46,7 @@ impl Arguments {
 
 fn parse(words: &[&CStr]) -> (Arguments, Vec<String>) {
     let mut arguments =
-        Arguments { stack_complete: false, config: None, helper: HELPER.into(), socket: SOCKET.into(), debug: false };
+        Arguments { stack_complete: false, config: None, helper: HELPER.into(), socket: None, debug: false };
     let mut complaints = Vec::new();
     for &word in words {
         let bytes = word.to_bytes();
@@ -51,7 +58,7 @@ fn parse(words: &[&CStr]) -> (Arguments, Vec<String>) {
                 (None, _) => complaints.push(format!("argument \"{}\" ignored: the path must be absolute", shown())),
                 (Some(file), b"config") => arguments.config = Some(file),
                 (Some(file), b"helper") => arguments.helper = file,
-                (Some(file), _) => arguments.socket = file,
+                (Some(file), _) => arguments.socket = Some(file),
             },
             None if bytes == b"debug" => arguments.debug = true,
             _ => complaints.push(format!("unknown argument \"{}\" ignored", shown())),
@@ -71,7 +78,7 @@ mod tests {
             stack_complete: true,
             config: Some(c"/etc/x.toml".into()),
             helper: c"/opt/h".into(),
-            socket: c"/run/s".into(),
+            socket: Some(c"/run/s".into()),
             debug: true,
         };
         assert_eq!(parse(&words), (expected, vec![]));
@@ -82,6 +89,14 @@ mod tests {
         let (arguments, complaints) = parse(&[]);
         assert_eq!(arguments.helper.as_c_str(), HELPER);
         assert!(!arguments.stack_complete && arguments.config.is_none() && complaints.is_empty());
+    }
+
+    #[test]
+    fn root_has_a_socket_of_its_own_unless_the_line_names_one() {
+        let (usual, _) = parse(&[]);
+        assert_eq!((usual.socket(true), usual.socket(false)), (SOCKET_OF_ROOT, SOCKET));
+        let (named, _) = parse(&[c"socket=/run/s"]);
+        assert_eq!((named.socket(true), named.socket(false)), (c"/run/s", c"/run/s"));
     }
 
     #[test]

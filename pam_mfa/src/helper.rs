@@ -1,8 +1,8 @@
 //! How the module reaches `mfa-helper`.
 
-use std::ffi::CStr;
 use std::fmt;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use mfa_wire::{
     Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet,
@@ -11,6 +11,9 @@ use mfa_wire::{
 use crate::arguments::Arguments;
 use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
+
+/// How long who is not root stands in a queue that is full.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A helper that has said Hello. From here on there is no second one.
 pub(crate) struct Helper {
@@ -49,7 +52,7 @@ pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unre
     }
     // A policy of one's own cannot be asked of somebody who has read another.
     let listener = match arguments.config {
-        None => knock(&arguments.socket),
+        None => knock(arguments),
         Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
     };
     match listener {
@@ -59,8 +62,11 @@ pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unre
     }
 }
 
-fn knock(socket: &CStr) -> Result<Channel, NoListener> {
-    let mut channel = Channel::new(connect(socket).map_err(NoListener::Connect)?);
+fn knock(arguments: &Arguments) -> Result<Channel, NoListener> {
+    let root = spawn::are_we_root();
+    // Root has another way, so a queue that is full is one that cannot be used; nobody else has.
+    let patience = if root { None } else { Some(PATIENCE) };
+    let mut channel = Channel::new(connect(arguments.socket(root), patience).map_err(NoListener::Connect)?);
     greet(&mut channel, HELLO_TIMEOUT).map_err(NoListener::Hello)?;
     Ok(channel)
 }

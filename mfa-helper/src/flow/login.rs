@@ -14,10 +14,10 @@ use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
 use crate::process::Process;
+use crate::session;
 use crate::store::{
     Amendment, Change, CommitError, Credentials, Latest, Owes, PENDING_LIFE, Provisional, Record, State, Store,
 };
-use crate::session;
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]

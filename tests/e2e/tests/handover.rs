@@ -46,8 +46,7 @@ fn a_program_without_an_account_phase_lets_nobody_in_unbound() {
     assert!(who.logged(&["event=verify", "verdict=refused"]).contains("is none of [enroll] programs"));
     // Somebody who is not required comes in by it, as ever.
     let free = Person::new(&FOREIGN, "petra");
-    let python =
-        format!("python3 -c 'import pam; print(pam.pam().authenticate(\"petra\", \"{}\"))'", free.password);
+    let python = format!("python3 -c 'import pam; print(pam.pam().authenticate(\"petra\", \"{}\"))'", free.password);
     assert_eq!(FOREIGN.sh_ok(&python).trim(), "True");
 }
 
@@ -170,7 +169,9 @@ fn two_lines_that_disagree_let_nobody_in() {
         // A second line of auth says that nothing is asked.
         format!("sed -i 's|^@include common-auth|&\\nauth required {other}|' /etc/pam.d/su"),
         // A first one does.
-        format!("sed -i 's|^@include common-auth|auth requisite pam_unix.so\\nauth required {other}\\n&|' /etc/pam.d/su"),
+        format!(
+            "sed -i 's|^@include common-auth|auth requisite pam_unix.so\\nauth required {other}\\n&|' /etc/pam.d/su"
+        ),
     ] {
         machine.sh_ok("cp /etc/pam.d/su.shipped /etc/pam.d/su");
         machine.sh_ok(&edit);
@@ -325,7 +326,9 @@ fn without_a_helper_root_goes_on_and_nobody_else_comes_in() {
         assert_eq!(machine.sh_ok(&format!("{su} carla -c 'id -un'")).trim(), "carla");
     }
     for service in ["cron", "systemd-user", "atd"] {
-        machine.sh_ok(&format!("[ -e /etc/pam.d/{service} ] || printf '@include common-account\\n' >/etc/pam.d/{service}"));
+        machine.sh_ok(&format!(
+            "[ -e /etc/pam.d/{service} ] || printf '@include common-account\\n' >/etc/pam.d/{service}"
+        ));
     }
     who.log.wait_for(|line| line.contains("mfa-helper is unreachable, and not needed here"));
     for door in [Door::Su, Door::Sudo, Door::Ssh, Door::Login] {

@@ -1,34 +1,52 @@
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use crate::{Helper, run};
 
-/// A helper that listens at the usual place, until it is dropped.
+/// A helper that listens at the usual places, until it is dropped.
 pub struct Listener(Child);
 
 impl Listener {
-    /// Where it listens.
+    /// Where it listens for everybody.
     pub const SOCKET: &str = "/run/mfa/helper.sock";
+    /// Where it listens for root.
+    pub const SOCKET_OF_ROOT: &str = "/run/mfa/root.sock";
 
     /// Starts it. From here on connections are taken, though they may wait.
     pub fn start(helper: &Helper) -> Listener {
         Listener::start_under(&[], helper)
     }
 
-    /// Starts it as the last word of another command.
+    /// Starts it as the last word of another command. It is given both sockets, as systemd does (sd_listen_fds(3)).
     pub fn start_under(command: &[&str], helper: &Helper) -> Listener {
-        fs::create_dir_all("/run/mfa").unwrap();
-        let _ = fs::remove_file(Self::SOCKET);
-        let socket = UnixListener::bind(Self::SOCKET).unwrap();
-        fs::set_permissions(Self::SOCKET, PermissionsExt::from_mode(0o666)).unwrap();
-        let words: Vec<PathBuf> = command.iter().map(PathBuf::from).chain([helper.path()]).collect();
+        let doors = [listening(Self::SOCKET, 0o666), listening(Self::SOCKET_OF_ROOT, 0o600)];
+        let named = ["/bin/sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"", "sh"];
+        let words: Vec<PathBuf> = command.iter().chain(&named).map(PathBuf::from).chain([helper.path()]).collect();
         let mut command = Command::new(&words[0]);
-        let child = command.args(&words[1..]).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap();
-        Listener(child)
+        command.args(&words[1..]).env_clear().stdin(Stdio::null());
+        let [users, roots] = doors.each_ref().map(AsRawFd::as_raw_fd);
+        // SAFETY: system calls only, on plain data.
+        unsafe {
+            command.pre_exec(move || {
+                // Out of the way first: either may have the number of the other.
+                let (users, roots) = (libc::fcntl(users, libc::F_DUPFD, 10), libc::fcntl(roots, libc::F_DUPFD, 10));
+                assert!(libc::dup2(users, 3) == 3 && libc::dup2(roots, 4) == 4);
+                assert!(libc::close(users) == 0 && libc::close(roots) == 0);
+                Ok(())
+            });
+        }
+        Listener(command.spawn().unwrap())
+    }
+
+    /// Starts one that serves the users' socket alone, as its standard input: what any init can do.
+    pub fn start_by_standard_input(helper: &Helper) -> Listener {
+        let socket = listening(Self::SOCKET, 0o666);
+        Listener(Command::new(helper.path()).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap())
     }
 
     /// Its process; of one that was started under another command, the process that this has become.
@@ -43,10 +61,19 @@ impl Listener {
     }
 }
 
+fn listening(path: &str, mode: u32) -> UnixListener {
+    fs::create_dir_all("/run/mfa").unwrap();
+    let _ = fs::remove_file(path);
+    let socket = UnixListener::bind(path).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    socket
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
         let _ = fs::remove_file(Self::SOCKET);
+        let _ = fs::remove_file(Self::SOCKET_OF_ROOT);
     }
 }

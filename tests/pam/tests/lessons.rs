@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mfa_wire::{Channel, SPAWN_TIMEOUT, greet};
+use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, SPAWN_TIMEOUT, Secret, ToHelper, greet};
 
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, PERM_DENIED, SUCCESS};
 use pam_tests::{Bound, Directory, Gate, Helper, Stage, System, add_user, artifact, run};
@@ -82,7 +82,7 @@ fn a_live_helper_is_as_documented_whatever_started_it() {
     let gate = Gate::closed();
     // The host works on files as nobody.
     fs::set_permissions(gate.path().with_extension("arrivals"), PermissionsExt::from_mode(0o666)).unwrap();
-    let hostile = "ulimit -S -f 8; ulimit -S -t 300; ulimit -S -v 4000000; ulimit -S -d 2000000; \
+    let hostile = "ulimit -S -f 8; ulimit -S -t 300; ulimit -S -v 4000000; ulimit -S -d 2000000; ulimit -S -s 1024; \
                    ulimit -c unlimited; ulimit -n 512; umask 000; cd /tmp; \
                    exec nice -n 10 chrt --batch 0 taskset --cpu-list 0 ionice --class 3 choom -n 500 -- \
                    setpriv --ruid 65534 --euid 0 --rgid 65534 --egid 65534 --groups 24,27,65534 \"$@\"";
@@ -130,6 +130,10 @@ fn a_helper_that_is_started_carelessly_is_as_documented() {
             assert!(libc::dup2(libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY), 99) == 99);
             libc::umask(0);
             libc::setgroups(2, [24, 27].as_ptr());
+            // A second, which would be added to each time-out; and what uname says.
+            libc::prctl(libc::PR_SET_TIMERSLACK, 1_000_000_000, 0, 0, 0);
+            libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+            libc::personality(libc::STICKY_TIMEOUTS as libc::c_ulong);
             libc::setresgid(65534, 65534, 65534);
             libc::setresuid(65534, 0, 65534);
             Ok(())
@@ -170,6 +174,9 @@ fn assert_as_documented(helper: &Process) {
     for name in ["Max address space", "Max cpu time", "Max data size", "Max file size"] {
         assert_eq!(helper.limit(name), "unlimited unlimited", "{name}");
     }
+    assert_eq!(helper.limit("Max stack size"), "8388608 8388608");
+    assert_eq!((helper.read("timerslack_ns").trim(), status("THP_enabled").as_str()), ("50000", "1"));
+    assert_eq!(helper.read("personality").trim(), "00000000");
     assert_eq!(helper.limit("Max open files"), "256 256");
     assert_eq!(helper.limit("Max core file size"), "0 0");
     if helper.limit("Max locked memory") == "unlimited unlimited" {
@@ -182,6 +189,87 @@ fn assert_as_documented(helper: &Process) {
     assert_eq!(&descriptors[1..3], [(1, "/dev/null".into()), (2, "/dev/null".into())]);
     let its_own = |target: &str| target == conversation || target.starts_with("/var/lib/mfa/");
     assert!(descriptors[3..].iter().all(|(_, target)| its_own(target)), "nothing of the host's: {descriptors:?}");
+}
+
+/// Whoever calls su sets limits before, hard ones too, and in some containers root may not raise them. A wrong code that is
+/// not counted is a guess more; so there is no question where no answer could be kept. The pages and descriptors of a few
+/// limits are what the loader needs: below, there is no helper at all, which is as good.
+#[test]
+fn whatever_limit_is_inherited_no_wrong_code_goes_uncounted() {
+    let bound = Bound::fresh("limited");
+    let saved = bound.saved();
+    let values =
+        [0, 1, 3, 5, 7, 9, 12, 64, 512, 4096, 5120, 8191, 65_536, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 160 << 20];
+    let (mut asked, mut lifted) = (0, 0);
+    // As linux/resource.h numbers them: CPU, FSIZE, DATA, STACK, CORE, RSS, NPROC, NOFILE, MEMLOCK, AS, LOCKS, SIGPENDING,
+    // MSGQUEUE, NICE, RTPRIO, RTTIME.
+    for (limit, value, hard) in (0..16)
+        .flat_map(|limit| values.map(|value| (limit, value)))
+        .flat_map(|(limit, value)| [(limit, value, false), (limit, value, true)])
+    {
+        bound.put_back(&saved);
+        let before = fs::read(bound.file("state")).unwrap();
+        let verdict = answered_under(limit, value, hard, "limited");
+        let counted = fs::read(bound.file("state")).unwrap() != before;
+        let what = format!("limit {limit} at {value}{}: {verdict:?}", if hard { ", hard" } else { "" });
+        match verdict {
+            None => assert!(!counted, "{what}"),
+            Some(outcome) => assert!(outcome == Some(Outcome::Refused) && counted, "{what}: counted: {counted}"),
+        }
+        asked += u32::from(verdict.is_some());
+        lifted += u32::from(verdict.is_some() && limit == 1 && value < 8192);
+    }
+    assert!(asked > 200 && lifted >= 12, "{asked} were asked, {lifted} of them in spite of a limit on files");
+}
+
+/// What becomes of a wrong code at a helper that is started under this limit: `None` where none is asked for, or else the
+/// outcome, if there is one.
+fn answered_under(limit: u32, value: u64, hard: bool, user: &str) -> Option<Option<Outcome>> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(artifact("mfa-helper"));
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).env_clear();
+    // SAFETY: system calls only, on plain data.
+    unsafe {
+        command.pre_exec(move || {
+            let mut limits = std::mem::zeroed::<libc::rlimit>();
+            libc::getrlimit(limit, &raw mut limits);
+            limits.rlim_cur = value.min(limits.rlim_max);
+            limits.rlim_max = if hard { limits.rlim_cur } else { limits.rlim_max };
+            libc::setrlimit(limit, &raw const limits);
+            Ok(())
+        });
+    }
+    let mut helper = command.spawn().ok()?;
+    drop(command);
+    let verdict = wrong_code(Channel::new(ours), user);
+    let _ = helper.kill();
+    helper.wait().unwrap();
+    verdict
+}
+
+fn wrong_code(mut channel: Channel, user: &str) -> Option<Option<Outcome>> {
+    greet(&mut channel, SPAWN_TIMEOUT).ok()?;
+    let login = Login {
+        user: user.to_owned(),
+        service: String::from("door"),
+        rhost: None,
+        tty: None,
+        ruser: None,
+        ssh_auth_info: None,
+        stack_complete: true,
+        ssh_auth_sock: None,
+    };
+    channel.send(&ToHelper::Request(Request::Verify(login)).encode().unwrap(), SPAWN_TIMEOUT).ok()?;
+    let FromHelper::Ask { .. } = FromHelper::decode(&channel.receive(SPAWN_TIMEOUT).ok()?).unwrap() else {
+        return None;
+    };
+    let answer = ToHelper::Answer(Secret::copy_of(b"000000")).encode().unwrap();
+    let sent = channel.send(&answer, SPAWN_TIMEOUT);
+    let Ok(verdict) = sent.and_then(|()| channel.receive(SPAWN_TIMEOUT)) else { return Some(None) };
+    match FromHelper::decode(&verdict).unwrap() {
+        FromHelper::Verdict(verdict) => Some(Some(verdict.outcome)),
+        _ => Some(None),
+    }
 }
 
 /// CVE-2025-54882: what is kept is nobody else's to read, whatever mask the caller has.

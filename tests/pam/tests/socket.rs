@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, Secret, ToHelper, greet};
+use mfa_wire::{Channel, FromHelper, Hello, Login, Outcome, Request, Secret, ToHelper, VERSION, Verdict, greet};
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, SUCCESS};
-use pam_tests::{Bound, Helper, Listener, Log, add_user, run};
+use pam_tests::{Bound, Helper, Listener, Log, System, add_user, run};
 
 const SOCKET: &str = Listener::SOCKET;
+const SOCKET_OF_ROOT: &str = Listener::SOCKET_OF_ROOT;
 const SOON: Duration = Duration::from_secs(10);
 const NOBODY: &[&str] = &["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
 
@@ -259,8 +261,8 @@ fn a_conversation_that_dies_is_alone_in_that() {
 fn a_socket_that_nobody_serves_does_not_keep_root_out() {
     let mut bound = Bound::fresh("unlistened");
     fs::create_dir_all("/run/mfa").unwrap();
-    let _ = fs::remove_file(SOCKET);
-    let socket = UnixListener::bind(SOCKET).unwrap();
+    let _ = fs::remove_file(SOCKET_OF_ROOT);
+    let socket = UnixListener::bind(SOCKET_OF_ROOT).unwrap();
     assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "accepted by nobody, so no Hello");
     // That connection still waits to be accepted, and there is room for one: connecting must not wait.
     // SAFETY: plain numbers; a socket that listens may be told so again.
@@ -270,9 +272,142 @@ fn a_socket_that_nobody_serves_does_not_keep_root_out() {
     drop(socket);
     bound.advance(1);
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "a file that nobody listens at");
-    fs::remove_file(SOCKET).unwrap();
-    fs::write(SOCKET, "").unwrap();
+    fs::remove_file(SOCKET_OF_ROOT).unwrap();
+    fs::write(SOCKET_OF_ROOT, "").unwrap();
     bound.advance(1);
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "no socket at all");
+    fs::remove_file(SOCKET_OF_ROOT).unwrap();
+}
+
+/// No user can stand in front of root: what fills the users' queue, or takes their socket away, is nothing to root's
+/// callers, and the users' socket is nothing that root goes to.
+#[test]
+fn root_is_served_at_its_own_socket_and_goes_to_no_other() {
+    let mut bound = Bound::fresh("rooted");
+    let _listener = listen(&bound);
+    by_socket_alone(&bound);
+    assert_eq!(fs::metadata(SOCKET_OF_ROOT).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::rename(SOCKET, "/run/mfa/elsewhere").unwrap();
+    assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "the users' socket is not needed");
+    assert_eq!(
+        auth_as(&bound, &uid_of("rooted"), "rooted", &bound.code(1)),
+        AUTHINFO_UNAVAIL,
+        "nor is this one theirs"
+    );
+    fs::rename("/run/mfa/elsewhere", SOCKET).unwrap();
+    fs::rename(SOCKET_OF_ROOT, "/run/mfa/elsewhere").unwrap();
+    bound.advance(2);
+    assert_eq!(bound.auth(&bound.code(0)), AUTHINFO_UNAVAIL, "and theirs is not root's");
+    bound.system.service("door", &format!("auth required {{module}} helper=/nowhere stack=complete socket={SOCKET}"));
+    assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "unless its line says so");
+    fs::rename("/run/mfa/elsewhere", SOCKET_OF_ROOT).unwrap();
+}
+
+/// By any init that knows nothing of systemd, and by what is left of a service from before there were two sockets.
+#[test]
+fn a_socket_as_standard_input_is_served() {
+    let bound = Bound::fresh("plain");
+    let _listener = Listener::start_by_standard_input(&Helper::real().clock(&bound.clock));
+    assert_eq!(auth_as(&bound, &uid_of("plain"), "plain", &bound.code(1)), SUCCESS);
+    assert_eq!(bound.auth(&bound.code(1)), AUTH_ERR, "root has started one of its own");
+}
+
+/// What systemd says it hands over counts for the process that it says it to, and for sockets that listen.
+#[test]
+fn words_of_systemd_that_are_for_others_or_about_nothing_are_no_sockets() {
+    let _system = System::fresh();
+    let said =
+        ["LISTEN_PID=1 LISTEN_FDS=2", "LISTEN_PID=$$ LISTEN_FDS=9", "LISTEN_PID=$$ LISTEN_FDS=x", "LISTEN_PID=$$"];
+    for words in said {
+        let script = format!("{words} exec \"$@\" 3</etc/passwd");
+        let ended =
+            Command::new("sh").args(["-c", &script, "sh"]).arg(Helper::real().path()).stdin(Stdio::null()).output();
+        assert!(!ended.unwrap().status.success(), "{words}: it serves nobody");
+    }
+}
+
+/// Nobody but root has another way, so a queue that is full is one to stand in, for a while.
+#[test]
+fn who_is_not_root_stands_in_a_queue_that_is_full() {
+    let bound = Bound::fresh("queued");
+    fs::create_dir_all("/run/mfa").unwrap();
+    let _ = fs::remove_file(SOCKET);
+    let socket = UnixListener::bind(SOCKET).unwrap();
+    fs::set_permissions(SOCKET, fs::Permissions::from_mode(0o666)).unwrap();
+    // SAFETY: plain numbers; a socket that listens may be told so again.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&socket), 0) }, 0);
+    let _first = UnixStream::connect(SOCKET).unwrap();
+    assert_eq!(auth_as(&bound, &uid_of("queued"), "queued", "000000"), AUTHINFO_UNAVAIL, "but not for ever");
+
+    let identity = [&format!("--reuid={}", uid_of("queued")), "--regid=65534", "--clear-groups"];
+    let host = bound.system.host("door").user("queued").answer("000000").steps(&["auth"]);
+    let host = host.under(&[&["setpriv"][..], &identity].concat()).start();
+    let syscall = format!("/proc/{}/syscall", host.pid());
+    // The first number is that of the call that it waits in.
+    let waits_in = |call: libc::c_long| fs::read_to_string(&syscall).unwrap().starts_with(&format!("{call} "));
+    while !waits_in(libc::SYS_connect) {
+        std::thread::yield_now();
+    }
+    let (_first, _) = socket.accept().unwrap();
+    let (stream, _) = socket.accept().unwrap();
+    let mut channel = Channel::new(stream);
+    let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION });
+    channel.send(&hello.encode().unwrap(), SOON).unwrap();
+    channel.receive(SOON).unwrap();
+    let verdict = FromHelper::Verdict(Verdict { outcome: Outcome::Accepted, text: String::new() });
+    channel.send(&verdict.encode().unwrap(), SOON).unwrap();
+    assert_eq!(host.report().code("auth"), SUCCESS);
     fs::remove_file(SOCKET).unwrap();
+}
+
+/// A process may be gone when it has heard a word, and another have its number: so everything that /proc says of it is
+/// read before.
+#[test]
+fn nothing_is_read_of_a_caller_after_it_has_been_greeted() {
+    const TRACE: &str = "/tmp/socket-trace";
+    let bound = Bound::fresh("placed");
+    let policy = "[[rule]]\nname = \"all\"\nrequire = \"if-bound\"\nremember = \"1h\"\n";
+    bound.system.config(policy);
+    let strace = ["strace", "-f", "-o", TRACE, "-e", "trace=openat,sendto,write"];
+    let listener = Listener::start_under(&strace, &Helper::real().clock(&bound.clock));
+    assert_eq!(auth_as(&bound, &uid_of("placed"), "placed", &bound.code(1)), SUCCESS);
+    drop(listener);
+    let trace = fs::read_to_string(TRACE).unwrap();
+    let lines: Vec<&str> = trace.lines().collect();
+    let hello = lines.iter().position(|line| line.contains(r#"" \1\1", 3"#)).unwrap_or_else(|| panic!("{trace}"));
+    let of_a_caller =
+        |line: &&&str| line.split("/proc/").nth(1).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    assert!(lines[..hello].iter().filter(of_a_caller).count() >= 2, "{trace}");
+    assert_eq!(lines[hello..].iter().filter(of_a_caller).count(), 0, "{trace}");
+}
+
+/// Uids without a name, and those that a user may take by /etc/subuid, keep nobody from being served.
+#[test]
+fn thousands_of_uids_without_a_name_keep_nobody_out() {
+    let mut bound = Bound::fresh("served");
+    add_user("owner");
+    fs::write("/etc/subuid", "owner:200000:65536\n").unwrap();
+    let _listener = listen(&bound);
+    for first in [200_000, 3_000_000_000_u32] {
+        // As root, to take any uid.
+        let script = r#"$SIG{PIPE} = "IGNORE"; $| = 1;
+            for my $n (1..2000) {
+                $> = $ARGV[0] + $n;
+                my $s = IO::Socket::UNIX->new(Peer => "/run/mfa/helper.sock");
+                $> = 0;
+                print "go\n" if $n == 200;
+                sysread $s, my $byte, 1 if $s;
+            }"#;
+        let mut flood = Command::new("perl");
+        let flood = flood.args(["-MIO::Socket::UNIX", "-e", script, &first.to_string()]).stdout(Stdio::piped());
+        let mut flood = flood.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(flood.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "go\n");
+        for _ in 0..10 {
+            bound.advance(1);
+            assert_eq!(auth_as(&bound, &uid_of("served"), "served", &bound.code(0)), SUCCESS, "{first}");
+        }
+        assert!(flood.wait().unwrap().success());
+    }
 }

@@ -28,7 +28,7 @@ const INSERT: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(5);
 
 /// The most keys that are talked to. Whoever plugs in more has to pull one out.
-const MOST_PLUGGED: usize = 8;
+pub const MOST_PLUGGED: usize = 8;
 
 /// What is wrong with a key that says hello to nobody.
 const SILENT: &str = "it does not say in time what it is";

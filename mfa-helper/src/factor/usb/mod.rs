@@ -19,6 +19,7 @@ use mfa_wire::Secret;
 pub use crate::conversation::NoAnswer;
 use crate::factor::key::{self, Key, Signed};
 pub use crate::policy::Pin;
+pub use engine::MOST_PLUGGED;
 pub use made::New;
 pub use process::ARGUMENT;
 
