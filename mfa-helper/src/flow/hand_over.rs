@@ -26,17 +26,17 @@ pub fn is_safe_at(service: &str) -> Result<(), String> {
 pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
     program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
     is_safe_at(&login.service).map_err(NoWay::Account)?;
-    proves_something(login, user).map_err(NoWay::NoSecret)
+    proves_something(login, user)
 }
 
 /// An empty password is no first factor: anybody knows it. Where the stack takes none, it has let nobody in by one.
-fn proves_something(login: &Login, user: &Identity) -> Result<(), String> {
+pub fn proves_something(login: &Login, user: &Identity) -> Result<(), NoWay> {
     match identity::password_of(&user.name) {
         Password::Set => Ok(()),
-        Password::Empty => Err(String::from("it is empty")),
+        Password::Empty => Err(NoWay::NoSecret("it is empty")),
         Password::NotKnown if !stack::takes_empty(&login.service, &stack::system_file) => Ok(()),
         Password::NotKnown => {
-            Err(String::from("it may be empty, which cannot be told, and the stack takes an empty one (nullok)"))
+            Err(NoWay::NoSecret("it may be empty, which cannot be told, and the stack takes an empty one (nullok)"))
         }
     }
 }

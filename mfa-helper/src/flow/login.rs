@@ -50,7 +50,7 @@ pub enum NoWay {
     /// The account phase, in which it would happen, may be passed by without us, or the session phase, which confirms it.
     Account(String),
     /// Nothing was proved before: the login secret is empty.
-    NoSecret(String),
+    NoSecret(&'static str),
 }
 
 /// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same. `hand_over` says whether
@@ -429,7 +429,7 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
-    let decision = bind_what_is_owed(login, hook, way, &user.name, &asked, host, conversation);
+    let decision = bind_what_is_owed(login, hook, way, &user, &asked, host, conversation);
     decision.unwrap_or_else(|failed| failed).by(asked)
 }
 
@@ -437,11 +437,12 @@ fn bind_what_is_owed(
     login: &Login,
     hook: AuthHook,
     way: Way,
-    user: &str,
+    identity: &Identity,
     asked: &Requirement,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    let user = identity.name.as_str();
     // Auth has let past on the condition that a device is bound. Whatever the policy says by now, or that of another line:
     // it ends as bound or refused.
     if hook == AuthHook::HandedOver && asked.require != Require::Mfa {
@@ -479,6 +480,9 @@ fn bind_what_is_owed(
     }
     if host.in_service {
         return Ok(Decision::start_your_own());
+    }
+    if let Err(no_way) = hand_over::proves_something(login, identity) {
+        return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     enroll::at_login(login, user, asked, record, &store, host, conversation)
 }

@@ -87,7 +87,8 @@ pub fn explain(
                 format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
             }
             Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
-            Auth::Refuse(NoWay::Program(why) | NoWay::NoSecret(why)) => format!("refused: {why}"),
+            Auth::Refuse(NoWay::Program(why)) => format!("refused: {why}"),
+            Auth::Refuse(NoWay::NoSecret(why)) => format!("refused: the first factor proves nothing: {why}"),
             Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
         },
     };

@@ -179,7 +179,7 @@ fn two_lines_that_disagree_let_nobody_in() {
         t.wait_for("assword: ");
         t.type_line(&who.password);
         t.wait_for_any(&["assword: ", FIRST, "MFA is required", "log in again", "denied", "failure"]);
-        let text = t.text();
+        let text = t.text().to_owned();
         t.send("\x03\r");
         drop(t);
         machine.sh_ok("[ ! -e /tmp/in ]");
@@ -200,11 +200,11 @@ fn what_auth_refused_is_refused_by_account_at_real_programs() {
     for door in [Door::Ssh, Door::Sudo, Door::Su, Door::Login] {
         let mut t = door.up_to_the_code(&who);
         t.type_line(&app.wrong());
-        match door {
-            Door::Sudo => t.wait_for("account management error"),
-            Door::Ssh => t.wait_for("closed"),
-            _ => t.wait_for("ermission denied"),
-        }
+        t.wait_for(match door {
+            Door::Sudo => "account management error",
+            Door::Ssh => "closed",
+            _ => "ermission denied",
+        });
         drop(t);
         assert!(!who.got_in(), "{door:?}");
         machine.sh_ok("mfa-enroll unlock --user olga");
@@ -293,7 +293,7 @@ fn where_a_stranger_reaches_our_line_he_learns_nothing_and_who_knows_the_passwor
         t.wait_for(CODE);
         t.type_line("000000");
         assert_ne!(t.exit_code(), 0);
-        seen.push(t.text());
+        seen.push(t.text().to_owned());
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(bound.state().failures, 0, "a stranger locks nobody out of the logins behind a first factor");

@@ -258,6 +258,7 @@ fn wrong_code(mut channel: Channel, user: &str) -> Option<Option<Outcome>> {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     channel.send(&ToHelper::Request(Request::Verify(login)).encode().unwrap(), SPAWN_TIMEOUT).ok()?;
     let FromHelper::Ask { .. } = FromHelper::decode(&channel.receive(SPAWN_TIMEOUT).ok()?).unwrap() else {
