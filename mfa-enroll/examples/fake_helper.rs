@@ -6,7 +6,7 @@
 //! `proof` asks for the first factor, "open sesame", before any change, and shows ten recovery codes;
 //! `many` shows 64; `late` shows some, and cannot keep them; `none` is of a system where nothing is bound; `mute` closes without a word; `silent` says
 //! none; `stranger` speaks another version; `half` closes after the request; `wordless` refuses without a
-//! reason; `config` refuses, naming its arguments; `keys` is of a system where two security keys are bound.
+//! reason; `hostile` says what others have put into its mouth, what the file `text` beside it holds, in every message there is; `config` refuses, naming its arguments; `keys` is of a system where two security keys are bound.
 //!
 //! Its users: `alice` may do anything and is who asks, `bound` is bound already, anybody else does not exist.
 
@@ -16,8 +16,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mfa_wire::{
-    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, NewKey, Outcome, Request, Secret, Status,
-    ToHelper, VERSION, Verb, Verdict,
+    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, NewKey, Outcome, Remembered, Request, Secret,
+    Status, ToHelper, VERSION, Verb, Verdict,
 };
 
 type Done<T> = Result<T, Box<dyn Error>>;
@@ -47,11 +47,13 @@ fn main() -> Done<()> {
     talk.say(FromHelper::Hello(Hello { oldest: version, newest: version }))?;
     let verb = match talk.hear()? {
         ToHelper::Request(Request::Verb(verb)) => verb,
+        ToHelper::Request(Request::Test(_)) if name == "hostile" => return hostile(&mut talk),
         ToHelper::Request(Request::Test(login)) => return judge(&mut talk, &login),
         _ => return Err("not a request of mfa-enroll".into()),
     };
     match name {
         "half" => return Ok(()),
+        "hostile" => return hostile(&mut talk),
         "wordless" => return talk.end(Outcome::Refused, ""),
         "config" => {
             let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -177,6 +179,47 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         ),
         _ => talk.end(Outcome::NotFound, "No user is called \x1b[31m."),
     }
+}
+
+/// What a name, a label, a file or a PAM module could have in it: it stands in the file beside the name we are called by.
+fn hostile(talk: &mut Talk) -> Done<()> {
+    let path = std::env::args().next().unwrap_or_default();
+    let text = std::fs::read_to_string(std::path::Path::new(&path).with_file_name("text"))?;
+    let some = || text.clone();
+    talk.say(FromHelper::Tell(some()))?;
+    talk.say(FromHelper::Notice(some()))?;
+    talk.say(FromHelper::Report(format!("warning\n{text}\n{text}\n{text}\n{text}\n")))?;
+    talk.say(FromHelper::Status(Status {
+        user: some(),
+        kind: Some(some()),
+        pending: true,
+        required: true,
+        devices: vec![DeviceStatus { id: some(), label: some(), created: 1, created_from: some(), last_used: None }],
+        recovery_codes_left: 9,
+        locked_until: None,
+        bypass_until: None,
+    }))?;
+    talk.say(FromHelper::Remembered(Remembered {
+        id: some(),
+        service: some(),
+        place: some(),
+        key: Some(some()),
+        made: 1,
+        expires: 2,
+    }))?;
+    talk.say(FromHelper::Device(Device {
+        user: some(),
+        issuer: some(),
+        key: Secret::copy_of(KEY.as_bytes()),
+        uri: Secret::copy_of(text.as_bytes()),
+        algorithm: some(),
+        digits: 6,
+        period: 30,
+        expires: Some(1),
+    }))?;
+    talk.say(FromHelper::RecoveryCodes(vec![Secret::copy_of(text.as_bytes())]))?;
+    let _ = talk.ask(&format!("{text}\n{text}"))?;
+    talk.end(Outcome::Accepted, &text)
 }
 
 /// A login: 123456 is right, 000000 locks; sudo asks nothing.

@@ -547,6 +547,7 @@ fn as_at_a_login(user: String, service: String) -> Login {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     }
 }
 

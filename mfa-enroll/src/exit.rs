@@ -52,7 +52,7 @@ impl From<Outcome> for Exit {
             Outcome::Warnings => Exit::Warnings,
             Outcome::Faults => Exit::Faults,
             // "Policy asks nothing" answers a login; as the answer to a verb it means nothing.
-            Outcome::Unavailable | Outcome::Ignored | Outcome::HandedOver => Exit::Unavailable,
+            Outcome::Unavailable | Outcome::Ignored | Outcome::HandedOver | Outcome::StartYourOwn => Exit::Unavailable,
         }
     }
 }

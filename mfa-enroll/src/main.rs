@@ -44,7 +44,10 @@ use crate::texts::Text;
 fn main() -> ExitCode {
     // A new key passes through this process: no core file of it, whoever crashes it.
     let _ = nix::sys::prctl::set_dumpable(false);
-    run(&Cli::parse(), &Caller::of_this_process()).into()
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli, &Caller::of_this_process()).into(),
+        Err(error) => output::of_the_command_line(&error),
+    }
 }
 
 fn run(cli: &Cli, caller: &Caller) -> Exit {

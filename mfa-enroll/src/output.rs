@@ -1,8 +1,9 @@
 //! What scripts and people read: messages on stderr, data on stdout, as text or as JSON.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
-use mfa_wire::{Device, DeviceStatus, Remembered, Secret, Status, printable, utc};
+use mfa_wire::{Device, DeviceStatus, Remembered, Secret, Status, printable, readable, utc};
 use zeroize::Zeroizing;
 
 use crate::doctor::Finding;
@@ -35,6 +36,21 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn complain(text: &str, exit: Exit) -> Exit {
     let _ = writeln!(io::stderr(), "mfa-enroll: {}", text.lines().map(shown).collect::<Vec<_>>().join("\n  "));
     exit
+}
+
+/// Says what is wrong with the command line, or the help that it asks for. clap repeats what was typed, or what a script
+/// has passed on, as it is.
+pub(crate) fn of_the_command_line(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let text = readable(&text);
+    let written = match error.use_stderr() {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout().write_all(text.as_bytes()),
+    };
+    match written {
+        Ok(()) => u8::try_from(error.exit_code()).map_or(Exit::Usage.into(), ExitCode::from),
+        Err(_) => Exit::Unavailable.into(),
+    }
 }
 
 /// How a standing is written.
@@ -98,10 +114,11 @@ impl<W: Write> Report<W> {
         self.write(text);
     }
 
-    /// Writes data that is complete in itself.
+    /// Writes data that is complete in itself: lines in which nothing steers the terminal that may show them. JSON has
+    /// nothing of that kind.
     pub(crate) fn write(&mut self, text: &str) {
         if self.failed.is_none() {
-            self.failed = self.out.write_all(text.as_bytes()).err();
+            self.failed = self.out.write_all(readable(text).as_bytes()).err();
         }
     }
 
@@ -128,7 +145,8 @@ pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) ->
         write!(out, "{open}{}{close}", objects.join(",\n"))?;
     } else {
         for Finding { grave, id, place, what, remedy } in findings {
-            writeln!(out, "{}: {id}: {}\n  {}\n    {}", severity(*grave), shown(place), shown(what), shown(remedy))?;
+            let [id, place, what, remedy] = [id, place, what, remedy].map(|text| shown(text));
+            writeln!(out, "{}: {id}: {place}\n  {what}\n    {remedy}", severity(*grave))?;
         }
     }
     out.flush()

@@ -126,6 +126,91 @@ fn root_has_to_say_whose_device_is_changed() {
     assert_eq!(run("none", &[]).0, 0, "and nobody is asked");
 }
 
+/// Every line of the command line: `NAME` stands for a name and `FILE` for a file.
+const LINES: [&str; 36] = [
+    "",
+    "totp --user NAME --label NAME",
+    "totp --user NAME --json",
+    "totp --user NAME --qr-svg NAME/NAME",
+    "u2f --user NAME --label NAME",
+    "u2f --user NAME --ssh-key FILE",
+    "u2f --user NAME --ssh-key NAME",
+    "confirm --user NAME 492039 123456",
+    "cancel --user NAME",
+    "replace totp --user NAME --json",
+    "replace u2f --user NAME",
+    "disable --user NAME --device NAME",
+    "recovery-codes --user NAME",
+    "recovery-codes --user NAME --json",
+    "status --user NAME",
+    "status --user NAME --json",
+    "test --service NAME",
+    "unlock --user NAME",
+    "bypass --user NAME",
+    "bypass --user NAME --for NAME",
+    "resync --user NAME 492039 123456",
+    "list",
+    "list --group NAME --missing",
+    "list --json",
+    "tickets --user NAME --revoke NAME",
+    "tickets --user NAME --json",
+    "require --group NAME --kinds NAME",
+    "unrequire --user NAME",
+    "invite --user NAME",
+    "import pam-u2f FILE",
+    "import pam-u2f NAME --user NAME",
+    "import authorized-keys FILE --user NAME",
+    "policy check",
+    "policy explain --user NAME --service NAME --rhost NAME",
+    "NAME",
+    "status --NAME=NAME NAME",
+];
+
+/// Whatever stands in names, labels, files and arguments, and whatever the helper passes on of it: no byte of it reaches
+/// the terminal of root, who reads this.
+#[test]
+fn nothing_that_a_verb_writes_steers_a_terminal() {
+    if !can_run("nothing_that_a_verb_writes_steers_a_terminal") {
+        return;
+    }
+    let is_roots = |path: &std::path::Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o644));
+    // Of each kind the first and the last: what of all Unicode is of these kinds is tested where they are listed.
+    let steering = [
+        "\x1b[2J\x1b]0;x\x07",
+        "\u{1}\r\t\x08\x7f",
+        "\u{80}\u{9b}31m\u{9f}",
+        "\u{ad}\u{61c}\u{600}",
+        "\u{115f}\u{1160}\u{3164}",
+        "\u{200b}\u{200f}\u{feff}",
+        "\u{2028}\u{2029}\u{202e}",
+        "\u{2066}\u{2069}",
+        "\u{fe0f}\u{e0100}",
+        "\u{e0041}\u{e007f}\u{ffa0}",
+    ];
+    for hostile in steering {
+        let name = format!("a{hostile}b\"c\\\u{e9}");
+        let file = folder().join("file");
+        fs::write(&file, format!("# {name}\n{name}:{name}:{name}\n{name}\n")).unwrap();
+        is_roots(&file).unwrap();
+        for line in LINES.into_iter().chain(["doctor"].into_iter().filter(|_| hostile == steering[0])) {
+            let arguments: Vec<String> = line
+                .split_terminator(' ')
+                .map(|word| word.replace("NAME", &name).replace("FILE", file.to_str().unwrap()))
+                .collect();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let mut command = mfa_enroll("hostile", &arguments);
+            let helper = command.get_args().last().unwrap();
+            fs::write(std::path::Path::new(helper).with_file_name("text"), &name).unwrap();
+            let (_, stdout, stderr) = finish(command.stdin(Stdio::null()));
+            assert!(!(stdout.clone() + &stderr).is_empty() || line.is_empty(), "{line}");
+            for text in [stdout, stderr] {
+                let steers = |c: &char| *c != '\n' && mfa_wire::printable(&c.to_string(), 9).starts_with("\\u{");
+                assert_eq!(text.chars().find(steers), None, "{line}:\n{}", text.escape_debug());
+            }
+        }
+    }
+}
+
 #[test]
 fn others_than_root_reach_the_helper_by_its_service() {
     if !can_run("others_than_root_reach_the_helper_by_its_service") {

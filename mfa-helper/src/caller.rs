@@ -104,7 +104,9 @@ fn right(request: &Request) -> Right {
             | Verb::Disable { .. }
             | Verb::RecoveryCodes { .. },
         ) => Right::Change,
-        Request::Verb(
+        // A session is opened by root.
+        Request::Session(_)
+        | Request::Verb(
             Verb::TotpPending { .. }
             | Verb::Confirm { .. }
             | Verb::CancelPending { .. }
@@ -168,7 +170,9 @@ impl Caller {
 /// Whom a request names. A verb that could and does not means the caller.
 pub fn named(request: &Request) -> Option<&str> {
     match request {
-        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) => Some(&login.user),
+        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
+            Some(&login.user)
+        }
         Request::Verb(verb) => match verb {
             Verb::Totp { user, .. }
             | Verb::TotpInvited { user, .. }
@@ -210,6 +214,7 @@ mod tests {
             ssh_auth_info: None,
             stack_complete: true,
             ssh_auth_sock: None,
+            program: None,
         }
     }
 
@@ -222,6 +227,7 @@ mod tests {
             (Request::Verify(login(user)), "own"),
             (Request::Account(login(user), AuthHook::NotRun), "own"),
             (Request::Test(login(user)), "own"),
+            (Request::Session(login(user)), "root"),
             verb(Verb::Status { user: some.clone() }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: None }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: Some("all".into()) }, "own"),

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use mfa_wire::{Broken, Cancelled, Channel, FromHelper, Hello, Request, Secret, ToHelper, VERSION, Verdict};
+use mfa_wire::{
+    Broken, Cancelled, Channel, FromHelper, Hello, MAX_TEXT, Request, Secret, ToHelper, VERSION, Verdict, readable,
+};
 
 /// How long a front end may take to hear our Hello and to state its request.
 const MACHINE: Duration = Duration::from_secs(10);
@@ -21,6 +23,16 @@ pub enum NoAnswer {
     Cancelled(Cancelled),
     /// The front end is gone, late, or talks nonsense.
     Gone(Broken),
+}
+
+impl NoAnswer {
+    /// Nothing, where only a front end that is still there matters.
+    pub fn or_gone(self) -> Result<(), NoAnswer> {
+        match self {
+            NoAnswer::Cancelled(_) => Ok(()),
+            NoAnswer::Gone(_) => Err(self),
+        }
+    }
 }
 
 impl From<Broken> for NoAnswer {
@@ -96,8 +108,22 @@ impl Conversation {
     }
 
     /// Sends anything else that is shown. A list may be read through a pager, page by page.
+    ///
+    /// All that anybody is told comes through here: of files, of users, of hosts, of PAM modules. None of it steers the
+    /// terminal of who reads it, root's above all.
     pub fn send(&mut self, message: &FromHelper) -> Result<(), Broken> {
-        self.channel.send(&message.encode()?, self.left())
+        let frame = match message {
+            FromHelper::Tell(text) => FromHelper::Tell(told(text)).encode()?,
+            FromHelper::Notice(text) => FromHelper::Notice(told(text)).encode()?,
+            FromHelper::Report(text) => FromHelper::Report(told(text)).encode()?,
+            FromHelper::Ask { echo, text } => FromHelper::Ask { echo: *echo, text: question(text) }.encode()?,
+            FromHelper::Verdict(Verdict { outcome, text }) => {
+                FromHelper::Verdict(Verdict { outcome: *outcome, text: told(text) }).encode()?
+            }
+            // Data, which the front end writes in a form of its own.
+            message => message.encode()?,
+        };
+        self.channel.send(&frame, self.left())
     }
 
     /// How long it may still last.
@@ -108,5 +134,69 @@ impl Conversation {
     /// Ends the conversation.
     pub fn close(mut self, verdict: Verdict) -> Result<(), Broken> {
         self.send(&FromHelper::Verdict(verdict))
+    }
+}
+
+/// `text` as it may be told: what of it would steer becomes longer, so that it may have to be cut.
+fn told(text: &str) -> String {
+    let mut text = readable(text).into_owned();
+    if text.len() > MAX_TEXT {
+        const CUT: &str = "...";
+        text.truncate(text.floor_char_boundary(MAX_TEXT - CUT.len()));
+        text.push_str(CUT);
+    }
+    text
+}
+
+/// A question may show a new key, so it is copied to where it is wiped. What is no text is nobody's question.
+fn question(text: &Secret) -> Secret {
+    text.text().map_or_else(Secret::default, |text| Secret::copy_of(readable(text).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use mfa_wire::Outcome;
+
+    use super::*;
+
+    /// Every message of text there is, with every character that there is, some at a time.
+    #[test]
+    fn nothing_that_is_told_steers_a_terminal() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let begun = Instant::now();
+        let mut conversation = Conversation { channel: Channel::new(ours), begun, end: begun + LOGIN };
+        let mut front_end = Channel::new(theirs);
+        let all: Vec<char> = ('\0'..='\u{fffff}').filter(|c| !c.is_alphanumeric()).take(30_000).collect();
+        for chars in all.chunks(3000) {
+            let text: String = chars.iter().collect();
+            let verdict = Verdict { outcome: Outcome::Refused, text: text.clone() };
+            let messages = [
+                FromHelper::Tell(text.clone()),
+                FromHelper::Notice(text.clone()),
+                FromHelper::Report(text.clone()),
+                FromHelper::Ask { echo: true, text: Secret::copy_of(text.as_bytes()) },
+                FromHelper::Verdict(verdict),
+            ];
+            for message in messages {
+                conversation.send(&message).unwrap();
+                let said = match FromHelper::decode(&front_end.receive(MACHINE).unwrap()).unwrap() {
+                    FromHelper::Tell(text) | FromHelper::Notice(text) | FromHelper::Report(text) => text,
+                    FromHelper::Ask { text, .. } => text.text().unwrap().to_owned(),
+                    FromHelper::Verdict(verdict) => verdict.text,
+                    _ => panic!("another message"),
+                };
+                assert!(said.len() > 1000 && said == readable(&said), "{said:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_becomes_too_long_is_cut_and_told() {
+        for c in ["\x1b", "\u{e0041}", "é", "a"] {
+            let said = told(&c.repeat(MAX_TEXT / c.len()));
+            assert!(said.len() <= MAX_TEXT && said.len() > MAX_TEXT - 20, "{}", said.len());
+        }
     }
 }

@@ -28,13 +28,15 @@ pub struct Host {
     pub caller_is_at: Whereabouts,
     /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
+    /// Whether this is the service, which is shut off from a part of the machine.
+    pub in_service: bool,
     /// The policy, and what is wrong with the one in place.
     pub loaded: Loaded,
 }
 
 impl Host {
     /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
-    pub fn real(path: &Path, caller: Caller, held: &Held) -> Host {
+    pub fn real(path: &Path, caller: Caller, held: &Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
@@ -50,6 +52,7 @@ impl Host {
             caller_is_root: caller.is_root(),
             caller_is_at: if there { at } else { Whereabouts::Elsewhere },
             caller_audit_session: audit_session.filter(|_| there),
+            in_service,
             loaded,
         }
     }

@@ -1,12 +1,19 @@
 //! Who a name is, by the system's name service.
 
 use std::cell::OnceCell;
-use std::ffi::CString;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, User, getgrouplist};
+use nix::unistd::Gid;
 
 use crate::policy::Answer;
+use crate::sys::child::answer_of_a_copy;
+use crate::sys::names;
+#[allow(unused_imports, reason = "the hand-over asks for the second")]
+pub use crate::sys::names::{Password, group};
+
+/// How long the name service may take to say what stands in shadow.
+const LOOK_UP: Duration = Duration::from_secs(20);
 
 /// A user whom the name service knows, under the name that it gives.
 pub struct Identity {
@@ -19,7 +26,7 @@ pub struct Identity {
 
 /// Looks `name` up; `None` when the name service says that there is no such user.
 pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
-    match User::from_name(name) {
+    match names::user(name) {
         // getpwnam(3): both are ways to say "not found".
         Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
         Ok(Some(user)) => Ok(Some(Identity { name: user.name, gid: user.gid, groups: OnceCell::new() })),
@@ -33,26 +40,38 @@ impl Identity {
     /// `getgrouplist` leaves out what a dead directory service would have said, and says nothing of
     /// it. So the group itself must resolve too; one that does not leaves the question open.
     pub fn member(&self, group: &str) -> Answer {
-        let Ok(Some(group)) = Group::from_name(group) else { return Answer::Unknown };
-        if group.gid == self.gid || group.mem.contains(&self.name) {
+        let Ok(Some((gid, listed))) = names::group_lists(group, &self.name) else { return Answer::Unknown };
+        if listed || gid == self.gid {
             return Answer::Yes;
         }
         match self.groups() {
-            Some(groups) if groups.contains(&group.gid) => Answer::Yes,
+            Some(groups) if groups.contains(&gid) => Answer::Yes,
             Some(_) => Answer::No,
             None => Answer::Unknown,
         }
     }
 
     fn groups(&self) -> &Option<Vec<Gid>> {
-        let ask = || CString::new(self.name.as_str()).ok().and_then(|name| getgrouplist(&name, self.gid).ok());
-        self.groups.get_or_init(ask)
+        self.groups.get_or_init(|| names::groups_of(&self.name, self.gid).ok())
     }
+}
+
+/// Whether pam_unix would find an empty password for `user`, which is no first factor: where a stack says `nullok`, who
+/// has one is let in by nobody's knowing anything.
+///
+/// A process of its own reads the hash and answers by one byte: the hash is never in the memory of this one, and whatever
+/// goes wrong on the way is [`Password::NotKnown`].
+pub fn password_of(user: &str) -> Password {
+    const WORDS: [Password; 3] = [Password::NotKnown, Password::Empty, Password::Set];
+    let word = |of: Password| WORDS.iter().position(|word| *word == of).unwrap_or_default() as u8;
+    let answer = answer_of_a_copy(|| word(names::password(user)), LOOK_UP);
+    answer.and_then(|word| WORDS.get(usize::from(word))).copied().unwrap_or(Password::NotKnown)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::names::world::{UNREADABLE, in_a_world};
 
     #[test]
     fn root_is_known_and_in_its_group() {
@@ -66,6 +85,82 @@ mod tests {
     fn a_group_that_does_not_exist_leaves_the_question_open() {
         let root = find("root").unwrap().unwrap();
         assert_eq!(root.member("no-such-group"), Answer::Unknown);
+    }
+
+    /// Groups of any size that are listed in one place or another: their members are members, and nobody else is.
+    #[test]
+    fn membership_is_told_in_a_group_of_any_size() {
+        for size in [1, 50_000, 120_000] {
+            let listed: Vec<String> = (0..size).map(|n| format!("user{n:05}")).collect();
+            let (first, last) = (listed[0].clone(), listed[size - 1].clone());
+            let passwd = ["outsider", &first, &last].map(|name| format!("{name}:x:4000:4000::/:/bin/sh\n")).concat();
+            let group = format!("staffall:x:4711:{}\nother:x:4712:\n", listed.join(","));
+            in_a_world(&[("/etc/passwd", &passwd), ("/etc/group", &group)], move || {
+                let member = |user: &str, group: &str| find(user).unwrap().unwrap().member(group);
+                assert_eq!([&first, &last].map(|user| member(user, "staffall")), [Answer::Yes, Answer::Yes], "{size}");
+                assert_eq!(member("outsider", "staffall"), Answer::No, "{size}");
+                assert_eq!(member(&last, "other"), Answer::No, "{size}");
+                assert_eq!(member(&last, "nobody-here"), Answer::Unknown, "{size}");
+                assert_eq!(names::group("staffall").unwrap().unwrap().members.len(), size);
+            });
+        }
+    }
+
+    /// More than any host has is an error, and that is no "no".
+    #[test]
+    fn a_group_beyond_all_bounds_leaves_the_question_open() {
+        let group = format!("staffall:x:4711:{}\n", vec!["member"; 5_000_000].join(","));
+        in_a_world(&[("/etc/passwd", "eve:x:4000:4000::/:/bin/sh\n"), ("/etc/group", &group)], || {
+            assert_eq!(find("eve").unwrap().unwrap().member("staffall"), Answer::Unknown);
+            assert_eq!(names::group("staffall").err(), Some(Errno::ERANGE));
+        });
+    }
+
+    /// All that can stand in passwd beside all that can stand in shadow.
+    #[test]
+    fn an_empty_password_is_told_from_one_that_is_set_and_from_one_that_is_not_known() {
+        use Password::{Empty, NotKnown, Set};
+        const HASH: &str = "$y$j9T$abc$def";
+        let shadows = [(Some(""), Empty), (Some(HASH), Set), (Some("!"), Set), (Some("*"), Set), (None, Set)];
+        let in_passwd = [("", Empty), ("*", Set), ("!", Set), (HASH, Set), ("xx", Set), ("##bob", Set)];
+        let mut cases = Vec::new();
+        for (shadow, expected) in shadows {
+            cases.extend(["x", "##eve", "*NP*"].map(|hash| (hash, shadow, expected)));
+            // What stands in shadow is nothing to whom passwd does not send there.
+            cases.extend(in_passwd.map(|(hash, expected)| (hash, shadow, expected)));
+        }
+        for (hash, shadow, expected) in cases {
+            let passwd = format!("root:x:0:0::/:/bin/sh\neve:{hash}:4000:4000::/:/bin/sh\n");
+            let entry = shadow.map(|hash| format!("eve:{hash}:20000:0:99999:7:::\n")).unwrap_or_default();
+            let shadow_file = format!("root:{HASH}:20000::::::\n{entry}");
+            in_a_world(&[("/etc/passwd", &passwd), ("/etc/shadow", &shadow_file)], move || {
+                assert_eq!(names::password("eve"), expected, "{hash:?} in passwd, {shadow:?} in shadow");
+                assert_eq!(names::password("no-such-user"), NotKnown);
+                assert_eq!(names::shadow_unreadable("eve"), None);
+            });
+        }
+    }
+
+    /// The answer comes from another process, and the hash stays there.
+    #[test]
+    fn a_copy_of_this_process_reads_the_hash() {
+        let passwd = "eve:x:4000:4000::/:/bin/sh\nbob:x:4001:4001::/:/bin/sh\nann:*:4002:4002::/:/bin/sh\n";
+        let files = [("/etc/passwd", passwd), ("/etc/shadow", "eve::20000::::::\nbob:$y$j9T$x:20000::::::\n")];
+        in_a_world(&files, || {
+            let words = ["eve", "bob", "ann", "no-such-user"].map(password_of);
+            assert_eq!(words, [Password::Empty, Password::Set, Password::Set, Password::NotKnown]);
+        });
+    }
+
+    #[test]
+    fn where_shadow_cannot_be_read_nothing_is_known_of_whom_it_holds() {
+        let passwd = "eve:x:4000:4000::/:/bin/sh\nann:*:4001:4001::/:/bin/sh\nold::4002:4002::/:/bin/sh\n";
+        in_a_world(&[("/etc/passwd", passwd), ("/etc/shadow", UNREADABLE)], || {
+            assert_eq!(names::password("eve"), Password::NotKnown);
+            assert_eq!(names::shadow_unreadable("eve"), Some(Errno::EACCES));
+            assert_eq!([names::password("ann"), names::password("old")], [Password::Set, Password::Empty]);
+            assert_eq!([names::shadow_unreadable("ann"), names::shadow_unreadable("old")], [None, None]);
+        });
     }
 
     #[test]

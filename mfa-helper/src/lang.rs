@@ -73,6 +73,8 @@ pub enum Text<'a> {
     SetClock(i64),
     /// Another login from the same place has begun: so many seconds ago, and from where.
     Begun(u64, &'a str),
+    /// A login has bound a device and did not go on: so many seconds ago, and from where.
+    Lapsed(u64, &'a str),
     /// The same of the last change.
     WasBound(u64, &'a str),
     TookThePlace(u64, &'a str),
@@ -162,13 +164,16 @@ fn english(text: Text) -> String {
         Text::KeyField => "  key    ".into(),
         Text::Key => "Key:".into(),
         Text::Form(Parameters { algorithm, digits, period }) => format!("{algorithm}, {digits} digits, {period} s"),
-        Text::HereAreCodes => "It is bound. Recovery codes, shown only now:".into(),
+        Text::HereAreCodes => "Bound once this login opens. Recovery codes, shown only now:".into(),
         Text::EachOnce => "Each lets you in once, when the device is lost.".into(),
 
         Text::Pair(error) => error.to_string(),
         Text::SetClock(offset) => format!("The device's clock is {}: use automatic time.", apart(offset)),
         Text::Begun(ago, from) => {
             format!("Begun {} from {}; type new for a new key.", english_ago(ago), printable(from, 40))
+        }
+        Text::Lapsed(ago, from) => {
+            format!("The device of {} from {} is void: that login did not open.", english_ago(ago), name(from))
         }
         Text::WasBound(ago, from) => format!("This device was bound {} from {}.", english_ago(ago), name(from)),
         Text::TookThePlace(ago, from) => {
@@ -199,7 +204,9 @@ fn english(text: Text) -> String {
             format!("{left} {new}")
         }
         Text::BypassUsed => "That bypass code is used up now.".into(),
-        Text::BoundInLogin(user) => format!("The device of {} is bound. From now on its code is asked.", name(user)),
+        Text::BoundInLogin(user) => {
+            format!("Once this login opens, the device of {} is bound and its code asked.", name(user))
+        }
         Text::Bound(user) => {
             format!("The device of {} is bound. From the next login on its code is asked.", name(user))
         }
@@ -214,7 +221,7 @@ fn english(text: Text) -> String {
             name(user)
         ),
         Text::KeyBoundInLogin(user) => {
-            format!("The security key of {} is bound. From now on it is asked.", name(user))
+            format!("Once this login opens, the security key of {} is bound and asked.", name(user))
         }
         Text::KeyBound(user) => {
             format!("The security key of {} is bound. From the next login on it is asked.", name(user))
@@ -280,7 +287,7 @@ fn chinese(text: Text) -> String {
         Text::KeyField => "  密钥   ".into(),
         Text::Key => "密钥:".into(),
         Text::Form(Parameters { algorithm, digits, period }) => format!("{algorithm}, {digits} 位, {period} 秒"),
-        Text::HereAreCodes => "It is bound. 绑定成功。以下恢复码只显示这一次:".into(),
+        Text::HereAreCodes => "Bound once this login opens. 登录后生效。恢复码只显示一次:".into(),
         Text::EachOnce => "设备丢失时, 每个恢复码可代替验证码登录一次。".into(),
 
         Text::Pair(error) => chinese_pair(error),
@@ -290,6 +297,9 @@ fn chinese(text: Text) -> String {
         }
         Text::Begun(ago, from) => {
             format!("{}已从 {} 开始绑定; 输入 new 可换新密钥。", chinese_ago(ago), printable(from, 40))
+        }
+        Text::Lapsed(ago, from) => {
+            format!("{}从 {} 绑定的设备已作废: 该次登录未能完成。", chinese_ago(ago), name(from))
         }
         Text::WasBound(ago, from) => format!("此设备于 {}从 {} 绑定。", chinese_ago(ago), name(from)),
         Text::TookThePlace(ago, from) => {
@@ -314,7 +324,7 @@ fn chinese(text: Text) -> String {
             format!("{left} {new}")
         }
         Text::BypassUsed => "该临时放行码已用掉。".into(),
-        Text::BoundInLogin(user) => format!("{} 的设备已绑定。从现在起将要求输入其验证码。", name(user)),
+        Text::BoundInLogin(user) => format!("登录完成后 {} 的设备即绑定生效, 此后将要求输入其验证码。", name(user)),
         Text::Bound(user) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
         Text::Replaced(user) => {
             format!("{} 的新设备已绑定。\n原设备及其恢复码均已失效。\n请告知共用此账户的人。", name(user))
@@ -322,7 +332,7 @@ fn chinese(text: Text) -> String {
         Text::Unbound(user) => {
             format!("{} 的设备已解除绑定, 其密钥已销毁。\n应用中的条目不再有用。请告知共用此账户的人。", name(user))
         }
-        Text::KeyBoundInLogin(user) => format!("{} 的安全密钥已绑定。从现在起将要求触摸它。", name(user)),
+        Text::KeyBoundInLogin(user) => format!("登录完成后 {} 的安全密钥即绑定生效, 此后将要求触摸它。", name(user)),
         Text::KeyBound(user) => format!("{} 的安全密钥已绑定。从下次登录起将要求触摸它。", name(user)),
         Text::KeyAdded(keys) => format!("安全密钥已绑定: {keys} 个中任用一个即可。"),
         Text::KeyRemoved(1) => "该安全密钥已解除绑定。还剩一个。".into(),
@@ -427,7 +437,8 @@ mod tests {
             },
             Text::SetClock(270) => Text::SetClock(-270),
             Text::SetClock(_) => Text::Begun(25, FROM),
-            Text::Begun(..) => Text::WasBound(7200, FROM),
+            Text::Begun(..) => Text::Lapsed(7200, FROM),
+            Text::Lapsed(..) => Text::WasBound(7200, FROM),
             Text::WasBound(..) => Text::TookThePlace(300, FROM),
             Text::TookThePlace(..) => Text::CodesWereMade(61, FROM),
             Text::CodesWereMade(..) => Text::KeyWasAdded(61, FROM),
@@ -532,6 +543,7 @@ mod tests {
             ssh_auth_info: None,
             stack_complete: true,
             ssh_auth_sock: None,
+            program: None,
         }
     }
 

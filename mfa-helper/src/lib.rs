@@ -20,6 +20,8 @@ mod listener;
 mod lockout;
 mod payer;
 mod policy;
+pub mod process;
+mod program;
 #[cfg(test)]
 #[path = "../../mfa-qr/src/reader.rs"]
 mod reader;
@@ -27,6 +29,7 @@ mod rootfile;
 mod session;
 pub mod stack;
 pub mod store;
+mod sudo;
 mod sys;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,6 +95,7 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
     };
     let listening = !doors.is_empty();
     let stream = if listening {
+        sys::caps::set_aside().map_err(|e| e.desc().to_owned())?;
         drop(socket);
         match listener::accept(doors).map_err(|e| e.desc().to_owned())? {
             Some(stream) => stream,
@@ -111,7 +115,7 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     };
     // Where a caller is is found out before it hears a word: it may do what it likes after that, and be another.
-    let host = Host::real(&config, caller, &held);
+    let host = Host::real(&config, caller, &held, listening);
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
     if listening && caller.is_root() {
@@ -119,6 +123,9 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
+    if listening && (caller.is_root() || !asks_first_factor(&request)) {
+        sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;
+    }
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
@@ -160,6 +167,7 @@ fn serve(
         Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
         Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
         Request::Test(login) => login::test(login, caller.way(), host, conversation),
+        Request::Session(login) => login::session(login, host),
         Request::Verb(verb) => {
             let served = serve_verb(caller, verb, subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
@@ -170,6 +178,13 @@ fn serve(
             decision
         }
     }
+}
+
+/// Whether a user has to prove the first factor for it: what asks for a `proof` below.
+fn asks_first_factor(request: &Request) -> bool {
+    use Verb::{Disable, RecoveryCodes, Replace, ReplaceU2f, Totp, U2f};
+    let Request::Verb(verb) = request else { return false };
+    matches!(verb, Totp { .. } | Replace { .. } | Disable { .. } | U2f(_) | ReplaceU2f(_) | RecoveryCodes { .. })
 }
 
 fn serve_verb(
@@ -231,7 +246,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
-        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) => {
+        Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
             let Login { user, service, rhost, tty, ruser, .. } = login;
             // Nobody who reads the log, such as a program that bans hosts, shall take a user's word for root's.
             let names = if caller.is_root() {
@@ -267,9 +282,9 @@ fn level(request: &Request, decision: &Decision) -> Level {
             Outcome::Accepted,
         ) => Level::Info,
         (Request::Verb(Verb::PolicyCheck | Verb::Doctor), _) => Level::Info,
-        // A change: in the account phase it is a binding.
-        (Request::Verb(_) | Request::Account(..), Outcome::Accepted) => Level::Notice,
-        (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver) => Level::Info,
+        // A change: in the account phase it is a binding, which the session phase confirms.
+        (Request::Verb(_) | Request::Account(..) | Request::Session(_), Outcome::Accepted) => Level::Notice,
+        (_, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver | Outcome::StartYourOwn) => Level::Info,
         (_, Outcome::NotFound | Outcome::Already | Outcome::Warnings | Outcome::Faults) => Level::Info,
         (_, Outcome::Refused | Outcome::Locked | Outcome::NoInteraction) => Level::Warning,
         (_, Outcome::Unavailable) => Level::Error,
@@ -281,6 +296,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verify(_) => "verify",
         Request::Account(..) => "account",
         Request::Test(_) => "test",
+        Request::Session(_) => "session",
         Request::Verb(Verb::Totp { .. } | Verb::TotpInvited { .. }) => "totp",
         Request::Verb(Verb::TotpPending { .. }) => "totp-pending",
         Request::Verb(Verb::Confirm { .. }) => "confirm",
@@ -316,6 +332,26 @@ mod tests {
         let (_, body) = source.split_once(function).unwrap();
         let (body, _) = body.split_once("\n    }\n").unwrap();
         body.split('"').skip(1).step_by(2).collect()
+    }
+
+    /// The others' conversations give up what the proof needs, before it is asked.
+    #[test]
+    fn every_verb_that_asks_for_the_first_factor_is_known_to() {
+        let source = include_str!("lib.rs");
+        let (_, body) = source.split_once("\nfn serve_verb(").unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        let asking = body.lines().filter(|line| line.contains("proof()?"));
+        let asking: Vec<&str> =
+            asking.map(|line| line.trim().trim_start_matches("Verb::").split([' ', '(']).next().unwrap()).collect();
+        let (_, known) = source.split_once("\nfn asks_first_factor(").unwrap();
+        let (known, _) = known.split_once("\n}\n").unwrap();
+        let (_, known) = known.split_once("matches!(").unwrap();
+        let known: Vec<&str> =
+            known.split(['|', ',']).filter_map(|verb| verb.trim().split([' ', '(', '{']).next()).collect();
+        assert!(asking.len() > 5, "{asking:?}");
+        for verb in asking {
+            assert!(known.contains(&verb), "{verb} is not in asks_first_factor: {known:?}");
+        }
     }
 
     #[test]

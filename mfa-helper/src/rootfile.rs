@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use mfa_wire::Secret;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
@@ -170,6 +170,16 @@ impl Dir {
     /// Opens a plain file that holds secrets: nobody but root may read or write it.
     pub fn open_private(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Fault> {
         self.open_file(name, flags, WRITE | READ)
+    }
+
+    /// Whether a file that everybody may read is a plain one that only root can have written.
+    pub fn is_roots_own(&self, name: &str) -> Result<(), Fault> {
+        let path = self.path_of(name);
+        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| self.failed(name, e))?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Err(fault(&path, What::Kind));
+        }
+        check_owner_and_mode(&path, &stat, WRITE)
     }
 
     fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {

@@ -52,7 +52,7 @@ fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
 
 /// A field by its number in proc_pid_stat(5). The second, the program's name, may hold anything, and ends at the last
 /// bracket.
-fn field(stat: &str, number: usize) -> Option<i64> {
+pub fn field(stat: &str, number: usize) -> Option<i64> {
     let (_, after_the_name) = stat.rsplit_once(") ")?;
     after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
 }

@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 pub mod agent;
+pub mod caps;
 pub mod child;
 pub mod fido;
+pub mod names;
 pub mod pam;
 pub mod run;
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use mfa_helper::factor::key::{Key, PublicKey};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
+use mfa_helper::process::Process;
 use mfa_helper::store::{
     App, Bypass, Change, CommitError, Credentials, Device, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending,
-    Record, State, Store, StoreError, Ticket, Tickets,
+    Provisional, Record, State, Store, StoreError, Ticket, Tickets,
 };
 use mfa_wire::Secret;
 
@@ -87,6 +88,12 @@ fn credentials(id: u8) -> Credentials {
 fn pending(id: u8) -> Pending {
     let (id, from, replaces) = (Id([id; 16]), "root".into(), Id::default());
     Pending { id, label: String::new(), expires: 1_700_000_900, from, replaces, totp: app() }
+}
+
+/// What a login's account phase leaves.
+fn provisional(id: u8) -> Credentials {
+    let openers = vec![Process { pid: 4711, started: 361_877 }];
+    Credentials { latest: Latest::Provisional(Provisional { expires: 1_700_000_900, openers }), ..credentials(id) }
 }
 
 fn error(store: &Store) -> StoreError {
@@ -184,6 +191,79 @@ fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
 }
 
 /// One spelling only: who could write another could write what the checksum is of.
+#[test]
+fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
+    let place = Place::new("provisional");
+    let store = place.store();
+    let nobody = store.load("alice").unwrap();
+    let (owes, expires) = (Owes::default().with(Some("sshd")), 1_700_600_000);
+    let invitation = Invitation { set: recovery::Set { id: Id([5; 16]), hashes: vec![[5; 32]] }, expires };
+    let state = State { owes: owes.clone(), invitation: invitation.clone(), ..nobody.state.clone() };
+    store.commit(&nobody, Change::State(&state)).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    for id in [1, 2] {
+        // The second one takes the place of the first.
+        let before = store.load("alice").unwrap();
+        store.commit(&before, Change::Provide(&provisional(id))).unwrap();
+        assert_eq!(store.commit(&before, Change::Provide(&provisional(9))), Err(CommitError::Conflict));
+        let record = store.load("alice").unwrap();
+        assert!(record.credentials.is_none() && record.pending.is_none());
+        assert!(record.provisional.is_some_and(|waits| waits.id == Id([id; 16])));
+        assert_eq!((record.state.owes, record.state.invitation), (owes.clone(), invitation.clone()));
+    }
+    // Attempts and a pending device go on beside it.
+    store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(3))).unwrap();
+    let record = store.load("alice").unwrap();
+    assert!(record.provisional.is_some() && record.pending.is_some());
+
+    let confirmed = Credentials { latest: Latest::Bound, ..record.provisional.unwrap() };
+    store.commit(&store.load("alice").unwrap(), Change::Bind(&confirmed, &Owes::default())).unwrap();
+    let record = store.load("alice").unwrap();
+    assert_eq!(record.credentials.map(|bound| bound.id), Some(Id([2; 16])));
+    assert!(record.provisional.is_none() && record.state.owes.nothing());
+    assert_eq!((record.state.id, record.state.invitation), (Id([2; 16]), Invitation::default()));
+}
+
+#[test]
+fn a_provisional_device_can_be_dropped_and_its_key_with_it() {
+    let place = Place::new("dropped");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Provide(&provisional(1))).unwrap();
+    let mut file = fs::File::open(place.of_alice("credentials")).unwrap();
+    store.commit(&store.load("alice").unwrap(), Change::Unpend).unwrap();
+    let record = store.load("alice").unwrap();
+    assert!(record.provisional.is_none() && record.credentials.is_none());
+    assert!(!place.of_alice("credentials").exists());
+    let mut left = Vec::new();
+    file.read_to_end(&mut left).unwrap();
+    assert!(left.iter().all(|byte| *byte == 0), "the key is overwritten");
+}
+
+#[test]
+fn provisional_words_of_no_meaning_are_damage_and_not_a_device() {
+    let place = Place::new("nonsense");
+    let store = place.store();
+    store.commit(&store.load("alice").unwrap(), Change::Provide(&provisional(1))).unwrap();
+    let whole = fs::read_to_string(place.of_alice("credentials")).unwrap();
+    let good = "latest provisional 1700000900 4711:361877\n";
+    assert!(whole.contains(good));
+    for line in [
+        "latest provisional",
+        "latest provisional 1700000900",
+        "latest provisional 1700000900 ",
+        "latest provisional 1700000900 4711",
+        "latest provisional 1700000900 0:361877",
+        "latest provisional 1700000900 1:1 2:2 3:3",
+        "latest provisional x 4711:361877",
+    ] {
+        let body = whole.split("sha256 ").next().unwrap().replace(good, &format!("{line}\n"));
+        let sealed = format!("{body}sha256 {}\n", sha256(body.as_bytes()));
+        place.write("users/alice/credentials", sealed.as_bytes());
+        assert!(matches!(error(&store), StoreError::Damaged(..)), "{line}");
+    }
+}
+
 #[test]
 fn a_record_in_other_words_is_damaged_though_its_checksum_is_right() {
     let place = Place::new("words");

@@ -21,4 +21,4 @@ pub use message::{
     Malformed, NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
-pub use text::{UNAVAILABLE, printable, utc};
+pub use text::{UNAVAILABLE, printable, readable, utc};

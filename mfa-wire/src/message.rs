@@ -97,6 +97,8 @@ pub struct Login {
     pub stack_complete: bool,
     /// `SSH_AUTH_SOCK` of sudo's environment: the word of whoever has called it, and nobody's proof.
     pub ssh_auth_sock: Option<String>,
+    /// The executable file of the login program, as the kernel names it: `/proc/self/exe`.
+    pub program: Option<String>,
 }
 
 /// A security key to be bound. `None` as user means the caller.
@@ -281,6 +283,8 @@ pub enum Request {
     Verb(Verb),
     /// The auth phase of a login, tried out by `mfa-enroll`: the answer lets nobody in.
     Test(Login),
+    /// The session phase of a login whose account phase has bound a device.
+    Session(Login),
 }
 
 /// Why there is no answer to an Ask. None of these is a guess.
@@ -334,10 +338,13 @@ pub enum Outcome {
     Warnings = 0x9a0e_2735,
     /// Looked through: something lets past, or locks out.
     Faults = 0x65f4_4c8e,
+    /// This helper is shut off from what the request needs, and has asked, judged and written nothing: root's front end
+    /// starts one of its own and asks that.
+    StartYourOwn = 0x77af_3bd4,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 11] = [
+    const ALL: [Outcome; 12] = [
         Outcome::Accepted,
         Outcome::Ignored,
         Outcome::Refused,
@@ -349,6 +356,7 @@ impl Outcome {
         Outcome::HandedOver,
         Outcome::Warnings,
         Outcome::Faults,
+        Outcome::StartYourOwn,
     ];
 }
 
@@ -687,6 +695,10 @@ fn write_request(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
             w.u8(4)?;
             write_login(w, login)
         }
+        Request::Session(login) => {
+            w.u8(5)?;
+            write_login(w, login)
+        }
     }
 }
 
@@ -705,6 +717,7 @@ fn read_request(r: &mut Reader) -> Result<Request, Malformed> {
         }
         3 => Request::Verb(read_verb(r)?),
         4 => Request::Test(read_login(r)?),
+        5 => Request::Session(read_login(r)?),
         _ => return Err(Malformed::UnknownValue),
     })
 }
@@ -717,7 +730,8 @@ fn write_login(w: &mut Writer, login: &Login) -> Result<(), Malformed> {
     w.option(login.ruser.as_ref(), |w, s| w.str(s, MAX_NAME))?;
     w.option(login.ssh_auth_info.as_ref(), |w, s| w.str(s, MAX_TEXT))?;
     w.bool(login.stack_complete)?;
-    w.option(login.ssh_auth_sock.as_ref(), |w, s| w.str(s, MAX_PLACE))
+    w.option(login.ssh_auth_sock.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
+    w.option(login.program.as_ref(), |w, s| w.str(s, MAX_PLACE))
 }
 
 fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
@@ -730,6 +744,7 @@ fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
         ssh_auth_info: r.option(|r| r.str(MAX_TEXT))?,
         stack_complete: r.bool()?,
         ssh_auth_sock: r.option(|r| r.str(MAX_PLACE))?,
+        program: r.option(|r| r.str(MAX_PLACE))?,
     })
 }
 

@@ -1,14 +1,16 @@
 //! Text from outside on its way to a terminal or a log.
 
+use std::borrow::Cow;
+
 /// What a person reads where there is no decision, whether the helper says so or is not there to say it.
 pub const UNAVAILABLE: &str = "MFA is unavailable; the system log says why.";
 
 /// `text` with everything that could steer a terminal or forge a log line made visible, cut to
 /// `limit` characters.
 ///
-/// Control characters (C0, C1, DEL), the line and paragraph separators and the bidirectional
-/// overrides become `\u{...}` escapes; a backslash and a double quote are escaped, so that the
-/// result can stand between quotes.
+/// Control characters (C0, C1, DEL), line and paragraph separators, and all that is to be seen nowhere
+/// become `\u{...}` escapes; a backslash and a double quote are escaped, so that the result can stand
+/// between quotes.
 pub fn printable(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -39,14 +41,93 @@ pub fn utc(seconds: u64) -> String {
     format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", 400 * era + year + next_year)
 }
 
+/// `text` of several lines on its way to a terminal: everything but the ends of its lines that could steer it is made
+/// visible. Quotes and backslashes stay as they are, because these lines are for reading.
+pub fn readable(text: &str) -> Cow<'_, str> {
+    let passes = |c: char| c == '\n' || !steers(c);
+    if text.chars().all(passes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if passes(c) { out.push(c) } else { out.extend(c.escape_unicode()) }
+    }
+    Cow::Owned(out)
+}
+
+/// What moves the cursor, turns the direction of writing, or hides: Unicode's categories Cc, Cf, Zl and Zp, and what is
+/// "default ignorable", as fillers, variation selectors and tags. By these a name can pass for another, and a line can
+/// say what it does not show. Of Unicode 16.0, and the test says whether it still is; ignorable code points are reserved
+/// in blocks, so that those to come are here already.
+const STEERING: [(char, char); 27] = [
+    ('\0', '\u{1f}'),
+    ('\u{7f}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
 fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    // Of almost all text the first two ranges decide.
+    if c.is_ascii() { c.is_ascii_control() } else { STEERING.iter().any(|(first, last)| (*first..=*last).contains(&c)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{printable, utc};
+    use regex_syntax::hir::{Class, HirKind};
+
+    use super::{printable, readable, steers, utc};
+
+    /// The categories of Unicode, as another program has them.
+    fn is_in(set: &str) -> impl Fn(char) -> bool {
+        let parsed = regex_syntax::Parser::new().parse(set).unwrap();
+        let HirKind::Class(Class::Unicode(class)) = parsed.into_kind() else { panic!("{set} is no class") };
+        move |c| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&c))
+    }
+
+    #[test]
+    fn what_steers_is_what_unicode_says() {
+        let expected = is_in(r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]");
+        for c in '\0'..=char::MAX {
+            assert_eq!(steers(c), expected(c), "{}", c.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn whatever_steers_is_made_visible_and_nothing_else_is_changed() {
+        for c in '\0'..=char::MAX {
+            let text = format!("a\nb{c}\"\\");
+            let (shown, one_line) = (readable(&text), printable(&format!("b{c}"), 99));
+            if steers(c) && c != '\n' {
+                assert_eq!(shown, format!("a\nb{}\"\\", c.escape_unicode()));
+            } else {
+                assert_eq!(shown, text);
+            }
+            assert!(!one_line.chars().any(steers), "{one_line:?}");
+        }
+    }
 
     #[test]
     fn escapes_what_steers_a_terminal_or_forges_a_line() {

@@ -238,8 +238,8 @@ fn name() -> impl Strategy<Value = String> {
 
 fn login() -> impl Strategy<Value = Login> {
     let place = || proptest::option::of("\\PC{0,200}");
-    (name(), name(), place(), place(), proptest::option::of(name()), (place(), place()), any::<bool>()).prop_map(
-        |(user, service, rhost, tty, ruser, (ssh_auth_info, ssh_auth_sock), stack_complete)| Login {
+    (name(), name(), place(), place(), proptest::option::of(name()), (place(), place(), place()), any::<bool>())
+        .prop_map(|(user, service, rhost, tty, ruser, (ssh_auth_info, ssh_auth_sock, program), stack_complete)| Login {
             user,
             service,
             rhost,
@@ -248,8 +248,8 @@ fn login() -> impl Strategy<Value = Login> {
             ssh_auth_info,
             stack_complete,
             ssh_auth_sock,
-        },
-    )
+            program,
+        })
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -257,6 +257,7 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         login().prop_map(Request::Verify),
         login().prop_map(Request::Test),
+        login().prop_map(Request::Session),
         (login(), prop_oneof![Just(AuthHook::NotRun), Just(AuthHook::Ignored)])
             .prop_map(|(login, auth)| Request::Account(login, auth)),
         (someone(), someone()).prop_map(|(user, label)| Request::Verb(Verb::Totp { user, label })),

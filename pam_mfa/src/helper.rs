@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Login, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet};
+use mfa_wire::{
+    Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet,
+};
 
 use crate::arguments::Arguments;
 use crate::sys::socket::connect;
@@ -18,7 +20,7 @@ pub(crate) struct Helper {
     // In this order: the helper ends when its conversation is closed, and only then can it be collected.
     channel: Channel,
     /// Only of a helper that we have started.
-    _orphan: Option<Orphan>,
+    orphan: Option<Orphan>,
 }
 
 /// Why there is no helper to talk to.
@@ -54,7 +56,7 @@ pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unre
         Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
     };
     match listener {
-        Ok(channel) => Ok(Helper { channel, _orphan: None }),
+        Ok(channel) => Ok(Helper { channel, orphan: None }),
         Err(why) if !spawn::are_we_root() => Err(Unreachable::NotRoot(why)),
         Err(_) => start(arguments),
     }
@@ -71,15 +73,62 @@ fn knock(arguments: &Arguments) -> Result<Channel, NoListener> {
 
 fn start(arguments: &Arguments) -> Result<Helper, Unreachable> {
     let (stream, orphan) = spawn::start(&arguments.helper, arguments.config.as_deref()).map_err(Unreachable::Spawn)?;
-    let mut helper = Helper { channel: Channel::new(stream), _orphan: Some(orphan) };
+    let mut helper = Helper { channel: Channel::new(stream), orphan: Some(orphan) };
     greet(&mut helper.channel, SPAWN_TIMEOUT).map_err(Unreachable::Hello)?;
     Ok(helper)
 }
 
 impl Helper {
-    /// The one conversation.
-    pub(crate) fn converse(&mut self, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, Broken> {
-        converse(&mut self.channel, request, prompter)
+    /// The one conversation. A helper that listens may be shut off from what the request needs, and says so before it has
+    /// asked, judged or written anything: then one that is started is asked the same.
+    pub(crate) fn converse(
+        mut self,
+        arguments: &Arguments,
+        request: &Request,
+        prompter: &mut dyn Prompter,
+    ) -> Result<Verdict, NoVerdict> {
+        let verdict = converse(&mut self.channel, request.clone(), prompter)?;
+        if verdict.outcome != Outcome::StartYourOwn {
+            return Ok(verdict);
+        }
+        if self.orphan.is_some() || !spawn::are_we_root() {
+            return Err(NoVerdict::Broken(Broken::OutOfTurn));
+        }
+        drop(self);
+        let mut own = start(arguments)?;
+        match converse(&mut own.channel, request.clone(), prompter)? {
+            Verdict { outcome: Outcome::StartYourOwn, .. } => Err(NoVerdict::Broken(Broken::OutOfTurn)),
+            verdict => Ok(verdict),
+        }
+    }
+}
+
+/// Why a helper that has said Hello has given no verdict.
+pub(crate) enum NoVerdict {
+    /// It broke off, or talked nonsense.
+    Broken(Broken),
+    /// It wants one that is started, and that could not be.
+    Unreachable(Unreachable),
+}
+
+impl From<Broken> for NoVerdict {
+    fn from(broken: Broken) -> NoVerdict {
+        NoVerdict::Broken(broken)
+    }
+}
+
+impl From<Unreachable> for NoVerdict {
+    fn from(why: Unreachable) -> NoVerdict {
+        NoVerdict::Unreachable(why)
+    }
+}
+
+impl fmt::Display for NoVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoVerdict::Broken(why) => write!(f, "{why}"),
+            NoVerdict::Unreachable(why) => write!(f, "the service cannot serve this, and {why}"),
+        }
     }
 }
 

@@ -8,11 +8,13 @@
 #![deny(unsafe_code)]
 
 mod arguments;
+mod bound;
 mod conversation;
 mod guard;
 mod helper;
 mod login;
 mod mark;
+mod root_job;
 mod sys;
 
 use std::ffi::CStr;
@@ -42,16 +44,13 @@ impl PamHooks for Module {
         guarded(|| {
             // First of all, and fatal when it fails: sshd's `password` method uses one handle for every attempt of a
             // connection, and the mark of an earlier one must not vouch for a later one.
-            if mark::clear(pam).is_err() {
-                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
-            }
+            let Ok(before) = mark::begin(pam) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
             let arguments = Arguments::read(pam, &args);
             let Some(login) = login::gather(pam, &arguments) else {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Verify(login.clone()));
-            let past = matches!(outcome, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver);
-            if past && mark::set(pam, &login, outcome).is_err() {
+            if mark::end(pam, before, &login, outcome).is_err() {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             }
             code(outcome, PamResultCode::PAM_AUTH_ERR)
@@ -70,17 +69,42 @@ impl PamHooks for Module {
                 Some(Outcome::Accepted) => return PamResultCode::PAM_SUCCESS,
                 Some(Outcome::Ignored) => AuthHook::Ignored,
                 Some(Outcome::HandedOver) => AuthHook::HandedOver,
-                _ => AuthHook::NotRun,
+                None => AuthHook::NotRun,
+                // Let in all the same by a stack that does not care what our auth line says.
+                Some(_) => {
+                    log(pam, libc::LOG_WARNING, "account refused: the auth phase of this login was refused");
+                    return refuse(Conversation::new(pam, &login, flags));
+                }
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
             // There is no phase to hand over to any more.
             let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
             // Where our line stands twice, the second one must not find a hand-over that the first has dealt with.
-            if outcome == Outcome::Accepted && mark::set(pam, &login, outcome).is_err() {
-                return PamResultCode::PAM_AUTHINFO_UNAVAIL;
-            }
-            code(outcome, PamResultCode::PAM_PERM_DENIED)
+            let noted = outcome != Outcome::Accepted
+                || (mark::settled(pam, &login).is_ok() && bound::note(pam, &login.user).is_ok());
+            if noted { code(outcome, PamResultCode::PAM_PERM_DENIED) } else { PamResultCode::PAM_AUTHINFO_UNAVAIL }
         })
+    }
+
+    /// The session phase. A device that was bound in the account phase holds from here on: until now the rest of the stack
+    /// could still refuse the login. All other sessions pass without a word: `PAM_IGNORE` would fail where the module stands
+    /// alone.
+    fn sm_open_session(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(|| {
+            let Some(user) = bound::take(pam) else { return PamResultCode::PAM_SUCCESS };
+            let arguments = Arguments::read(pam, &args);
+            let Some(login) = login::gather(pam, &arguments) else { return PamResultCode::PAM_SESSION_ERR };
+            // sudo has set PAM_USER to whom the command runs as.
+            let login = Login { user, ..login };
+            match consult(pam, &arguments, flags, &login, Request::Session(login.clone())) {
+                Outcome::Accepted | Outcome::Ignored => PamResultCode::PAM_SUCCESS,
+                _ => PamResultCode::PAM_SESSION_ERR,
+            }
+        })
+    }
+
+    fn sm_close_session(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
     }
 
     /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail where the module stands alone. It is no gate
@@ -102,26 +126,29 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         Request::Verify(_) => "auth: asking the helper",
         Request::Account(_, AuthHook::HandedOver) => "account, after auth was handed over: asking the helper",
         Request::Account(_, AuthHook::Ignored) => "account, after auth was ignored: asking the helper",
+        Request::Session(_) => "session, after a device was bound in account: asking the helper",
         _ => "account, auth was not run: asking the helper",
     });
     let mut conversation = Conversation::new(pam, login, flags);
-    let mut helper = match helper::reach(arguments, login) {
+    let helper = match helper::reach(arguments, login) {
         Ok(helper) => helper,
+        Err(why) if root_job::never_asks(login, &request) => {
+            log(pam, libc::LOG_WARNING, &format!("mfa-helper is unreachable, and not needed here: {why}"));
+            return Outcome::Ignored;
+        }
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));
             return unavailable(conversation);
         }
     };
-    match helper.converse(request, &mut conversation) {
+    match helper.converse(arguments, &request, &mut conversation) {
         Ok(verdict) => {
             debug(&format!("verdict: {:?} \"{}\"", verdict.outcome, printable(&verdict.text, 200)));
-            drop(helper);
             conversation.farewell(&verdict);
             verdict.outcome
         }
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper failed before its verdict: {why}"));
-            drop(helper);
             unavailable(conversation)
         }
     }
@@ -134,6 +161,13 @@ fn unavailable(conversation: Conversation<'_>) -> Outcome {
     verdict.outcome
 }
 
+/// The account phase of a login whose auth phase we refused.
+fn refuse(conversation: Conversation<'_>) -> PamResultCode {
+    let verdict = Verdict { outcome: Outcome::Refused, text: String::from("Second factor refused.") };
+    conversation.farewell(&verdict);
+    code(verdict.outcome, PamResultCode::PAM_PERM_DENIED)
+}
+
 /// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".
 fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
     match outcome {
@@ -143,8 +177,11 @@ fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
         Outcome::Locked => PamResultCode::PAM_MAXTRIES,
         Outcome::NoInteraction => PamResultCode::PAM_CONV_ERR,
         // All but the first answer questions that a login never asks.
-        Outcome::Unavailable | Outcome::NotFound | Outcome::Already | Outcome::Warnings | Outcome::Faults => {
-            PamResultCode::PAM_AUTHINFO_UNAVAIL
-        }
+        Outcome::Unavailable
+        | Outcome::NotFound
+        | Outcome::Already
+        | Outcome::Warnings
+        | Outcome::Faults
+        | Outcome::StartYourOwn => PamResultCode::PAM_AUTHINFO_UNAVAIL,
     }
 }

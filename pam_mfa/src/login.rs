@@ -32,7 +32,15 @@ pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
         // From the PAM environment, which sshd fills; never from the process's own.
         ssh_auth_info: getenv(pam, c"SSH_AUTH_INFO_0").map(methods),
         stack_complete: arguments.stack_complete,
+        program: program(),
     })
+}
+
+/// The file that this process executes. The kernel lets each process read its own, and no other reader could: a service
+/// without CAP_SYS_PTRACE is refused that of its peer. A path that does not fit is none, and so a program nobody knows.
+fn program() -> Option<String> {
+    let path = std::fs::read_link("/proc/self/exe").ok()?.into_os_string().into_string().ok()?;
+    (path.len() <= MAX_PLACE).then_some(path)
 }
 
 /// Whether it is sudo that asks its caller. With `targetpw` or `rootpw` it asks somebody else, whose agent is none of the

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use mfa_wire::Login;
-use nix::unistd::Group;
 
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::factor::key::Key;
-use crate::flow::login::{Auth, account_line_decides, auth};
+use crate::flow::hand_over;
+use crate::flow::login::{Auth, NoWay, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -173,11 +173,7 @@ fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -
 
 /// None of those who could mend it would come in anywhere.
 fn admins_locked_out(people: &[Person], host: &Host) -> Option<Finding> {
-    let is_admin = |person: &&Person| {
-        ADMIN_GROUPS
-            .iter()
-            .any(|group| matches!(Group::from_name(group), Ok(Some(_))) && person.identity.member(group) == Answer::Yes)
-    };
+    let is_admin = |person: &&Person| ADMIN_GROUPS.iter().any(|group| person.identity.member(group) == Answer::Yes);
     let admins: Vec<&Person> = people.iter().filter(is_admin).collect();
     let stays_out = |person: &&Person| ADMIN_DOORS.iter().all(|door| is_refused(person, door, host));
     if admins.is_empty() || !admins.iter().all(stays_out) {
@@ -203,13 +199,18 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     let mut asked = person.asked(service, host);
     if service == "login" && !asked.kinds.is_empty() {
         // This process is nowhere; at the console a key can be bound as well as an app.
         asked.kinds = ALL_KINDS.to_vec();
     }
-    matches!(auth(&asked, &person.record, &login, Way::Login, host, &account_line_decides), Auth::Refuse(_))
+    matches!(
+        auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(service)
+            .map_err(NoWay::Account)),
+        Auth::Refuse(_)
+    )
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

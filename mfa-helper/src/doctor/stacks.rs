@@ -95,9 +95,9 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
     together(faults)
 }
 
-/// The stack as it is for callers that are not root: pam_rootok lets in root, who could become anybody anyhow.
+/// The stack as it is for callers that are not root: where su looks at who calls, root could become anybody anyhow.
 fn auth_stack(service: &str, files: &Files) -> Result<Stack, StackError> {
-    Stack::read(service, Kind::Auth, files).map(Stack::not_by_root)
+    Stack::read(service, Kind::Auth, files).map(|stack| stack.not_by_root(service))
 }
 
 /// Our first line.
@@ -210,7 +210,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         Ok(judged) => judged,
         Err(error) => return unreadable(service, &error).into_iter().collect(),
     };
-    let Findings { reached, overridden, unproved, ignorable } = &judged;
+    let Findings { reached, overridden, unproved, open, ignorable, .. } = &judged;
     let mut faults = Vec::new();
     if let Reached::Sometimes(path) = reached {
         faults.push(passed_by(service, "pam-auth-line-passed-by", line, path, files));
@@ -229,22 +229,35 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         found("pam-auth-refusal-ignored", what, "begin it with: auth required");
     } else if *reached == Reached::Always && !ignorable {
         let what = String::from("refuses who is not asked for a code: no other module says yes");
-        found("pam-auth-nothing-else", what, "put a line behind it: auth required pam_permit.so");
+        // Behind a first factor any yes will do; where there is none, it would be everybody's.
+        let by_hand = match unproved {
+            None => "put a line behind it: auth required pam_permit.so",
+            Some(_) => "put the lines of a first factor before it",
+        };
+        found("pam-auth-nothing-else", what, by_hand);
     }
     let complete = stack.modules().filter(|module| module.is_ours()).any(is_complete);
     match unproved {
         Some(path) if complete => {
-            let what = format!("says stack=complete, but is reached without a first factor that succeeded: {path}");
+            let what = format!(
+                "says stack=complete, but our line is called without a first factor that has succeeded: {path}"
+            );
             found("pam-stack-complete-untrue", what, behind);
         }
         None if !complete && dialogue => {
             let what = String::from("does not say stack=complete: who is required and has no device is locked out");
             // pam-auth-update takes an argument that is gone for the site's own wish.
             let sed = format!("sed -i '{}s/pam_mfa\\.so/& stack=complete/' {}", line.number, quoted(&line.file));
-            let finding = Finding::warning("pam-stack-complete-missing", place, what, sed);
+            let finding = Finding::warning("pam-stack-complete-missing", place.clone(), what, sed);
             faults.push(Fault { service: service.to_owned(), finding });
         }
         _ => {}
+    }
+    if let (Some(path), true) = (open, faults.is_empty()) {
+        let what = format!("lets in without a first factor whoever has no device: {path}");
+        let remedy = edit(&line.file, &format!("line {}: {behind}", line.number));
+        let finding = Finding::grave("pam-auth-no-first-factor", place, what, remedy);
+        faults.push(Fault { service: service.to_owned(), finding });
     }
     faults
 }

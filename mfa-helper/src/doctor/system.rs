@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::people::Person;
 use super::{Finding, edit, quoted};
-use crate::flow::login::sudoers;
 use crate::host::Host;
 use crate::stack::{Files, Kind, Stack, system_file};
+use crate::sudo::{self, Setting, Waives};
 
 /// What binding a device in a login takes: finding the phone, scanning, two codes in a row.
 const TO_BIND: u64 = 180;
@@ -19,8 +19,8 @@ pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
     let binds_at_login = host.loaded.policy.enroll_services.iter().any(|service| service == "login");
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
-    findings.extend(match sudoers() {
-        Ok(files) => sudo(&files),
+    findings.extend(match sudo::settings() {
+        Ok(settings) => sudo_waives(&settings),
         Err(why) => vec![Finding::grave(
             "sudoers-unreadable",
             "/etc/sudoers",
@@ -40,33 +40,47 @@ fn clock(synchronised: bool, container: bool) -> Option<Finding> {
     (!synchronised && !container).then(finding)
 }
 
-/// sudoers(5), by its words: its grammar is not ours to read.
-fn sudo(files: &[(String, String)]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (path, text) in files {
-        for (line, number) in text.lines().map(str::trim_start).zip(1..) {
-            if line.starts_with('#') {
-                continue;
+/// What sudo's settings take away from a login, by the function that a hand-over goes by.
+fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
+    let finding = |Setting { waives, said, place, .. }: &Setting| {
+        let (id, grave, what) = match waives {
+            Waives::Account => {
+                ("sudoers-no-account", true, "sudo skips the account phase, so nobody can bind a device in it")
             }
-            let place = format!("{path}:{number}");
-            let take_out = format!("visudo -f {}  # take out line {number}, or what it says there", quoted(path));
-            let has = |word: &str| line.split([' ', '\t', ',', '=', ':']).any(|found| found == word);
-            let mut found = |id, grave, what: &str| {
-                let (place, what, remedy) = (place.clone(), format!("{what}: {line}"), take_out.clone());
-                findings.push(Finding { id, grave, place, what, remedy });
-            };
-            if has("!pam_acct_mgmt") {
-                found("sudoers-no-account", true, "sudo skips the account phase, so nobody can bind a device in it");
+            Waives::Session => (
+                "sudoers-no-session",
+                true,
+                "sudo opens no session, or not for everybody, so nobody can bind a device in it",
+            ),
+            Waives::Service => {
+                ("sudoers-other-service", true, "sudo goes by another PAM service, so nobody can bind a device in it")
             }
-            if has("!use_pam") || has("!authenticate") {
-                found("sudoers-no-auth", true, "sudo asks for nothing");
+            Waives::Policy => (
+                "sudoers-other-policy",
+                true,
+                "another plugin may decide what sudo does, so nobody can bind a device in it",
+            ),
+            Waives::Sight => (
+                "sudoers-elsewhere",
+                false,
+                "there may be sudoers that cannot be seen, so nobody can bind a device in sudo",
+            ),
+            Waives::Auth => ("sudoers-no-auth", true, "sudo asks for nothing"),
+            Waives::SomeAuth => ("sudoers-nopasswd", false, "sudo asks for nothing here, and for no code either"),
+            Waives::SecondAuth => ("sudoers-asks-once", false, "whoever sudo has asked once it never asks again"),
+        };
+        let (place, remedy) = match place {
+            Some((file, number)) => {
+                let take_out = format!("take out line {number}, or what it says there");
+                let by_visudo = file.starts_with("/etc/sudoers");
+                let visudo = || format!("visudo -f {}  # {take_out}", quoted(file));
+                (format!("{file}:{number}"), if by_visudo { visudo() } else { edit(file, &take_out) })
             }
-            if has("NOPASSWD") {
-                found("sudoers-nopasswd", false, "sudo asks for nothing here, and for no code either");
-            }
-        }
-    }
-    findings
+            None => (String::from("/etc/sudoers"), format!("visudo  # take out {said}, in the file that it includes")),
+        };
+        Finding { id, grave, place, what: format!("{what}: {said}"), remedy }
+    };
+    settings.iter().map(finding).collect()
 }
 
 /// login(1) ends after it, whatever is being typed.
@@ -123,7 +137,7 @@ mod tests {
     }
 
     fn sudoers_say(text: &str) -> Vec<Finding> {
-        sudo(&[(String::from("/etc/sudoers"), text.to_owned())])
+        sudo_waives(&sudo::of_words("/etc/sudoers", text))
     }
 
     #[test]

@@ -104,6 +104,60 @@ fn stack_complete_is_true_and_is_said() {
     assert_eq!((id, place.as_str()), ("pam-stack-complete-untrue", "/etc/pam.d/sshd:2"));
 }
 
+/// What a stack says of sshd, beside sound account lines.
+fn of_sshd(auth: &str) -> Vec<Finding> {
+    let sshd = format!("{auth}\n@include common-account\n");
+    look(&[("sshd", &sshd), ("common-account", ACCOUNT)], &["sshd"])
+}
+
+#[test]
+fn what_is_untrue_of_a_stack_is_said_with_the_path() {
+    let what = |auth: &str| {
+        let findings = of_sshd(auth);
+        let untrue = findings.iter().find(|finding| finding.id == "pam-stack-complete-untrue");
+        untrue.map(|finding| finding.what.clone())
+    };
+    let first = what("auth required pam_mfa.so stack=complete\nauth required pam_unix.so").unwrap();
+    assert!(first.ends_with("without a first factor that has succeeded: it is the first line"), "{first}");
+    let failed = what("auth required pam_unix.so\nauth required pam_mfa.so stack=complete").unwrap();
+    assert!(failed.ends_with("succeeded: pam_unix.so (/etc/pam.d/sshd:1) says auth_err"), "{failed}");
+    // That pam_unix knows nobody of pam_sss's does no harm.
+    let both = "auth required pam_unix.so\nauth [success=ok default=die] pam_sss.so\n\
+                auth required pam_mfa.so stack=complete";
+    assert_eq!(of_sshd(both), []);
+}
+
+#[test]
+fn a_stack_without_a_first_factor_is_found() {
+    for auth in [
+        "auth required pam_mfa.so\nauth required pam_permit.so",
+        "auth required pam_env.so\nauth required pam_mfa.so",
+        "auth optional pam_unix.so\nauth required pam_mfa.so\nauth required pam_permit.so",
+    ] {
+        let (id, place, remedy) = only(of_sshd(auth));
+        assert_eq!(id, "pam-auth-no-first-factor", "{auth}");
+        assert!(place.starts_with("/etc/pam.d/sshd:") && remedy.contains("behind the line that ends the first factor"));
+    }
+    // The one line of a stack: another yes behind it would be everybody's.
+    let (id, _, remedy) = only(of_sshd("auth required pam_mfa.so"));
+    assert_eq!(id, "pam-auth-nothing-else");
+    assert!(!remedy.contains("pam_permit") && remedy.contains("first factor"), "{remedy}");
+    let (id, _, remedy) = only(of_sshd(
+        "auth [success=1 default=die] pam_unix.so\nauth required pam_deny.so\nauth required pam_mfa.so stack=complete",
+    ));
+    assert_eq!(id, "pam-auth-nothing-else");
+    assert!(remedy.contains("pam_permit"), "{remedy}");
+}
+
+/// sshd is root's for everybody: what pam_rootok looks at is not who comes.
+#[test]
+fn pam_rootok_lets_in_everybody_but_in_su() {
+    let (id, place, _) = only(of_sshd(
+        "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_mfa.so stack=complete",
+    ));
+    assert_eq!((id, place.as_str()), ("pam-auth-line-passed-by", "/etc/pam.d/sshd:1"));
+}
+
 /// The auth lines of a login by key and code, as they are shipped.
 const KEY_AND_CODE: &str = include_str!("../../../config/pam.d/mfa-sshd-key");
 

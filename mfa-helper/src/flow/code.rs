@@ -27,7 +27,7 @@ const REACH: u64 = 10 * 60;
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
 pub struct Audience<'a> {
-    /// Whose failures count.
+    /// By whose word they come.
     pub way: Way,
     /// The first factor was right: the truth helps nobody but the owner.
     pub truth: bool,
@@ -98,14 +98,15 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         return Judged::AtOnce(by_recovery_code(audience.refused("That is not a recovery code.", "no recovery code")));
     };
     let now = (host.now)();
-    let rule = audience.way.rule(host.loaded.policy.lockout);
-    let failures = rule.on_clock(state.failures(audience.way), now);
-    let counted = |failures| state.with_failures(audience.way, failures);
+    let counter = audience.counter();
+    let rule = counter.rule(host.loaded.policy.lockout);
+    let failures = rule.on_clock(state.failures(counter), now);
+    let counted = |failures| state.with_failures(counter, failures);
     let way_out = if bound.recovery.left(state.recovery) > 0 { "\nA recovery code is accepted meanwhile." } else { "" };
     if failures.locked_until > now {
         let decision = audience.locked(failures.locked_until, now, way_out);
         // A lock that the clock was set back under ends by the clock of now.
-        let adjusted = failures != state.failures(audience.way);
+        let adjusted = failures != state.failures(counter);
         return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
     }
     let parameters = app.totp.parameters;
@@ -180,8 +181,9 @@ fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials,
         Some(n) => {
             let recovery = state.recovery.with(&bound.recovery, n);
             // It ends the wait, but what was guessed was guessed.
-            let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
-            let state = State { recovery, ..state.with_failures(audience.way, failures) };
+            let counter = audience.counter();
+            let failures = Failures { locked_until: 0, ..state.failures(counter) };
+            let state = State { recovery, ..state.with_failures(counter, failures) };
             let left = left(audience.lang, &bound.recovery, &state, host);
             Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
@@ -197,8 +199,9 @@ fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
         ));
     }
     // It ends the wait as a recovery code does.
-    let failures = Failures { locked_until: 0, ..state.failures(audience.way) };
-    let state = State { bypass: Bypass::default(), ..state.with_failures(audience.way, failures) };
+    let counter = audience.counter();
+    let failures = Failures { locked_until: 0, ..state.failures(counter) };
+    let state = State { bypass: Bypass::default(), ..state.with_failures(counter, failures) };
     let text = audience.lang.say(Text::BypassUsed);
     Judged::AfterCommit(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
 }
@@ -218,6 +221,12 @@ fn left(lang: Lang, set: &recovery::Set, state: &State, host: &Host) -> String {
 }
 
 impl Audience<'_> {
+    /// Whose failures count. Where a stranger may be asked without the first factor, they are counted with those of the
+    /// user's own processes: with doubled waits, and so that no stranger locks the user out of the logins behind it.
+    fn counter(self) -> Way {
+        if self.truth { self.way } else { Way::OwnProcess }
+    }
+
     /// A refusal that gives its reason to whom it may be given.
     pub fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
@@ -264,6 +273,7 @@ mod tests {
     const NOW: u64 = 165;
     const LOGIN: Audience<'static> =
         Audience { way: Way::Login, truth: true, own_command: false, bypass: true, lang: Lang::En, remember: None };
+    const BLIND: Audience<'static> = Audience { truth: false, ..LOGIN };
     const OWN: Audience<'static> = Audience {
         way: Way::OwnProcess,
         truth: true,
@@ -283,6 +293,7 @@ mod tests {
             caller_is_root: true,
             caller_is_at: crate::session::Whereabouts::Elsewhere,
             caller_audit_session: None,
+            in_service: false,
             loaded,
         }
     }
@@ -334,9 +345,21 @@ mod tests {
             );
             assert_eq!(after, state);
         }
-        let blind = Audience { truth: false, ..LOGIN };
-        let (decision, _) = answer(blind, RIGHT, &bound, &state);
+        let state = locked(BLIND, &bound);
+        let (decision, _) = answer(BLIND, RIGHT, &bound, &state);
         assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, NEUTRAL));
+    }
+
+    /// Who needs no first factor to be asked could otherwise lock everybody out of everything.
+    #[test]
+    fn a_stranger_locks_no_login_that_lies_behind_a_first_factor() {
+        let (bound, _) = bound();
+        let state = locked(BLIND, &bound);
+        assert_eq!(state.failures, Failures::default());
+        assert_eq!(answer(LOGIN, RIGHT, &bound, &state).0.outcome, Outcome::Accepted);
+        assert_eq!(answer(BLIND, RIGHT, &bound, &locked(LOGIN, &bound)).0.outcome, Outcome::Accepted);
+        let waits = |audience| locked(audience, &bound).failures(Way::OwnProcess).locked_until;
+        assert_eq!(waits(BLIND), waits(OWN), "the doubled waits, on the one counter");
     }
 
     #[test]

@@ -235,7 +235,9 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let record = store.load(&user)?;
-    let (pending, invited) = (record.pending.is_some(), record.state.invitation != Invitation::default());
+    // One that a login has bound, and that has not been confirmed, waits as well.
+    let pending = record.pending.is_some() || record.provisional.is_some();
+    let invited = record.state.invitation != Invitation::default();
     if !pending && !invited {
         let text = format!("{} has no pending device and no invitation.", printable(&user, 64));
         return Ok(Decision::new(Outcome::NotFound, text, "nothing pending"));

@@ -32,6 +32,10 @@ pub fn at_login(
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
     let everywhere = host.loaded.policy.lang.everywhere(login);
+    if let Some(lapsed) = &record.provisional {
+        let ago = (host.now)().saturating_sub(lapsed.created);
+        conversation.tell(&everywhere.say(Text::Lapsed(ago, &lapsed.created_from)))?;
+    }
     if asked.enroll == Enroll::Invited {
         ask_for_ticket(&record.state, everywhere, host, conversation)?;
     }
@@ -237,9 +241,7 @@ fn bind(
     let (recovery, codes) = recovery::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
-    // Bound here, nothing is owed here any more; whoever was let past elsewhere gives its code there.
-    let owes = record.state.owes.without(login::place(login, host).as_deref());
-    store.commit(&record, Change::Bind(&credentials, &owes))?;
+    store.commit(&record, Change::Provide(&login::provisional(login, credentials, host)?))?;
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }

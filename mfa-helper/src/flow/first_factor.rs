@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::lockout::Way;
 use crate::store::{CommitError, Record, Store};
 use crate::sys::pam::{Line, NotProved};
-use crate::sys::{self, pam};
+use crate::sys::{self, caps, names, pam};
 
 /// The PAM service that asks for the first factor. In it pam_mfa answers `PAM_IGNORE`: the device is asked here.
 pub const SERVICE: &str = "mfa-enroll";
@@ -95,9 +95,11 @@ fn first_factor(user: &str, conversation: &mut Conversation) -> Result<Verdict, 
     let name = CString::new(user).map_err(|e| failed(&e))?;
     let (ours, theirs) = UnixStream::pair().map_err(|e| failed(&e))?;
     let Some(child) = sys::fork().map_err(|e| failed(&e.desc()))? else {
-        serve(theirs, &name);
+        serve(theirs, user, &name);
         std::process::exit(0);
     };
+    // It was kept for that process.
+    caps::give_up().map_err(|e| failed(&e.desc()))?;
     let verdict = relay(Channel::new(ours), conversation);
     // It ends by itself: at its verdict, or when it finds its channel closed. It is not killed, because a module may be
     // about to count a wrong answer.
@@ -106,12 +108,17 @@ fn first_factor(user: &str, conversation: &mut Conversation) -> Result<Verdict, 
 }
 
 /// The process that runs libpam. Only its verdict on the channel counts.
-fn serve(channel: UnixStream, user: &CStr) {
-    if sys::leave_all_but(&channel).is_err() {
+fn serve(channel: UnixStream, user: &str, name: &CStr) {
+    if sys::leave_all_but(&channel).and_then(|()| caps::take_up()).is_err() {
         return;
     }
     let mut channel = Channel::new(channel);
-    let proved = pam::authenticate(c"mfa-enroll", user, &mut |line| say(&mut channel, line));
+    // pam_unix takes a shadow that it cannot read for one in which the user is not, and a right answer for a wrong one;
+    // pam_faillock counts that.
+    let proved = match names::shadow_unreadable(user) {
+        Some(e) => Err(NotProved::Unavailable(format!("/etc/shadow cannot be read: {}", e.desc()))),
+        None => pam::authenticate(c"mfa-enroll", name, &mut |line| say(&mut channel, line)),
+    };
     let verdict = match proved {
         Ok(()) => Verdict { outcome: Outcome::Accepted, text: String::new() },
         Err(NotProved::Refused(reason)) => Verdict { outcome: Outcome::Refused, text: reason },

@@ -3,8 +3,8 @@
 use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
 
 use super::code::{Audience, NEUTRAL};
-use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, keys, lost_races, remember};
-use crate::conversation::Conversation;
+use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, hand_over, keys, lost_races, remember};
+use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::key::Key;
 use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
@@ -13,8 +13,11 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
-use crate::store::{Amendment, Change, CommitError, Credentials, Latest, Owes, Record, State, Store};
-use crate::{session, stack};
+use crate::process::Process;
+use crate::session;
+use crate::store::{
+    Amendment, Change, CommitError, Credentials, Latest, Owes, PENDING_LIFE, Provisional, Record, State, Store,
+};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,18 +45,23 @@ pub enum NoWay {
     NotInvited,
     /// The service is not one of those that can hold the dialogue, or its caller is not root.
     NoDialogue,
-    /// The account phase, in which it would happen, may be passed by without us.
+    /// The calling program is not known to hold an account phase at all.
+    Program(String),
+    /// The account phase, in which it would happen, may be passed by without us, or the session phase, which confirms it.
     Account(String),
+    /// Nothing was proved before: the login secret is empty.
+    NoSecret(&'static str),
 }
 
-/// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same.
+/// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same. `hand_over` says whether
+/// it is safe to leave this login to its account phase.
 pub fn auth(
     asked: &Requirement,
     record: &Record,
     login: &Login,
     way: Way,
     host: &Host,
-    account_line: &dyn Fn(&str) -> Result<(), String>,
+    hand_over: &dyn Fn() -> Result<(), NoWay>,
 ) -> Auth {
     match (asked.require, &record.credentials) {
         (Require::Off, _) => Auth::Pass("off by rule"),
@@ -61,64 +69,16 @@ pub fn auth(
         (Require::IfBound, None) if asked.deadline.is_some() => Auth::Pass("not bound, before the deadline"),
         (Require::IfBound, None) => Auth::Pass("not required and not bound"),
         (Require::Mfa, None) if !login.stack_complete => Auth::Refuse(NoWay::UnknownStack),
-        (Require::Mfa, None) => {
-            match way_to_a_device(asked, record, login, way, host)
-                .and_then(|()| account_line(&login.service).map_err(NoWay::Account))
-            {
-                Ok(()) => Auth::HandOver,
-                Err(no_way) => Auth::Refuse(no_way),
-            }
-        }
+        (Require::Mfa, None) => match way_to_a_device(asked, record, login, way, host).and_then(|()| hand_over()) {
+            Ok(()) => Auth::HandOver,
+            Err(no_way) => Auth::Refuse(no_way),
+        },
     }
 }
 
-/// Whether the account phase of this service is ours to refuse, by the stack that libpam would read.
-pub fn account_line_decides(service: &str) -> Result<(), String> {
-    if is_sudo(service) {
-        sudo_has_an_account_phase()?;
-    }
-    stack::account_line_decides(service, &stack::system_file)
-}
-
-fn is_sudo(service: &str) -> bool {
+/// Whether it is sudo, which has a policy of its own.
+pub fn is_sudo(service: &str) -> bool {
     matches!(service, "sudo" | "sudo-i")
-}
-
-/// sudo skips the account phase where sudoers(5) says `!pam_acct_mgmt`, for everybody or for some. Its grammar is not
-/// ours to read: whoever mentions the word, or includes files from elsewhere, is taken to mean it.
-fn sudo_has_an_account_phase() -> Result<(), String> {
-    for (path, text) in sudoers()? {
-        for line in text.lines().map(str::trim_start) {
-            let includes = ["@include", "#include"].iter().any(|word| line.starts_with(word));
-            if line.contains("pam_acct_mgmt") || (includes && !line.contains(SUDOERS_FOLDER)) {
-                return Err(format!("{path} may let sudo skip the account phase: {}", printable(line, 100)));
-            }
-        }
-    }
-    Ok(())
-}
-
-const SUDOERS_FOLDER: &str = "/etc/sudoers.d";
-
-/// The files of sudoers(5), and what is in them.
-pub fn sudoers() -> Result<Vec<(String, String)>, String> {
-    let mut paths = vec![String::from("/etc/sudoers"), String::from("/etc/sudoers-rs")];
-    // A folder that is there and cannot be read may say anything.
-    let unreadable = |e: std::io::Error| format!("{SUDOERS_FOLDER}: {e}");
-    match std::fs::read_dir(SUDOERS_FOLDER) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        entries => {
-            for entry in entries.map_err(unreadable)? {
-                let name = entry.map_err(unreadable)?.file_name();
-                paths.push(format!("{SUDOERS_FOLDER}/{}", name.to_string_lossy()));
-            }
-        }
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(stack::system_file(&path)?.map(|text| (path, text)));
-    }
-    Ok(files)
 }
 
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
@@ -145,7 +105,7 @@ impl NoWay {
         let remedy = match self {
             NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
             NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
-            NoWay::NoDialogue | NoWay::Account(_) if self_service => {
+            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) if self_service => {
                 format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
             }
             _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
@@ -155,7 +115,9 @@ impl NoWay {
             NoWay::NoKeyHere => String::from("required and not bound, and no key can be bound from here"),
             NoWay::NotInvited => String::from("required, not bound and not invited"),
             NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
+            NoWay::Program(why) => format!("required and not bound, and the program is not known: {why}"),
             NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
+            NoWay::NoSecret(why) => format!("required and not bound, and the first factor proves nothing: {why}"),
         };
         let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
         Decision::new(Outcome::Refused, text, reason)
@@ -177,6 +139,25 @@ fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Co
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
+    // Who tries it out sits at the command line, and no stack lies before.
+    if !login.stack_complete || test {
+        return judge_as(login, way, login.stack_complete, test, host, conversation);
+    }
+    match hand_over::is_true(&login.service) {
+        Ok(()) => judge_as(login, way, true, test, host, conversation),
+        Err(why) => silent(judge_as(login, way, false, test, host, conversation), &why),
+    }
+}
+
+/// `truth`: the first factor is known to have succeeded.
+fn judge_as(
+    login: &Login,
+    way: Way,
+    truth: bool,
+    test: bool,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Decision {
     let user = match find(&login.user) {
         Ok(Some(user)) => user,
         Ok(None) => return ask_in_vain(login, host, conversation, "unknown to the name service"),
@@ -187,30 +168,51 @@ fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Co
         // Not even the store is looked at.
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
-        second_factor(login, way, test, &user.name, &asked, host, conversation).unwrap_or_else(|failed| failed)
+        second_factor(login, way, truth, test, &user, &asked, host, conversation).unwrap_or_else(|failed| failed)
     };
     decision.by(asked)
 }
 
+/// What a stranger reads, who may reach our line with a wrong first factor although it says otherwise: nothing, whoever it
+/// is about. Some are let past it there to bind a device, and no word may tell them from those who have one.
+fn silent(decision: Decision, why: &str) -> Decision {
+    let reason = format!("{} (stack=complete is untrue: {why})", decision.reason);
+    match decision.outcome {
+        Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => {
+            Decision { outcome: Outcome::Refused, text: String::new(), reason, ..decision }
+        }
+        _ => Decision { reason, ..decision },
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "one login, in parts")]
 fn second_factor(
     login: &Login,
     way: Way,
+    truth: bool,
     test: bool,
-    user: &str,
+    identity: &Identity,
     asked: &Requirement,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    let user = identity.name.as_str();
     let store = host.store()?;
     let record = store.load(user)?;
     let lang = host.loaded.policy.lang.everywhere(login);
     let login_way = if test { Way::Login } else { way };
-    Ok(match auth(asked, &record, login, login_way, host, &account_line_decides) {
+    // What it takes to tell is out of the service's reach.
+    let hand_over = || match host.in_service {
+        true => Ok(()),
+        false if test => hand_over::is_safe_at(&login.service).map_err(NoWay::Account),
+        false => hand_over::is_safe(login, identity, host),
+    };
+    Ok(match auth(asked, &record, login, login_way, host, &hand_over) {
         Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason),
         Auth::Ask => {
             let now = (host.now)();
             let first = first_login_since(lang, &record, now);
-            let memory = if test { None } else { remember::memory(asked, login, way, host) };
+            let memory = if test || !truth { None } else { remember::memory(asked, login, way, host) };
             // A clock that was set back would make old tickets young.
             let set_back = record.state.last_used > now;
             let ticket =
@@ -227,7 +229,7 @@ fn second_factor(
                 Err(why) => why,
             };
             let bypass = way == Way::Login && !test;
-            let (truth, remember) = (login.stack_complete, memory.as_ref());
+            let remember = memory.as_ref();
             let audience = Audience { way, truth, own_command: test, bypass, lang, remember };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
@@ -254,13 +256,22 @@ fn second_factor(
             };
             Decision { text, reason, ..decision }
         }
+        Auth::HandOver if host.in_service && !test => Decision::start_your_own(),
         Auth::HandOver if !test => {
+            if !truth {
+                question_for_nobody(login, host, conversation).or_else(NoAnswer::or_gone)?;
+            }
             owe(record, place(login, host).as_deref(), &store)?;
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
         Auth::HandOver => would_lead_through_it(user, login, way, host),
-        Auth::Refuse(NoWay::UnknownStack) => ask_in_vain(login, host, conversation, "required and not bound"),
-        Auth::Refuse(no_way) => no_way.decision(user, host.loaded.policy.self_service),
+        Auth::Refuse(no_way) => {
+            let refused = no_way.decision(user, host.loaded.policy.self_service);
+            match truth {
+                true => refused,
+                false => ask_in_vain(login, host, conversation, &refused.reason),
+            }
+        }
     })
 }
 
@@ -377,16 +388,20 @@ fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
 
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
 fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
+    match question_for_nobody(login, host, conversation) {
+        Ok(()) => Decision::new(Outcome::Refused, NEUTRAL, reason),
+        Err(none) => none.into(),
+    }
+}
+
+fn question_for_nobody(login: &Login, host: &Host, conversation: &mut Conversation) -> Result<(), NoAnswer> {
     let prompt = host.loaded.policy.lang.everywhere(login).say(Text::Code);
-    let answer = match conversation.ask(&prompt) {
-        Ok(answer) => answer,
-        Err(none) => return none.into(),
-    };
+    let answer = conversation.ask(&prompt)?;
     let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
     if let (Some(nobody), Some(code)) = (nobody, Code::parse(&answer, Parameters::DEFAULT.digits)) {
         std::hint::black_box(nobody.find(&code, 1, 3, Spent::NOTHING));
     }
-    Decision::new(Outcome::Refused, NEUTRAL, reason)
+    Ok(())
 }
 
 /// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
@@ -401,6 +416,8 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
     let may_owe = (listed || is_sudo(&login.service)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
+        // A device is bound now, from which the session phase is to be reached.
+        AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
         AuthHook::HandedOver => {}
         AuthHook::NotRun if came_by_sshd(login) => return key_alone(login, host).unwrap_or_else(|failed| failed),
         AuthHook::NotRun if may_owe && way == Way::Login => {}
@@ -412,7 +429,7 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
-    let decision = bind_what_is_owed(login, hook, way, &user.name, &asked, host, conversation);
+    let decision = bind_what_is_owed(login, hook, way, &user, &asked, host, conversation);
     decision.unwrap_or_else(|failed| failed).by(asked)
 }
 
@@ -420,15 +437,23 @@ fn bind_what_is_owed(
     login: &Login,
     hook: AuthHook,
     way: Way,
-    user: &str,
+    identity: &Identity,
     asked: &Requirement,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let unasked = || {
-        let reason = if hook == AuthHook::NotRun { "no auth phase" } else { "not required any more" };
-        Ok(Decision::new(Outcome::Ignored, "", reason))
-    };
+    let user = identity.name.as_str();
+    // Auth has let past on the condition that a device is bound. Whatever the policy says by now, or that of another line:
+    // it ends as bound or refused.
+    if hook == AuthHook::HandedOver && asked.require != Require::Mfa {
+        let text = "The policy was changed meanwhile: log in again.";
+        return Ok(Decision::new(
+            Outcome::Refused,
+            text,
+            "handed over by auth, and not required by the policy of account",
+        ));
+    }
+    let unasked = || Ok(Decision::new(Outcome::Ignored, "", "no auth phase"));
     if asked.require == Require::Off {
         return unasked();
     }
@@ -453,7 +478,71 @@ fn bind_what_is_owed(
     if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
+    if host.in_service {
+        return Ok(Decision::start_your_own());
+    }
+    if let Err(no_way) = hand_over::proves_something(login, identity) {
+        return Ok(no_way.decision(user, host.loaded.policy.self_service));
+    }
     enroll::at_login(login, user, asked, record, &store, host, conversation)
+}
+
+/// The session phase of a login whose account phase has bound a device: from here on it holds.
+///
+/// By the process, whatever the login says of itself: the one that has bound, or of sshd, which holds the account phase in a
+/// process of its own, the one that has started that.
+pub fn session(login: &Login, host: &Host) -> Decision {
+    confirm(login, host).unwrap_or_else(|failed| failed)
+}
+
+fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
+    let user = known(login)?;
+    let store = host.store()?;
+    let here = place(login, host);
+    let opener = Process::now(host.caller_pid);
+    for _ in 0..RACES {
+        let mut record = store.load(&user.name)?;
+        let Some(credentials) = record.provisional.take() else {
+            return Ok(Decision::new(Outcome::Ignored, "", "no device waits for this session"));
+        };
+        let Latest::Provisional(waits) = &credentials.latest else {
+            return Ok(Decision::unavailable("the provisional device is none"));
+        };
+        if waits.expires <= (host.now)() {
+            return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
+        }
+        if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
+            return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
+        }
+        let bound = Credentials { latest: Latest::Bound, ..credentials };
+        // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
+        let owes = record.state.owes.without(here.as_deref());
+        match store.commit(&record, Change::Bind(&bound, &owes)) {
+            Ok(()) => {
+                return Ok(Decision { factor: bound.kind().word(), ..Decision::new(Outcome::Accepted, "", "bound") });
+            }
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(lost_races())
+}
+
+/// What makes of `bound` a device that holds once the session of this login opens.
+pub fn provisional(login: &Login, bound: Credentials, host: &Host) -> Result<Credentials, Decision> {
+    let own_and_parent = Process::with_parent(host.caller_pid);
+    let openers = match own_and_parent {
+        Some(both) if came_by_sshd(login) => both.to_vec(),
+        // Of other programs the parent is whatever has started them: anybody's.
+        Some([own, _]) => vec![own],
+        None => {
+            return Err(Decision::unavailable(
+                "the calling process cannot be seen, so no session could confirm a device",
+            ));
+        }
+    };
+    let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers };
+    Ok(Credentials { latest: Latest::Provisional(waits), ..bound })
 }
 
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at

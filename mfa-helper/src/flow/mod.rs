@@ -4,6 +4,7 @@ mod code;
 pub mod device;
 mod enroll;
 pub mod first_factor;
+pub mod hand_over;
 pub mod import;
 pub mod keys;
 pub mod login;
@@ -57,6 +58,11 @@ impl Decision {
         Decision::new(Outcome::Unavailable, mfa_wire::UNAVAILABLE, reason.to_string())
     }
 
+    /// The service is shut off from what this needs. To be said before anything is asked, judged or written.
+    fn start_your_own() -> Decision {
+        Decision::new(Outcome::StartYourOwn, "", "left to a helper that the login starts")
+    }
+
     /// The caller may not ask this.
     pub fn not_allowed(text: &str) -> Decision {
         Decision::new(Outcome::Refused, text, format!("not allowed: {text}"))
@@ -87,6 +93,7 @@ impl Decision {
             Outcome::Already => "already",
             Outcome::Warnings => "warnings",
             Outcome::Faults => "faults",
+            Outcome::StartYourOwn => "start-your-own",
         }
     }
 }

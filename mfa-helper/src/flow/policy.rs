@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
-use nix::unistd::Group;
+use nix::errno::Errno;
 
-use super::login::{Account, Auth, NoWay, account_line_decides, auth, key_alone_is};
+use super::hand_over;
+use super::login::{Account, Auth, NoWay, auth, key_alone_is};
 use super::standing::members_of;
 use super::{Decision, device, remember};
 use crate::conversation::Conversation;
@@ -58,6 +59,7 @@ pub fn explain(
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
@@ -67,7 +69,9 @@ pub fn explain(
             Account::Enough => String::from("let in by the key alone"),
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
-        None => match auth(&asked, &record, &login, Way::Login, host, &account_line_decides) {
+        None => match auth(&asked, &record, &login, Way::Login, host, &|| {
+            hand_over::is_safe_at(service).map_err(NoWay::Account)
+        }) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
             Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {
                 Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
@@ -83,6 +87,8 @@ pub fn explain(
                 format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
             }
             Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
+            Auth::Refuse(NoWay::Program(why)) => format!("refused: {why}"),
+            Auth::Refuse(NoWay::NoSecret(why)) => format!("refused: the first factor proves nothing: {why}"),
             Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
         },
     };
@@ -165,13 +171,13 @@ pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
             continue;
         }
         for group in rule.groups.iter().flatten() {
-            if !matches!(Group::from_name(group), Ok(Some(_))) {
-                find(
-                    true,
-                    "rule-group-unknown",
-                    format!("{name}: no group is called {group}, so the rule is taken to concern everybody"),
-                );
-            }
+            let why = match identity::group(group) {
+                Ok(Some(_)) => continue,
+                Ok(None) => format!("no group is called {group}"),
+                Err(e) => format!("the name service fails on the group {group} ({})", e.desc()),
+            };
+            let text = format!("{name}: {why}, so the rule is taken to concern everybody");
+            find(true, "rule-group-unknown", text);
         }
         for user in rule.users.iter().flatten() {
             if matches!(identity::find(user), Ok(None)) {
@@ -212,8 +218,12 @@ pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String
 }
 
 /// What a later rule asks of somebody that the rule in `file`, which comes first, would not ask any more.
-pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Option<String> {
-    let at = policy.rules.iter().position(|rule| rule.origin.starts_with(&format!("{file}:")))?;
+///
+/// Where the name service fails nobody can tell, and that is no "nothing".
+pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Result<Option<String>, Errno> {
+    let Some(at) = policy.rules.iter().position(|rule| rule.origin.starts_with(&format!("{file}:"))) else {
+        return Ok(None);
+    };
     let rule = &policy.rules[at];
     let with = |rules: &[Rule]| Policy { rules: rules.to_vec(), ..policy.clone() };
     let (earlier, new, later) =
@@ -222,8 +232,8 @@ pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Option<String> {
         Some(services) => services.iter().map(String::as_str).collect(),
         None => policy.services().collect(),
     };
-    for name in members(rule) {
-        let Ok(Some(identity)) = identity::find(&name) else { continue };
+    for name in members(rule)? {
+        let Some(identity) = identity::find(&name)? else { continue };
         for service in services.iter().copied() {
             let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
             let asked_by = |rules: &Policy| rules.decide(&facts, &mut |group| identity.member(group));
@@ -237,11 +247,11 @@ pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Option<String> {
                 let at = if service.is_empty() { String::new() } else { format!(" at {service}") };
                 let who = printable(&name, 64);
                 let text = format!("{} asks more of {who}{at}: {more}.\nThis rule would come before it.", later.rule);
-                return Some(text);
+                return Ok(Some(text));
             }
         }
     }
-    None
+    Ok(None)
 }
 
 /// What of `before` is stricter than it is in `after`.
@@ -274,7 +284,11 @@ fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
         None => policy.services().collect(),
     };
     let mut lines = Vec::new();
-    for name in members(rule) {
+    let members = members(rule).unwrap_or_else(|e| {
+        lines.push(format!("whom it concerns cannot be told: the name service failed: {}", e.desc()));
+        Vec::new()
+    });
+    for name in members {
         let Ok(Some(identity)) = identity::find(&name) else { continue };
         for service in services.iter().copied() {
             let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
@@ -292,12 +306,12 @@ fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
     lines
 }
 
-fn members(rule: &Rule) -> Vec<String> {
+fn members(rule: &Rule) -> Result<Vec<String>, Errno> {
     let mut names = rule.users.clone().unwrap_or_default();
     for group in rule.groups.iter().flatten() {
-        names.extend(members_of(group));
+        names.extend(members_of(group)?);
     }
     names.sort_unstable();
     names.dedup();
-    names
+    Ok(names)
 }

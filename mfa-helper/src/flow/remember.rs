@@ -187,6 +187,7 @@ mod tests {
             caller_is_at: crate::session::Whereabouts::Elsewhere,
             caller_pid: 0,
             caller_audit_session: session.map(str::to_owned),
+            in_service: false,
             loaded: Loaded { policy: Policy::default(), error: None },
         }
     }
@@ -208,6 +209,7 @@ mod tests {
             ssh_auth_info: info.map(str::to_owned),
             stack_complete: true,
             ssh_auth_sock: None,
+            program: None,
         }
     }
 

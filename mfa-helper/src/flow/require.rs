@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mfa_wire::{Outcome, Required, printable, utc};
-use nix::unistd::{Group, User};
+use nix::errno::Errno;
 
 use super::{Decision, policy};
 use crate::conversation::Conversation;
 use crate::host::Host;
+use crate::identity;
 use crate::policy::files;
 use crate::policy::parse::{Source, moment, parse};
 use crate::rootfile::{Dir, Fault};
@@ -57,7 +58,8 @@ pub fn require(
     // As if the old one came next.
     let at = sources.iter().position(|(path, _)| *path == folder.path_of(&name)).map_or(0, |at| at + 1);
     sources.splice(at..at, old);
-    if let Some(relaxed) = policy::relaxed(&parse(&sources).map_err(|e| refused(e.0))?, &name, (host.now)()) {
+    let relaxed = policy::relaxed(&parse(&sources).map_err(|e| refused(e.0))?, &name, (host.now)());
+    if let Some(relaxed) = relaxed.map_err(name_service_failed)? {
         return Err(refused(relaxed));
     }
     folder.replace(&name, text.as_bytes()).map_err(failed)?;
@@ -167,8 +169,8 @@ fn file_name(required: &Required) -> Result<String, Decision> {
 /// concern nobody, or everybody.
 fn as_the_name_service_says(required: &Required) -> Result<Required, Decision> {
     let (what, typed, found) = match (&required.user, &required.group) {
-        (Some(user), None) => ("user", user, User::from_name(user).map(|user| user.map(|user| user.name))),
-        (None, Some(group)) => ("group", group, Group::from_name(group).map(|group| group.map(|group| group.name))),
+        (Some(user), None) => ("user", user, identity::find(user).map(|user| user.map(|user| user.name))),
+        (None, Some(group)) => ("group", group, identity::group(group).map(|group| group.map(|group| group.name))),
         _ => return Err(refused("Name a user or a group, one of the two.".into())),
     };
     match found {
@@ -178,8 +180,12 @@ fn as_the_name_service_says(required: &Required) -> Result<Required, Decision> {
             let text = format!("No {what} is called {}.", printable(typed, 64));
             Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
         }
-        Err(e) => Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+        Err(e) => Err(name_service_failed(e)),
     }
+}
+
+fn name_service_failed(e: Errno) -> Decision {
+    Decision::unavailable(format!("the name service failed: {}", e.desc()))
 }
 
 fn folder(config: &Path) -> Result<Dir, Decision> {

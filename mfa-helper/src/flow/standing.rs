@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
-use nix::unistd::Group;
+use nix::errno::Errno;
 
 use super::Decision;
 use super::device::known_or_kept;
@@ -97,10 +97,11 @@ pub fn everybody(store: &Store, policy: &Policy) -> Result<BTreeSet<String>, Dec
     for rule in &policy.rules {
         names.extend(rule.users.iter().flatten().cloned());
         for group in rule.groups.iter().flatten() {
-            names.extend(members_of(group));
+            names.extend(members_of(group).map_err(failed)?);
         }
     }
-    names.retain(|name| matches!(identity::find(name), Ok(Some(identity)) if identity.name == *name));
+    // Whom the name service fails on is not thereby gone.
+    names.retain(|name| identity::find(name).map_or(true, |found| found.is_some_and(|user| user.name == *name)));
     Ok(names)
 }
 
@@ -112,30 +113,30 @@ fn can_log_in(shell: &str) -> bool {
 
 /// The members of a group, by the question that the policy asks at a login.
 fn members(group: &str, store: &Store, policy: &Policy) -> Result<Vec<String>, Decision> {
-    match Group::from_name(group) {
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            let text = format!("No group is called {}.", printable(group, 64));
-            return Err(Decision::new(Outcome::NotFound, text, "no such group"));
-        }
-        Err(e) => return Err(Decision::unavailable(format!("the name service failed: {}", e.desc()))),
+    if identity::group(group).map_err(failed)?.is_none() {
+        let text = format!("No group is called {}.", printable(group, 64));
+        return Err(Decision::new(Outcome::NotFound, text, "no such group"));
     }
     let mut names = everybody(store, policy)?;
-    names.extend(members_of(group));
+    names.extend(members_of(group).map_err(failed)?);
     // Who cannot be told counts as a member, as for a rule.
     let is_member = |name: &String| {
-        let identity = identity::find(name).ok().flatten();
-        identity.is_some_and(|identity| identity.name == *name && identity.member(group) != Answer::No)
+        identity::find(name)
+            .map_or(true, |found| found.is_some_and(|user| user.name == *name && user.member(group) != Answer::No))
     };
     Ok(names.into_iter().filter(is_member).collect())
 }
 
-/// Those whom the group itself names, and those whose primary group it is.
-pub fn members_of(group: &str) -> Vec<String> {
-    let Ok(Some(group)) = Group::from_name(group) else { return Vec::new() };
-    let mut names = group.mem;
+/// Those whom the group itself names, and those whose primary group it is. Of one that does not exist nobody.
+pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
+    let Some(group) = identity::group(group)? else { return Ok(Vec::new()) };
+    let mut names = group.members;
     names.extend(sys::users_of_primary_group(group.gid));
-    names
+    Ok(names)
+}
+
+fn failed(e: Errno) -> Decision {
+    Decision::unavailable(format!("the name service failed: {}", e.desc()))
 }
 
 /// The services at which a device is required of a user, from some place at least.

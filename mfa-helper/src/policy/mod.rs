@@ -194,6 +194,9 @@ pub struct Policy {
     pub lockout: Lockout,
     /// Services that can hold the dialogue of binding, and have an account phase.
     pub enroll_services: Vec<String>,
+    /// Programs, by the names of their files, that are believed to hold all phases of a login beside those that are known
+    /// to.
+    pub enroll_programs: Vec<String>,
     /// Where the store is.
     pub store: String,
     /// In the order in which they are tried.
@@ -472,6 +475,7 @@ impl Default for Policy {
             recovery_codes: 10,
             lockout: Lockout::default(),
             enroll_services: ["sshd", "login", "su", "su-l", "sudo", "sudo-i"].map(String::from).to_vec(),
+            enroll_programs: Vec::new(),
             store: String::from("/var/lib/mfa"),
             rules: Vec::new(),
         }

@@ -14,6 +14,7 @@ use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
 use crate::lang::Lang;
 use crate::lockout::Lockout;
+use crate::program;
 
 /// 30 days, in seconds.
 const LONGEST_LOCK: u64 = 720 * 3600;
@@ -94,6 +95,7 @@ struct LockoutTable {
 #[serde(deny_unknown_fields, default)]
 struct EnrollTable {
     services: Option<Spanned<Vec<String>>>,
+    programs: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -169,6 +171,10 @@ impl File<'_> {
             // An empty list is a statement here: nobody binds inside a login.
             self.are_services(&services)?;
             policy.enroll_services = services.into_inner();
+        }
+        if let Some(programs) = enroll.programs {
+            self.are_programs(&programs)?;
+            policy.enroll_programs = programs.into_inner();
         }
         if let Some(backend) = store.backend {
             self.demand(backend.get_ref() == "files", &backend, "the only backend is \"files\"")?;
@@ -310,6 +316,13 @@ impl File<'_> {
         self.demand(list.get_ref().iter().all(fit), list, rule)
     }
 
+    fn are_programs(&self, list: &Spanned<Vec<String>>) -> Result<(), PolicyError> {
+        let fit = |name: &String| !name.is_empty() && !name.contains('/') && !name.contains(char::is_control);
+        self.demand(list.get_ref().iter().all(fit), list, "a program is the name of its file, without the folders")?;
+        let interpreter = list.get_ref().iter().any(|name| program::is_interpreter(name));
+        self.demand(!interpreter, list, "an interpreter is no program: whatever it executes would be believed")
+    }
+
     fn from(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<From>>, PolicyError> {
         let Some(list) = list else { return Ok(None) };
         self.demand(
@@ -446,7 +459,7 @@ mod tests {
                     [u2f]\nrp_id = \"pam://fleet\"\npin = \"require\"\ntimeout = \"1m\"\nconsoles = [\"ttyS0\"]\n\
                     aaguids = [\"2fc0579f-8113-47ea-b116-bb5a8db9202a\"]\n\
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
-                    [enroll]\nservices = [\"sshd\"]\n\
+                    [enroll]\nservices = [\"sshd\"]\nprograms = [\"dropbear\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
         let text = format!("self_service = false\n{text}");
         let policy = parse(&[("mfa.toml".into(), text)]).unwrap();
@@ -466,6 +479,7 @@ mod tests {
             recovery_codes: 8,
             lockout: Lockout { after: 3, first: 30, cap: 3600 },
             enroll_services: vec![String::from("sshd")],
+            enroll_programs: vec![String::from("dropbear")],
             store: "/srv/mfa".into(),
             rules: Vec::new(),
         };
@@ -533,6 +547,9 @@ mod tests {
             "[[rule]]\nrequire = \"mfa\"\ndeadline = \"31.1.2027\"",
             "[[rule]]\nrequire = \"mfa\"\nexpires = \"soon\"",
             "[enroll]\nservices = [\"SSHD\"]",
+            "[enroll]\nprograms = [\"python3\"]",
+            "[enroll]\nprograms = [\"/usr/sbin/dropbear\"]",
+            "[enroll]\nprograms = [\"\"]",
             "[[rule]]\nrequire = \"mfa\"\nsk_key = \"count\"",
             "[u2f]\nrp_id = \"\"",
             "[u2f]\nrp_id = \"ssh:\"",

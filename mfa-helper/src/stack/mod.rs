@@ -9,6 +9,8 @@
 //! An application may read its stack from another folder (`pam_start_confdir`). Nobody but that application can know.
 
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -71,16 +73,21 @@ const CODES: [&str; 32] = [
     "incomplete",
 ];
 
+/// Services whose programs keep the real uid of whoever calls them.
+const OF_USERS: [&str; 4] = ["chfn", "chsh", "su", "su-l"];
+
 /// The file name of our module.
 pub const OURS: &str = "pam_mfa.so";
 
-/// A type of lines that can let somebody in.
+/// A type of lines on which it depends whether somebody comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// pam_authenticate.
     Auth,
     /// pam_acct_mgmt.
     Account,
+    /// pam_open_session.
+    Session,
 }
 
 impl Kind {
@@ -97,6 +104,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Auth => "auth",
             Kind::Account => "account",
+            Kind::Session => "session",
         })
     }
 }
@@ -188,9 +196,11 @@ impl Stack {
         Ok(Stack { kind, sshd: service == "sshd", entries: parse::entries(service, kind, files)? })
     }
 
-    /// The same for callers that are not root: pam_rootok fails.
-    pub fn not_by_root(mut self) -> Stack {
-        for module in self.entries.iter_mut().filter_map(|entry| entry.module.as_mut()) {
+    /// The same for callers that are not root: pam_rootok fails, where it looks at whoever calls. It goes by the real uid,
+    /// and sshd, login, sudo and whatever else is started by root, or makes itself root, has that of root for everybody.
+    pub fn not_by_root(mut self, service: &str) -> Stack {
+        let of_users = OF_USERS.contains(&service.to_ascii_lowercase().as_str());
+        for module in self.entries.iter_mut().filter_map(|entry| entry.module.as_mut()).filter(|_| of_users) {
             if module.name() == "pam_rootok.so" {
                 module.control[SUCCESS as usize] = module.control[AUTH_ERR as usize];
             }
@@ -228,8 +238,42 @@ pub fn asks_a_first_factor(service: &str, files: &Files) -> bool {
     findings.is_ok_and(|findings| findings.reached == Reached::Always && findings.unproved.is_none())
 }
 
-/// Whether a hand-over to the account phase is safe: our account line is reached on every path on which the account
-/// stack of this service lets the user in, and on no such path has it refused. The error says why not.
+/// Whether `stack=complete` is true: on every path to each of our auth lines a first factor has succeeded. The error says
+/// on which it has not. Root, whom su asks for nothing, does not count.
+pub fn truth(service: &str, files: &Files) -> Result<(), String> {
+    let auth = judged_for_users(service, files)?;
+    match auth.unproved {
+        Some(path) => Err(format!("{service}: {OURS} is reached without a first factor that succeeded: {path}")),
+        // Whoever was called all the same was called by a stack that is not this one.
+        None if !auth.called => Err(format!("{service}: no auth line of {OURS} is reached")),
+        None => Ok(()),
+    }
+}
+
+/// Whether auth may leave somebody to the account phase, by saying `PAM_IGNORE`. The error says why not.
+///
+/// Auth lets in nobody without a first factor: also past our line, because account binds whoever owes a device. That our
+/// line is called before a first factor has succeeded, or where one has failed, does no harm: libpam enters account
+/// when all of auth has let in. Our account line decides, and our session line is called in every session that opens.
+pub fn hand_over(service: &str, files: &Files) -> Result<(), String> {
+    let auth = judged_for_users(service, files)?;
+    if let Some(path) = auth.open {
+        return Err(format!("{service}: auth lets in without a first factor: {path}"));
+    }
+    if !auth.ignorable {
+        return Err(format!("{service}: auth lets in nobody whom {OURS} leaves to account"));
+    }
+    account_line_decides(service, files)?;
+    session_line_is_called(service, files)
+}
+
+fn judged_for_users(service: &str, files: &Files) -> Result<Findings, String> {
+    let stack = Stack::read(service, Kind::Auth, files).map(|stack| stack.not_by_root(service));
+    stack.and_then(|stack| stack.judge()).map_err(|error| error.to_string())
+}
+
+/// Whether our account line is reached on every path on which the account stack of this service lets the user in, and on
+/// no such path has it refused. The error says why not.
 pub fn account_line_decides(service: &str, files: &Files) -> Result<(), String> {
     let findings = Stack::read(service, Kind::Account, files).and_then(|stack| stack.judge());
     let findings = findings.map_err(|error| error.to_string())?;
@@ -239,4 +283,20 @@ pub fn account_line_decides(service: &str, files: &Files) -> Result<(), String> 
         (Reached::Sometimes(path), _) => Err(format!("{service}: account lets in without {OURS}: {path}")),
         (Reached::Never, _) => Err(format!("{service}: no account line of {OURS} is on a path that lets in")),
     }
+}
+
+/// Whether our session line is called on every path on which the session opens. What it says does not matter.
+fn session_line_is_called(service: &str, files: &Files) -> Result<(), String> {
+    let findings = Stack::read(service, Kind::Session, files).and_then(|stack| stack.judge());
+    match findings.map_err(|error| error.to_string())?.reached {
+        Reached::Always => Ok(()),
+        Reached::Sometimes(path) => Err(format!("{service}: a session opens without {OURS}: {path}")),
+        Reached::Never => Err(format!("{service}: no session line of {OURS} is on a path that opens a session")),
+    }
+}
+
+/// Whether auth may take an empty password: a module that does can be called. What cannot be told is yes.
+pub fn takes_empty(service: &str, files: &Files) -> bool {
+    let Ok(stack) = Stack::read(service, Kind::Auth, files) else { return true };
+    stack.reachable().map_or(true, |modules| modules.iter().any(|module| module.may_take_empty()))
 }

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Files by their path, on a Debian; a name without a slash is in /etc/pam.d. What begins with `!` cannot be read.
-fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, String> {
+pub(super) fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, String> {
     let path = |name: &str| if name.starts_with('/') { name.to_owned() } else { format!("/etc/pam.d/{name}") };
     let mut files: HashMap<String, String> =
         files.iter().map(|(name, text)| (path(name), (*text).to_owned())).collect();
@@ -95,7 +95,17 @@ fn debian<'a>(auth: &'a str, account: &'a str) -> Vec<(&'a str, &'a str)> {
 fn debian_with_our_profile_is_safe() {
     assert_eq!(decides(&debian(DEBIAN_AUTH, DEBIAN_ACCOUNT)), Ok(()));
     let auth = judge(Kind::Auth, &debian(DEBIAN_AUTH, DEBIAN_ACCOUNT));
-    assert_eq!(auth, Findings { reached: Reached::Always, overridden: None, unproved: None, ignorable: true });
+    assert_eq!(
+        auth,
+        Findings {
+            reached: Reached::Always,
+            overridden: None,
+            called: true,
+            unproved: None,
+            open: None,
+            ignorable: true
+        }
+    );
 }
 
 #[test]
@@ -312,7 +322,17 @@ account required pam_mfa.so
         let files = [("sshd", sshd.as_str()), ("password-auth", shared.as_str())];
         assert_eq!(decides(&files), Ok(()), "{word}");
         let auth = judge(Kind::Auth, &files);
-        assert_eq!(auth, Findings { reached: Reached::Always, overridden: None, unproved: None, ignorable: true });
+        assert_eq!(
+            auth,
+            Findings {
+                reached: Reached::Always,
+                overridden: None,
+                called: true,
+                unproved: None,
+                open: None,
+                ignorable: true
+            }
+        );
     }
     // Where something follows that is reached after a substack which failed, it must not make good.
     let sshd = "auth substack password-auth\nauth sufficient pam_x.so";
@@ -349,7 +369,17 @@ account    include    system-auth
     let files = [("sshd", remote), ("system-login", system_login), ("system-auth", system_auth)];
     assert_eq!(decides(&files), Ok(()));
     let found = judge(Kind::Auth, &files);
-    assert_eq!(found, Findings { reached: Reached::Always, overridden: None, unproved: None, ignorable: true });
+    assert_eq!(
+        found,
+        Findings {
+            reached: Reached::Always,
+            overridden: None,
+            called: true,
+            unproved: None,
+            open: None,
+            ignorable: true
+        }
+    );
 }
 
 #[test]
@@ -644,7 +674,7 @@ fn control() -> impl Strategy<Value = String> {
 }
 
 fn lines(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
-    let module = select(vec!["pam_sss.so", "pam_sss.so", "pam_env.so", "pam_deny.so", "pam_mfa.so", "pam_mfa.so"]);
+    let module = select(vec!["pam_sss.so", "pam_krb5.so", "pam_env.so", "pam_deny.so", "pam_mfa.so", "pam_mfa.so"]);
     let line = (control(), module).prop_map(|(control, module)| format!("KIND {control} {module}"));
     proptest::collection::vec(line, count)
 }
@@ -670,11 +700,11 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     /// All combinations of answers, one by one.
     #[test]
-    fn what_is_found_is_what_all_runs_show(before in lines(0..3), inner in lines(0..3), after in lines(0..2), substack: bool, kind in select(vec![Kind::Auth, Kind::Account])) {
+    fn what_is_found_is_what_all_runs_show(before in lines(0..3), inner in lines(0..3), after in lines(0..2), substack: bool, kind in select(vec![Kind::Auth, Kind::Auth, Kind::Account, Kind::Session])) {
         let word = if substack { "substack" } else { "include" };
         let text = |lines: &[String]| lines.join("\n").replace("KIND", &kind.to_string());
         let sshd = format!("{}\n{kind} {word} in\n{}", text(&before), text(&after));
@@ -686,6 +716,7 @@ proptest! {
         let answers: Vec<Vec<Code>> = modules.iter().map(|module| possible(module)).collect();
         let place = |module: &Module| modules.iter().position(|other| std::ptr::eq(*other, module)).unwrap();
         let (mut all, mut some, mut overridden, mut unproved, mut ignorable) = (true, false, false, false, false);
+        let (mut any_of_ours, mut open) = (false, false);
         let mut done = HashSet::new();
         for mut n in 0..answers.iter().map(Vec::len).product() {
             let codes: Vec<Code> = answers.iter().map(|codes| { let code = codes[n % codes.len()]; n /= codes.len(); code }).collect();
@@ -695,14 +726,12 @@ proptest! {
                 continue;
             }
             let ours: Vec<Code> = called.iter().filter(|at| modules[**at].is_ours()).map(|at| codes[*at]).collect();
-            let (mut proved, mut failed, mut nonsense) = (false, false, false);
+            let (mut proved, mut nonsense) = (false, false);
             for at in &called {
-                unproved |= modules[*at].is_ours() && (!proved || failed) && !nonsense;
-                if modules[*at].path == "pam_sss.so" {
-                    let code = codes[*at];
-                    proved |= code == SUCCESS;
-                    failed |= matches!(modules[*at].action(code), Action::Bad | Action::Die);
-                }
+                any_of_ours |= modules[*at].is_ours();
+                unproved |= modules[*at].is_ours() && !proved && !nonsense;
+                let first_factor = matches!(modules[*at].path.as_str(), "pam_sss.so" | "pam_krb5.so");
+                proved |= first_factor && matches!(codes[*at], SUCCESS | NEW_AUTHTOK_REQD);
                 nonsense |= codes[*at] < 0;
             }
             if kind.lets_in(outcome.result) {
@@ -710,6 +739,7 @@ proptest! {
                 some |= !ours.is_empty();
                 overridden |= ours.iter().any(|code| !matches!(*code, SUCCESS | IGNORE));
                 ignorable |= !ours.is_empty() && ours.iter().all(|code| *code == IGNORE);
+                open |= ours.iter().all(|code| *code == IGNORE) && !proved;
             }
         }
         prop_assert_eq!(found.reached == Reached::Always, all && some, "{}\n--\n{}", sshd, inner);
@@ -717,6 +747,16 @@ proptest! {
         prop_assert_eq!(found.overridden.is_some(), overridden, "{}\n--\n{}", sshd, inner);
         prop_assert_eq!(found.unproved.is_some(), unproved && kind == Kind::Auth, "{}\n--\n{}", sshd, inner);
         prop_assert_eq!(found.ignorable, ignorable, "{}\n--\n{}", sshd, inner);
+        prop_assert_eq!(found.called, any_of_ours, "{}\n--\n{}", sshd, inner);
+        prop_assert_eq!(found.open.is_some(), open && kind == Kind::Auth, "{}\n--\n{}", sshd, inner);
+
+        // And what is made of it, where the other two are sound.
+        if kind == Kind::Auth {
+            let texts = [("sshd", format!("{sshd}\naccount required pam_mfa.so\nsession required pam_mfa.so")), ("in", inner.clone()), ("other", String::new())];
+            let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            prop_assert_eq!(truth("sshd", &folder(&files)).is_ok(), any_of_ours && !unproved, "{}\n--\n{}", sshd, inner);
+            prop_assert_eq!(hand_over("sshd", &folder(&files)).is_ok(), ignorable && !open, "{}\n--\n{}", sshd, inner);
+        }
 
         // The examples are true.
         let replay = |path: &Path| {
@@ -734,6 +774,15 @@ proptest! {
         }
         if let Some(path) = &found.overridden {
             prop_assert!(replay(path));
+        }
+        if let Some(path) = &found.open {
+            replay(path);
+        }
+        if let Some(path) = &found.unproved {
+            let mut steps = path.0.iter();
+            let outcome = stack.run(&mut |_| steps.next().map_or(INCOMPLETE, |step| step.code));
+            prop_assert_eq!(outcome.called.len(), path.0.len() + 1);
+            prop_assert!(outcome.called.last().unwrap().is_ours());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One way through a stack, and all of them: `_pam_dispatch_aux` of `libpam/pam_dispatch.c`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 use super::{AUTH_ERR, Action, CODES, Code, IGNORE, INCOMPLETE, Kind, Module, NEW_AUTHTOK_REQD, PERM_DENIED, SUCCESS};
@@ -10,14 +10,18 @@ use super::{Stack, StackError};
 const SITUATIONS: usize = 100_000;
 
 /// Modules whose `PAM_SUCCESS` says nothing about who somebody is: they set things up, judge something else, or grant
-/// without a proof. pam_exec and its like may run anything. Any other module is taken for a first factor.
+/// without a proof. pam_exec and its like may run anything. Any other module is taken for a first factor. One that is
+/// none opens nothing where its failure leads to the same lines as its success: the path on which it fails counts, too.
 const NO_PROOF: &[&str] = &[
     "pam_access.so",
+    "pam_afs_session.so",
+    "pam_autologin.so",
     "pam_cap.so",
     "pam_cgroup.so",
     "pam_cracklib.so",
     "pam_debug.so",
     "pam_deny.so",
+    "pam_duo.so",
     "pam_echo.so",
     "pam_ecryptfs.so",
     "pam_elogind.so",
@@ -27,6 +31,8 @@ const NO_PROOF: &[&str] = &[
     "pam_faillock.so",
     "pam_filter.so",
     "pam_ftp.so",
+    "pam_fscrypt.so",
+    "pam_gdm.so",
     "pam_gnome_keyring.so",
     "pam_group.so",
     "pam_issue.so",
@@ -60,6 +66,7 @@ const NO_PROOF: &[&str] = &[
     "pam_stress.so",
     "pam_succeed_if.so",
     "pam_systemd.so",
+    "pam_systemd_loadkey.so",
     "pam_tally.so",
     "pam_tally2.so",
     "pam_time.so",
@@ -69,6 +76,17 @@ const NO_PROOF: &[&str] = &[
     "pam_warn.so",
     "pam_wheel.so",
     "pam_xauth.so",
+];
+
+/// First factors that take no empty password unless told to.
+const NO_EMPTY: &[&str] = &[
+    "pam_fprintd.so",
+    "pam_krb5.so",
+    "pam_ldap.so",
+    "pam_sss.so",
+    "pam_systemd_home.so",
+    "pam_unix.so",
+    "pam_winbind.so",
 ];
 
 /// What pam_exec runs in `config/pam.d/mfa-sshd-key`: it succeeds where sshd has accepted a key on this connection. Word
@@ -95,8 +113,13 @@ pub struct Findings {
     pub reached: Reached,
     /// A path on which the stack lets in although a line of ours refused.
     pub overridden: Option<Path>,
-    /// A path that reaches a line of ours without a first factor: none has succeeded, or one has failed.
+    /// Whether a line of ours is called on any path, one that lets in or not.
+    pub called: bool,
+    /// In auth: a path to a line of ours on which no first factor has succeeded. That one failed before another
+    /// succeeded does no harm: pam_unix fails for everybody whom only pam_sss knows.
     pub unproved: Option<Path>,
+    /// In auth: a path that lets in without a first factor, while our lines, if it comes to them, say `PAM_IGNORE`.
+    pub open: Option<Path>,
     /// Whether the stack can let in when our line says `PAM_IGNORE`. If not, whoever needs no MFA cannot log in.
     pub ignorable: bool,
 }
@@ -131,6 +154,9 @@ pub struct Step {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("it is the first line");
+        }
         for (n, Step { file, number, module, code }) in self.0.iter().enumerate() {
             let comma = if n == 0 { "" } else { ", " };
             let code = usize::try_from(*code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"an unknown code");
@@ -178,45 +204,30 @@ impl Stack {
     }
 
     /// All runs, whatever the other modules say.
-    ///
-    /// Of a code only what becomes of it matters, so runs that differ in nothing else are followed together, and so
-    /// are runs that have come to the same situation.
     pub fn judge(&self) -> Result<Findings, StackError> {
-        let start = Situation { state: self.start(), seen: Seen::default() };
-        let mut known = HashSet::from([start.clone()]);
-        let mut nodes = vec![Node { situation: start, from: None }];
-        let (mut unreached, mut overridden, mut unproved) = (None, None, None);
-        let (mut reached, mut ignorable) = (false, false);
-        let mut next = 0;
-        while let Some(node) = nodes.get(next) {
-            let Situation { state, seen } = node.situation.clone();
-            if let Some(module) = self.module_at(&state) {
-                if module.is_ours() && (!seen.proved || seen.failed) && !seen.nonsense {
-                    unproved = unproved.or(Some(next));
-                }
-                for answer in module.answers(self.kind) {
-                    let mut state = state.clone();
-                    self.step(&mut state, answer.action, answer.meaning);
-                    let may_prove = module.may_prove() || (self.sshd && module.asks_for_a_key());
-                    let situation = Situation { state, seen: seen.and(module, may_prove, &answer) };
-                    if known.insert(situation.clone()) {
-                        nodes.push(Node { situation, from: Some((next, answer.code)) });
-                    }
+        let nodes = self.situations()?;
+        let (mut unreached, mut overridden, mut unproved, mut open) = (None, None, None, None);
+        let (mut called, mut reached, mut ignorable) = (false, false, false);
+        for (at, Node { situation: Situation { state, seen }, .. }) in nodes.iter().enumerate() {
+            if let Some(module) = self.module_at(state) {
+                called |= module.is_ours();
+                if module.is_ours() && !seen.proved && !seen.nonsense {
+                    unproved = unproved.or(Some(at));
                 }
             } else if self.kind.lets_in(state.result()) {
+                let ignored = !seen.refused && !seen.granted;
                 reached |= seen.reached;
-                ignorable |= seen.reached && !seen.refused && !seen.granted;
+                ignorable |= seen.reached && ignored;
                 if !seen.reached {
-                    unreached = unreached.or(Some(next));
+                    unreached = unreached.or(Some(at));
                 }
                 if seen.refused {
-                    overridden = overridden.or(Some(next));
+                    overridden = overridden.or(Some(at));
+                }
+                if ignored && !seen.proved {
+                    open = open.or(Some(at));
                 }
             }
-            if nodes.len() > SITUATIONS {
-                return Err(StackError::TooMany);
-            }
-            next += 1;
         }
         let path = |node| self.path(&nodes, node);
         let reached = match (reached, unreached) {
@@ -224,9 +235,52 @@ impl Stack {
             (true, None) => Reached::Always,
             (true, Some(node)) => Reached::Sometimes(path(node)),
         };
-        // In account nothing is proved: that is what auth was for.
-        let unproved = unproved.filter(|_| self.kind == Kind::Auth);
-        Ok(Findings { reached, overridden: overridden.map(path), unproved: unproved.map(path), ignorable })
+        // Elsewhere nothing is proved: that is what auth was for.
+        let in_auth = |_: &usize| self.kind == Kind::Auth;
+        Ok(Findings {
+            reached,
+            overridden: overridden.map(path),
+            called,
+            unproved: unproved.filter(in_auth).map(path),
+            open: open.filter(in_auth).map(path),
+            ignorable,
+        })
+    }
+
+    /// The modules that are called on any path.
+    pub fn reachable(&self) -> Result<Vec<&Module>, StackError> {
+        let places: BTreeSet<usize> = self.situations()?.iter().map(|node| node.situation.state.at).collect();
+        Ok(places.into_iter().filter_map(|at| self.entries.get(at)?.module.as_ref()).collect())
+    }
+
+    /// Everything that a run can come to, the shortest ways first.
+    ///
+    /// Of a code only what becomes of it matters, so runs that differ in nothing else are followed together, and so
+    /// are runs that have come to the same situation.
+    fn situations(&self) -> Result<Vec<Node>, StackError> {
+        let start = Situation { state: self.start(), seen: Seen::default() };
+        let mut known = HashSet::from([start.clone()]);
+        let mut nodes = vec![Node { situation: start, from: None }];
+        let mut next = 0;
+        while let Some(node) = nodes.get(next) {
+            let Situation { state, seen } = node.situation.clone();
+            if let Some(module) = self.module_at(&state) {
+                let may_prove = module.may_prove() || (self.sshd && module.asks_for_a_key());
+                for answer in module.answers(self.kind) {
+                    let mut state = state.clone();
+                    self.step(&mut state, answer.action, answer.meaning);
+                    let situation = Situation { state, seen: seen.and(module, may_prove, &answer) };
+                    if known.insert(situation.clone()) {
+                        nodes.push(Node { situation, from: Some((next, answer.code)) });
+                    }
+                }
+            }
+            if nodes.len() > SITUATIONS {
+                return Err(StackError::TooMany);
+            }
+            next += 1;
+        }
+        Ok(nodes)
     }
 
     fn start(&self) -> State {
@@ -347,11 +401,10 @@ struct Seen {
     granted: bool,
     /// One of them said neither success nor ignore.
     refused: bool,
-    /// A module that may be a first factor has said success.
+    /// A module that may be a first factor has said success, or that the right password is one to be changed.
     proved: bool,
-    /// One has said something that its line takes for a failure.
-    failed: bool,
-    /// One has said a number that is no code. The stack fails by it, so no more is asked about first factors.
+    /// One has said a number that is no code. libpam goes on behind `die` then, and the stack fails by it: nobody asks
+    /// about first factors on the way.
     nonsense: bool,
 }
 
@@ -363,8 +416,7 @@ impl Seen {
             self.granted |= success;
             self.refused |= !success && answer.meaning != IGNORE;
         } else if may_prove {
-            self.proved |= success;
-            self.failed |= matches!(answer.action, Action::Bad | Action::Die);
+            self.proved |= success || answer.meaning == NEW_AUTHTOK_REQD;
         }
         self.nonsense |= answer.code == NO_CODE;
         self
@@ -412,9 +464,19 @@ impl Module {
         }
     }
 
-    /// Whether its success may be a first factor's. By the file name, wherever it is.
+    /// Whether its success may be a first factor's. By the file name, wherever it is. pam_u2f with `nouserok` said success
+    /// for whoever has no key (CVE-2025-23013).
     fn may_prove(&self) -> bool {
-        !NO_PROOF.contains(&self.name()) && self.name() != super::OURS
+        let for_nothing = self.arguments.iter().any(|argument| argument.starts_with("nouserok"));
+        !NO_PROOF.contains(&self.name()) && self.name() != super::OURS && !for_nothing
+    }
+
+    /// Whether it may take an empty password. Words like pam_unix's `nullok` and `nullok_secure` say so, and pam_unix
+    /// goes by how an argument begins; whoever is not known may have it for a default.
+    pub(super) fn may_take_empty(&self) -> bool {
+        let says = |word: &str| ["null", "empty", "blank"].iter().any(|like| word.to_ascii_lowercase().contains(like));
+        let known = !self.may_prove() || NO_EMPTY.contains(&self.name());
+        !self.is_ours() && (!known || self.arguments.iter().any(|argument| says(argument)))
     }
 
     /// Whether it is the first factor of a login by key and code. sshd alone sets what it looks at.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use record::{
     Amendment, App, Bypass, Credentials, Damage, Device, Id, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
-    State,
+    Provisional, State,
 };
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
 pub use ticket::{Origin, Ticket, Tickets};
@@ -92,6 +92,9 @@ pub struct Record {
     user: String,
     /// The bound device.
     pub credentials: Option<Credentials>,
+    /// A device that a login's account phase has bound and whose session has not been opened yet: as long as that is so,
+    /// nothing is bound.
+    pub provisional: Option<Credentials>,
     /// What attempts have changed since it was bound.
     pub state: State,
     /// The device that waits for its two codes.
@@ -112,11 +115,14 @@ pub enum Change<'a> {
     State(&'a State),
     /// A device is bound, in place of any other (and any pending one is gone), and this is owed still.
     Bind(&'a Credentials, &'a Owes),
+    /// A device is bound on the condition that the login goes on, in place of any other such one and of one that is pending.
+    /// Nothing else changes until then: what is owed stays, and so does an invitation.
+    Provide(&'a Credentials),
     /// The binding stays the one it is: it gets other recovery codes, a security key more or one less.
     Amend(&'a Credentials),
     /// A device waits for its two codes, in place of any other that did.
     Pend(&'a Pending),
-    /// No device waits any more.
+    /// No device waits any more, neither for its two codes nor for its login to go on.
     Unpend,
     /// Nothing is bound any more, and nothing of it is kept.
     Unbind,
@@ -176,11 +182,13 @@ impl Store {
                 let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
                 write_state(&dir, newest, state)?;
             }
+            Change::Provide(credentials) => {
+                make_room(&dir, &files)?;
+                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+                let _ = dir.remove(PENDING_FILE);
+            }
             Change::Bind(credentials, owes) => {
-                // The room that logins will need is taken now, while failing harms nobody.
-                if files.state.is_none() {
-                    write_state(&dir, None, &State::fresh(Id::default(), [0, 0]))?;
-                }
+                make_room(&dir, &files)?;
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
@@ -200,7 +208,12 @@ impl Store {
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
             }
             Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
-            Change::Unpend => dir.remove(PENDING_FILE)?,
+            Change::Unpend => {
+                dir.remove(PENDING_FILE)?;
+                if record.provisional.is_some() {
+                    dir.remove(CREDENTIALS_FILE)?;
+                }
+            }
             Change::Unbind => destroy(&dir, user)?,
         }
         Ok(())
@@ -281,6 +294,10 @@ impl Files {
             (Some(_), Some((_, state))) => Some(state),
             (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
         };
+        let (binding, provisional) = match binding {
+            Some(Binding::Bound(waits)) if matches!(waits.latest, Latest::Provisional(_)) => (None, Some(*waits)),
+            binding => (binding, None),
+        };
         let (credentials, state) = match (binding, kept) {
             (Some(Binding::Bound(credentials)), kept) => {
                 // State of another binding counts as absent; the codes burnt at binding then hold.
@@ -304,7 +321,7 @@ impl Files {
         };
         // It was begun over another binding, or a crash between binding and tidying up has left it.
         let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));
-        Ok(Record { user: user.to_owned(), credentials, state, pending, revision: self.revision() })
+        Ok(Record { user: user.to_owned(), credentials, provisional, state, pending, revision: self.revision() })
     }
 
     /// The slot written last: its sequence and what it says. `None` when neither is whole. One that is whole and cannot be
@@ -323,6 +340,14 @@ impl Files {
             }
         }
         Ok(newest)
+    }
+}
+
+/// Takes the room that logins will need when a device is bound, while failing harms nobody.
+fn make_room(dir: &Dir, files: &Files) -> Result<(), StoreError> {
+    match files.state {
+        Some(_) => Ok(()),
+        None => write_state(dir, None, &State::fresh(Id::default(), [0, 0])),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
 use crate::policy::Kind;
+use crate::process::Process;
 use crate::store::ticket::Tickets;
 
 /// The length of a state slot, and of a device's block on most disks.
@@ -115,6 +116,34 @@ pub enum Latest {
         /// From where.
         from: String,
     },
+    /// It was made by the account phase of a login, where nothing was bound, and does not hold yet.
+    Provisional(Provisional),
+}
+
+/// Until when a binding that does not hold yet can be confirmed, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provisional {
+    /// From then on it is void, in seconds since 1970.
+    pub expires: u64,
+    /// The processes one of which opens the session of that login.
+    pub openers: Vec<Process>,
+}
+
+impl Provisional {
+    /// The most processes that may confirm it: the one that has bound, and its parent.
+    const MOST: usize = 2;
+
+    fn words(&self) -> String {
+        let openers: Vec<String> = self.openers.iter().map(ToString::to_string).collect();
+        format!("{} {}", self.expires, openers.join(" "))
+    }
+
+    fn parse(words: &str) -> Result<Provisional, Damage> {
+        let (expires, openers) = words.split_once(' ').ok_or(Damage::Line)?;
+        let openers: Option<Vec<Process>> = openers.split(' ').map(Process::parse).collect();
+        let openers = openers.filter(|openers| openers.len() <= Provisional::MOST).ok_or(Damage::Line)?;
+        Ok(Provisional { expires: number(expires)?, openers })
+    }
 }
 
 /// A change that leaves a binding the one it is.
@@ -137,7 +166,7 @@ impl Amendment {
     }
 }
 
-/// How long a pending device can be confirmed, in seconds.
+/// How long a device can be confirmed that is pending or provisional, in seconds.
 pub const PENDING_LIFE: u64 = 15 * 60;
 
 /// A device that waits for its two codes.
@@ -470,6 +499,7 @@ impl Credentials {
         match &self.latest {
             Latest::Bound => text.line("latest", format_args!("bound")),
             Latest::Replaced => text.line("latest", format_args!("replaced")),
+            Latest::Provisional(waits) => text.line("latest", format_args!("provisional {}", waits.words())),
             Latest::Changed { what, when, from } => {
                 text.line("latest", format_args!("{} {when} {from}", what.word()));
             }
@@ -727,6 +757,7 @@ impl<'a> Lines<'a> {
         match value.split_once(' ') {
             None if value == "bound" => Ok(Latest::Bound),
             None if value == "replaced" => Ok(Latest::Replaced),
+            Some(("provisional", words)) => Ok(Latest::Provisional(Provisional::parse(words)?)),
             Some((what, made)) => {
                 let what = Amendment::ALL.into_iter().find(|known| known.word() == what).ok_or(Damage::Line)?;
                 let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
@@ -908,7 +939,10 @@ mod tests {
     fn any_latest() -> impl Strategy<Value = Latest> {
         let codes = (select(&Amendment::ALL[..]), any::<u64>(), "\\PC{1,40}")
             .prop_map(|(what, when, from)| Latest::Changed { what, when, from });
-        prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes]
+        let process = (1..=i32::MAX, any::<u64>()).prop_map(|(pid, started)| Process { pid, started });
+        let provisional = (any::<u64>(), vec(process, 1..=Provisional::MOST))
+            .prop_map(|(expires, openers)| Latest::Provisional(Provisional { expires, openers }));
+        prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes, provisional]
     }
 
     prop_compose! {

@@ -1,13 +1,18 @@
 //! A process of our own program that does one thing for us, in a clean address space and with no right to anything.
 
 use std::ffi::CStr;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 
 /// The number under which the child finds what it was given; 0 is its socket.
@@ -42,6 +47,29 @@ pub fn execute(program: &CStr, arguments: &[&CStr], given: &[BorrowedFd]) -> nix
             libc::_exit(127)
         },
     }
+}
+
+/// Has a copy of this process answer a question by one byte, so that what it reads for it is never in the memory of this
+/// one. `None` where the copy dies, or is silent for as long as that.
+pub fn answer_of_a_copy(question: impl FnOnce() -> u8, within: Duration) -> Option<u8> {
+    let (mut ours, mut theirs) = UnixStream::pair().ok()?;
+    ours.set_read_timeout(Some(within)).ok()?;
+    let Some(child) = super::fork().ok()? else {
+        // A panic must not go on into what this process did before it was copied.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if super::leave_all_but(&theirs).is_ok() {
+                let _ = theirs.write_all(&[question()]);
+            }
+        }));
+        // SAFETY: ends this process at once; what would be done at an exit is the original's to do.
+        unsafe { libc::_exit(0) }
+    };
+    drop(theirs);
+    let mut answer = [0];
+    let answered = ours.read_exact(&mut answer).is_ok();
+    let _ = kill(child, Signal::SIGKILL);
+    let _ = waitpid(child, None);
+    answered.then_some(answer[0])
 }
 
 /// What reads as nothing and takes everything.
@@ -155,4 +183,39 @@ fn filter() -> nix::Result<()> {
 pub fn given() -> OwnedFd {
     // SAFETY: `start` has put it there, and nothing else in this process knows of it.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(GIVEN) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_answers_by_one_byte_and_leaves_nothing_behind() {
+        let mut here = 1;
+        let answer = answer_of_a_copy(
+            || {
+                here = 2;
+                here
+            },
+            Duration::from_secs(60),
+        );
+        assert_eq!((answer, here), (Some(2), 1));
+    }
+
+    #[test]
+    fn a_copy_that_dies_or_is_silent_has_not_answered() {
+        let dies = || -> u8 { std::process::abort() };
+        assert_eq!(answer_of_a_copy(dies, Duration::from_secs(60)), None);
+        let is_silent = || -> u8 {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        assert_eq!(answer_of_a_copy(is_silent, Duration::from_millis(10)), None);
+    }
+
+    #[test]
+    fn a_copy_that_panics_does_not_go_on_as_this_process() {
+        assert_eq!(answer_of_a_copy(|| panic!("on purpose"), Duration::from_secs(60)), None);
+    }
 }

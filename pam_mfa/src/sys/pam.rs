@@ -6,7 +6,7 @@ use std::ptr;
 use mfa_wire::Secret;
 use pam::constants::{PamMessageStyle, PamResultCode};
 use pam::conv::Conv;
-use pam::items::Item;
+use pam::items::{Item, ItemType};
 use pam::module::{PamHandle, PamResult};
 use zeroize::Zeroize;
 
@@ -14,7 +14,10 @@ use crate::mark::Mark;
 
 unsafe extern "C" {
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
+    fn pam_putenv(pamh: *mut PamHandle, variable: *const c_char) -> c_int;
     fn pam_getenv(pamh: *const PamHandle, name: *const c_char) -> *const c_char;
+    fn pam_get_item(pamh: *const PamHandle, item: c_int, value: *mut *const c_void) -> c_int;
+    fn pam_set_item(pamh: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
 }
 
 /// One line to the system log, under LOG_AUTHPRIV.
@@ -33,6 +36,12 @@ pub(crate) fn getenv<'a>(pam: &'a PamHandle, name: &CStr) -> Option<&'a CStr> {
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }
 
+/// Sets a variable of the PAM environment, by `NAME=VALUE`, or removes it, by `NAME`.
+pub(crate) fn putenv(pam: &mut PamHandle, variable: &CStr) -> PamResult<()> {
+    // SAFETY: the handle is libpam's own, and it copies the C string.
+    success(unsafe { pam_putenv(pam, variable.as_ptr()) })
+}
+
 /// The name of our data in the handle. It holds an address in this very shared object, because the type behind it is
 /// that of this build: another build of the module in the same stack must not read it.
 fn mark_name() -> String {
@@ -48,6 +57,31 @@ pub(crate) fn mark(pam: &PamHandle) -> Option<&Mark> {
 
 pub(crate) fn set_mark(pam: &mut PamHandle, mark: Option<Mark>) -> PamResult<()> {
     pam.set_data(&mark_name(), Box::new(mark))
+}
+
+/// `PAM_OLDAUTHTOK`, which only a change of the login secret uses. libpam wipes it at the beginning and at the end of each
+/// `pam_authenticate` (`_pam_sanitize`), so what we find in it was put there in the pass that is under way.
+const OLD_SECRET: c_int = ItemType::OldAuthTok as c_int;
+
+/// Whether a line of ours has been called before in this pass of `pam_authenticate`.
+pub(crate) fn is_pass_under_way(pam: &PamHandle) -> PamResult<bool> {
+    let mut value = ptr::null();
+    // SAFETY: the handle is libpam's own, and the place for a pointer lives across the call.
+    success(unsafe { pam_get_item(pam, OLD_SECRET, &raw mut value) })?;
+    // SAFETY: libpam sets it to NULL or to a C string of its own, which stays until the item is set again; that takes the
+    // handle mutably.
+    Ok(!value.is_null() && unsafe { CStr::from_ptr(value.cast()) }.to_bytes() == mark_name().as_bytes())
+}
+
+/// Notes that a line of ours has been called in this pass.
+pub(crate) fn note_pass(pam: &mut PamHandle) -> PamResult<()> {
+    let name = CString::new(mark_name()).map_err(|_| PamResultCode::PAM_BUF_ERR)?;
+    // SAFETY: the handle is libpam's own, and it copies the C string.
+    success(unsafe { pam_set_item(pam, OLD_SECRET, name.as_ptr().cast()) })
+}
+
+fn success(code: c_int) -> PamResult<()> {
+    if code == PamResultCode::PAM_SUCCESS as c_int { Ok(()) } else { Err(PamResultCode::PAM_SYSTEM_ERR) }
 }
 
 #[repr(C)]

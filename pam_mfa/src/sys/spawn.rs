@@ -28,6 +28,12 @@ pub(crate) fn are_we_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Whether it is root who has called this program, as its real uid says: su and sudo keep their caller's.
+pub(crate) fn did_root_call() -> bool {
+    // SAFETY: has no preconditions.
+    unsafe { libc::getuid() == 0 }
+}
+
 /// Starts `helper` with the other end of the returned socket as its standard input, with an empty environment, and with
 /// no file of ours open. A helper that cannot be executed shows as a socket at its end.
 pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream, Orphan)> {

@@ -135,6 +135,20 @@ const STACKS: &[Fault] = &[
         "echo 'auth required pam_mfa.so stack=complete' >/etc/pam.d/cockpit",
         ByHand("rm /etc/pam.d/cockpit"),
     ),
+    fault(
+        "pam-auth-no-first-factor",
+        7,
+        "cp /etc/pam.d/sshd /root
+         sed -i 's/^@include common-auth/auth required pam_mfa.so\\nauth required pam_permit.so/' /etc/pam.d/sshd",
+        ByHand("cp /root/sshd /etc/pam.d"),
+    ),
+    // Of sshd the uid is root's, whoever comes.
+    fault(
+        "pam-auth-line-passed-by",
+        7,
+        "sed -i '1iauth sufficient pam_rootok.so' /etc/pam.d/sshd",
+        ByHand("sed -i 1d /etc/pam.d/sshd"),
+    ),
     // As on RHEL: whoever fails in a substack comes to the line behind it.
     fault(
         "pam-stack-complete-untrue",
@@ -364,6 +378,63 @@ const OTHERS: &[Fault] = &[
         7,
         "echo 'Defaults:bob !authenticate' >/etc/sudoers.d/bob",
         ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-no-auth",
+        7,
+        "echo 'Defaults exempt_group = mfa' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-no-auth",
+        7,
+        "echo 'Defaults:bob ! authenticate' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-nopasswd",
+        6,
+        "echo '#1000 ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-asks-once",
+        6,
+        "echo 'Defaults timestamp_timeout=-1' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-no-session",
+        7,
+        "echo 'Defaults:bob !pam_session' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    fault(
+        "sudoers-other-service",
+        7,
+        "echo 'Defaults pam_login_service=mysudo' >/etc/sudoers.d/bob",
+        ByHand("rm /etc/sudoers.d/bob"),
+    ),
+    // Where it stands nobody has to know.
+    fault(
+        "sudoers-no-account",
+        7,
+        "cp -p /etc/sudoers /root; mkdir /etc/sudoers.d-site; echo 'Defaults !pam_acct_mgmt' >/etc/sudoers.d-site/a
+         echo '@includedir /etc/sudoers.d-site' >>/etc/sudoers",
+        ByHand("rm /etc/sudoers.d-site/a"),
+    )
+    .undo("cp -p /root/sudoers /etc; rmdir /etc/sudoers.d-site"),
+    fault(
+        "sudoers-other-policy",
+        7,
+        "echo 'Plugin sudoers_policy sudoers.so sudoers_file=/etc/sudoers.alt' >>/etc/sudo.conf",
+        ByHand("sed -i '$d' /etc/sudo.conf"),
+    ),
+    fault(
+        "sudoers-elsewhere",
+        6,
+        "echo 'sudoers: files sss' >>/etc/nsswitch.conf",
+        ByHand("sed -i '$d' /etc/nsswitch.conf"),
     ),
     fault("sudoers-unreadable", 7, "chmod 666 /etc/sudoers", Typed).undo("chmod 440 /etc/sudoers"),
     fault("login-timeout", 6, "sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 20/' /etc/login.defs", Typed),

@@ -31,7 +31,7 @@ impl Bound {
         add_user(user);
         let clock = Clock::at(START);
         system.install(&Helper::real().clock(&clock));
-        system.service("door", "auth required {module} stack=complete\naccount required {module}");
+        system.service("door", "{first}\nauth required {module} stack=complete\naccount required {module}");
         let mut bound = Bound { system, clock, user: user.to_owned(), key: String::new(), now: START };
         bound.bind();
         bound

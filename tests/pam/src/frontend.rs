@@ -12,6 +12,8 @@ pub struct FrontEnd {
     pub verdict: Verdict,
     /// What was asked.
     pub asked: Vec<String>,
+    /// What was told beside that.
+    pub told: Vec<String>,
     /// What was reported as data.
     pub reported: String,
 }
@@ -20,6 +22,7 @@ pub struct FrontEnd {
 struct Person<'a> {
     answer: &'a mut dyn FnMut(&str) -> Option<String>,
     asked: Vec<String>,
+    told: Vec<String>,
     reported: String,
 }
 
@@ -28,7 +31,9 @@ impl Prompter for Person<'_> {
         self.asked.push(text.to_owned());
         (self.answer)(text).map(|answer| Secret::copy_of(answer.as_bytes())).ok_or(Cancelled::ByUser)
     }
-    fn tell(&mut self, _: &str) {}
+    fn tell(&mut self, text: &str) {
+        self.told.push(text.to_owned());
+    }
     fn device(&mut self, _: &Device) {
         panic!("a login is shown a text, not a device");
     }
@@ -51,9 +56,9 @@ impl FrontEnd {
         let mut process = Command::new(helper).env_clear().stdin(OwnedFd::from(theirs)).spawn().unwrap();
         let mut channel = Channel::new(ours);
         greet(&mut channel, SPAWN_TIMEOUT).unwrap();
-        let mut person = Person { answer, asked: Vec::new(), reported: String::new() };
+        let mut person = Person { answer, asked: Vec::new(), told: Vec::new(), reported: String::new() };
         let verdict = converse(&mut channel, request, &mut person).unwrap();
         process.wait().unwrap();
-        FrontEnd { verdict, asked: person.asked, reported: person.reported }
+        FrontEnd { verdict, asked: person.asked, told: person.told, reported: person.reported }
     }
 }

@@ -49,15 +49,15 @@ impl Listener {
         Listener(Command::new(helper.path()).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap())
     }
 
+    /// Its process; of one that was started under another command, the process that this has become.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it as systemd does. Its conversations go on.
     pub fn terminate(&mut self) {
         run("kill", &[&self.0.id().to_string()]);
         self.0.wait().unwrap();
-    }
-
-    /// The process of the listener, unless it runs under a command that stays.
-    pub fn pid(&self) -> u32 {
-        self.0.id()
     }
 }
 

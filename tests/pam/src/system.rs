@@ -70,10 +70,16 @@ impl System {
         fs::rename(new, HELPER).unwrap();
     }
 
-    /// Writes `/etc/pam.d/NAME`; `{module}` stands for the built module.
+    /// Writes `/etc/pam.d/NAME`; `{module}` stands for the built module, and `{first}` for the line of a first factor that succeeds.
+    ///
+    /// The helper reads that file: it knows the module by its name, pam_permit proves nothing, and any module but pam_unix
+    /// might say PAM_IGNORE.
     pub fn service(&self, name: &str, stack: &str) {
-        let module = artifact("libpam_mfa.so").display().to_string();
-        fs::write(Path::new("/etc/pam.d").join(name), stack.replace("{module}", &module) + "\n").unwrap();
+        let stack = stack.replace("{module}", &module(artifact("libpam_mfa.so"), "pam_mfa.so"));
+        let permit = run("sh", &["-c", "echo /usr/lib/*/security/pam_permit.so"]);
+        let first = format!("auth [success=ok default=die] {}", module(permit.trim().into(), "pam_first.so"));
+        let stack = stack.replace("{first}", &first);
+        fs::write(Path::new("/etc/pam.d").join(name), stack + "\n").unwrap();
     }
 
     /// The PAM application for that service.
@@ -231,6 +237,13 @@ impl Helper {
         make_program(&draft, script.to_str().unwrap());
         script
     }
+}
+
+/// A module under another name, where only root can have put it.
+fn module(file: PathBuf, name: &str) -> String {
+    let place = format!("/usr/lib/mfa-test/{name}");
+    run("install", &["-D", "-m", "644", file.to_str().unwrap(), &place]);
+    place
 }
 
 /// Copies a program, by a process of its own: a child that another test's thread starts meanwhile would hold a file open

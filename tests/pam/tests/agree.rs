@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use mfa_wire::{AuthHook, Login, Outcome, Request, Verb};
-use pam_tests::{Bound, FrontEnd, Helper, add_user, artifact, run};
+use pam_tests::{Bound, FrontEnd, Helper, add_user, run};
 
 /// Rounds, unless MFA_TEST_ROUNDS says otherwise.
 fn rounds() -> usize {
@@ -70,6 +70,7 @@ fn login(helper: &Path, user: &str, service: &str, rhost: &str, by_key: bool) ->
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: Some("/usr/bin/su".into()),
     };
     let request = if by_key { Request::Account(login, AuthHook::NotRun) } else { Request::Verify(login) };
     let held = FrontEnd::request(helper, request, &mut |_| None);
@@ -78,7 +79,7 @@ fn login(helper: &Path, user: &str, service: &str, rhost: &str, by_key: bool) ->
         (Outcome::Refused, 0) => "refused",
         (Outcome::HandedOver, 0) => "led through",
         (Outcome::NoInteraction, 1) => "asked for",
-        (outcome, asked) => panic!("{outcome:?} after {asked} questions"),
+        (outcome, asked) => panic!("{outcome:?} after {asked} questions: {user} at {service} from {rhost}"),
     }
 }
 
@@ -88,12 +89,12 @@ fn the_explanation_and_the_login_agree() {
     add_user(USERS[1]);
     run("groupadd", &["--force", "agreegroup"]);
     run("usermod", &["--append", "--groups", "agreegroup", USERS[1]]);
-    std::fs::create_dir_all("/usr/lib/mfa-test").unwrap();
-    std::fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-    for service in ["sshd", "sudo"] {
-        bound.system.service(service, "auth required {module}\naccount required /usr/lib/mfa-test/pam_mfa.so");
+    let auth = "{first}\nauth required {module} stack=complete\n";
+    for service in ["sshd", "sudo", "vsftpd"] {
+        let stack = format!("{auth}account required {{module}}\nsession optional {{module}}");
+        bound.system.service(service, &stack);
     }
-    bound.system.service("su", "auth required {module}\naccount required pam_permit.so");
+    bound.system.service("su", &format!("{auth}account required pam_permit.so"));
     let helper = Helper::real().clock(&bound.clock).path();
     let mut chance = Chance(0x6d66_612d_7465_7374);
     let mut seen = std::collections::BTreeMap::new();

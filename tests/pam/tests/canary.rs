@@ -30,7 +30,7 @@ impl Trace {
 /// The stack of a login that asks for the password first.
 fn password_then_code(bound: &Bound, arguments: &str) {
     let module = format!("{{module}} stack=complete debug {arguments}");
-    let stack = format!("auth required pam_unix.so nodelay\nauth required {module}\naccount required {module}");
+    let stack = format!("auth requisite pam_unix.so nodelay\nauth required {module}\naccount required {module}");
     bound.system.service("door", &stack);
 }
 
@@ -243,7 +243,7 @@ fn the_memory_of_a_helper_is_not_readable() {
         let real = Helper::real().clock(&bound.clock);
         // With no more capabilities than its reader has: otherwise these alone would keep it out.
         let _listener = Listener::start_under(LESSER_ROOT, &real);
-        bound.system.service("door", &format!("auth required {{module}} stack=complete {arguments}"));
+        bound.system.service("door", &format!("{{first}}\nauth required {{module}} stack=complete {arguments}"));
         let gate = Gate::closed();
         let (host, helper) = at_the_prompt(&bound, &gate, LESSER_ROOT);
         for file in ["mem", "maps", "environ", "auxv"] {

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, CONV_ERR, SUCCESS};
-use pam_tests::{DISALLOW_NULL_AUTHTOK, Host, Log, PASSWORD, SILENT, Said, Stage, add_user};
+use pam_tests::{DISALLOW_NULL_AUTHTOK, Host, Log, PASSWORD, SILENT, Said, Stage, add_user, artifact};
 
 /// With a real first factor, which leaves PAM_AUTHTOK behind.
 const WITH_PASSWORD: &str = "auth requisite pam_unix.so nodelay\nauth required {mfa}";
@@ -161,7 +161,8 @@ fn login_is_described_as_the_host_gives_it() {
     let expected = format!(
         "Verify(Login {{ user: \"alice\", service: {service:?}, rhost: Some(\"10.0.0.1\"), tty: Some(\"ssh\"), \
          ruser: Some(\"bob\"), ssh_auth_info: Some(\"publickey ssh-ed25519 AAAA\\n\"), stack_complete: true, \
-         ssh_auth_sock: None }})"
+         ssh_auth_sock: None, program: Some({:?}) }})",
+        artifact("pam-host").canonicalize().unwrap().display().to_string()
     );
     assert_eq!(stage.noted()[1], expected);
 }
@@ -189,7 +190,8 @@ fn environment_of_the_process_says_nothing() {
     let service = &stage.service;
     let expected = format!(
         "Verify(Login {{ user: \"alice\", service: {service:?}, rhost: None, tty: None, ruser: None, \
-         ssh_auth_info: None, stack_complete: false, ssh_auth_sock: None }})"
+         ssh_auth_info: None, stack_complete: false, ssh_auth_sock: None, program: Some({:?}) }})",
+        artifact("pam-host").canonicalize().unwrap().display().to_string()
     );
     assert_eq!(stage.noted()[1], expected);
 }

@@ -5,7 +5,7 @@
 use std::fs;
 
 use mfa_wire::{AuthHook, Login, Outcome, Request, Verdict};
-use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, artifact, run};
+use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, run};
 
 const NOW: i64 = 1_800_000_015;
 
@@ -24,10 +24,9 @@ impl Owing {
         system.install(&Helper::real().clock(&clock));
         system.config(&format!("issuer = \"web1\"\n[[rule]]\nrequire = \"mfa\"\n{rule}"));
         // What libpam would read, for the helper to see that the account phase is ours.
-        fs::create_dir_all("/usr/lib/mfa-test").unwrap();
-        fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-        for service in ["sudo", "login"] {
-            let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+        for service in ["sudo", "login", "vsftpd", "polkit-1"] {
+            let stack = "auth requisite pam_unix.so\nauth required {module} stack=complete\n\
+                         account required {module}\nsession optional {module}";
             system.service(service, stack);
         }
         Owing { system, clock, user: user.to_owned() }
@@ -43,6 +42,7 @@ impl Owing {
             ssh_auth_info: None,
             stack_complete: true,
             ssh_auth_sock: None,
+            program: Some("/usr/bin/su".into()),
         }
     }
 
@@ -74,8 +74,15 @@ impl Owing {
         self.conversation(Request::Account(self.login(service, rhost), hook), &mut answer)
     }
 
+    /// Opens the session, as the process that has bound.
+    fn session(&self, service: &str) -> Outcome {
+        self.conversation(Request::Session(self.login(service, None)), &mut |_| None).0.outcome
+    }
+
+    /// Whether a device is bound that holds.
     fn bound(&self) -> bool {
-        self.system.store().join("users").join(&self.user).join("credentials").exists()
+        let file = self.system.store().join("users").join(&self.user).join("credentials");
+        fs::read_to_string(file).is_ok_and(|text| !text.contains("\nlatest provisional "))
     }
 }
 
@@ -113,6 +120,8 @@ fn who_is_required_is_led_through_it_and_asked_from_then_on() {
     assert_eq!(asked.len(), 3, "{asked:#?}");
     assert!(asked[0].starts_with("MFA is required") && asked[0].contains('█'), "{}", asked[0]);
     assert_eq!(asked[2].matches('-').count(), 30, "ten recovery codes:\n{}", asked[2]);
+    assert!(!owing.bound());
+    assert_eq!(owing.session("sudo"), Outcome::Accepted);
     assert!(owing.bound());
     let line = log.lines_with("event=account user=newcomer").pop().unwrap();
     assert!(line.contains("verdict=accepted reason=\"bound inside the login\""), "{line}");
@@ -138,6 +147,7 @@ fn nobody_gets_past_without_binding() {
     // A program that remembers the auth phase.
     assert_eq!(owing.account(AuthHook::NotRun, None, nobody).0.outcome, Outcome::NoInteraction, "it is still owed");
     assert_eq!(owing.account(AuthHook::NotRun, None, diligent()).0.outcome, Outcome::Accepted);
+    assert_eq!(owing.session("sudo"), Outcome::Accepted);
     assert!(owing.bound());
 }
 
@@ -282,6 +292,7 @@ fn two_at_once_bind_one_device() {
     });
     assert_eq!(inner, Some(Outcome::Accepted));
     assert_eq!(verdict.outcome, Outcome::Refused, "{}", verdict.text);
+    assert_eq!(owing.session("sudo"), Outcome::Accepted);
     assert!(owing.bound());
     assert_eq!(
         owing.account(AuthHook::HandedOver, None, diligent()).0.text,
@@ -304,11 +315,19 @@ fn of_sixty_four_who_bind_at_once_one_does() {
             .collect();
         all.into_iter().map(|one| one.join().unwrap()).filter(|o| *o == Outcome::Accepted).count()
     });
-    assert!(bound <= 1, "{bound} of them have bound a device");
-    // Each may have cancelled the one before; whoever comes next is not kept out by that.
+    // Each may have cancelled the one before, or displaced it; whoever comes next is not kept out by that.
     if bound == 0 {
         assert_eq!(owing.account(AuthHook::HandedOver, None, diligent()).0.outcome, Outcome::Accepted);
     }
+    assert!(!owing.bound());
+    let session = Request::Session(owing.login("sudo", None));
+    let confirmed = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..64)
+            .map(|_| scope.spawn(|| FrontEnd::request(helper, session.clone(), &mut |_| None).verdict.outcome))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).filter(|o| *o == Outcome::Accepted).count()
+    });
+    assert_eq!(confirmed, 1, "one device, once");
     assert!(owing.bound());
 }
 
@@ -329,6 +348,8 @@ fn an_invitation_is_needed_where_the_rule_says_so_and_good_once() {
     let mut rest = diligent();
     let with_ticket = |page: &str| if page.starts_with("Invitation") { Some(ticket.clone()) } else { rest(page) };
     assert_eq!(owing.account_at("login", AuthHook::HandedOver, None, with_ticket).0.outcome, Outcome::Accepted);
+    assert_eq!(owing.auth("login").outcome, Outcome::HandedOver, "until the session opens it is not used up");
+    assert_eq!(owing.session("login"), Outcome::Accepted);
     owing.system.enroll(&["disable", "--user", "guest"], "");
     assert_eq!(owing.auth("login").outcome, Outcome::Refused, "the ticket is used up");
 }
@@ -391,7 +412,12 @@ fn where_the_account_phase_could_be_passed_by_nobody_is_handed_over_to_it() {
         format!("account required pam_permit.so\naccount [default=ignore] {ours}"),
         format!("account include missing\naccount required {ours}"),
     ] {
-        owing.system.service("sudo", &format!("auth required {ours} stack=complete\n{account}"));
+        owing.system.service(
+            "sudo",
+            &format!(
+                "auth requisite pam_unix.so\nauth required {ours} stack=complete\n{account}\nsession optional {ours}"
+            ),
+        );
         let verdict = owing.auth("sudo");
         assert_eq!(verdict.outcome, Outcome::Refused, "{account}");
         assert!(verdict.text.contains("mfa-enroll totp --user bystander"), "{}", verdict.text);
@@ -453,4 +479,112 @@ fn the_pending_file_is_there_before_the_key_is_shown() {
         None
     });
     assert!(!seen.is_empty());
+}
+
+/// What the rest of the stack refuses, and what has no session (`sudo -v`), binds nothing.
+#[test]
+fn a_device_that_no_session_confirms_counts_as_none_and_is_spoken_of() {
+    let owing = Owing::fresh("lapser", "");
+    let key = |asked: &[String]| key_in(&asked[0]).unwrap();
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    let (verdict, asked) = owing.account(AuthHook::HandedOver, None, diligent());
+    assert_eq!(verdict.outcome, Outcome::Accepted);
+    let first = key(&asked);
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver, "nothing is bound");
+    assert_eq!(owing.account(AuthHook::NotRun, None, |_| None).0.outcome, Outcome::NoInteraction, "it is still owed");
+    let list = owing.system.enroll(&["list", "--missing"], "");
+    assert!(String::from_utf8_lossy(&list.stdout).contains("lapser"), "{list:?}");
+    // Displaced, and the next dialogue says so.
+    let held = FrontEnd::request(
+        &Helper::real().clock(&owing.clock).path(),
+        Request::Account(owing.login("sudo", None), AuthHook::HandedOver),
+        &mut diligent(),
+    );
+    let told = &held.told;
+    assert!(told.iter().any(|line| line.contains("is void: that login did not open")), "{told:?}");
+    assert_ne!(key(&held.asked), first);
+    assert_eq!(owing.session("sudo"), Outcome::Accepted);
+    let status = owing.system.enroll(&["status", "--user", "lapser", "--json"], "");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("\"kind\":\"totp\""), "{status:?}");
+}
+
+#[test]
+fn a_provisional_device_is_confirmed_by_its_own_login_in_time_and_by_no_other() {
+    let owing = Owing::fresh("opener", "");
+    assert_eq!(owing.session("sudo"), Outcome::Ignored, "nothing waits");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    assert_eq!(owing.account(AuthHook::HandedOver, None, diligent()).0.outcome, Outcome::Accepted);
+    let file = owing.system.store().join("users/opener/credentials");
+    let text = fs::read_to_string(&file).unwrap();
+    let own = format!("{}:", std::process::id());
+    let line = text.lines().find(|line| line.starts_with("latest provisional ")).unwrap();
+    assert!(
+        line.contains(&own) && line.split(' ').count() == 4,
+        "the process itself, and not what has started it: {line}"
+    );
+    // A process of another login, whoever it says that it is.
+    let log = Log::listen();
+    let other = owing.system.host("sudo").user("opener").word("pamenv", "PAM_MFA_BOUND=opener");
+    let _ = other.steps(&["open"]).run();
+    let line = log.lines_with("event=session user=opener").pop().unwrap();
+    assert!(line.contains("verdict=refused reason=\"another login has bound"), "{line}");
+    assert!(!owing.bound());
+    owing.clock.set(NOW + 15 * 60);
+    assert_eq!(owing.session("sudo"), Outcome::Refused, "a quarter of an hour is over");
+    owing.clock.set(NOW + 15 * 60 - 1);
+    assert_eq!(owing.session("sudo"), Outcome::Accepted);
+    assert!(owing.bound());
+    assert_eq!(owing.session("sudo"), Outcome::Ignored, "once");
+}
+
+/// sshd holds the account phase in a process of its own: that one's parent opens the session.
+#[test]
+fn behind_sshd_the_parent_may_confirm_as_well() {
+    let owing = Owing::fresh("parented", "");
+    owing.system.service(
+        "sshd",
+        "auth requisite pam_unix.so\nauth required {module} stack=complete\n\
+         account required {module}\nsession optional {module}",
+    );
+    assert_eq!(owing.auth("sshd").outcome, Outcome::HandedOver);
+    assert_eq!(owing.account_at("sshd", AuthHook::HandedOver, None, diligent()).0.outcome, Outcome::Accepted);
+    let text = fs::read_to_string(owing.system.store().join("users/parented/credentials")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("latest provisional ")).unwrap();
+    // SAFETY: has no preconditions.
+    let parent = format!(" {}:", unsafe { libc::getppid() });
+    assert!(line.contains(&parent) && line.split(' ').count() == 5, "{line}");
+}
+
+#[test]
+fn what_is_handed_over_ends_as_bound_or_refused_whatever_the_policy_says_by_then() {
+    let owing = Owing::fresh("released", "");
+    assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
+    for policy in ["# nothing\n", "[[rule]]\nrequire = \"off\"\n", "[[rule]]\nrequire = \"if-bound\"\n"] {
+        owing.system.config(policy);
+        let (verdict, asked) = owing.account(AuthHook::HandedOver, None, diligent());
+        assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 0), "{policy}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_known_to_hold_an_account_phase_is_left_nothing() {
+    let owing = Owing::fresh("careless", "");
+    let by = |program: Option<&str>| {
+        let login = Login { program: program.map(str::to_owned), ..owing.login("login", None) };
+        owing.conversation(Request::Verify(login), &mut |_| None).0.outcome
+    };
+    fs::create_dir_all("/usr/lib/mfa-test/mine").unwrap();
+    fs::copy("/usr/bin/su", "/usr/lib/mfa-test/mine/dropbear").unwrap();
+    for program in
+        [None, Some("/usr/bin/python3.11"), Some("/usr/lib/mfa-test/mine/dropbear"), Some("su"), Some("/nowhere/su")]
+    {
+        assert_eq!(by(program), Outcome::Refused, "{program:?}");
+    }
+    assert!(!owing.system.store().join("users/careless").exists(), "nothing is owed");
+    assert_eq!(by(Some("/usr/bin/su (deleted)")), Outcome::HandedOver);
+    owing.system.config("[enroll]\nprograms = [\"dropbear\"]\n[[rule]]\nrequire = \"mfa\"\n");
+    assert_eq!(by(Some("/usr/lib/mfa-test/mine/dropbear")), Outcome::HandedOver);
+    owing.system.config("[enroll]\nprograms = [\"python3.11\"]\n");
+    let checked = owing.system.enroll(&["policy", "check"], "");
+    assert_eq!(checked.status.code(), Some(7), "{checked:?}");
 }

@@ -90,7 +90,7 @@ fn a_login_killed_at_any_call_accepts_its_code_at_most_once() {
 fn no_call_that_fails_opens_anything() {
     let mut bound = Bound::fresh("failing");
     bound.advance(1);
-    bound.system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    bound.system.service("door", "{first}\nauth required {module} stack=complete");
     let saved = bound.saved();
     let calls = calls(&bound, || assert_eq!(bound.auth("000000"), AUTH_ERR));
     for (name, number) in &calls {
@@ -171,7 +171,7 @@ fn unbinding_leaves_the_device_or_none(user: &str, trouble: Trouble) {
     let disable = || bound.system.enroll(&["disable", "--user", user], "").status.code();
     let calls = calls(&bound, || assert_eq!(disable(), Some(0)));
     let free = |answer: &str| bound.auth(answer);
-    bound.system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    bound.system.service("door", "{first}\nauth required {module} stack=complete");
     let (mut before, mut after) = (0, 0);
     for (name, number) in &calls {
         bound.put_back(&saved);

@@ -19,8 +19,7 @@ use pam_tests::{Bound, Directory, Gate, Helper, Stage, System, add_user, artifac
 
 const TRACE: &str = "/tmp/lessons-trace";
 
-/// pam_permit stands for a first factor that succeeded.
-const DOOR: &str = "auth required pam_permit.so\nauth required {module} stack=complete\n\
+const DOOR: &str = "{first}\nauth required {module} stack=complete\n\
                     account required pam_permit.so\naccount required {module}";
 
 // ---- Privilege: docs/privsep.md, "What the helper does first"
@@ -259,6 +258,7 @@ fn wrong_code(mut channel: Channel, user: &str) -> Option<Option<Outcome>> {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     channel.send(&ToHelper::Request(Request::Verify(login)).encode().unwrap(), SPAWN_TIMEOUT).ok()?;
     let FromHelper::Ask { .. } = FromHelper::decode(&channel.receive(SPAWN_TIMEOUT).ok()?).unwrap() else {

@@ -239,7 +239,10 @@ fn a_key_alone_is_judged_in_account_by_the_rule() {
     add_user("keyed");
     add_user("both");
     let bound = Bound::fresh("both");
-    bound.system.service("sshd", "auth required pam_permit.so\nauth required {module} stack=complete\naccount required pam_permit.so\naccount required {module}");
+    bound.system.service(
+        "sshd",
+        "{first}\nauth required {module} stack=complete\naccount required pam_permit.so\naccount required {module}",
+    );
     let account = |user: &str, policy: &str| {
         bound.system.config(policy);
         let host = bound.system.host("sshd").user(user).word("item", "3:ssh").steps(&["account"]);
@@ -276,7 +279,7 @@ fn a_key_alone_is_judged_in_account_by_the_rule() {
 fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
     add_user("typist");
     let system = System::fresh();
-    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    system.service("door", "{first}\nauth required {module} stack=complete");
     let auth = || system.host("door").user("typist").answer("000000").steps(&["auth"]).run().code("auth");
     system.config("[[rule]]\nusers = [\"typist\"]\nrequire = \"off\"\n[[rule]]\nrequire = \"mfa\"\n");
     assert_eq!(auth(), SUCCESS);
@@ -300,7 +303,7 @@ fn a_typo_in_the_policy_neither_opens_nor_locks_out() {
 fn a_policy_that_is_being_written_or_was_emptied_is_not_believed() {
     add_user("early");
     let system = System::fresh();
-    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    system.service("door", "{first}\nauth required {module} stack=complete");
     let auth = || system.host("door").user("early").steps(&["auth"]).run().code("auth");
     system.config("[[rule]]\nrequire = \"mfa\"\n");
     assert_eq!(auth(), AUTH_ERR);
@@ -325,7 +328,7 @@ fn a_policy_that_others_may_write_is_not_obeyed() {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
     add_user("worker");
     let system = System::fresh();
-    system.service("door", "auth required pam_permit.so\nauth required {module} stack=complete");
+    system.service("door", "{first}\nauth required {module} stack=complete");
     let auth = || system.host("door").user("worker").steps(&["auth"]).run().code("auth");
     system.config("[[rule]]\nrequire = \"mfa\"\n");
     assert_eq!(auth(), AUTH_ERR);

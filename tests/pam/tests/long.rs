@@ -27,7 +27,10 @@ fn leaves_no_trace(bound: &Bound, argument: &str) {
     let plan = plan(bound);
     let module = format!("{{module}} stack=complete {argument}");
     bound.system.service("permit", "auth required pam_permit.so\naccount required pam_permit.so");
-    bound.system.service("door", &format!("auth required pam_permit.so\nauth required {module}\naccount required pam_permit.so\naccount required {module}"));
+    bound.system.service(
+        "door",
+        &format!("{{first}}\nauth required {module}\naccount required pam_permit.so\naccount required {module}"),
+    );
     // The same process with the same plan, but for the module: what is left to say is how it ends.
     let ends = |plan: &str| plan.replace(&format!(" {AUTH_ERR}\n"), &format!(" {SUCCESS}\n"));
     let grown = grown_by(&run(bound, "door", &plan));

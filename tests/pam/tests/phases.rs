@@ -77,22 +77,60 @@ fn success_of_one_user_does_not_pass_another_in_account() {
 #[test]
 fn success_of_an_earlier_attempt_does_not_outlive_a_refused_one() {
     for second in ["hello\nrequest\nverdict Refused", "exit", "hello\nrequest\nkill"] {
-        let stage =
-            stage(&format!("hello\nrequest\nverdict Accepted\n---\n{second}\n---\nhello\nrequest\nverdict Refused"));
+        let stage = stage(&format!("hello\nrequest\nverdict Accepted\n---\n{second}"));
         let report = stage.host().steps(&["auth", "auth", "account"]).run();
         let expected = if second.ends_with("Refused") { AUTH_ERR } else { AUTHINFO_UNAVAIL };
         assert_eq!(report.codes("auth"), [SUCCESS, expected]);
         assert_eq!(report.code("account"), PERM_DENIED, "an old success passed account after \"{second}\"");
-        assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
     }
 }
 
+/// sudo, login and sshd try again on the handle that has failed.
 #[test]
-fn refused_auth_leaves_no_mark() {
-    for verdict in ["Refused", "Locked", "NoInteraction", "Unavailable", "NotFound", "Already"] {
-        let stage = stage(&format!("hello\nrequest\nverdict {verdict}\n---\nhello\nrequest\nverdict Refused"));
-        let report = stage.host().steps(&["auth", "account"]).run();
-        assert_eq!(report.code("account"), PERM_DENIED, "account passed after auth was {verdict}");
-        assert!(last_request(&stage).ends_with(", NotRun)"), "{:?}", stage.noted());
+fn refusals_of_earlier_attempts_do_not_outlive_a_success() {
+    let (wrong, right) = ("hello\nrequest\nverdict Refused", "hello\nrequest\nverdict Accepted");
+    let stage = stage(&[wrong, wrong, right].join("\n---\n"));
+    let report = stage.host().steps(&["auth", "auth", "auth", "account"]).run();
+    assert_eq!((report.codes("auth"), report.code("account")), (vec![AUTH_ERR, AUTH_ERR, SUCCESS], SUCCESS));
+}
+
+/// What auth refused, account refuses: a stack that does not care what our auth line says lets nobody in. Without a
+/// helper, so without a word from it.
+#[test]
+fn what_auth_refused_account_refuses() {
+    let optional = STACK.replace("auth required {mfa}", "auth optional {mfa}");
+    for verdict in ["Refused", "Locked", "NoInteraction", "Unavailable", "NotFound", "Already", "Warnings", "Faults"] {
+        let stage = Stage::new(&optional);
+        stage.script(&format!("hello\nrequest\nverdict {verdict}\n---\nhello\nrequest\nverdict Ignored"));
+        let report = stage.host().steps(&["auth", "account", "user=mallory", "account"]).run();
+        assert_eq!(report.code("auth"), SUCCESS, "the stack does not care");
+        assert_eq!(report.codes("account"), [PERM_DENIED, PERM_DENIED], "account passed after auth was {verdict}");
+        assert_eq!(stage.runs(), 1);
+    }
+}
+
+/// Two lines that ask different policies: `config=`, or a line of one's own behind the profile's.
+#[test]
+fn the_strictest_word_of_one_pass_holds_in_whatever_order() {
+    let lines = "auth required pam_permit.so\nauth optional {mfa}\nauth optional {mfa}\n\
+                 account required pam_permit.so\naccount required {mfa}";
+    let verdicts = ["Ignored", "Accepted", "HandedOver", "Refused"];
+    for (n, first) in verdicts.iter().enumerate() {
+        for (m, second) in verdicts.iter().enumerate() {
+            let stage = Stage::new(lines);
+            let verdict = |word: &str| format!("hello\nrequest\nverdict {word}");
+            stage.script(&[verdict(first), verdict(second), verdict("Ignored")].join("\n---\n"));
+            let account = stage.host().steps(&["auth", "account"]).run().code("account");
+            let strictest = verdicts[n.max(m)];
+            let asked = stage.runs() == 3;
+            match strictest {
+                "Refused" => assert_eq!((account, asked), (PERM_DENIED, false), "{first}, {second}"),
+                "Accepted" => assert_eq!((account, asked), (SUCCESS, false), "{first}, {second}"),
+                word => {
+                    assert!(asked && account == SUCCESS, "{first}, {second}");
+                    assert!(last_request(&stage).ends_with(&format!(", {word})")), "{:?}", stage.noted());
+                }
+            }
+        }
     }
 }

@@ -49,7 +49,7 @@ fn fresh(policy: &str) -> System {
     system.config(&format!("[u2f]\nconsoles = [\"{CONSOLE}\"]\n{policy}\n"));
     let module = "{module} stack=complete socket=/nowhere";
     // Before there is a session, only login(1) is at a console.
-    system.service("login", &format!("auth required {module}\naccount required {module}"));
+    system.service("login", &format!("{{first}}\nauth required {module}\naccount required {module}"));
     system
 }
 

@@ -35,7 +35,7 @@ impl Way {
             Way::Socket => ("helper=/nowhere", Some(Listener::start(&Helper::real().clock(&bound.clock)))),
             Way::Spawn => ("socket=/nowhere", None),
         };
-        bound.system.service("door", &format!("auth required {{module}} stack=complete {other}"));
+        bound.system.service("door", &format!("{{first}}\nauth required {{module}} stack=complete {other}"));
         listener
     }
 }

@@ -14,7 +14,7 @@ const HOME: &str = "192.0.2.7";
 /// A user with a device who is remembered for eight hours, and has read that the device was bound.
 fn fresh(user: &str) -> Bound {
     let mut bound = Bound::fresh(user);
-    let complete = "auth required {module} stack=complete\naccount required {module}";
+    let complete = "{first}\nauth required {module} stack=complete\naccount required {module}";
     for service in ["door", "gate", "sudo"] {
         bound.system.service(service, complete);
     }
@@ -346,7 +346,7 @@ fn where_the_first_factor_is_not_known_to_be_right_nothing_is_remembered() {
     bound.system.service("door", unknown);
     home.gives_the_code(&mut bound);
     assert!(tickets(&bound, "unproved").is_empty());
-    bound.system.service("door", "auth required {module} stack=complete\naccount required {module}");
+    bound.system.service("door", "{first}\nauth required {module} stack=complete\naccount required {module}");
     home.gives_the_code(&mut bound);
     assert!(home.is_remembered(&bound));
     bound.system.service("door", unknown);

@@ -210,6 +210,56 @@ fn the_check_finds_what_the_parser_cannot_see() {
     assert!(data.contains("mfa.toml:2") && data.contains('^'), "{data}");
 }
 
+/// What whoever wrote a file put there reaches the terminal of whoever checks it, root, as text and nothing else.
+#[test]
+fn a_policy_that_is_a_mistake_steers_no_terminal() {
+    let system = fresh(&["ruled"]);
+    for hostile in ["\x1b[2J", "\u{9b}31m", "\u{202e}", "\u{200b}", "\u{e0041}", "\u{ad}", "\u{3164}", "\x07", "\x7f"] {
+        for text in [
+            format!("[u2f]#{hostile}\n"),
+            format!("[[rule]]\nname = \"{hostile}\"\nrequire = \"off\"\n"),
+            format!("[[rule]]\ngroups = [\"a{hostile}b\"]\nrequire = \"mfa\"\n"),
+            format!("[[rule]]\nusers = [\"a{hostile}b\"]\nrequire = \"mfa\"\n"),
+            format!("\"{hostile}\" = 1\n"),
+            format!("[\"{hostile}\"]\n[[rule]]\n\"{hostile}\" = \"{hostile}\"\n"),
+            hostile.to_owned(),
+        ] {
+            system.config(&text);
+            for verb in
+                ["policy check", "policy explain --user ruled --service sshd", "doctor", "list", "require --user ruled"]
+            {
+                let words: Vec<&str> = verb.split(' ').collect();
+                let (_, data, said) = told(&system.enroll(&words, ""));
+                let raw = (data.clone() + &said).contains(hostile);
+                assert!(!raw, "{verb} of {text:?}: {data:?} {said:?}");
+            }
+        }
+    }
+}
+
+/// Of nine letters each, more than fit the buffer that a look-up usually has.
+#[test]
+fn a_group_of_fifty_thousand_is_a_group() {
+    let system = fresh(&["ruled", "outsider"]);
+    let letters = |n: usize| (0..9).map(|at| char::from(b'a' + (n / 5_usize.pow(at) % 5) as u8)).collect::<String>();
+    let members: Vec<String> = (0..50_000).map(letters).collect();
+    let before = fs::read_to_string("/etc/group").unwrap();
+    fs::write("/etc/group", format!("{before}staffall:x:47110:{},ruled\n", members.join(","))).unwrap();
+    system.config("[[rule]]\nname = \"staff\"\ngroups = [\"staffall\"]\nrequire = \"mfa\"\n");
+    let explained =
+        |user: &str| told(&system.enroll(&["policy", "explain", "--user", user, "--service", "sshd"], "")).1;
+    let (in_it, out_of_it) = (explained("ruled"), explained("outsider"));
+    let checked = told(&system.enroll(&["policy", "check"], ""));
+    let required = told(&system.enroll(&["require", "--group", "staffall", "--service", "sshd"], ""));
+    let listed = told(&system.enroll(&["list", "--group", "staffall", "--json"], ""));
+    fs::write("/etc/group", before).unwrap();
+    assert!(in_it.contains("groups    true") && in_it.contains("require     mfa"), "{in_it}");
+    assert!(out_of_it.contains("groups    false") && out_of_it.contains("require     if-bound"), "{out_of_it}");
+    assert_eq!(checked, (0, String::new(), "Nothing is wrong with the policy.\n".into()));
+    assert_eq!(required.0, 0, "{required:?}");
+    assert!(listed.0 == 0 && listed.1.contains("\"ruled\"") && !listed.1.contains("outsider"), "{listed:?}");
+}
+
 #[test]
 fn it_is_explained_which_rule_decides_and_what_happens() {
     let system = fresh(&["ruled"]);

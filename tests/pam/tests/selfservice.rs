@@ -740,9 +740,7 @@ fn a_test_of_who_would_be_led_through_binding_says_so_and_leaves_nothing_behind(
     let (bound, _service, _) = bound("witness");
     add_user("unbound");
     bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
-    fs::create_dir_all("/usr/lib/mfa-test").unwrap();
-    fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-    let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+    let stack = "{first}\nauth required {module} stack=complete\naccount required {module}\nsession optional {module}";
     bound.system.service("su", stack);
     let test = |service: &str| Talk::begin(&uid("unbound"), &["test", "--service", service]).end();
     let required = "mfa-enroll: MFA is required of unbound and no device is bound.\n";
@@ -769,9 +767,7 @@ fn a_test_pays_nothing_that_is_owed() {
     add_user("debtor");
     let me = uid("debtor");
     bound.system.config("[[rule]]\nusers = [\"debtor\"]\nrequire = \"mfa\"\n");
-    fs::create_dir_all("/usr/lib/mfa-test").unwrap();
-    fs::copy(artifact("libpam_mfa.so"), "/usr/lib/mfa-test/pam_mfa.so").unwrap();
-    let stack = "auth required {module} stack=complete\naccount required /usr/lib/mfa-test/pam_mfa.so";
+    let stack = "{first}\nauth required {module} stack=complete\naccount required {module}\nsession optional {module}";
     bound.system.service("sudo", stack);
     let login = |code: Option<&str>| {
         let host = bound.system.host("sudo").user("debtor").steps(&["auth"]);

@@ -24,7 +24,9 @@ fn listen(bound: &Bound) -> Listener {
 
 /// Logins that can only go by the socket: there is no helper to start.
 fn by_socket_alone(bound: &Bound) {
-    bound.system.service("door", "auth required {module} stack=complete helper=/nowhere\naccount required {module}");
+    bound
+        .system
+        .service("door", "{first}\nauth required {module} stack=complete helper=/nowhere\naccount required {module}");
 }
 
 fn request(user: &str) -> Secret {
@@ -37,6 +39,7 @@ fn request(user: &str) -> Secret {
         ssh_auth_info: None,
         stack_complete: true,
         ssh_auth_sock: None,
+        program: None,
     };
     ToHelper::Request(Request::Verify(login)).encode().unwrap()
 }
@@ -70,7 +73,7 @@ fn a_code_is_good_once_over_socket_and_spawn_together() {
     assert_eq!(bound.auth(&code), AUTH_ERR);
     drop(listener);
     assert_eq!(bound.auth(&code), AUTHINFO_UNAVAIL, "there is no other helper, so this went by the socket");
-    bound.system.service("door", "auth required {module} stack=complete");
+    bound.system.service("door", "{first}\nauth required {module} stack=complete");
     assert_eq!(bound.auth(&code), AUTH_ERR, "used by the one way, refused by the other");
     bound.advance(2);
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS);
@@ -173,9 +176,9 @@ fn a_helper_that_is_not_roots_is_not_believed() {
     BufReader::new(fake.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     let module = "{module} stack=complete socket=/tmp/fake.sock";
-    bound.system.service("door", &format!("auth required {module} helper=/nowhere"));
+    bound.system.service("door", &format!("{{first}}\nauth required {module} helper=/nowhere"));
     assert_eq!(bound.auth("000000"), AUTHINFO_UNAVAIL);
-    bound.system.service("door", &format!("auth required {module}"));
+    bound.system.service("door", &format!("{{first}}\nauth required {module}"));
     assert_eq!(bound.auth("000000"), AUTH_ERR, "root starts one of its own");
     fake.kill().unwrap();
     fake.wait().unwrap();

@@ -392,7 +392,8 @@ pub fn typed_off(screen: &Screen) -> String {
 pub fn recovery_codes(screen: &Screen) -> Vec<String> {
     let is_code = |word: &&str| word.len() == 19 && word.split('-').all(|part| part.len() == 4);
     let text = screen.text();
-    let (_, page) = text.rsplit_once("It is bound. Recovery codes, shown only now:").unwrap_or_default();
+    let (_, page) =
+        text.rsplit_once("Bound once this login opens. Recovery codes, shown only now:").unwrap_or_default();
     page.split_whitespace().filter(is_code).map(str::to_owned).collect()
 }
 

@@ -165,7 +165,7 @@ fn main() {
         let _ = writeln!(report, "changed {name}: {before} -> {after}");
     }
     let _ = writeln!(report, "rss {rss_early} {rss_late}");
-    let mapped = fs::read_to_string("/proc/self/maps").unwrap().contains("libpam_mfa.so");
+    let mapped = fs::read_to_string("/proc/self/maps").unwrap().contains("pam_mfa.so");
     let _ = writeln!(report, "mapped {mapped}");
     for pattern in [&options.masked_answer, &options.masked_prompt].into_iter().flatten() {
         let _ = writeln!(report, "copies {}", memory::copies(pattern));

@@ -1,0 +1,106 @@
+//! Which program a login comes by, and which of them are known to hold all of its phases.
+//!
+//! The fault that this guards against is a careless program of root's, which names a service (`login`, the default of
+//! python-pam 1.8.4) and calls no account phase: what auth leaves to that phase would let it in by the first factor alone.
+//! A hostile program of root's needs no login. So root's own word is enough, and it counts from root only.
+
+use std::path::Path;
+
+use mfa_wire::printable;
+
+use crate::rootfile::Dir;
+
+/// Programs that are known to call the account phase before they let in, and to open a session.
+pub const KNOWN: [&str; 6] = ["sshd", "sshd-session", "login", "su", "sudo", "sudo-rs"];
+
+/// What executes files of others': believing it would be believing all of them.
+const INTERPRETERS: [&str; 25] = [
+    "ash", "awk", "bash", "busybox", "dash", "env", "expect", "gawk", "guile", "java", "ksh", "lua", "luajit", "mawk",
+    "mksh", "mono", "node", "nodejs", "perl", "php", "python", "ruby", "sh", "tclsh", "zsh",
+];
+
+/// Whether `name` is that of an interpreter, of whatever version: python3, python3.11, perl5.36-x86_64-linux.
+pub fn is_interpreter(name: &str) -> bool {
+    let end = name.find(|c: char| c.is_ascii_digit() || c == '-' || c == '.').unwrap_or(name.len());
+    INTERPRETERS.contains(&&name[..end]) || name.starts_with("ld-") || name.starts_with("ld.")
+}
+
+/// Whether the program at `path`, as the kernel names the executable file of the calling process, is a known one or one of
+/// `more`. The error says why not.
+pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
+    let path = path.ok_or("the calling program is not known: is /proc mounted?")?;
+    // A package that was upgraded has put another file in its place.
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let shown = printable(path, 100);
+    let (folder, name) = path.rsplit_once('/').ok_or_else(|| format!("{shown} is no path"))?;
+    if !KNOWN.contains(&name) && !more.iter().any(|listed| listed == name) {
+        return Err(format!("{shown} is none of [enroll] programs"));
+    }
+    let folder = if folder.is_empty() { "/" } else { folder };
+    // A file of another's under a known name would be that other's word.
+    let dir = Dir::open(Path::new(folder)).map_err(|fault| fault.to_string())?;
+    dir.is_roots_own(name).map_err(|fault| fault.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn interpreters_are_told_whatever_their_version() {
+        for name in [
+            "python",
+            "python3",
+            "python3.11",
+            "perl5.36-x86_64-linux-gnu",
+            "sh",
+            "bash",
+            "node",
+            "php8.2",
+            "ld-linux-x86-64.so.2",
+            "busybox",
+        ] {
+            assert!(is_interpreter(name), "{name}");
+        }
+        for name in ["sshd", "dropbear", "cockpit-session", "doas", "shadow-login", "perlogin"] {
+            assert!(!is_interpreter(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_known_by_its_name_where_only_root_could_have_put_it() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let folder = Path::new("/run/mfa-test-program");
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir(folder).unwrap();
+        for name in ["login", "dropbear", "python3"] {
+            std::fs::write(folder.join(name), "").unwrap();
+            std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o4755)).unwrap();
+        }
+        symlink("login", folder.join("su")).unwrap();
+        let more = [String::from("dropbear")];
+        let known = |path: &str| is_known(Some(path), &more).is_ok();
+        assert!(known("/run/mfa-test-program/login") && known("/run/mfa-test-program/dropbear"));
+        assert!(known("/run/mfa-test-program/login (deleted)"), "an upgrade under a running login");
+        for path in [
+            "/run/mfa-test-program/python3",
+            "/run/mfa-test-program/sudo",
+            "/run/mfa-test-program/su",
+            "login",
+            "",
+            "/",
+        ] {
+            assert!(!known(path), "{path}");
+        }
+        assert!(is_known(None, &more).is_err() && is_known(Some("/run/mfa-test-program/dropbear"), &[]).is_err());
+        std::fs::set_permissions(folder.join("login"), std::fs::Permissions::from_mode(0o775)).unwrap();
+        assert!(!known("/run/mfa-test-program/login"), "its group may write it");
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!known("/run/mfa-test-program/dropbear"), "anybody may replace it");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

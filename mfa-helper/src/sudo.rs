@@ -1,0 +1,685 @@
+//! What sudo's settings make of a login by it.
+//!
+//! Auth may leave somebody to the account phase only where sudo enters that phase and opens a session: for everybody, and
+//! under the service whose stack was read. sudoers(5) can turn off both, for some or for all, and name other services. Of
+//! its grammar we know nothing: sudo's own parser, cvtsudoers(1), follows includes, aliases and continued lines, and says
+//! what is in force. sudo-rs has no such program, so its files are read for words, and rather too much is found.
+//!
+//! Settings that only keep sudo from asking for a first factor (`!authenticate`, NOPASSWD, `exempt_group`,
+//! `timestamp_timeout`, `verifypw`) do a hand-over no harm: where auth is skipped nothing is handed over. They are here
+//! because `doctor` warns of them.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use mfa_wire::printable;
+use serde_json::Value;
+
+use crate::stack::{Files, system_file};
+use crate::sys::run::output_of;
+
+/// sudo's own parser. `-c`: its settings could hide some of sudoers (`suppress = defaults`). `-e` resolves aliases.
+/// Without the name of a file it reads standard input, prints nothing and is content.
+const CVTSUDOERS: &CStr = c"/usr/bin/cvtsudoers";
+const ARGUMENTS: [&CStr; 6] = [c"-c", c"/dev/null", c"-f", c"json", c"-e", c"/etc/sudoers"];
+const CVTSUDOERS_PATH: &str = "/usr/bin/cvtsudoers";
+
+/// A host name that sudoers may want is looked up nowhere, so this is long.
+const WITHIN: Duration = Duration::from_secs(5);
+/// Some thousand lines of sudoers.
+const MOST: usize = 8 << 20;
+
+const SUDOERS: &str = "/etc/sudoers";
+/// Of sudo-rs alone; without it, sudo-rs reads the other.
+const SUDOERS_RS: &str = "/etc/sudoers-rs";
+const FOLDER: &str = "/etc/sudoers.d";
+const SUDO_CONF: &str = "/etc/sudo.conf";
+const NSSWITCH: &str = "/etc/nsswitch.conf";
+
+/// Where sudo-rs is, or has been set up, one of these is there.
+const SUDO_RS: [&str; 3] = ["/usr/bin/sudo-rs", "/usr/lib/cargo/bin/sudo", SUDOERS_RS];
+
+/// Whether sudo, as it is set up here, enters the account phase and opens a session, for everybody, under the service
+/// names `sudo` and `sudo-i`. The error says why not, or why nobody can tell.
+pub fn runs_account_and_session() -> Result<(), String> {
+    runs_both(&settings()?)
+}
+
+fn runs_both(settings: &[Setting]) -> Result<(), String> {
+    match settings.iter().find(|setting| setting.waives.breaks_a_hand_over()) {
+        Some(setting) => Err(setting.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// A setting that takes something away from a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// What it takes away.
+    pub waives: Waives,
+    /// Its name.
+    pub word: &'static str,
+    /// What is said of it, for the reader's eye: part of a line, or the setting as sudo's parser has it.
+    pub said: String,
+    /// The file, and the line in it from 1. `None` where it is in a file that we do not know.
+    pub place: Option<(String, usize)>,
+}
+
+/// What a setting takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waives {
+    /// sudo does not enter the account phase.
+    Account,
+    /// It opens no session, or not for everybody.
+    Session,
+    /// It goes by another service's stack.
+    Service,
+    /// Another plugin decides what sudo does.
+    Policy,
+    /// There may be settings that we do not see.
+    Sight,
+    /// Nobody is asked for the first factor, or for the second.
+    Auth,
+    /// Some are not, for some commands.
+    SomeAuth,
+    /// Whoever was asked once is not asked again.
+    SecondAuth,
+}
+
+impl Waives {
+    fn breaks_a_hand_over(self) -> bool {
+        match self {
+            Waives::Account | Waives::Session | Waives::Service | Waives::Policy | Waives::Sight => true,
+            Waives::Auth | Waives::SomeAuth | Waives::SecondAuth => false,
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = self.place.as_ref().map_or((SUDOERS, None), |(file, line)| (file.as_str(), Some(line)));
+        let what = match self.waives {
+            Waives::Account => "sudo skips the account phase",
+            Waives::Session => "sudo opens no session, or not for everybody",
+            Waives::Service => "sudo goes by another PAM service",
+            Waives::Policy => "what sudo does is not decided by its sudoers plugin alone",
+            Waives::Sight => "there may be sudoers that cannot be seen",
+            Waives::Auth | Waives::SomeAuth | Waives::SecondAuth => "sudo does not ask",
+        };
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        write!(f, "{file}{line}: {what}: {}", printable(&self.said, 100))
+    }
+}
+
+/// All such settings. The error says what cannot be read, trusted or understood.
+pub fn settings() -> Result<Vec<Setting>, String> {
+    settings_of(&Machine {
+        files: &system_file,
+        names: &names_in,
+        there: &|path| !matches!(std::fs::metadata(path), Err(e) if e.kind() == ErrorKind::NotFound),
+        cvtsudoers: &|| output_of(CVTSUDOERS, &ARGUMENTS, MOST, WITHIN),
+    })
+}
+
+/// What is looked at; a test has its own.
+struct Machine<'a> {
+    files: &'a Files<'a>,
+    names: &'a dyn Fn(&str) -> Result<Vec<String>, String>,
+    /// Whether there is something at a path, or it cannot be told.
+    there: &'a dyn Fn(&str) -> bool,
+    cvtsudoers: &'a dyn Fn() -> Result<Vec<u8>, String>,
+}
+
+fn settings_of(machine: &Machine) -> Result<Vec<Setting>, String> {
+    let mut settings = plugins(machine.files)?;
+    settings.extend(sources(machine.files)?);
+    // Also for the parser: what others can write, or nobody can read, is another file a moment later.
+    let texts = texts(machine)?;
+    let words: Vec<Setting> = texts.iter().flat_map(|(path, text)| of_words(path, text)).collect();
+    let parser = (machine.there)(CVTSUDOERS_PATH);
+    if parser {
+        settings.extend(of_parser(&(machine.cvtsudoers)()?, &words)?);
+    }
+    if !parser || SUDO_RS.iter().any(|path| (machine.there)(path)) {
+        settings.extend(words);
+    }
+    let mut once: Vec<Setting> = Vec::new();
+    for setting in settings {
+        if !once.contains(&setting) {
+            once.push(setting);
+        }
+    }
+    Ok(once)
+}
+
+/// sudo.conf(5). By default, and by any of these lines, sudoers.so is the plugin, and reads /etc/sudoers; its arguments
+/// name another file (`sudoers_file=`).
+fn plugins(files: &Files) -> Result<Vec<Setting>, String> {
+    let text = files(SUDO_CONF)?.unwrap_or_default();
+    let not_ours = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let known = match words.as_slice() {
+            [] => true,
+            // A comment that goes on in the next line would hide it from us, or not from sudo.
+            [first, ..] if first.starts_with('#') => !line.trim_end().ends_with('\\'),
+            _ if line.contains('\\') => false,
+            [word, symbol, "sudoers.so"] if word.eq_ignore_ascii_case("plugin") => {
+                ["sudoers_policy", "sudoers_io", "sudoers_audit"].contains(symbol)
+            }
+            [word, name, ..] if word.eq_ignore_ascii_case("path") => !name.eq_ignore_ascii_case("plugin_dir"),
+            [word, ..] => ["set", "debug"].iter().any(|known| word.eq_ignore_ascii_case(known)),
+        };
+        !known
+    };
+    Ok(lines_that(SUDO_CONF, &text, Waives::Policy, "plugin", not_ours))
+}
+
+/// nsswitch.conf(5). Where it names none, sudo reads files.
+fn sources(files: &Files) -> Result<Vec<Setting>, String> {
+    let text = files(NSSWITCH)?.unwrap_or_default();
+    let elsewhere = |line: &str| {
+        let content = line.split('#').next().unwrap_or_default();
+        let of_sudoers = content.split_once(':').filter(|(name, _)| name.trim().eq_ignore_ascii_case("sudoers"));
+        let files_alone = |sources: &str| sources.split_whitespace().eq(["files"]);
+        // sudo takes a line that ends so for one with the next.
+        line.trim_end().ends_with('\\') || of_sudoers.is_some_and(|(_, sources)| !files_alone(sources))
+    };
+    Ok(lines_that(NSSWITCH, &text, Waives::Sight, "sudoers", elsewhere))
+}
+
+fn lines_that(
+    path: &str,
+    text: &str,
+    waives: Waives,
+    word: &'static str,
+    matches: impl Fn(&str) -> bool,
+) -> Vec<Setting> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| matches(line));
+    let setting = |(line, number): (&str, usize)| Setting {
+        waives,
+        word,
+        said: line.trim().to_owned(),
+        place: Some((path.to_owned(), number)),
+    };
+    lines.map(setting).collect()
+}
+
+/// Settings of whose presence, or of whose absence, something depends; as words they are in no other place of sudoers.
+const WORDS: [(&str, Waives); 10] = [
+    ("pam_acct_mgmt", Waives::Account),
+    ("pam_session", Waives::Session),
+    // For a uid without an account it cannot open one, and lets them in.
+    ("runas_allow_unknown_id", Waives::Session),
+    ("pam_service", Waives::Service),
+    ("pam_login_service", Waives::Service),
+    ("pam_askpass_service", Waives::Service),
+    ("use_pam", Waives::Auth),
+    ("authenticate", Waives::Auth),
+    ("exempt_group", Waives::Auth),
+    ("timestamp_timeout", Waives::SecondAuth),
+];
+
+/// What sudo's parser says is in force, wherever it is set and for whomever: each at the lines that mention it.
+fn of_parser(answer: &[u8], words: &[Setting]) -> Result<Vec<Setting>, String> {
+    let not_understood = |why: &dyn fmt::Display| format!("{CVTSUDOERS_PATH}: its answer is not understood: {why}");
+    let parsed: Value = serde_json::from_slice(answer).map_err(|e| not_understood(&e))?;
+    if parsed.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err(not_understood(&"there is nothing in it"));
+    }
+    let mut found = Vec::new();
+    collect(&parsed, false, &mut found);
+    let mut placed = Vec::new();
+    for setting in found {
+        let same = |line: &&Setting| line.word == setting.word && line.waives == setting.waives;
+        let lines: Vec<Setting> = words.iter().filter(same).cloned().collect();
+        placed.extend(if lines.is_empty() { vec![setting] } else { lines });
+    }
+    Ok(placed)
+}
+
+fn collect(value: &Value, in_specs: bool, found: &mut Vec<Setting>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| collect(value, in_specs, found)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                if let Some((word, waives)) = WORDS.iter().find(|(word, _)| word == name)
+                    && waives_by_value(word, value)
+                {
+                    found.push(match (*word, in_specs) {
+                        ("authenticate", true) => of("NOPASSWD", Waives::SomeAuth, String::from("NOPASSWD")),
+                        _ => of(word, *waives, said(word, value)),
+                    });
+                }
+                collect(value, in_specs || name == "User_Specs", found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn of(word: &'static str, waives: Waives, said: String) -> Setting {
+    Setting { waives, word, said, place: None }
+}
+
+/// As sudoers has it.
+fn said(word: &str, value: &Value) -> String {
+    match value {
+        Value::Bool(true) => word.to_owned(),
+        Value::Bool(false) => format!("!{word}"),
+        Value::String(text) => format!("{word}={text}"),
+        other => format!("{word}={other}"),
+    }
+}
+
+fn waives_by_value(word: &str, value: &Value) -> bool {
+    match word {
+        "pam_acct_mgmt" | "pam_session" | "use_pam" | "authenticate" => *value != Value::Bool(true),
+        "runas_allow_unknown_id" | "exempt_group" => *value != Value::Bool(false),
+        "timestamp_timeout" => {
+            value.as_str().is_none_or(|minutes| minutes.trim_start().starts_with('-')) && *value != Value::Bool(false)
+        }
+        // `!pam_service` is no service at all.
+        _ => true,
+    }
+}
+
+/// What the words of a file may mean. A setting on which a hand-over depends counts wherever it is mentioned.
+pub fn of_words(path: &str, text: &str) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (line, number) in text.lines().map(str::trim).zip(1..) {
+        let mut add = |waives, word| {
+            settings.push(Setting { waives, word, said: line.to_owned(), place: Some((path.to_owned(), number)) });
+        };
+        let include = ["@include", "#include"].iter().any(|word| line.starts_with(word));
+        let of_the_folder = |word| line.split_whitespace().eq([word, FOLDER]);
+        if include && !["@includedir", "#includedir"].into_iter().any(of_the_folder) {
+            add(Waives::Sight, "include");
+        }
+        // `#1000` is a user.
+        let comment = line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+        for (word, waives) in WORDS {
+            if waives.breaks_a_hand_over() && line.contains(word) || !comment && waives_by_words(word, line) {
+                add(waives, word);
+            }
+        }
+        if !comment && words(line).any(|word| word == "NOPASSWD") {
+            add(Waives::SomeAuth, "NOPASSWD");
+        }
+    }
+    // A word in two lines.
+    let whole = text.replace("\\\r\n", "").replace("\\\n", "");
+    for (word, waives) in WORDS.into_iter().filter(|(_, waives)| waives.breaks_a_hand_over()) {
+        if whole.contains(word) && !text.contains(word) {
+            settings.push(Setting { waives, word, said: word.to_owned(), place: Some((path.to_owned(), 1)) });
+        }
+    }
+    settings
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+/// Whether a line says `!authenticate`, with whatever blanks, `exempt_group=` or a timeout below zero.
+fn waives_by_words(word: &str, line: &str) -> bool {
+    let whole = |at: usize| {
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part)
+    };
+    line.match_indices(word).filter(|(at, _)| whole(*at)).any(|(at, _)| {
+        let before = line[..at].trim_end_matches(|c: char| c == '!' || c.is_whitespace());
+        let negated = line[before.len()..at].matches('!').count() % 2 == 1;
+        let value = line[at + word.len()..]
+            .trim_start()
+            .strip_prefix('=')
+            .map(|value| value.trim_start_matches([' ', '\t', '"']));
+        match word {
+            "exempt_group" => value.is_some() && !negated,
+            "timestamp_timeout" => value.is_some_and(|minutes| minutes.starts_with('-')),
+            _ => negated,
+        }
+    })
+}
+
+/// The files of sudoers(5) that are in the usual places.
+fn texts(machine: &Machine) -> Result<Vec<(String, String)>, String> {
+    let names = (machine.names)(FOLDER)?;
+    let usual = [SUDOERS, SUDOERS_RS].map(str::to_owned);
+    let paths = usual.into_iter().chain(names.iter().map(|name| format!("{FOLDER}/{name}")));
+    let mut texts = Vec::new();
+    for path in paths {
+        texts.extend((machine.files)(&path)?.map(|text| (path, text)));
+    }
+    Ok(texts)
+}
+
+/// The names in a folder, which may be missing; one that is there and cannot be read may hold anything.
+fn names_in(folder: &str) -> Result<Vec<String>, String> {
+    let unreadable = |e: std::io::Error| format!("{folder}: {e}");
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.map_err(unreadable)?.file_name();
+        name.into_string().map_err(|name| format!("{folder}/{} has no name in UTF-8", name.to_string_lossy()))
+    };
+    entries.map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Debian's own.
+    const DEBIAN: &str = "\
+# This file MUST be edited with the 'visudo' command as root.
+Defaults	env_reset
+Defaults	mail_badpass
+Defaults	secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"
+#Defaults:%sudo env_keep += \"http_proxy https_proxy ftp_proxy all_proxy no_proxy\"
+root	ALL=(ALL:ALL) ALL
+%sudo	ALL=(ALL:ALL) ALL
+@includedir /etc/sudoers.d
+";
+
+    /// What cvtsudoers makes of it, with more options.
+    fn json(options: &str) -> String {
+        format!(
+            r#"{{"Defaults": [ {{"Options": [ {{"env_reset": true}} ]}}, {{"Options": [ {{"operation": "list_add",
+            "env_keep": ["A", "B"]}} ]}}{options} ], "User_Specs": [ {{"User_List": [ {{"username": "root"}} ],
+            "Cmnd_Specs": [ {{"Options": [ {{"setenv": true}} ], "Commands": [ {{"command": "ALL"}} ]}} ]}} ]}}"#
+        )
+    }
+
+    const PARSER: [&str; 1] = [CVTSUDOERS_PATH];
+
+    /// A machine on which these are there, with these files, where cvtsudoers says this. What begins with `!` cannot be
+    /// read.
+    fn on(there: &[&str], files: &[(&str, &str)], answer: Result<&str, &str>) -> Result<Vec<Setting>, String> {
+        let all: HashMap<&str, &str> = files.iter().copied().collect();
+        let names = files.iter().filter_map(|(path, _)| path.strip_prefix("/etc/sudoers.d/")).map(str::to_owned);
+        let names: Vec<String> = names.collect();
+        settings_of(&Machine {
+            files: &|path| match all.get(path) {
+                Some(why) if why.starts_with('!') => Err(why[1..].to_owned()),
+                text => Ok(text.map(|text| (*text).to_owned())),
+            },
+            names: &|_| Ok(names.clone()),
+            there: &|path| there.contains(&path) || all.contains_key(path),
+            cvtsudoers: &|| answer.map(|text| text.as_bytes().to_vec()).map_err(str::to_owned),
+        })
+    }
+
+    fn judged(settings: Result<Vec<Setting>, String>) -> Result<(), String> {
+        runs_both(&settings?)
+    }
+
+    /// By sudo's own parser.
+    fn by_parser(answer: &str) -> Result<(), String> {
+        judged(on(&PARSER, &[("/etc/sudoers", DEBIAN)], Ok(answer)))
+    }
+
+    /// By words, in each file that there may be.
+    #[track_caller]
+    fn by_words(line: &str) -> Result<(), String> {
+        let with = format!("{DEBIAN}{line}\n");
+        let verdicts = [
+            judged(on(&[], &[("/etc/sudoers", &with)], Err("not run"))),
+            judged(on(&[], &[("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", line)], Err("not run"))),
+            judged(on(&[], &[("/etc/sudoers-rs", &with)], Err("not run"))),
+            // Beside a sudo that is content.
+            judged(on(&[PARSER[0], "/usr/bin/sudo-rs"], &[("/etc/sudoers", &with)], Ok(&json("")))),
+            judged(on(&[PARSER[0], "/usr/lib/cargo/bin/sudo"], &[("/etc/sudoers", &with)], Ok(&json("")))),
+        ];
+        assert!(verdicts.iter().all(|verdict| verdict.is_ok() == verdicts[0].is_ok()), "{line}: {verdicts:?}");
+        verdicts.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn debians_own_settings_run_both() {
+        assert_eq!(by_parser(&json("")), Ok(()));
+        assert_eq!(by_words(""), Ok(()));
+        assert_eq!(by_words("Defaults use_pty\nbob ALL=(ALL) NOPASSWD: ALL"), Ok(()));
+        let files = [
+            (
+                "/etc/sudo.conf",
+                "# Plugin x y\n\nPlugin sudoers_policy sudoers.so\nPath askpass /bin/x\nSet disable_coredump false\nDebug sudo /var/log/x all@warn\n",
+            ),
+            ("/etc/nsswitch.conf", "passwd: files systemd sss\nsudoers: files # here\n"),
+            ("/etc/sudoers", DEBIAN),
+        ];
+        assert_eq!(on(&PARSER, &files, Ok(&json(""))), Ok(vec![]));
+        assert_eq!(on(&[], &[], Err("not run")), Ok(vec![]), "there is no sudo");
+    }
+
+    #[test]
+    fn what_the_parser_says_of_anybody_counts() {
+        for (option, said) in [
+            (r#"{"pam_acct_mgmt": false}"#, "sudo skips the account phase: !pam_acct_mgmt"),
+            (r#"{"pam_session": false}"#, "sudo opens no session, or not for everybody: !pam_session"),
+            (r#"{"runas_allow_unknown_id": true}"#, "runas_allow_unknown_id"),
+            (r#"{"pam_service": "mine"}"#, "sudo goes by another PAM service: pam_service=mine"),
+            (r#"{"pam_service": false}"#, "!pam_service"),
+            (r#"{"pam_login_service": "mine"}"#, "pam_login_service=mine"),
+            (r#"{"pam_askpass_service": "mine"}"#, "pam_askpass_service=mine"),
+            (r#"{"operation": "list_add", "pam_service": ["a"]}"#, "pam_service"),
+        ] {
+            for binding in [
+                "",
+                r#""Binding": [ {"username": "bob"} ], "#,
+                r#""Binding": [ {"hostname": "web1"}, {"hostname": "ALL"} ], "#,
+                r#""Binding": [ {"command": "/bin/ls"} ], "#,
+            ] {
+                for around in
+                    ["OPTION", r#"{"use_pty": true}, OPTION, {"lecture": false}"#, r#"OPTION, {"pam_acct_mgmt": true}"#]
+                {
+                    let options = around.replace("OPTION", option);
+                    let answer = json(&format!(r#", {{{binding}"Options": [ {options} ]}}"#));
+                    let why = by_parser(&answer).expect_err(&answer);
+                    assert!(why.starts_with("/etc/sudoers: ") && why.contains(said), "{why}");
+                }
+            }
+        }
+        // What only keeps sudo from asking is none of a hand-over's.
+        for option in [
+            r#"{"authenticate": false}"#,
+            r#"{"exempt_group": "mfa"}"#,
+            r#"{"timestamp_timeout": "-1"}"#,
+            r#"{"pam_acct_mgmt": true}"#,
+            r#"{"pam_session": true}"#,
+            r#"{"runas_allow_unknown_id": false}"#,
+        ] {
+            assert_eq!(by_parser(&json(&format!(r#", {{"Options": [ {option} ]}}"#))), Ok(()), "{option}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_a_no() {
+        for answer in ["", "\n", "{}", "[]", "null", "true", "{\"Defaults\": [", "# sudoers\nDefaults env_reset\n"] {
+            assert!(by_parser(answer).unwrap_err().contains("not understood"), "{answer}");
+        }
+        let sudoers = [("/etc/sudoers", DEBIAN)];
+        let failed = on(&PARSER, &sudoers, Err("/usr/bin/cvtsudoers: exit status: 1"));
+        assert_eq!(failed, Err(String::from("/usr/bin/cvtsudoers: exit status: 1")));
+        let open = on(&PARSER, &[("/etc/sudoers", "!it is open to others")], Ok(&json("")));
+        assert_eq!(open, Err(String::from("it is open to others")));
+    }
+
+    #[test]
+    fn any_mention_counts_where_there_is_no_parser() {
+        for word in [
+            "pam_acct_mgmt",
+            "pam_session",
+            "pam_service",
+            "pam_login_service",
+            "pam_askpass_service",
+            "runas_allow_unknown_id",
+        ] {
+            for line in [
+                "Defaults !WORD",
+                "Defaults ! WORD",
+                "Defaults\t!\tWORD",
+                "Defaults:bob !WORD",
+                "Defaults:%wheel,ALL !WORD",
+                "Defaults@web1 WORD = mine",
+                "Defaults>root WORD=mine",
+                "Defaults!/bin/ls env_reset,!WORD",
+                "Defaults env_reset, \\\n   !WORD",
+                "Defaults \\\n!WORD",
+                "  Defaults WORD",
+                "Defaults !!WORD",
+                "# WORD",
+            ] {
+                let line = line.replace("WORD", word);
+                by_words(&line).expect_err(&line);
+            }
+            // In two lines.
+            let (begin, end) = word.split_at(5);
+            by_words(&format!("Defaults !{begin}\\\n{end}")).expect_err(word);
+        }
+    }
+
+    /// L3: what begins alike is another folder.
+    #[test]
+    fn an_include_from_anywhere_else_is_a_no_where_there_is_no_parser() {
+        for word in ["@includedir", "#includedir", "@include", "#include"] {
+            for path in [
+                "/etc/sudoers.d-site",
+                "/etc/sudoers.d-site/a",
+                "/etc/sudoers.d/../sudoers.d-site/a",
+                "/etc/sudoers.d/",
+                "/etc/sudoers.d/x",
+                "/etc/sudoers.d /etc/y",
+                "sudoers.d",
+                "\"/etc/sudoers.d\"",
+                "/etc/sudoers.d\\ x",
+                "/etc/sudoers.%h",
+                "",
+            ] {
+                for blank in [" ", "\t", "  "] {
+                    let line = format!("{word}{blank}{path}");
+                    assert!(by_words(&line).expect_err(&line).contains("cannot be seen"), "{line}");
+                    by_words(&format!("  {line}  ")).expect_err(&line);
+                }
+            }
+        }
+        for line in ["@includedir /etc/sudoers.d", "#includedir /etc/sudoers.d", "  @includedir\t/etc/sudoers.d  "] {
+            assert_eq!(by_words(line), Ok(()), "{line}");
+        }
+        by_words("@include /etc/sudoers.d").unwrap_err();
+    }
+
+    #[test]
+    fn another_plugin_or_its_arguments_are_a_no() {
+        for line in [
+            "Plugin sudoers_policy sudoers.so sudoers_file=/etc/sudoers.alt",
+            "Plugin sudoers_policy sudoers.so sudoers_mode=0666",
+            "Plugin sudoers_policy /opt/sudoers.so",
+            "Plugin sample_policy sample_plugin.so",
+            "Plugin python_policy python_plugin.so ModulePath=/x",
+            "plugin sudoers_audit sudoers.so sudoers_file=/x",
+            "PLUGIN sudoers_io other.so",
+            "  Plugin  sudoers_policy\tsudoers.so\tx",
+            "Plugin sudoers_policy sudoers.so # sudoers_file=/x",
+            "Plugin sudoers_policy \\\nsudoers.so sudoers_file=/x",
+            "# Plugin \\\nPlugin sudoers_policy sudoers.so",
+            "Path plugin_dir /opt",
+            "path PLUGIN_DIR /opt",
+            "Plugin",
+            "Plug in",
+        ] {
+            let files = [("/etc/sudo.conf", line), ("/etc/sudoers", DEBIAN)];
+            let why = judged(on(&PARSER, &files, Ok(&json("")))).expect_err(line);
+            assert!(why.starts_with("/etc/sudo.conf:"), "{why}");
+        }
+        let files = [("/etc/sudo.conf", "!it belongs to uid 7"), ("/etc/sudoers", DEBIAN)];
+        assert_eq!(on(&PARSER, &files, Ok(&json(""))), Err(String::from("it belongs to uid 7")));
+    }
+
+    #[test]
+    fn sudoers_of_a_directory_are_a_no() {
+        for line in [
+            "sudoers: files sss",
+            "sudoers: sss",
+            "sudoers:ldap files",
+            "SUDOERS: files ldap",
+            "  sudoers : files [SUCCESS=return] sss",
+            "sudoers:",
+            "sudoers: files \\\nsss",
+            "sud\\\noers: sss",
+        ] {
+            let files = [("/etc/nsswitch.conf", line), ("/etc/sudoers", DEBIAN)];
+            let why = judged(on(&PARSER, &files, Ok(&json("")))).expect_err(line);
+            assert!(why.starts_with("/etc/nsswitch.conf:") && why.contains("cannot be seen"), "{why}");
+        }
+        for line in ["", "passwd: files sss", "# sudoers: sss", "sudoers: files", "sudoers:\tfiles\t# sss"] {
+            let files = [("/etc/nsswitch.conf", line), ("/etc/sudoers", DEBIAN)];
+            assert_eq!(judged(on(&PARSER, &files, Ok(&json("")))), Ok(()), "{line}");
+        }
+        let files = [("/etc/nsswitch.conf", "!it is open to others"), ("/etc/sudoers", DEBIAN)];
+        assert!(on(&PARSER, &files, Ok(&json(""))).is_err());
+    }
+
+    /// The parser knows what is in force, the files where it says so.
+    #[test]
+    fn a_setting_is_found_with_its_lines() {
+        let lines = "Defaults:bob !pam_acct_mgmt\n# pam_session\n#1000 ALL=(ALL) NOPASSWD: ALL\n";
+        let files = [("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", lines)];
+        let options = r#", {"Options": [ {"pam_acct_mgmt": false}, {"pam_service": "mine"} ]}"#;
+        let found = on(&PARSER, &files, Ok(&json(options))).unwrap();
+        let place = |setting: &Setting| setting.place.as_ref().map(|(file, line)| format!("{file}:{line}"));
+        let found: Vec<_> = found.iter().map(|setting| (setting.word, place(setting))).collect();
+        // That one is in a file elsewhere; the comment and the user are not in force.
+        assert_eq!(found, [("pam_acct_mgmt", Some(String::from("/etc/sudoers.d/x:1"))), ("pam_service", None)]);
+        let passwordless = r#"{"User_Specs": [ {"Cmnd_Specs": [ {"Options": [ {"authenticate": false} ]} ]} ]}"#;
+        let found = on(&PARSER, &files, Ok(passwordless)).unwrap();
+        assert_eq!(
+            (found.len(), found[0].waives, place(&found[0])),
+            (1, Waives::SomeAuth, Some(String::from("/etc/sudoers.d/x:3")))
+        );
+    }
+
+    #[test]
+    fn words_that_keep_sudo_from_asking() {
+        let waives =
+            |line: &str| of_words("/etc/sudoers", line).into_iter().map(|setting| setting.waives).collect::<Vec<_>>();
+        for line in [
+            "Defaults !authenticate",
+            "Defaults:bob ! authenticate",
+            "Defaults env_reset,!\tauthenticate",
+            "Defaults !!!authenticate",
+            "Defaults !use_pam",
+            "Defaults exempt_group=mfa",
+            "Defaults exempt_group = \"mfa\"",
+        ] {
+            assert_eq!(waives(line), [Waives::Auth], "{line}");
+        }
+        for line in ["Defaults timestamp_timeout=-1", "Defaults timestamp_timeout = \"-0.5\""] {
+            assert_eq!(waives(line), [Waives::SecondAuth], "{line}");
+        }
+        for line in [
+            "bob ALL=(ALL) NOPASSWD: ALL",
+            "%wheel ALL=NOPASSWD:/bin/ls, SETENV: /bin/cat",
+            "#1000 ALL=(ALL) NOPASSWD:ALL",
+        ] {
+            assert_eq!(waives(line), [Waives::SomeAuth], "{line}");
+        }
+        for line in [
+            "Defaults authenticate",
+            "Defaults !!authenticate",
+            "Defaults !exempt_group",
+            "Defaults timestamp_timeout=15",
+            "Defaults !timestamp_timeout",
+            "# Defaults !authenticate, exempt_group=mfa, timestamp_timeout=-1",
+            "# bob ALL=(ALL) NOPASSWD: ALL",
+            "Cmnd_Alias NOPASSWDX = /bin/x",
+        ] {
+            assert_eq!(waives(line), [], "{line}");
+        }
+    }
+}
