@@ -20,11 +20,9 @@ impl Process {
         Process::of(pid, &stat(pid)?)
     }
 
-    /// That one, and the one that has started it.
-    pub fn with_parent(pid: i32) -> Option<[Process; 2]> {
-        let stat = stat(pid)?;
-        let parent = Process::now(field(&stat, 4)?.try_into().ok()?)?;
-        Some([Process::of(pid, &stat)?, parent])
+    /// The one that has started it. `None` where that cannot be told, such as outside of a container.
+    pub fn parent(self) -> Option<Process> {
+        Process::now(field(&stat(self.pid)?, 4)?.try_into().ok()?)
     }
 
     fn of(pid: i32, stat: &str) -> Option<Process> {
@@ -57,9 +55,9 @@ mod tests {
     #[test]
     fn this_process_and_its_parent_are_told() {
         let pid = std::process::id().cast_signed();
-        let [own, parent] = Process::with_parent(pid).unwrap();
-        assert_eq!((Some(own), own.pid), (Process::now(pid), pid));
-        assert_eq!(parent.pid, nix::unistd::getppid().as_raw());
+        let own = Process::now(pid).unwrap();
+        assert_eq!((own.pid, Process::now(pid)), (pid, Some(own)));
+        assert_eq!(own.parent().unwrap().pid, nix::unistd::getppid().as_raw());
         assert_eq!(Process::parse(&own.to_string()), Some(own));
         assert!(Process::now(0).is_none() && Process::now(-1).is_none());
         for word in ["", "1", "1:", ":1", "+1:2", "01:2", "0:5", "1:-2", "1:2:3", " 1:2"] {

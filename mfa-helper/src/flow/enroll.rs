@@ -31,6 +31,8 @@ pub fn at_login(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
+    // Before anybody gets their phone out.
+    login::openers(login, host)?;
     let everywhere = host.loaded.policy.lang.everywhere(login);
     if let Some(lapsed) = &record.provisional {
         let ago = (host.now)().saturating_sub(lapsed.created);

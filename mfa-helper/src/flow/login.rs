@@ -530,19 +530,17 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
 
 /// What makes of `bound` a device that holds once the session of this login opens.
 pub fn provisional(login: &Login, bound: Credentials, host: &Host) -> Result<Credentials, Decision> {
-    let own_and_parent = Process::with_parent(host.caller_pid);
-    let openers = match own_and_parent {
-        Some(both) if came_by_sshd(login) => both.to_vec(),
-        // Of other programs the parent is whatever has started them: anybody's.
-        Some([own, _]) => vec![own],
-        None => {
-            return Err(Decision::unavailable(
-                "the calling process cannot be seen, so no session could confirm a device",
-            ));
-        }
-    };
-    let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers };
+    let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? };
     Ok(Credentials { latest: Latest::Provisional(waits), ..bound })
+}
+
+/// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
+/// Of other programs the parent is whatever has called them: anybody's.
+pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
+    let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
+    let own = Process::now(host.caller_pid).ok_or_else(unseen)?;
+    let parent = if came_by_sshd(login) { own.parent() } else { None };
+    Ok([own].into_iter().chain(parent).collect())
 }
 
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at

@@ -14,8 +14,9 @@ const LAPSED: &str = "is void: that login did not open.";
 static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
 
 /// With programs that others have written: one calls the account phase if it is told to, one never.
-static FOREIGN: LazyLock<Machine> =
-    LazyLock::new(|| common::enabled(Machine::build().debian_packages("pamtester python3-pampy").package().boot()));
+static FOREIGN: LazyLock<Machine> = LazyLock::new(|| {
+    common::enabled(Machine::build().debian_packages("pamtester python3-pampy python3-six").package().boot())
+});
 
 /// A machine of a test's own, which changes what all logins go by.
 fn own() -> &'static Machine {
@@ -263,7 +264,8 @@ fn an_empty_password_shows_no_key_and_binds_nothing() {
         machine,
         "exec ssh -o PreferredAuthentications=keyboard-interactive,password -o NumberOfPasswordPrompts=1 eve@localhost id",
     );
-    t.send("\r\r\r");
+    t.wait_for("password: ");
+    t.type_line("");
     assert_eq!(t.exit_code(), 255, "{}", t.screen());
     assert!(!t.text().contains(BIND_NOW), "{}", t.screen());
     machine.sh_ok("[ ! -e /tmp/in ]");
