@@ -1,5 +1,5 @@
-//! The stack reader: on which paths through a service's PAM stack our lines are reached, and whether a refusal of ours
-//! is the stack's.
+//! The stack reader: on which paths through a service's PAM stack our lines are reached, whether a first factor has
+//! succeeded there, and whether a refusal of ours is the stack's.
 //!
 //! It reads the files as libpam does (`libpam/pam_handlers.c`, pam.conf(5)), in `parse`, and walks them as libpam does
 //! (`libpam/pam_dispatch.c`), in `walk`, over every answer that every other module may give. Whatever it cannot tell

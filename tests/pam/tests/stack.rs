@@ -8,11 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use mfa_helper::stack::{Code, IGNORE, INCOMPLETE, Kind, NEW_AUTHTOK_REQD, SUCCESS, Stack, system_file};
+use mfa_helper::stack::{
+    self, Code, IGNORE, INCOMPLETE, Kind, NEW_AUTHTOK_REQD, Path as Way, Reached, SUCCESS, Stack, system_file,
+};
 use pam_tests::{Host, require_sandbox, run};
 
-/// A module that notes that it was called, and says what its arguments want: the code of auth, that of account, its
-/// number, and the file for the notes. libpam's pam_debug says neither which line it is in nor what is no code.
+/// A module that notes that it was called, and says what its arguments want: the code of auth, that of account and
+/// session, its number, and the file for the notes; or what a file beside the notes wants of that number. libpam's
+/// pam_debug says neither which line it is in nor what is no code.
 const SCRIPTED: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +25,23 @@ static int note(const char *hook, const char **argv, int code)
     FILE *notes = fopen(argv[3], "a");
     fprintf(notes, "%s %s\n", hook, argv[2]);
     fclose(notes);
-    return atoi(argv[code]);
+
+    char path[4096];
+    snprintf(path, sizeof path, "%s.codes", argv[3]);
+    FILE *codes = fopen(path, "r");
+    int number, other, said = atoi(argv[code]);
+    while (codes && fscanf(codes, "%d %d", &number, &other) == 2)
+        if (number == atoi(argv[2]))
+            said = other;
+    if (codes)
+        fclose(codes);
+    return said;
 }
 
 int pam_sm_authenticate(void *pamh, int flags, int argc, const char **argv) { return note("auth", argv, 0); }
 int pam_sm_acct_mgmt(void *pamh, int flags, int argc, const char **argv) { return note("account", argv, 1); }
+int pam_sm_open_session(void *pamh, int flags, int argc, const char **argv) { return note("session", argv, 1); }
+int pam_sm_close_session(void *pamh, int flags, int argc, const char **argv) { return 0; }
 int pam_sm_setcred(void *pamh, int flags, int argc, const char **argv) { return 0; }
 "#;
 
@@ -51,7 +66,8 @@ impl Bench {
         fs::create_dir_all(&folder).unwrap();
         let source = folder.join("scripted.c");
         fs::write(&source, SCRIPTED).unwrap();
-        for name in ["pam_mfa.so", "pam_scripted.so"] {
+        // Of the last one the reader knows that its success proves nothing.
+        for name in ["pam_mfa.so", "pam_scripted.so", "pam_env.so"] {
             let module = folder.join(name);
             run("cc", &["-shared", "-fPIC", "-o", module.to_str().unwrap(), source.to_str().unwrap()]);
         }
@@ -65,15 +81,32 @@ impl Bench {
     }
 
     /// What libpam makes of a service: for each phase its result, and the numbers of the lines that were called.
-    fn libpam(&self, service: &str) -> [(Code, Vec<usize>); 2] {
+    fn libpam(&self, service: &str) -> [(Code, Vec<usize>); 3] {
+        let [auth, account] = self.phases(service, [("auth", "auth"), ("account", "account")]);
+        // Alone: account may have been left unfinished.
+        let [session] = self.phases(service, [("open", "session")]);
+        [auth, account, session]
+    }
+
+    fn phases<const N: usize>(&self, service: &str, phases: [(&str, &str); N]) -> [(Code, Vec<usize>); N] {
         let notes = self.folder.join("notes");
         fs::write(&notes, "").unwrap();
-        let report = Host::new(Path::new(FOLDER), service).user("root").steps(&["auth", "account"]).run();
+        let steps = phases.map(|(step, _)| step);
+        let report = Host::new(Path::new(FOLDER), service).user("root").steps(&steps).run();
         let notes = fs::read_to_string(&notes).unwrap();
-        ["auth", "account"].map(|phase| {
-            let lines = notes.lines().filter_map(|line| line.strip_prefix(phase)?.strip_prefix(' '));
-            (report.code(phase), lines.map(|number| number.parse().unwrap()).collect())
+        phases.map(|(step, hook)| {
+            let lines = notes.lines().filter_map(|line| line.strip_prefix(hook)?.strip_prefix(' '));
+            (report.code(step), lines.map(|number| number.parse().unwrap()).collect())
         })
+    }
+
+    /// The same of one phase, in which modules say something else than their arguments want.
+    fn libpam_with(&self, service: &str, phase: (&str, &str), codes: &[(usize, Code)]) -> (Code, Vec<usize>) {
+        let file = self.folder.join("notes.codes");
+        fs::write(&file, codes.iter().map(|(number, code)| format!("{number} {code}\n")).collect::<String>()).unwrap();
+        let [outcome] = self.phases(service, [phase]);
+        fs::remove_file(&file).unwrap();
+        outcome
     }
 }
 
@@ -84,8 +117,8 @@ impl Drop for Bench {
 }
 
 /// What the reader makes of it; `None` when it cannot tell.
-fn reader(service: &str) -> [Option<(Code, Vec<usize>)>; 2] {
-    [(Kind::Auth, 0), (Kind::Account, 1)].map(|(kind, argument)| {
+fn reader(service: &str) -> [Option<(Code, Vec<usize>)>; 3] {
+    [(Kind::Auth, 0), (Kind::Account, 1), (Kind::Session, 1)].map(|(kind, argument)| {
         let stack = Stack::read(service, kind, &system_file).ok()?;
         let outcome = stack.run(&mut |module| match module.arguments.get(argument) {
             Some(code) => code.parse().unwrap(),
@@ -100,7 +133,7 @@ fn reader(service: &str) -> [Option<(Code, Vec<usize>)>; 2] {
 fn compare(bench: &Bench, service: &str, what: &str) -> usize {
     let real = bench.libpam(service);
     let read = reader(service);
-    for (phase, (real, read)) in ["auth", "account"].iter().zip(real.iter().zip(&read)) {
+    for (phase, (real, read)) in ["auth", "account", "session"].iter().zip(real.iter().zip(&read)) {
         if let Some(read) = read {
             assert_eq!(read, real, "{phase}: the reader (left) and libpam (right) differ on\n{what}");
         }
@@ -111,12 +144,14 @@ fn compare(bench: &Bench, service: &str, what: &str) -> usize {
 #[test]
 fn random_stacks_go_as_in_libpam() {
     let bench = Bench::new();
-    let (mut told, mut lets_in, mut all) = (0, 0, 0);
-    for seed in 1..=1000 {
+    let (mut told, mut lets_in, mut all, mut checked) = (0, 0, 0, Checked::default());
+    for seed in 1..=rounds() {
         let service = format!("stack-{seed}");
         let mut random = Random(seed);
         let mut writer = Writer { bench: &bench, random: &mut random, service: &service, number: 0, files: Vec::new() };
-        let main = writer.file(0, seed % 4 == 0);
+        // Hardly any is true by chance.
+        let first = if seed % 2 == 0 { writer.first_factor() } else { String::new() };
+        let main = first + &writer.file(0, seed % 4 == 0);
         writer.files.push((service.clone(), main));
         let other = writer.file(2, false);
         writer.files.push((String::from("other"), other));
@@ -131,15 +166,135 @@ fn random_stacks_go_as_in_libpam() {
             let _ = writeln!(what, "== {name}\n{text}");
         }
         told += compare(&bench, &service, &what);
-        all += 2;
+        all += 3;
+        checked.check(&bench, &service, &what, &mut random);
         lets_in += reader(&service).iter().flatten().filter(|(code, _)| *code == SUCCESS).count();
         for (name, _) in files.iter().filter(|(name, _)| name != "other") {
             fs::remove_file(Path::new(FOLDER).join(name)).unwrap();
         }
     }
-    println!("{told} of {all} told, {lets_in} let in");
+    println!("{told} of {all} told, {lets_in} let in; {checked:?}");
     assert!(told > all / 2, "the reader could tell {told} of {all} only");
     assert!(lets_in > told / 10, "{lets_in} of {told} let in");
+    let Checked { kept, hand_overs, untrue, open, passed } = checked;
+    assert!([kept, hand_overs, untrue, open, passed].iter().all(|n| *n > 10), "{checked:?}");
+}
+
+/// Stacks, unless MFA_TEST_ROUNDS says otherwise.
+fn rounds() -> u64 {
+    std::env::var("MFA_TEST_ROUNDS").map_or(1000, |rounds| rounds.parse().unwrap())
+}
+
+/// How often what the reader says of all runs was tried on libpam.
+#[derive(Debug, Default, Clone, Copy)]
+struct Checked {
+    /// Runs of stacks that were said to be true, in which our line was called behind a first factor.
+    kept: usize,
+    /// Runs that let in and left somebody to account, of stacks that may.
+    hand_overs: usize,
+    /// Paths on which a stack was said to be untrue, and went in libpam as they were told.
+    untrue: usize,
+    /// Paths on which it was said to let in without a first factor.
+    open: usize,
+    /// Paths on which a session was said to open without our line.
+    passed: usize,
+}
+
+/// A line that says what it is told to.
+struct Line {
+    number: usize,
+    ours: bool,
+    /// Its success is a first factor's.
+    proves: bool,
+}
+
+impl Checked {
+    /// `truth` and `hand_over` speak of all runs, so none that libpam makes may be otherwise; and where they say no, libpam
+    /// goes the way that they name.
+    fn check(&mut self, bench: &Bench, service: &str, what: &str, random: &mut Random) {
+        let Ok(auth) = Stack::read(service, Kind::Auth, &system_file) else { return };
+        let lines: Vec<Line> = auth.modules().filter_map(numbered).collect();
+        let findings = auth.judge().unwrap();
+        let truth = stack::truth(service, &system_file).is_ok();
+        assert_eq!(truth, findings.called && findings.unproved.is_none(), "{what}");
+        let phase = ("auth", "auth");
+        let of = |number: usize| lines.iter().find(|line| line.number == number);
+
+        for _ in 0..if truth || findings.open.is_none() { 4 } else { 0 } {
+            let codes: Vec<(usize, Code)> = lines.iter().map(|line| (line.number, an_answer(line, random))).collect();
+            let (result, called) = bench.libpam_with(service, phase, &codes);
+            let said = |number: usize| codes.iter().find(|(other, _)| *other == number).unwrap().1;
+            let (mut proved, mut nonsense, mut left_to_account) = (false, false, false);
+            let mut decided = false;
+            for number in called {
+                let line = of(number).unwrap();
+                if line.ours {
+                    assert!(
+                        !truth || proved || nonsense,
+                        "our line is called without a first factor: {codes:?}\n{what}"
+                    );
+                    self.kept += usize::from(truth && proved);
+                    left_to_account |= said(number) == IGNORE;
+                    decided |= said(number) != IGNORE;
+                } else if line.proves {
+                    proved |= [SUCCESS, NEW_AUTHTOK_REQD].contains(&said(number));
+                }
+                nonsense |= said(number) < 0;
+            }
+            if findings.open.is_none() && result == SUCCESS && !decided {
+                assert!(proved, "libpam lets in without a first factor: {codes:?}\n{what}");
+                self.hand_overs += usize::from(left_to_account);
+            }
+        }
+        if let Some(codes) = findings.unproved.as_ref().and_then(|way| codes_on(way, &auth)) {
+            let (_, called) = bench.libpam_with(service, phase, &codes);
+            assert!(
+                called.starts_with(&codes.iter().map(|(number, _)| *number).collect::<Vec<_>>()),
+                "{codes:?}\n{what}"
+            );
+            assert!(called.get(codes.len()).is_some_and(|number| of(*number).unwrap().ours), "{codes:?}\n{what}");
+            self.untrue += 1;
+        }
+        if let Some(codes) = findings.open.as_ref().and_then(|way| codes_on(way, &auth)) {
+            let (result, called) = bench.libpam_with(service, phase, &codes);
+            assert_eq!((result, called.len()), (SUCCESS, codes.len()), "{codes:?}\n{what}");
+            self.open += 1;
+        }
+        let Ok(session) = Stack::read(service, Kind::Session, &system_file) else { return };
+        if let Reached::Sometimes(way) = session.judge().unwrap().reached
+            && let Some(codes) = codes_on(&way, &session)
+        {
+            let (result, called) = bench.libpam_with(service, ("open", "session"), &codes);
+            assert_eq!((result, called.len()), (SUCCESS, codes.len()), "{codes:?}\n{what}");
+            let ours: Vec<usize> =
+                session.modules().filter_map(numbered).filter(|l| l.ours).map(|l| l.number).collect();
+            assert!(!called.iter().any(|number| ours.contains(number)), "{codes:?}\n{what}");
+            self.passed += 1;
+        }
+    }
+}
+
+fn numbered(module: &stack::Module) -> Option<Line> {
+    let number = module.arguments.get(2)?.parse().ok()?;
+    Some(Line { number, ours: module.is_ours(), proves: module.path.ends_with("pam_scripted.so") })
+}
+
+/// Ours never asks for a new password.
+fn an_answer(line: &Line, random: &mut Random) -> Code {
+    random.of(if line.ours {
+        &[IGNORE, IGNORE, SUCCESS, 7, -1]
+    } else {
+        &[SUCCESS, SUCCESS, NEW_AUTHTOK_REQD, IGNORE, 7, 9, -1]
+    })
+}
+
+/// What the lines have to say for libpam to go this way; `None` where one of them is missing, and says what it likes.
+fn codes_on(way: &Way, stack: &Stack) -> Option<Vec<(usize, Code)>> {
+    let code = |step: &stack::Step| {
+        let line = stack.modules().find(|module| (&module.file, module.number) == (&step.file, step.number))?;
+        Some((numbered(line)?.number, step.code))
+    };
+    way.0.iter().map(code).collect()
 }
 
 /// What the reader is strict about where it need not be is not asked here; what it takes, libpam takes likewise.
@@ -147,13 +302,15 @@ fn random_stacks_go_as_in_libpam() {
 fn odd_spellings_are_read_as_in_libpam() {
     let bench = Bench::new();
     let service = "stack-odd";
+    let required =
+        |module: &str| ["auth", "account", "session"].map(|kind| format!("{kind} required {module}\n")).concat();
     let no = bench.module("pam_scripted.so", 7, 7, 2);
     let yes = bench.module("pam_mfa.so", 0, 0, 1);
     fs::write(Path::new(FOLDER).join("stack-empty"), "\n# nothing\n").unwrap();
-    fs::write(Path::new(FOLDER).join("stack-no"), format!("auth required {no}\naccount required {no}\n")).unwrap();
-    let reset = format!("auth [default=reset] {no}\naccount [default=reset] {no}\n");
+    fs::write(Path::new(FOLDER).join("stack-no"), required(&no)).unwrap();
+    let reset = required(&no).replace("required", "[default=reset]");
     fs::write(Path::new(FOLDER).join("stack-reset"), reset).unwrap();
-    fs::write(Path::new(FOLDER).join("other"), format!("auth required {no}\naccount required {no}\n")).unwrap();
+    fs::write(Path::new(FOLDER).join("other"), required(&no)).unwrap();
     let texts = [
         "KIND required YES",
         "  KIND\t Required YES # a comment",
@@ -183,21 +340,21 @@ fn odd_spellings_are_read_as_in_libpam() {
         "KIND include stack-empty",
         "KIND substack stack-empty",
         "KIND [default=9] YES",
-        "KIND required YES\nsession nonsense\nsession [",
-        "session required nothing",
+        "KIND required YES\npassword nonsense\npassword [",
+        "password required nothing",
         "",
     ];
     // Only Debian's libpam knows `@include`.
     let debian = Path::new("/etc/debian_version").exists();
     for text in texts.iter().filter(|text| debian || !text.to_lowercase().contains("@include")) {
-        let both = ["auth", "account"].map(|kind| text.replace("KIND", kind)).join("\n");
+        let both = ["auth", "account", "session"].map(|kind| text.replace("KIND", kind)).join("\n");
         let text = both.replace("YES", &yes).replace("NO", &no);
         fs::write(Path::new(FOLDER).join(service), &text).unwrap();
-        assert_eq!(compare(&bench, service, &text), 2, "the reader could not tell\n{text}");
+        assert_eq!(compare(&bench, service, &text), 3, "the reader could not tell\n{text}");
     }
     // Capitals are the service's own file's.
-    fs::write(Path::new(FOLDER).join(service), format!("auth required {yes}\naccount required {yes}")).unwrap();
-    assert_eq!(compare(&bench, "Stack-ODD", "the service in capitals"), 2);
+    fs::write(Path::new(FOLDER).join(service), required(&yes)).unwrap();
+    assert_eq!(compare(&bench, "Stack-ODD", "the service in capitals"), 3);
     assert_eq!(reader("Stack-ODD")[0], Some((SUCCESS, vec![1])));
 }
 
@@ -216,11 +373,19 @@ impl Writer<'_> {
         (0..lines).map(|_| self.line(depth, odd) + "\n").collect()
     }
 
+    fn first_factor(&mut self) -> String {
+        self.number += 1;
+        let module = self.bench.module("pam_scripted.so", SUCCESS, SUCCESS, self.number);
+        format!("auth [success=ok new_authtok_reqd=ok default=die] {module}\nsession required {module}\n")
+    }
+
     fn line(&mut self, depth: usize, odd: bool) -> String {
         if odd && self.random.below(6) == 0 {
             return self.odd_line();
         }
-        let kind = self.random.of(&["auth", "auth", "account", "account", "-auth", "-account", "Account", "session"]);
+        let kind = self.random.of(&[
+            "auth", "auth", "account", "account", "-auth", "-account", "Account", "session", "session", "session",
+        ]);
         if depth < 3 && self.random.below(5) == 0 {
             let name = format!("{}-{}", self.service, self.files.len());
             // The name is taken before the files in it take theirs.
@@ -235,7 +400,7 @@ impl Writer<'_> {
             };
         }
         self.number += 1;
-        let module = self.random.of(&["pam_mfa.so", "pam_scripted.so", "pam_scripted.so"]);
+        let module = self.random.of(&["pam_mfa.so", "pam_scripted.so", "pam_scripted.so", "pam_env.so"]);
         // Only the last phase may be left unfinished.
         let auth = Some(self.code()).filter(|code| *code != INCOMPLETE).unwrap_or(SUCCESS);
         let account = self.code();
