@@ -1,14 +1,13 @@
 //! The keys that other programs' files list, sorted by user: each user's are taken over in a conversation of their own.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::Path;
 
 use mfa_wire::{MAX_NAME, MAX_TEXT};
 
 use crate::cli::{Import, Source};
 use crate::exit::Exit;
+use crate::files;
 
 /// More is not read of a file: the mappings of ten thousand users.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -40,15 +39,9 @@ pub(crate) fn by_user(asked: &Import) -> Result<Vec<Import>, (String, Exit)> {
 
 /// The text, and whether nobody but root can have written it.
 fn read(path: &Path) -> io::Result<(String, bool)> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
+    let files::Content { bytes, is_roots } = files::read(path, LONGEST)?;
     let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;
-    Ok((text, meta.uid() == 0 && meta.mode() & 0o022 == 0))
+    Ok((text, is_roots))
 }
 
 /// The lines `user:...`, by user.

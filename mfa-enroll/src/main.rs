@@ -14,6 +14,7 @@ mod dialogue;
 mod doctor;
 mod elsewhere;
 mod exit;
+mod files;
 mod front;
 mod helper;
 mod import;

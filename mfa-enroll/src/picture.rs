@@ -1,12 +1,11 @@
 //! The QR code as a file.
 
-use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mfa_wire::Secret;
 
+use crate::files::New;
 use crate::signals::Signals;
 use mfa_qr::Symbol;
 
@@ -14,19 +13,18 @@ use mfa_qr::Symbol;
 /// a bad name costs nothing, and goes away again unless it is kept.
 pub(crate) struct Picture {
     path: PathBuf,
-    file: File,
+    new: New,
     keep: bool,
     /// No signal comes before the file is away.
     _signals: Signals,
 }
 
 impl Picture {
-    /// Makes the file. Never touches one that is there, nor follows a link.
+    /// Makes the file, in a folder of the caller's or root's that others cannot write to.
     pub(crate) fn create(path: &Path) -> Result<Picture, String> {
         let make = || {
             let signals = Signals::hold()?;
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            Ok(Picture { path: path.to_owned(), file, keep: false, _signals: signals })
+            Ok(Picture { path: path.to_owned(), new: New::create(path)?, keep: false, _signals: signals })
         };
         make().map_err(|e: io::Error| match e.kind() {
             io::ErrorKind::AlreadyExists => format!("{} is there already, and is not overwritten", path.display()),
@@ -38,8 +36,8 @@ impl Picture {
     pub(crate) fn write(&mut self, uri: &Secret) -> Result<(), String> {
         let mut write = || {
             let symbol = Symbol::of(uri.bytes()).ok_or(io::ErrorKind::FileTooLarge)?;
-            self.file.write_all(symbol.svg().as_bytes())?;
-            self.file.sync_all()
+            self.new.file.write_all(symbol.svg().as_bytes())?;
+            self.new.file.sync_all()
         };
         write().map_err(|e: io::Error| format!("cannot write {}: {e}", self.path.display()))
     }
@@ -53,7 +51,7 @@ impl Picture {
 impl Drop for Picture {
     fn drop(&mut self) {
         if !self.keep {
-            let _ = remove_file(&self.path);
+            self.new.remove();
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The public key of a file that `--ssh-key` names.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mfa_ssh::{Line, SkPublicKey};
 use mfa_wire::MAX_PLACE;
+
+use crate::files;
 
 /// More is not read of a file.
 const LONGEST: u64 = 64 * 1024;
@@ -20,7 +21,8 @@ pub(crate) struct SshKey {
 }
 
 impl SshKey {
-    /// Reads the file, or that of the public key beside it where it is a private one: as whoever calls this program.
+    /// Reads the file, or that of the public key beside it where it is a private one: as whoever calls this program, or as
+    /// the user whose it is.
     pub(crate) fn read(path: PathBuf) -> Result<SshKey, String> {
         let text = read(&path).map_err(|e| format!("it cannot be read: {e}"))?;
         if !text.contains("PRIVATE KEY-----") {
@@ -62,9 +64,7 @@ fn with_pub(path: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&files::read(path, LONGEST)?.bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use fake::{MFA_ENROLL, Service, can_run, folder, mfa_enroll};
+use fake::{MFA_ENROLL, RootsFolder, Service, can_run, folder, mfa_enroll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
 /// Exit code, stdout, stderr.
@@ -387,7 +387,8 @@ fn a_pending_device_is_printed_as_json_and_as_a_picture() {
     if !can_run("a_pending_device_is_printed_as_json_and_as_a_picture") {
         return;
     }
-    let picture = folder().join("qr.svg");
+    let folder = RootsFolder::new();
+    let picture = folder.join("qr.svg");
     let (code, stdout, stderr) =
         run("helper", &["totp", "--user", "alice", "--json", "--qr-svg", picture.to_str().unwrap()]);
     assert_eq!((code, stderr.as_str()), (0, ""));
@@ -404,7 +405,7 @@ fn a_picture_never_takes_the_place_of_a_file_or_follows_a_link() {
     if !can_run("a_picture_never_takes_the_place_of_a_file_or_follows_a_link") {
         return;
     }
-    let folder = folder();
+    let folder = RootsFolder::new();
     let (there, link, gone) = (folder.join("there"), folder.join("link"), folder.join("gone/qr.svg"));
     fs::write(&there, "mine").unwrap();
     symlink(folder.join("elsewhere"), &link).unwrap();
@@ -424,7 +425,8 @@ fn a_picture_of_nothing_is_not_left_behind() {
         return;
     }
     for (behaviour, user, code) in [("helper", "nobody", 3), ("helper", "bound", 4), ("mute", "alice", 5)] {
-        let picture = folder().join("qr.svg");
+        let folder = RootsFolder::new();
+        let picture = folder.join("qr.svg");
         let outcome = run(behaviour, &["totp", "--user", user, "--qr-svg", picture.to_str().unwrap()]);
         assert_eq!(outcome.0, code, "{outcome:?}");
         assert!(!picture.exists());

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{Service, can_run, folder, mfa_enroll, ssh_key_blob, ssh_key_file};
+use fake::{RootsFolder, Service, can_run, mfa_enroll, ssh_key_blob, ssh_key_file};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -262,7 +262,8 @@ fn a_signal_finds_the_terminal_as_it_was_and_no_file() {
     if !can_run("a_signal_finds_the_terminal_as_it_was_and_no_file") {
         return;
     }
-    let file = folder().join("qr.svg");
+    let folder = RootsFolder::new();
+    let file = folder.join("qr.svg");
     let with_file = ["totp", "--user", "alice", "--qr-svg", file.to_str().unwrap()];
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         for arguments in [&TOTP[..], &with_file] {
@@ -390,7 +391,8 @@ fn who_leaves_a_dumb_terminal_leaves_no_file() {
     if !can_run("who_leaves_a_dumb_terminal_leaves_no_file") {
         return;
     }
-    let file = folder().join("qr.svg");
+    let folder = RootsFolder::new();
+    let file = folder.join("qr.svg");
     let arguments = ["totp", "--user", "alice", "--key-only", "--qr-svg", file.to_str().unwrap()];
     for (keys, signal) in [("\u{3}", Some(Signal::SIGINT as i32)), ("\u{4}", None)] {
         let mut session = Session::start("helper", &arguments, (80, 24), &[("TERM", "dumb")]);

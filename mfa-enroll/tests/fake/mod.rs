@@ -33,6 +33,30 @@ pub fn folder() -> PathBuf {
     folder
 }
 
+/// A new empty folder of root's all the way, until it is dropped: the build folder may be in somebody's home.
+pub struct RootsFolder(PathBuf);
+
+impl RootsFolder {
+    pub fn new() -> RootsFolder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("mfa-enroll-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new("/run").join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        RootsFolder(folder)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for RootsFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A command line without a controlling terminal.
 pub fn mfa_enroll(behaviour: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("setsid");
