@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-fresh lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -23,6 +23,11 @@ demo: setup
 ## make test: lint, unit, pam, package, e2e and vm, with the seconds of each
 test:
 	tests/run
+
+## make demo and make test in a new Debian that has make, a Rust toolchain and apt, and nothing else, with the minutes of
+## each
+test-fresh: setup
+	tests/as-root tests/fresh
 
 lint:
 	tests/lint
