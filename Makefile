@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-fresh lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -23,6 +23,11 @@ demo: setup
 ## make test: lint, unit, pam, package, e2e and vm, with the seconds of each
 test:
 	tests/run
+
+## make demo and make test in a new Debian that has make, a Rust toolchain and apt, and nothing else, with the minutes of
+## each
+test-fresh: setup
+	tests/as-root tests/fresh
 
 lint:
 	tests/lint
@@ -77,10 +82,10 @@ deb:
 ## without a package manager: copies the files, and makes the store at the first installation; changes nobody's login
 install: all
 	test -n "$(PAMDIR)" || { echo "no folder of PAM modules found: make install PAMDIR=..." >&2; exit 1; }
-	# Only at the first one: a store that is empty says that nobody is bound, so one that is missing must be noticed.
-	if [ ! -e $(DESTDIR)$(PREFIX)/libexec/mfa-helper ] && [ ! -e $(DESTDIR)/var/lib/mfa ]; then \
-		install -d -m 0700 $(DESTDIR)/var/lib/mfa $(DESTDIR)/var/lib/mfa/users && \
-		(umask 077 && printf 'mfa-store 1\n' > $(DESTDIR)/var/lib/mfa/FORMAT); fi
+	# Makes it at the first one only: a store that is empty says that nobody is bound, so one that is missing must be
+	# noticed. Where a helper is, this was done before.
+	packaging/mfa-package --root "$(DESTDIR)" store "$$(! test -e $(DESTDIR)$(PREFIX)/libexec/mfa-helper || echo before)"
+	install -D -m 0755 packaging/mfa-package $(DESTDIR)$(PREFIX)/libexec/mfa-package
 	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-helper $(DESTDIR)$(PREFIX)/libexec/mfa-helper
 	install -D -m 0755 $(CARGO_TARGET_DIR)/release/mfa-enroll $(DESTDIR)$(PREFIX)/bin/mfa-enroll
 	# A rename, so that no login finds half a module.

@@ -51,8 +51,8 @@ pub enum What {
         /// The bits that it may not have.
         forbidden: u32,
     },
-    /// It has this many names.
-    Links(u64),
+    /// It has this many names; the kernel's type is 64 bits wide on some processors and 32 on others.
+    Links(libc::nlink_t),
     /// It is longer than this many bytes.
     Long(usize),
     /// Another process keeps it locked.

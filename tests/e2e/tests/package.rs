@@ -60,7 +60,7 @@ fn installing_changes_nobodys_login() {
 }
 
 /// On, off, on, removed, installed again, purged: what is asked follows, and the binding stays until
-/// it is purged.
+/// it is purged. What was on when the package was removed is on when it is back.
 #[test]
 fn switching_on_and_off_and_removing() {
     static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
@@ -98,29 +98,45 @@ fn switching_on_and_off_and_removing() {
     assert_eq!(stacks(&MACHINE), on);
     drop(Door::Su.up_to_the_code(&who));
 
-    MACHINE.sh_ok("dpkg --remove libpam-mfa");
+    // A line of one's own would refuse everybody once the module is gone; until then it asks, as the profile does.
+    MACHINE.sh_ok("sed -i '1i auth required pam_mfa.so' /etc/pam.d/su-l");
+    let by_hand = stacks(&MACHINE);
+    let refused = MACHINE.sh("dpkg --remove libpam-mfa 2>&1");
+    assert_ne!(refused.code, 0);
+    assert!(refused.stdout.contains("NOT removed") && refused.stdout.contains("\n/etc/pam.d/su-l\n"), "{refused:?}");
+    assert_eq!(stacks(&MACHINE), by_hand, "nothing is changed");
+    drop(Door::Su.up_to_the_code(&who));
+    MACHINE.sh_ok("sed -i 1d /etc/pam.d/su-l");
+
+    let removed = MACHINE.sh_ok("dpkg --remove libpam-mfa 2>&1");
+    assert!(removed.contains("accounts that have bound a device: 1"), "{removed}");
     assert_eq!(stacks(&MACHINE), off);
     Door::Ssh.lets_in_without_code(&who);
     assert!(who.has_record(), "removing keeps the bindings");
 
     MACHINE.write("/root/mfa.deb", std::fs::read(built_package()).expect("the package"));
     MACHINE.sh_ok("dpkg --install /root/mfa.deb");
-    assert_eq!(stacks(&MACHINE), off, "installing again switches nothing on");
-    MACHINE.sh_ok("pam-auth-update --enable mfa");
-    assert_eq!(stacks(&MACHINE), on);
+    assert_eq!(stacks(&MACHINE), on, "installing again puts back what removing took");
     let mut t = Door::Ssh.up_to_the_code(&who);
     t.type_line(&app.good);
     t.wait_for("That code was used already.");
     drop(t);
 
-    MACHINE.sh_ok("dpkg --purge libpam-mfa");
+    let purged = MACHINE.sh_ok("dpkg --purge libpam-mfa 2>&1");
+    assert!(purged.contains("destroying bound devices: 1 (accounts: 1)"), "{purged}");
     assert_eq!(
         stacks(&MACHINE),
         off.lines().filter(|l| !l.contains("mfa-enroll")).map(|l| format!("{l}\n")).collect::<String>()
     );
-    assert_eq!(MACHINE.sh("ls -d /var/lib/mfa /etc/mfa /usr/libexec/mfa-helper /usr/bin/mfa-enroll").stdout, "");
+    assert_eq!(
+        MACHINE
+            .sh("ls -d /var/lib/mfa /var/lib/mfa-package /etc/mfa /usr/libexec/mfa-helper /usr/bin/mfa-enroll")
+            .stdout,
+        ""
+    );
     Door::Ssh.lets_in_without_code(&who);
     MACHINE.sh_ok("dpkg --install /root/mfa.deb");
+    assert_eq!(stacks(&MACHINE), off, "what was purged is forgotten");
     MACHINE.sh_ok("pam-auth-update --enable mfa");
     Door::Su.lets_in_without_code(&who);
 }
