@@ -176,13 +176,11 @@ fn judge_as(
 /// What a stranger reads, who may reach our line with a wrong first factor although it says otherwise: nothing, whoever it
 /// is about. Some are let past it there to bind a device, and no word may tell them from those who have one.
 fn silent(decision: Decision, why: &str) -> Decision {
-    let reason = format!("{} (stack=complete is untrue: {why})", decision.reason);
-    match decision.outcome {
-        Outcome::Refused | Outcome::Locked | Outcome::NoInteraction => {
-            Decision { outcome: Outcome::Refused, text: String::new(), reason, ..decision }
-        }
-        _ => Decision { reason, ..decision },
+    if !matches!(decision.outcome, Outcome::Refused | Outcome::NoInteraction) {
+        return decision;
     }
+    let reason = format!("{} (stack=complete is untrue: {why})", decision.reason);
+    Decision { text: String::new(), reason, ..decision }
 }
 
 #[allow(clippy::too_many_arguments, reason = "one login, in parts")]

@@ -152,7 +152,7 @@ fn where_the_stack_is_not_known_the_word_of_a_binding_comes_with_the_success() {
 #[test]
 fn a_program_that_answers_blindly_is_told_so_and_not_counted() {
     let bound = Bound::fresh("blind");
-    bound.system.service("door", "auth required pam_unix.so\nauth required {module} stack=complete");
+    bound.system.service("door", "auth requisite pam_unix.so\nauth required {module} stack=complete");
     let before = fs::read(bound.file("state")).unwrap();
     for (conv, reason) in [
         ("login-secret", "the program answered with the login secret"),
@@ -215,6 +215,7 @@ fn what_policy_does_not_ask_is_ignored_and_logged() {
     add_user("free");
     let bound = Bound::fresh("exempt");
     bound.system.config("[[rule]]\nusers = [\"exempt\"]\nservices = [\"door\"]\nrequire = \"off\"\n");
+    bound.system.service("door", "auth required {module} stack=complete\naccount required {module}");
     for (user, reason) in [("free", "not required and not bound"), ("exempt", "off by rule")] {
         let log = Log::listen();
         let report = bound.system.host("door").user(user).steps(&["auth", "account"]).run();
@@ -385,4 +386,38 @@ fn a_user_who_is_not_root_gets_no_verdict_by_starting_the_helper() {
     let host = bound.system.host("door").user("caller").answer(&bound.code(1)).steps(&["auth"]);
     let report = host.under(&["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]);
     assert_eq!(report.run().code("auth"), AUTHINFO_UNAVAIL);
+}
+
+/// Where a stranger reaches our line although it says that the stack is complete, everybody is asked the same and told
+/// nothing, and whoever guesses there locks no login that lies behind a first factor.
+#[test]
+fn in_a_stack_that_is_not_as_its_line_says_a_stranger_learns_nothing_and_locks_nobody_out() {
+    let mut bound = Bound::fresh("believer");
+    bound.advance(100);
+    add_user("wanting");
+    bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
+    let ours = "auth required {module} stack=complete\naccount required {module}\nsession optional {module}";
+    bound.system.service("su", &format!("auth required pam_unix.so nodelay\n{ours}"));
+    bound.system.service("door", &format!("{{first}}\n{ours}"));
+    let log = Log::listen();
+    let by_stranger = |bound: &Bound, user: &str, answer: &str| {
+        let host = bound.system.host("su").user(user).password("wrong").answer(answer);
+        let report = host.steps(&["auth"]).run();
+        (report.code("auth"), report.said())
+    };
+    for answer in ["000000", "x", "", "wrong", &bound.code(0)] {
+        let of_bound = by_stranger(&bound, "believer", answer);
+        assert_ne!(of_bound.0, SUCCESS);
+        assert_eq!(of_bound.1.len(), 2, "two questions and not a word: {:?}", of_bound.1);
+        for user in ["wanting", "no-such-user"] {
+            assert_eq!(by_stranger(&bound, user, answer), of_bound, "{user} {answer:?}");
+        }
+    }
+    assert!(log.lines_with("user=believer").pop().unwrap().contains("stack=complete is untrue: su: "));
+    bound.advance(100);
+    for _ in 0..20 {
+        let _ = by_stranger(&bound, "believer", "000000");
+    }
+    let code = bound.code(0);
+    assert_eq!(bound.auth(&code), SUCCESS, "a stranger has locked the owner out");
 }
