@@ -84,8 +84,12 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
             Err(error) => faults.extend(unreadable(name, error)),
             Ok(stack) if ours(stack).is_some() => {
                 faults.extend(auth(name, stack, enroll.iter().any(|listed| listed == name), files));
-                if *name == "sshd" || enroll.iter().any(|listed| listed == name) {
+                let enrolls = enroll.iter().any(|listed| listed == name);
+                if *name == "sshd" || enrolls {
                     faults.extend(account(name, files));
+                }
+                if enrolls {
+                    faults.extend(session(name, files));
                 }
             }
             Ok(_) if SHELLS.contains(name) => faults.push(without_us(name, files)),
@@ -290,7 +294,7 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
     let first = "let the account lines begin with: account required pam_mfa.so";
     let (place, remedy) = match line {
         Some(Module { file, number, .. }) => (format!("{file}:{number}"), put_right(file, *number, files, first)),
-        None if includes_common_account(service, files) => {
+        None if includes("common-account", service, files) => {
             (String::from("/etc/pam.d/common-account"), String::from("pam-auth-update --force --enable mfa"))
         }
         None => (file.clone(), edit(&file, first)),
@@ -318,7 +322,41 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
     }
 }
 
-fn includes_common_account(service: &str, files: &Files) -> bool {
+/// The session line confirms what was bound. Where a session may open without it nobody is led through binding.
+fn session(service: &str, files: &Files) -> Option<Fault> {
+    let stack = Stack::read(service, Kind::Session, files);
+    let (stack, judged) = match stack.and_then(|stack| stack.judge().map(|judged| (stack, judged))) {
+        Ok(both) => both,
+        Err(error) => return unreadable(service, &error),
+    };
+    let by_hand = "let the session lines end in: session optional pam_mfa.so";
+    let finding = match (judged.reached, ours(&stack)) {
+        (Reached::Always, _) => return None,
+        (Reached::Sometimes(path), Some(line)) => {
+            let fault = passed_by(service, "pam-session-line-passed-by", line, &path, files);
+            let what = format!("a session opens without our line, so no device can be bound: {path}");
+            Finding { grave: false, what, ..fault.finding }
+        }
+        (_, line) => {
+            let ours = if line.is_some() { "is on no path that opens a session" } else { "is not there" };
+            let what = format!("our session line {ours}: no device can be bound");
+            let common = ["common-session", "common-session-noninteractive"];
+            match common.into_iter().find(|name| line.is_none() && includes(name, service, files)) {
+                Some(name) => {
+                    let remedy = "pam-auth-update --force --enable mfa";
+                    Finding::warning("pam-session-line-missing", format!("/etc/pam.d/{name}"), what, remedy)
+                }
+                None => {
+                    let file = format!("/etc/pam.d/{service}");
+                    Finding::warning("pam-session-line-missing", file.clone(), what, edit(&file, by_hand))
+                }
+            }
+        }
+    };
+    Some(Fault { service: service.to_owned(), finding })
+}
+
+fn includes(name: &str, service: &str, files: &Files) -> bool {
     let text = files(&format!("/etc/pam.d/{service}")).ok().flatten().unwrap_or_default();
-    text.lines().any(|line| line.split_whitespace().eq(["@include", "common-account"])) && there(PROFILE, files)
+    text.lines().any(|line| line.split_whitespace().eq(["@include", name])) && there(PROFILE, files)
 }

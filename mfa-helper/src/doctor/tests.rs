@@ -12,14 +12,16 @@ fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, Str
     for there in ["/etc/debian_version", "/usr/share/pam-configs/mfa"] {
         files.insert(there.to_owned(), String::from("12"));
     }
+    files.entry(path("common-session")).or_insert_with(|| SESSION.to_owned());
     move |path| match files.get(path) {
         Some(why) if why.starts_with('!') => Err(why[1..].to_owned()),
         text => Ok(text.cloned()),
     }
 }
 
-const SSHD: &str = "@include common-auth\n@include common-account\n";
-const SU: &str = "auth sufficient pam_rootok.so\n@include common-auth\n@include common-account\n";
+const SSHD: &str = "@include common-auth\n@include common-account\n@include common-session\n";
+const SU: &str =
+    "auth sufficient pam_rootok.so\n@include common-auth\n@include common-account\n@include common-session\n";
 
 /// What pam-auth-update writes on Debian 12.
 const AUTH: &str = "\
@@ -41,6 +43,14 @@ account	requisite			pam_deny.so
 account	required			pam_permit.so
 # and here are more per-package modules (the \"Additional\" block)
 # end of pam-auth-update config
+";
+
+const SESSION: &str = "\
+session	[default=1]			pam_permit.so
+session	requisite			pam_deny.so
+session	required			pam_permit.so
+session	required	pam_unix.so
+session	optional	pam_mfa.so
 ";
 
 /// Findings about sshd and su with these files of Debian's.
@@ -97,7 +107,7 @@ fn stack_complete_is_true_and_is_said() {
     assert_eq!((id, place.as_str()), ("pam-stack-complete-missing", "/etc/pam.d/common-auth:7"));
     assert_eq!(remedy, r"sed -i '7s/pam_mfa\.so/& stack=complete/' /etc/pam.d/common-auth");
     // RHEL: the end of a substack does not end the stack.
-    let sshd = "auth substack password-auth\nauth required pam_mfa.so stack=complete\n@include common-account\n";
+    let sshd = "auth substack password-auth\nauth required pam_mfa.so stack=complete\n@include common-account\n@include common-session\n";
     let substack = "auth sufficient pam_unix.so\nauth required pam_deny.so\n";
     let files = [("sshd", sshd), ("password-auth", substack), ("common-account", ACCOUNT)];
     let (id, place, _) = only(look(&files, &["sshd"]));
@@ -106,7 +116,7 @@ fn stack_complete_is_true_and_is_said() {
 
 /// What a stack says of sshd, beside sound account lines.
 fn of_sshd(auth: &str) -> Vec<Finding> {
-    let sshd = format!("{auth}\n@include common-account\n");
+    let sshd = format!("{auth}\n@include common-account\n@include common-session\n");
     look(&[("sshd", &sshd), ("common-account", ACCOUNT)], &["sshd"])
 }
 
@@ -164,7 +174,7 @@ const KEY_AND_CODE: &str = include_str!("../../../config/pam.d/mfa-sshd-key");
 #[test]
 fn a_key_that_sshd_has_accepted_is_a_first_factor_and_nothing_like_it_is() {
     let look = |service: &str, auth: &str| {
-        let stack = "@include mfa-sshd-key\n@include common-account\n";
+        let stack = "@include mfa-sshd-key\n@include common-account\n@include common-session\n";
         look(&[(service, stack), ("mfa-sshd-key", auth), ("common-account", ACCOUNT)], &[service])
     };
     assert_eq!(look("sshd", KEY_AND_CODE), []);
@@ -203,6 +213,27 @@ fn our_account_line_is_missing_ignored_or_passed_by() {
     let behind = ACCOUNT.replace("account	required	pam_mfa.so\n", "") + "account required pam_mfa.so\n";
     let findings = debian(AUTH, &behind);
     assert_eq!(findings[0].id, "pam-account-line-passed-by", "{findings:#?}");
+}
+
+#[test]
+fn our_session_line_is_missing_or_passed_by() {
+    let session = |text: &str| {
+        let files =
+            [("sshd", SSHD), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT), ("common-session", text)];
+        look(&files, &["sshd", "su"])
+    };
+    assert_eq!(session(SESSION), []);
+    let findings = session("session required pam_unix.so\n");
+    assert!(findings.iter().all(|finding| !finding.grave), "{findings:#?}");
+    let (id, place, remedy) = only(findings);
+    assert_eq!((id, place.as_str(), remedy.as_str()), ("pam-session-line-missing", "/etc/pam.d/common-session", FORCE));
+    let findings = session(&format!("session sufficient pam_systemd.so\n{SESSION}"));
+    let (id, place, remedy) = only(findings);
+    assert_eq!((id, place.as_str()), ("pam-session-line-passed-by", "/etc/pam.d/common-session:1"));
+    assert!(remedy.starts_with("editor "), "{remedy}");
+    // Where nobody can bind, nobody has to confirm.
+    let files = [("sshd", SSHD), ("atd", "@include common-auth\n"), ("common-auth", AUTH), ("common-account", ACCOUNT)];
+    assert_eq!(look(&files, &["sshd", "atd"]), []);
 }
 
 #[test]
