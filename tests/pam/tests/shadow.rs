@@ -59,6 +59,12 @@ account required pam_unix.so
     }
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions("/etc/shadow", fs::Permissions::from_mode(0o640));
+    }
+}
+
 /// A user at `mfa-enroll`, on pipes.
 struct Talk {
     child: Child,
