@@ -409,9 +409,9 @@ fn in_a_stack_that_is_not_as_its_line_says_a_stranger_learns_nothing_and_locks_n
         let of_bound = by_stranger(&bound, "believer", answer);
         assert_ne!(of_bound.0, SUCCESS);
         assert_eq!(of_bound.1.len(), 2, "two questions and not a word: {:?}", of_bound.1);
-        for user in ["wanting", "no-such-user"] {
-            assert_eq!(by_stranger(&bound, user, answer), of_bound, "{user} {answer:?}");
-        }
+        assert_eq!(by_stranger(&bound, "wanting", answer), of_bound, "{answer:?}");
+        // pam_unix has a code of its own for them.
+        assert_eq!(by_stranger(&bound, "no-such-user", answer).1, of_bound.1, "{answer:?}");
     }
     assert!(log.lines_with("user=believer").pop().unwrap().contains("stack=complete is untrue: su: "));
     bound.advance(100);
