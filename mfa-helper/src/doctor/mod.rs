@@ -77,6 +77,7 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     let (host, mut findings) = policy::in_place(config, host);
     let host = &host;
     findings.extend(policy::rules(config, host));
+    findings.extend(policy::without_programs(config, host));
     findings.extend(store::check(host));
     findings.extend(installed::check());
     let people = people::all(host);

@@ -45,6 +45,21 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
     Finding::grave(id, place, format!("the policy in place does not load ({instead}): {what}"), remedy)
 }
 
+/// Services in which nothing is bound any more since their programs have to be named as well.
+pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
+    let policy = &host.loaded.policy;
+    let shipped = Policy::default().enroll_services;
+    let added: Vec<&str> =
+        policy.enroll_services.iter().filter(|service| !shipped.contains(service)).map(String::as_str).collect();
+    if added.is_empty() || !policy.enroll_programs.is_empty() {
+        return None;
+    }
+    let place = "[enroll] programs";
+    let what = format!("added to [enroll] services, with no program named that holds them: {}", added.join(", "));
+    let remedy = edit(&config.to_string_lossy(), "add to [enroll]: programs = [\"NAME OF THE PROGRAM'S FILE\"]");
+    Some(Finding::warning("policy-no-program", place, what, remedy))
+}
+
 /// Mistakes that the parser cannot see.
 pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
     let policy = &host.loaded.policy;

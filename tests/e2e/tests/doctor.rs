@@ -257,6 +257,12 @@ const PROGRAMS: &[Fault] = &[
 const POLICY: &[Fault] = &[
     fault("policy-unknown-key", 7, "echo 'requires = 1' >>/etc/mfa/mfa.toml", ByHand("sed -i '$d' /etc/mfa/mfa.toml")),
     fault("policy-not-loaded", 7, "echo '[[rule' >/etc/mfa/mfa.d/10-typo.toml", ByHand("rm /etc/mfa/mfa.d/10-typo.toml")),
+    fault(
+        "policy-no-program",
+        6,
+        "printf '[enroll]\\nservices = [\"sshd\", \"cockpit\"]\\n' >>/etc/mfa/mfa.toml",
+        ByHand("echo 'programs = [\"cockpit-session\"]' >>/etc/mfa/mfa.toml"),
+    ),
     fault("policy-file-missing", 7, "rm /etc/mfa/mfa.toml", Typed),
     fault("policy-file-missing", 7, "mv /etc/mfa/mfa.d /root", Typed),
     fault("policy-file-unsafe", 7, "chmod 666 /etc/mfa/mfa.toml", Typed),

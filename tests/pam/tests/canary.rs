@@ -131,7 +131,7 @@ fn nothing_is_in_the_arguments_of_what_is_executed() {
         assert!(holds(&trace, b"LD_PRELOAD=") && holds(&trace, b"mfa-helper"), "host and helper: {trace}");
         assert_holds_none(&trace, &secrets(&bound, &answer));
     }
-    password_then_code(&bound, "helper=/nowhere");
+    password_then_code(&bound, "helper=/nowhere socket=/run/mfa/helper.sock");
     bound.advance(2);
     let trace = Trace::record();
     let mut listener = traced_listener(&bound, &options);
@@ -157,7 +157,7 @@ fn nothing_is_in_what_the_helper_writes_at_a_login() {
         assert_eq!(login(&bound, &answer).steps(&["auth"]).run().code("auth"), code);
         assert_tells_nothing(&trace.end(), &secrets(&bound, &answer));
     }
-    password_then_code(&bound, "helper=/nowhere");
+    password_then_code(&bound, "helper=/nowhere socket=/run/mfa/helper.sock");
     bound.advance(2);
     for (answer, code) in answers(&bound) {
         let trace = Trace::record();
@@ -183,9 +183,9 @@ fn assert_tells_nothing(trace: &str, secrets: &[(&str, Vec<u8>)]) {
     assert_holds_none(trace, secrets);
 }
 
-/// -I2: otherwise no signal would end strace, and with it the listener.
+/// By its standard input, since strace is another process than the one that it starts. -I2: otherwise no signal would end strace, and with it the listener.
 fn traced_listener(bound: &Bound, options: &str) -> Listener {
-    Listener::start(&Helper::real().clock(&bound.clock).strace(&format!("-I2 {options}")))
+    Listener::start_by_standard_input(&Helper::real().clock(&bound.clock).strace(&format!("-I2 {options}")))
 }
 
 fn assert_holds_none(trace: &str, secrets: &[(&str, Vec<u8>)]) {

@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 
+use mfa_wire::{Login, Outcome, Request};
 use pam_tests::code::{AUTH_ERR, MAXTRIES, SUCCESS};
-use pam_tests::{Bound, Clock, Helper, Listener, Log, PASSWORD, add_user, artifact, run};
+use pam_tests::{Bound, Clock, FrontEnd, Helper, Listener, Log, PASSWORD, add_user, artifact, run};
 
 const SOCKET: &str = "/run/mfa/helper.sock";
 const WRITTEN: &str = "Type ok when you have written them down: ";
@@ -769,9 +770,17 @@ fn a_test_pays_nothing_that_is_owed() {
     bound.system.config("[[rule]]\nusers = [\"debtor\"]\nrequire = \"mfa\"\n");
     let stack = "{first}\nauth required {module} stack=complete\naccount required {module}\nsession optional {module}";
     bound.system.service("sudo", stack);
-    let login = |code: Option<&str>| {
-        let host = bound.system.host("sudo").user("debtor").steps(&["auth"]);
-        code.into_iter().fold(host, |host, code| host.answer(code)).run().code("auth")
+    // As su would ask, which is a program that is known.
+    let login = Login {
+        user: "debtor".into(),
+        service: "sudo".into(),
+        rhost: None,
+        tty: None,
+        ruser: Some("debtor".into()),
+        ssh_auth_info: None,
+        stack_complete: true,
+        ssh_auth_sock: None,
+        program: Some("/usr/bin/su".into()),
     };
     let state = bound.system.store().join("users/debtor/state");
     let owes = || {
@@ -780,7 +789,9 @@ fn a_test_pays_nothing_that_is_owed() {
         let newest = text.split("mfa-state 1\n").skip(1).max_by_key(number).unwrap().to_owned();
         newest.lines().find_map(|line| line.strip_prefix("owes ")).unwrap().to_owned()
     };
-    login(None);
+    let helper = Helper::real().clock(&bound.clock).path();
+    let handed_over = FrontEnd::request(&helper, Request::Verify(login), &mut |_| None).verdict;
+    assert_eq!(handed_over.outcome, Outcome::HandedOver);
     assert_eq!(owes(), "anywhere", "there is no terminal");
     let key = bound.bind_other("debtor");
     let mut talk = Talk::begin(&me, &["test", "--service", "sudo"]);
