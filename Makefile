@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-fresh lint unit pam race e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-fresh lint unit pam race flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -50,6 +50,12 @@ race: all
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),1000) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
+
+## others' logins while somebody floods the sockets, with figures
+flood: all
+	cargo build --locked --workspace
+	cargo test --locked --no-run -p pam-tests
+	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test floods -- --nocapture --ignored
 
 ## the installed package in a fresh Debian 12, and in a fresh Debian 13, booted
 e2e: deb

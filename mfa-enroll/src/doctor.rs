@@ -71,7 +71,13 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
         Err(e) => found.push(no_helper(&e)),
     }
     found.extend(sshd(&users(cli, caller)));
-    found.extend(units());
+    // What is so if the service turns root away.
+    let turned_away = found.iter().position(|finding| finding.id == "service-store").map(|n| found.remove(n));
+    found.extend(match units() {
+        // Nothing is amiss with its units, so the service is asked; to ask one that has failed would start it.
+        none if none.is_empty() => service(&found, turned_away),
+        units => units,
+    });
     found.extend(changed_files());
     found.extend(denials());
     found.sort_by_key(|finding| !finding.grave);
@@ -372,6 +378,30 @@ fn socket_file(path: &str, mode: u32, so: &str) -> Option<Finding> {
     };
     let what = format!("{so}: {wrong}");
     Some(Finding::warning("socket-unreachable", path, what, "systemctl restart mfa-helper.socket"))
+}
+
+/// What the service finds when it tries itself in its sandbox, but for what has been found outside of it.
+fn service(found: &[Finding], turned_away: Option<Finding>) -> Vec<Finding> {
+    const UNIT: &str = "mfa-helper.service";
+    if !Path::new("/run/systemd/system").exists() {
+        return Vec::new();
+    }
+    let is_found = |begin: &str| found.iter().any(|finding| finding.id.starts_with(begin));
+    let mut gathered = Gathered::default();
+    let mut own = match helper::ask_service(mfa_wire::Verb::Doctor, &mut gathered) {
+        Ok(_) => gathered.reports.iter().filter_map(|report| Finding::read(report)).collect(),
+        // So that they start helpers of their own. It could not say why, and the helper has.
+        Err(NoVerdict::TurnedAway) => turned_away.into_iter().collect(),
+        Err(why) => {
+            vec![Finding::warning("service-silent", UNIT, why.to_string(), format!("systemctl restart {UNIT}"))]
+        }
+    };
+    own.retain(|finding| match finding.id.as_str() {
+        "service-store" => !is_found("store-"),
+        "service-policy" => !is_found("policy-"),
+        _ => true,
+    });
+    own
 }
 
 /// Programs that are not as the package brought them. dpkg looks at the content alone.

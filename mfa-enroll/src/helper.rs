@@ -23,6 +23,9 @@ const HELPER: &str = "/usr/libexec/mfa-helper";
 /// Where its service listens. Likewise.
 const SOCKET: &str = "/run/mfa/helper.sock";
 
+/// The same for root.
+const SOCKET_OF_ROOT: &str = "/run/mfa/root.sock";
+
 /// Why there is no verdict.
 #[derive(Debug)]
 pub(crate) enum NoVerdict {
@@ -87,6 +90,12 @@ pub(crate) fn converse(
     verdict
 }
 
+/// Asks the service itself, as root, by root's socket: whatever is started would answer for another.
+pub(crate) fn ask_service(verb: mfa_wire::Verb, prompter: &mut dyn Prompter) -> Result<Verdict, NoVerdict> {
+    let mut channel = knock_at(Path::new(SOCKET_OF_ROOT))?;
+    mfa_wire::converse(&mut channel, mfa_wire::Request::Verb(verb), prompter).map_err(NoVerdict::Half)
+}
+
 /// How long to stand in a queue that is full.
 const PATIENCE: TimeVal = TimeVal::new(1, 0);
 
@@ -96,6 +105,10 @@ fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
     let path = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
     #[cfg(not(debug_assertions))]
     let (path, _) = (Path::new(SOCKET), cli);
+    knock_at(path)
+}
+
+fn knock_at(path: &Path) -> Result<Channel, NoVerdict> {
     let stream = connected(path).map_err(|e| match e {
         Errno::ENOENT | Errno::ECONNREFUSED => NoVerdict::NoService,
         e => NoVerdict::Socket(e),

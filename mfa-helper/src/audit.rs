@@ -40,6 +40,12 @@ pub fn log(level: Level, fields: &[(&str, &str)]) {
     }
 }
 
+/// Whether somebody takes lines.
+pub fn can_be_reached() -> bool {
+    let taken = |address| UnixDatagram::unbound().is_ok_and(|socket| socket.connect(address).is_ok());
+    taken(JOURNAL) || taken(SYSLOG)
+}
+
 fn send(address: &str, message: &str) -> bool {
     let Ok(socket) = UnixDatagram::unbound() else { return false };
     // A log daemon that hangs must not hang logins.

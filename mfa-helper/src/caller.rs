@@ -31,6 +31,11 @@ pub fn of(stream: &UnixStream) -> nix::Result<Caller> {
 pub struct Held(Option<OwnedFd>);
 
 impl Held {
+    /// Of nobody: whoever it is about is elsewhere.
+    pub fn nobody() -> Held {
+        Held(None)
+    }
+
     /// Of the process at the other end of this connection, whose number the kernel says is `caller`'s.
     pub fn of(stream: &UnixStream, caller: Caller) -> Held {
         match sys::process_of_peer(stream) {

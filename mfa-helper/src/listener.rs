@@ -67,8 +67,8 @@ const BREATH: u8 = 100;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes connections until SIGTERM. In the process of a conversation it returns that conversation; in the
-/// listener it returns `None` at the end.
-pub fn accept(listeners: Vec<UnixListener>) -> nix::Result<Option<UnixStream>> {
+/// listener it returns `None` at the end. `other` is a process that it has started before, to be collected.
+pub fn accept(listeners: Vec<UnixListener>, other: Option<Pid>) -> nix::Result<Option<UnixStream>> {
     warm_up();
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block()?;
@@ -77,6 +77,9 @@ pub fn accept(listeners: Vec<UnixListener>) -> nix::Result<Option<UnixStream>> {
         listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     }
     let mut desk = Desk::default();
+    if let Some(other) = other {
+        desk.conversations.add(other, 0, Paid::ByRoot);
+    }
     loop {
         let doors = listeners.iter().map(AsFd::as_fd);
         let mut fds: Vec<PollFd> =

@@ -10,6 +10,7 @@ mod installed;
 mod keys;
 mod people;
 mod policy;
+mod service;
 mod stacks;
 mod store;
 mod system;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use mfa_wire::{FromHelper, Outcome};
 
+use crate::audit::{self, Level};
 use crate::conversation::Conversation;
 use crate::flow::Decision;
 use crate::host::Host;
@@ -71,8 +73,19 @@ impl Finding {
     }
 }
 
-/// Looks through the host.
+/// What the service finds about itself, at its start: in the log, because nobody asks yet.
+pub fn log_of_service(host: &Host) {
+    for finding in service::look(host) {
+        let reason = format!("{}: {}; remedy: {}", finding.id, finding.what, finding.remedy);
+        audit::log(Level::Warning, &[("event", "listener"), ("reason", &reason)]);
+    }
+}
+
+/// Looks through the host. The service, asked by the `doctor` of a helper that was started, looks at itself alone.
 pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
+    if host.in_service {
+        return told(&service::look(host), conversation);
+    }
     // The policy as it is now: a remedy counts at once, two seconds before it is in force.
     let (host, mut findings) = policy::in_place(config, host);
     let host = &host;
@@ -87,7 +100,12 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(stacks::check(&services, &system_file, &host.loaded.policy.enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
     findings.extend(system::check(&people, host));
-    for finding in &findings {
+    conversation.send(&FromHelper::Report(service::if_it_turns_away(host).lines()))?;
+    told(&findings, conversation)
+}
+
+fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decision, Decision> {
+    for finding in findings {
         conversation.send(&FromHelper::Report(finding.lines()))?;
     }
     Ok(if findings.iter().any(|finding| finding.grave) {

@@ -254,6 +254,51 @@ const PROGRAMS: &[Fault] = &[
     ),
 ];
 
+/// A setting of an administrator's by which the service does not see this any more.
+macro_rules! shut_off {
+    ($id:literal, $paths:literal) => {
+        fault(
+            $id,
+            6,
+            concat!(
+                "mkdir /etc/systemd/system/mfa-helper.service.d; printf '[Service]\\nInaccessiblePaths=",
+                $paths,
+                "\\n' >/etc/systemd/system/mfa-helper.service.d/10-less.conf; systemctl daemon-reload; \
+                 systemctl restart mfa-helper"
+            ),
+            ByHand(
+                "rm -r /etc/systemd/system/mfa-helper.service.d; systemctl daemon-reload; systemctl restart mfa-helper",
+            ),
+        )
+    };
+}
+
+/// What its sandbox keeps from the service: nobody but the service can know.
+const SERVICE: &[Fault] = &[
+    fault(
+        "service-store",
+        6,
+        "cp -a /var/lib/mfa /srv/mfa; cp -p /etc/mfa/mfa.toml /root; printf '[store]\\npath = \"/srv/mfa\"\\n' >>/etc/mfa/mfa.toml; \
+         touch --date='1 hour ago' /etc/mfa/mfa.toml",
+        Typed,
+    )
+    .undo("cp -p /root/mfa.toml /etc/mfa; rm -r /srv/mfa /etc/systemd/system/mfa-helper.service.d; systemctl daemon-reload; \
+           systemctl restart mfa-helper"),
+    fault(
+        "service-shadow",
+        6,
+        "mkdir -p /etc/systemd/system/mfa-helper.service.d; chmod 000 /etc/shadow; \
+         printf '[Service]\\nCapabilityBoundingSet=~CAP_DAC_READ_SEARCH\\n' >/etc/systemd/system/mfa-helper.service.d/10-less.conf; \
+         systemctl daemon-reload; systemctl restart mfa-helper",
+        Typed,
+    )
+    .undo("chmod 640 /etc/shadow; rm -r /etc/systemd/system/mfa-helper.service.d; systemctl daemon-reload; \
+           systemctl restart mfa-helper"),
+    shut_off!("service-policy", "/etc/mfa/mfa.toml"),
+    shut_off!("service-names", "/etc/passwd"),
+    shut_off!("service-log", "/run/systemd/journal /dev/log"),
+];
+
 const POLICY: &[Fault] = &[
     fault("policy-unknown-key", 7, "echo 'requires = 1' >>/etc/mfa/mfa.toml", ByHand("sed -i '$d' /etc/mfa/mfa.toml")),
     fault("policy-not-loaded", 7, "echo '[[rule' >/etc/mfa/mfa.d/10-typo.toml", ByHand("rm /etc/mfa/mfa.d/10-typo.toml")),
@@ -563,6 +608,11 @@ fn faults_of_programs_and_units_are_found_and_mended() {
 #[test]
 fn faults_of_the_policy_and_for_people_are_found_and_mended() {
     each_is_found_and_mended(POLICY);
+}
+
+#[test]
+fn what_the_service_is_shut_off_from_is_found_and_mended() {
+    each_is_found_and_mended(SERVICE);
 }
 
 #[test]

@@ -147,6 +147,12 @@ fn a_store_that_the_service_cannot_write_to_is_left_to_helpers_that_logins_start
     t.type_line(&app.good);
     Door::Su.is_open(&who, &mut t);
     MACHINE.sh_ok("journalctl --quiet --grep='the service cannot write to /srv/mfa/users'");
+    // It finds that out when it starts as well, before anybody has lost time.
+    let log = MACHINE.journal_from_here();
+    MACHINE.sh_ok("systemctl restart mfa-helper.service");
+    log.wait_for(|text| {
+        text.contains("event=listener reason=\"service-store: the service cannot write to /srv/mfa/users")
+    });
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! The service, tried by itself: what its sandbox keeps from it. A helper that a login starts is in none, and so cannot
+//! know; the service does it at its start, for the log, and whenever `doctor` asks it to. The front end leaves out what is
+//! amiss outside as well.
+
+use std::fs::File;
+use std::io::ErrorKind;
+
+use nix::unistd::{Uid, User};
+
+use super::{Finding, quoted};
+use crate::audit;
+use crate::factor::usb;
+use crate::host::Host;
+use crate::sys::caps;
+
+const UNIT: &str = "mfa-helper.service";
+const STORE: &str = "service-store";
+
+/// What this process cannot do, and a conversation of its kind has to.
+pub fn look(host: &Host) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut found = |id, what: String, remedy: String| findings.push(Finding::warning(id, UNIT, what, remedy));
+    if let Err(why) = host.reaches_its_store() {
+        found(STORE, why, reach_store(&host.loaded.policy.store));
+    }
+    if let Some(error) = &host.loaded.error {
+        let what = format!("the service cannot load the policy: {}", error.0);
+        found("service-policy", what, by_hand());
+    }
+    match User::from_uid(Uid::from_raw(0)) {
+        Ok(Some(_)) => {}
+        Ok(None) => found("service-names", String::from("the service finds no name of root"), by_hand()),
+        Err(e) => found("service-names", format!("the service gets no names: {}", e.desc()), by_hand()),
+    }
+    if let Err(why) = reads_shadow(host) {
+        let what = format!("the service cannot read /etc/shadow ({why}): nobody can prove who they are to mfa-enroll");
+        found("service-shadow", what, drop_in("CapabilityBoundingSet=CAP_DAC_READ_SEARCH", "shadow"));
+    }
+    if !audit::can_be_reached() {
+        let what = String::from("the service reaches no log: nobody learns what it decides");
+        found("service-log", what, by_hand());
+    }
+    if let Err(why) = usb::library_loads()
+        && is_installed(b"libfido2.so.1")
+    {
+        found("service-libfido2", format!("the service can ask no security key: {why}"), by_hand());
+    }
+    findings
+}
+
+/// What is wrong if the service turns root's logins away, before it could say why. The front end, which sees that it does,
+/// believes it only then.
+pub fn if_it_turns_away(host: &Host) -> Finding {
+    let store = &host.loaded.policy.store;
+    let what = format!(
+        "the service turns root's logins away, and each starts a helper of its own: it cannot write to {store}"
+    );
+    Finding::warning(STORE, UNIT, what, reach_store(store))
+}
+
+/// As the process does that runs libpam. Where there is no such file there is nothing to be read.
+fn reads_shadow(host: &Host) -> Result<(), String> {
+    let raised = if host.in_service { caps::take_up() } else { Ok(()) };
+    let read = File::open("/etc/shadow");
+    let lowered = if host.in_service { caps::set_aside() } else { Ok(()) };
+    raised.and(lowered).map_err(|e| e.desc().to_owned())?;
+    match read {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the loader has found this library on the system (ld.so(8)).
+fn is_installed(library: &[u8]) -> bool {
+    let cache = std::fs::read("/etc/ld.so.cache").unwrap_or_default();
+    cache.windows(library.len()).any(|window| window == library)
+}
+
+/// What lets the service write to a store that is elsewhere.
+fn reach_store(store: &str) -> String {
+    // ProtectHome= goes before ReadWritePaths=.
+    let hidden = ["/home/", "/root/", "/run/user/"].iter().any(|home| store.starts_with(home));
+    let home = if hidden { "\\nProtectHome=no" } else { "" };
+    drop_in(&format!("ReadWritePaths={store}{home}"), "store")
+}
+
+/// The line that adds settings to the unit, for the printf of a shell.
+fn drop_in(settings: &str, name: &str) -> String {
+    let folder = format!("/etc/systemd/system/{UNIT}.d");
+    let text = quoted(&format!("[Service]\\n{}\\n", settings.replace('%', "%%%%")));
+    format!(
+        "mkdir -p {folder} && printf {text} >{folder}/90-{name}.conf && systemctl daemon-reload && \
+         systemctl restart {UNIT}"
+    )
+}
+
+fn by_hand() -> String {
+    format!("ls /etc/systemd/system/{UNIT}.d  # which of these settings takes it away? then: systemctl restart {UNIT}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_is_a_drop_in_that_names_the_folder() {
+        let typed = reach_store("/srv/it's mfa");
+        assert!(
+            typed.contains(r"printf '[Service]\nReadWritePaths=/srv/it'\''s mfa\n' >/etc/systemd/system/"),
+            "{typed}"
+        );
+        assert!(!typed.contains("ProtectHome") && reach_store("/home/mfa").contains("\\nProtectHome=no\\n"));
+    }
+}
