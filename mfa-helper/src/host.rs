@@ -36,7 +36,7 @@ pub struct Host {
 
 impl Host {
     /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
-    pub fn real(path: &Path, caller: Caller, held: &Held, in_service: bool) -> Host {
+    pub fn real(path: &Path, caller: Caller, held: Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());

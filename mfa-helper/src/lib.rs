@@ -117,7 +117,7 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     };
     // Where a caller is is found out before it hears a word: it may do what it likes after that, and be another.
-    let host = Host::real(&config, caller, &held, listening);
+    let host = Host::real(&config, caller, held, listening);
     // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
     // Only before Hello can the login still start one.
     if listening && caller.is_root() {
@@ -134,7 +134,10 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
         Err(why) => Decision::not_allowed(why.text()),
     };
-    record(caller, &request, subject.ok().as_deref().or(caller::named(&request)), &decision);
+    // Who is sent on has not been decided about.
+    if decision.outcome != Outcome::StartYourOwn {
+        record(caller, &request, subject.ok().as_deref().or(caller::named(&request)), &decision);
+    }
     match conversation.close(decision.verdict()) {
         // Whoever left without an answer is not there for the verdict either: that is in the log by now.
         Err(e) if decision.outcome != Outcome::NoInteraction => Err(format!("uid {}: {e}", caller.uid)),
@@ -152,7 +155,7 @@ fn try_itself(config: &Path) -> Option<Pid> {
     }
     nix::unistd::alarm::set(60);
     let root = Caller { uid: 0, pid: std::process::id().cast_signed() };
-    doctor::log_of_service(&Host::real(config, root, &Held::nobody(), true));
+    doctor::log_of_service(&Host::real(config, root, Held::nobody(), true));
     std::process::exit(0);
 }
 

@@ -93,7 +93,8 @@ impl Decision {
             Outcome::Already => "already",
             Outcome::Warnings => "warnings",
             Outcome::Faults => "faults",
-            Outcome::StartYourOwn => "start-your-own",
+            // Nothing is decided, and nothing logged.
+            Outcome::StartYourOwn => "none",
         }
     }
 }

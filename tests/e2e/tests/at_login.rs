@@ -514,14 +514,23 @@ fn a_connection_cut_at_any_prompt_leaves_no_half_device() {
 
     let mut t = Door::Ssh.up_to_the_key(&who);
     assert_eq!(typed_off(&t.screen()), key);
-    let codes = give_two_codes(&who, &mut t, &key);
-    let recovery = recovery_codes(&t.screen());
+    give_two_codes(&who, &mut t, &key);
     let line = cut(t);
     assert!(line.contains("verdict=accepted"), "{line}");
-    assert_eq!((who.devices(), who.status()["pending"].as_bool()), (1, Some(false)));
+    // No session was opened, and so nothing is bound.
+    assert_eq!((who.devices(), who.status()["pending"].as_bool()), (0, Some(false)));
     assert!(!who.got_in());
+    let mut t = Door::Ssh.up_to_the_key(&who);
+    assert!(t.text().contains("is void: that login did not open."), "{}", t.screen());
+    let new = typed_off(&t.screen());
+    assert_ne!(new, key);
+    let codes = give_two_codes(&who, &mut t, &new);
+    let recovery = recovery_codes(&t.screen());
+    t.type_line("ok");
+    Door::Ssh.is_open(&who, &mut t);
+    assert_eq!(who.devices(), 1);
     Door::Ssh.lets_in(&who, &codes.next);
-    // The last page was complete.
+    // The page was complete.
     Door::Su.lets_in(&who, &recovery[9]);
 }
 
