@@ -85,8 +85,13 @@ fn switching_on_and_off_and_removing() {
     assert_eq!(line("common-account", "pam_mfa.so"), (0, "account required pam_mfa.so".into()));
     assert_eq!(
         MACHINE.sh_ok("grep -rl '^[^#]*pam_mfa' /etc/pam.d | sort"),
-        "/etc/pam.d/common-account\n/etc/pam.d/common-auth\n"
+        ["account", "auth", "session", "session-noninteractive"]
+            .map(|file| format!("/etc/pam.d/common-{file}\n"))
+            .concat()
     );
+    for file in ["common-session", "common-session-noninteractive"] {
+        assert_eq!(line(file, "pam_mfa.so").1, "session optional pam_mfa.so", "{file}");
+    }
     let on = stacks(&MACHINE);
     Door::Ssh.lets_in(&who, &app.good);
 
