@@ -69,7 +69,7 @@ fn bind_in_chinese(who: &Person, t: &mut Terminal) -> String {
     t.type_line(&codes.previous);
     t.wait_for(SECOND_ZH);
     t.type_line(&codes.present);
-    t.wait_for("绑定成功。以下恢复码只显示这一次:");
+    t.wait_for("登录后生效。恢复码只显示一次:");
     let page = t.wait_for(WRITTEN_ZH);
     let is_code = |word: &&str| word.len() == 19 && word.split('-').all(|part| part.len() == 4);
     let recovery: Vec<&str> = page.split_whitespace().filter(is_code).collect();
