@@ -36,7 +36,7 @@ pub struct Host {
 
 impl Host {
     /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
-    pub fn real(path: &Path, caller: Caller, held: &Held, in_service: bool) -> Host {
+    pub fn real(path: &Path, caller: Caller, held: Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
@@ -44,6 +44,7 @@ impl Host {
         let audit_session = if remembers { session::audited(caller.pid) } else { None };
         // After that: so none of it was read of another process.
         let there = held.is_there();
+        drop(held);
         Host {
             now: clock,
             random: getrandom::fill,
