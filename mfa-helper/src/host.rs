@@ -44,6 +44,7 @@ impl Host {
         let audit_session = if remembers { session::audited(caller.pid) } else { None };
         // After that: so none of it was read of another process.
         let there = held.is_there();
+        drop(held);
         Host {
             now: clock,
             random: getrandom::fill,

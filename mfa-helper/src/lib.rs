@@ -39,7 +39,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
-use nix::unistd::Pid;
 
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
@@ -98,7 +97,14 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
     let stream = if listening {
         sys::caps::set_aside().map_err(|e| e.desc().to_owned())?;
         drop(socket);
-        let trial = try_itself(&config);
+        let trial = match sys::fork() {
+            Ok(None) => {
+                drop(doors);
+                try_itself(&config);
+            }
+            // Where there is no process for that, logins will say so.
+            started => started.ok().flatten(),
+        };
         match listener::accept(doors, trial).map_err(|e| e.desc().to_owned())? {
             Some(stream) => stream,
             None => return Ok(ExitCode::SUCCESS),
@@ -145,17 +151,14 @@ fn converse(handed_over: u32) -> Result<ExitCode, String> {
     }
 }
 
-/// Starts the process in which the service tries what its conversations will have to do. It is none of the listener's
-/// work, which must not wait for a name service.
-fn try_itself(config: &Path) -> Option<Pid> {
-    match sys::fork() {
-        Ok(None) => {}
-        // Where there is no process for that, logins will say so.
-        started => return started.ok().flatten(),
-    }
+/// The process in which the service tries what its conversations will have to do: none of the listener's work, which must
+/// not wait for a name service. It does not listen: whoever connects must find nobody when the listener is gone.
+fn try_itself(config: &Path) -> ! {
     nix::unistd::alarm::set(60);
-    let root = Caller { uid: 0, pid: std::process::id().cast_signed() };
-    doctor::log_of_service(&Host::real(config, root, Held::nobody(), true));
+    if sys::null_input().is_ok() {
+        let root = Caller { uid: 0, pid: std::process::id().cast_signed() };
+        doctor::log_of_service(&Host::real(config, root, Held::nobody(), true));
+    }
     std::process::exit(0);
 }
 

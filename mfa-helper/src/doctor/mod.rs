@@ -23,6 +23,7 @@ use mfa_wire::{FromHelper, Outcome};
 
 use crate::audit::{self, Level};
 use crate::conversation::Conversation;
+use crate::factor::usb;
 use crate::flow::Decision;
 use crate::host::Host;
 use crate::stack::system_file;
@@ -75,7 +76,7 @@ impl Finding {
 
 /// What the service finds about itself, at its start: in the log, because nobody asks yet.
 pub fn log_of_service(host: &Host) {
-    for finding in service::look(host) {
+    for finding in service::look(host, service::loads_as_nobody) {
         let reason = format!("{}: {}; remedy: {}", finding.id, finding.what, finding.remedy);
         audit::log(Level::Warning, &[("event", "listener"), ("reason", &reason)]);
     }
@@ -84,7 +85,7 @@ pub fn log_of_service(host: &Host) {
 /// Looks through the host. The service, asked by the `doctor` of a helper that was started, looks at itself alone.
 pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     if host.in_service {
-        return told(&service::look(host), conversation);
+        return told(&service::look(host, usb::library_loads), conversation);
     }
     // The policy as it is now: a remedy counts at once, two seconds before it is in force.
     let (host, mut findings) = policy::in_place(config, host);

@@ -5,19 +5,22 @@
 use std::fs::File;
 use std::io::ErrorKind;
 
-use nix::unistd::{Uid, User};
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 
 use super::{Finding, quoted};
 use crate::audit;
-use crate::factor::usb;
 use crate::host::Host;
-use crate::sys::caps;
+use crate::sys::fido::Library;
+use crate::sys::{self, caps};
 
 const UNIT: &str = "mfa-helper.service";
+const NOBODY: u32 = 65534;
 const STORE: &str = "service-store";
 
-/// What this process cannot do, and a conversation of its kind has to.
-pub fn look(host: &Host) -> Vec<Finding> {
+/// What this process cannot do, and a conversation of its kind has to. `loads` tries libfido2.
+pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |id, what: String, remedy: String| findings.push(Finding::warning(id, UNIT, what, remedy));
     if let Err(why) = host.reaches_its_store() {
@@ -40,7 +43,7 @@ pub fn look(host: &Host) -> Vec<Finding> {
         let what = String::from("the service reaches no log: nobody learns what it decides");
         found("service-log", what, by_hand());
     }
-    if let Err(why) = usb::library_loads()
+    if let Err(why) = loads()
         && is_installed(b"libfido2.so.1")
     {
         found("service-libfido2", format!("the service can ask no security key: {why}"), by_hand());
@@ -67,6 +70,21 @@ fn reads_shadow(host: &Host) -> Result<(), String> {
     match read {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e.to_string()),
         _ => Ok(()),
+    }
+}
+
+/// Loads libfido2 without any program being executed: in a process that is nobody, and ends.
+pub fn loads_as_nobody() -> Result<(), String> {
+    let no_process = |e: Errno| format!("no process: {}", e.desc());
+    let Some(child) = sys::fork().map_err(no_process)? else {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        let is_nobody = setgroups(&[]).and_then(|()| setresgid(group, group, group));
+        let loaded = is_nobody.and_then(|()| setresuid(user, user, user)).is_ok() && Library::load().is_ok();
+        std::process::exit(i32::from(!loaded));
+    };
+    match waitpid(child, None).map_err(no_process)? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        _ => Err(String::from("libfido2.so.1 cannot be loaded")),
     }
 }
 

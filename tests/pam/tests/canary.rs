@@ -187,7 +187,8 @@ fn assert_tells_nothing(trace: &str, secrets: &[(&str, Vec<u8>)]) {
     assert_holds_none(trace, secrets);
 }
 
-/// By its standard input, since strace is another process than the one that it starts. -I2: otherwise no signal would end strace, and with it the listener.
+/// By its standard input, since strace is another process than the one that it starts. -I2: otherwise no signal would end
+/// strace, and with it the listener.
 fn traced_listener(bound: &Bound, options: &str) -> Listener {
     Listener::start_by_standard_input(&Helper::real().clock(&bound.clock).strace(&format!("-I2 {options}")))
 }
