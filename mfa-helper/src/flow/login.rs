@@ -51,6 +51,8 @@ pub enum NoWay {
     Account(String),
     /// Nothing was proved before: the login secret is empty.
     NoSecret(&'static str),
+    /// Nobody was asked for a first factor, neither now nor before in this session.
+    NotAsked,
 }
 
 /// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same. `hand_over` says whether
@@ -105,7 +107,7 @@ impl NoWay {
         let remedy = match self {
             NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
             NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
-            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) if self_service => {
+            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) | NoWay::NotAsked if self_service => {
                 format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
             }
             _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
@@ -118,6 +120,7 @@ impl NoWay {
             NoWay::Program(why) => format!("required and not bound, and the program is not known: {why}"),
             NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
             NoWay::NoSecret(why) => format!("required and not bound, and the first factor proves nothing: {why}"),
+            NoWay::NotAsked => String::from("required and not bound, and no first factor was asked"),
         };
         let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
         Decision::new(Outcome::Refused, text, reason)
@@ -471,6 +474,9 @@ fn bind_what_is_owed(
         }
         (None, _) if asked.require != Require::Mfa => return unasked(),
         (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
+        (None, AuthHook::NotRun) if !is_remembered(login, &owes, here.as_deref()) => {
+            return Ok(NoWay::NotAsked.decision(user, host.loaded.policy.self_service));
+        }
         (None, _) => {}
     }
     if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
@@ -483,6 +489,14 @@ fn bind_what_is_owed(
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     enroll::at_login(login, user, asked, record, &store, host, conversation)
+}
+
+/// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
+/// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and whoever it is would bind a device of theirs:
+/// that one is owed, at this place or another, says nothing about who is here. Where sudo's line is untrue, it was
+/// perhaps noted for a stranger.
+fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
+    is_sudo(&login.service) && owes.at(here) && hand_over::is_true(&login.service).is_ok()
 }
 
 /// The session phase of a login whose account phase has bound a device: from here on it holds.

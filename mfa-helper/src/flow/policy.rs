@@ -83,7 +83,7 @@ pub fn explain(
                 String::from("refused: a security key has to be bound where it is plugged in")
             }
             Auth::Refuse(NoWay::NotInvited) => String::from("refused: an invitation is needed (mfa-enroll invite)"),
-            Auth::Refuse(NoWay::NoDialogue) => {
+            Auth::Refuse(NoWay::NoDialogue | NoWay::NotAsked) => {
                 format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
             }
             Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),

@@ -255,10 +255,10 @@ fn jobs_and_services_of_who_has_a_device_go_on() {
     assert_eq!(who.count_logged(&["event=verify"]), 0);
 }
 
-/// A ticket from before the rule owes nothing; a login that was let past auth on a promise is reminded of it, also where
-/// no password is asked.
+/// A ticket from before the rule owes nothing. Who was let past auth on a promise is reminded of it, also where no password
+/// is asked; but whoever is there has proved nothing, and binds nothing.
 #[test]
-fn who_owes_a_device_binds_it_where_no_password_is_asked() {
+fn who_owes_a_device_is_not_let_in_and_binds_nothing_where_no_password_is_asked() {
     let who = Person::new(&MACHINE, "owen");
     let mut shell = MACHINE.terminal().user("owen").run("exec bash --norc");
     shell.wait_for("$ ");
@@ -275,31 +275,27 @@ fn who_owes_a_device_binds_it_where_no_password_is_asked() {
 
     leaves(Door::Ssh.up_to_the_key(&who), &who);
     MACHINE.write("/etc/sudoers.d/owen", "owen ALL=(ALL:ALL) NOPASSWD: ALL\n");
-    let is_led = |t: &mut Terminal| {
-        t.wait_for(BIND_NOW);
-        t.wait_for(FIRST);
-        assert!(!t.text().contains("assword"), "{}", t.screen());
-    };
-    let mut t = MACHINE.terminal().run("exec login -f owen");
-    is_led(&mut t);
-    leaves(t, &who);
-    let mut t = MACHINE.terminal().user("owen").run("exec sudo -n touch /owen");
-    t.wait_for("account");
-    assert_eq!(t.exit_code(), 1);
-    MACHINE.sh_ok("[ ! -e /owen ]");
-    let mut t = MACHINE.terminal().user("owen").run("exec sudo touch /owen");
-    is_led(&mut t);
-    leaves(t, &who);
-    MACHINE.sh_ok("[ ! -e /owen ]");
+    MACHINE.user("trudy", "pw-trudy");
+    MACHINE.sh_ok("groupadd owens; usermod --append --groups owens trudy");
+    MACHINE.sh_ok("sed -i '1i auth sufficient pam_wheel.so trust group=owens' /etc/pam.d/su");
+    for (user, command) in [
+        ("root", "exec login -f owen"),
+        ("owen", "exec sudo -n touch /owen"),
+        ("owen", "exec sudo touch /owen"),
+        ("trudy", "exec su owen -c 'touch /tmp/owen'"),
+    ] {
+        let mut t = MACHINE.terminal().user(user).run(command);
+        assert_ne!(t.exit_code(), 0, "{command}");
+        assert!(t.text().contains("mfa-enroll totp") && !t.text().contains(FIRST), "{}", t.screen());
+    }
+    MACHINE.sh_ok("sed -i 1d /etc/pam.d/su; [ ! -e /owen ] && [ ! -e /tmp/owen ]");
     // root becomes anybody.
     goes_on(&who, "su", || drop(MACHINE.sh_ok("su owen -c true")));
     assert_eq!(who.devices(), 0);
 
-    let mut t = MACHINE.terminal().user("owen").run("exec sudo touch /owen");
-    is_led(&mut t);
+    let mut t = Door::Ssh.up_to_the_key(&who);
     bind_on(&who, &mut t);
-    assert_eq!(t.exit_code(), 0);
-    MACHINE.sh_ok("[ -e /owen ]");
+    Door::Ssh.is_open(&who, &mut t);
     assert_eq!(who.devices(), 1);
     goes_on(&who, "sudo", || {
         let mut t = MACHINE.terminal().user("owen").run("exec sudo -n id -un");

@@ -151,6 +151,25 @@ fn nobody_gets_past_without_binding() {
     assert!(owing.bound());
 }
 
+/// Where nobody was asked for a first factor, whoever is there would bind a device of theirs: su with pam_wheel's `trust`,
+/// `login -f`, a sudo without a password in a stack in which a stranger can have it noted that a device is owed.
+#[test]
+fn who_was_asked_for_no_first_factor_binds_nothing_whatever_is_owed() {
+    let owing = Owing::fresh("trusted", "");
+    assert_eq!(owing.auth("login").outcome, Outcome::HandedOver);
+    let untrue = "auth required pam_unix.so\nauth required {module} stack=complete\n\
+                  account required {module}\nsession optional {module}";
+    for (service, stack) in [("login", None), ("su", None), ("sudo", Some(untrue))] {
+        if let Some(stack) = stack {
+            owing.system.service(service, stack);
+        }
+        let (verdict, asked) = owing.account_at(service, AuthHook::NotRun, None, diligent());
+        assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 0), "{service}");
+        assert!(verdict.text.contains("mfa-enroll totp"), "{}", verdict.text);
+    }
+    assert!(!owing.bound());
+}
+
 #[test]
 fn a_ticket_of_sudo_from_before_and_su_by_root_owe_nothing() {
     let owing = Owing::fresh("debtless", "");
