@@ -456,6 +456,8 @@ fn no_module_that_proves_nothing_is_a_first_factor() {
         "pam_systemd_loadkey.so",
         "pam_fscrypt.so",
         "pam_u2f.so nouserok cue",
+        "pam_u2f.so alwaysok",
+        "pam_yubico.so id=1 alwaysok",
         "./pam_mfa.so",
     ] {
         let instead = format!("auth requisite {module}\nauth required pam_mfa.so\nauth required pam_permit.so");

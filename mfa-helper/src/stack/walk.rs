@@ -465,9 +465,12 @@ impl Module {
     }
 
     /// Whether its success may be a first factor's. By the file name, wherever it is. pam_u2f with `nouserok` said success
-    /// for whoever has no key (CVE-2025-23013).
+    /// for whoever has no key (CVE-2025-23013); it and pam_yubico with `alwaysok` say success for everybody, by design.
     fn may_prove(&self) -> bool {
-        let for_nothing = self.arguments.iter().any(|argument| argument.starts_with("nouserok"));
+        let for_nothing = self
+            .arguments
+            .iter()
+            .any(|argument| ["nouserok", "alwaysok"].iter().any(|word| argument.starts_with(word)));
         !NO_PROOF.contains(&self.name()) && self.name() != super::OURS && !for_nothing
     }
 
