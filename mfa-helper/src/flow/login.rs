@@ -262,7 +262,11 @@ fn second_factor(
             if !truth {
                 question_for_nobody(login, host, conversation).or_else(NoAnswer::or_gone)?;
             }
-            owe(record, place(login, host).as_deref(), &store)?;
+            // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
+            // a sudo without a first factor to its user.
+            if truth || is_sudo(&login.service) {
+                owe(record, place(login, host).as_deref(), &store)?;
+            }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
         Auth::HandOver => would_lead_through_it(user, login, way, host),
