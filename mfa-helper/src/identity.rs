@@ -9,7 +9,6 @@ use nix::unistd::Gid;
 use crate::policy::Answer;
 use crate::sys::child::answer_of_a_copy;
 use crate::sys::names;
-#[allow(unused_imports, reason = "the hand-over asks for the second")]
 pub use crate::sys::names::{Password, group};
 
 /// How long the name service may take to say what stands in shadow.

@@ -190,7 +190,7 @@ fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
     assert!(matches!(error(&store), StoreError::Orphan(_)), "lost before anybody logged in");
 }
 
-/// One spelling only: who could write another could write what the checksum is of.
+/// Until its session opens it leaves what is owed, an invitation and attempts as they were.
 #[test]
 fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     let place = Place::new("provisional");
@@ -264,6 +264,7 @@ fn provisional_words_of_no_meaning_are_damage_and_not_a_device() {
     }
 }
 
+/// One spelling only: who could write another could write what the checksum is of.
 #[test]
 fn a_record_in_other_words_is_damaged_though_its_checksum_is_right() {
     let place = Place::new("words");

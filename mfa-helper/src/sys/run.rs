@@ -1,4 +1,4 @@
-//! The one program of others that is asked for something: sshd, for its settings.
+//! Runs a program of the system and reads its output: sshd and cvtsudoers, for their settings.
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -328,11 +328,6 @@ fn without_a_helper_root_goes_on_and_nobody_else_comes_in() {
     for su in ["su", "su -"] {
         assert_eq!(machine.sh_ok(&format!("{su} carla -c 'id -un'")).trim(), "carla");
     }
-    for service in ["cron", "systemd-user", "atd"] {
-        machine.sh_ok(&format!(
-            "[ -e /etc/pam.d/{service} ] || printf '@include common-account\\n' >/etc/pam.d/{service}"
-        ));
-    }
     who.log.wait_for(|line| line.contains("mfa-helper is unreachable, and not needed here"));
     for door in [Door::Su, Door::Sudo, Door::Ssh, Door::Login] {
         let mut t = door.knock(&who);
