@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-fresh lint unit pam race flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-fresh lint measure unit pam race flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -31,6 +31,10 @@ test-fresh: setup
 
 lint:
 	tests/lint
+
+## how long files and functions are, what travels, and where rooms go round in a circle (BESIDE: other trees)
+measure:
+	cargo run --quiet --locked -p measure -- . $(BESIDE)
 
 ## Built by whoever calls, run by root: some of them are about what only root can do.
 unit:
