@@ -5,12 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::message::Malformed;
+use crate::codec::{MAX_FRAME, Malformed};
 use crate::secret::Secret;
-
-/// The most bytes that a frame may hold after its length: room for a QR code drawn in UTF-8 (5 KiB)
-/// and for every field of a request at its own limit.
-pub const MAX_FRAME: usize = 16 * 1024;
 
 /// Why a conversation cannot go on. The caller treats all of these alike: no verdict.
 #[derive(Debug, PartialEq, Eq)]

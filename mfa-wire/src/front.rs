@@ -4,9 +4,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::channel::{Broken, Channel};
-use crate::message::{
-    Cancelled, Device, FromHelper, Malformed, Outcome, Remembered, Request, Status, ToHelper, VERSION, Verdict,
-};
+use crate::codec::Malformed;
+use crate::message::{Cancelled, Device, FromHelper, Outcome, Remembered, Request, Status, ToHelper, VERSION, Verdict};
 use crate::secret::Secret;
 
 /// How long a front end waits for the Hello of a helper that listens, before it starts one of its own.

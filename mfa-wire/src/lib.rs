@@ -9,16 +9,18 @@
 #![forbid(unsafe_code)]
 
 mod channel;
+mod codec;
 mod front;
 mod message;
 mod secret;
 mod text;
 
-pub use channel::{Broken, Channel, MAX_FRAME};
+pub use channel::{Broken, Channel};
+pub use codec::{MAX_FRAME, Malformed};
 pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, converse, greet};
 pub use message::{
     AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE, MAX_TEXT,
-    Malformed, NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
+    NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
 pub use text::{UNAVAILABLE, printable, readable, utc};

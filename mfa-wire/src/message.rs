@@ -1,11 +1,8 @@
 //! The messages, and their bytes. `docs/wire.md` is the specification.
 //!
-//! Integers are big-endian. A string is its length in two bytes and that many bytes of UTF-8. An
-//! optional value is a byte 0 or 1 and, after 1, the value. Nothing may follow the last field.
+//! First what they say; at the end, the tables of their fields. How a field is written is the codec's business.
 
-use std::fmt;
-
-use crate::channel::MAX_FRAME;
+use crate::codec::{Bytes, Field, Malformed, Many, Maybe, Reader, Text, Wiped, WipedText, Writer, choice, record};
 use crate::secret::Secret;
 
 /// The version of the language that this crate speaks.
@@ -24,39 +21,6 @@ pub const MAX_ANSWER: usize = 256;
 const DEVICES: usize = 32;
 /// The most recovery codes of one set.
 const CODES: usize = 64;
-
-/// What is wrong with a frame.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// It ends inside a field.
-    Truncated,
-    /// Something follows its last field.
-    TrailingBytes,
-    /// A string is not UTF-8.
-    NotUtf8,
-    /// A field is longer than its limit.
-    TooLong,
-    /// Its type byte is not known.
-    UnknownType(u8),
-    /// A field holds a value that has no meaning.
-    UnknownValue,
-    /// The request is in a version that we do not speak.
-    UnknownVersion(u8),
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Malformed::Truncated => f.write_str("it ends inside a field"),
-            Malformed::TrailingBytes => f.write_str("something follows the last field"),
-            Malformed::NotUtf8 => f.write_str("a string is not UTF-8"),
-            Malformed::TooLong => f.write_str("a field is too long"),
-            Malformed::UnknownType(t) => write!(f, "unknown type {t:#04x}"),
-            Malformed::UnknownValue => f.write_str("a field holds an unknown value"),
-            Malformed::UnknownVersion(v) => write!(f, "unknown version {v}"),
-        }
-    }
-}
 
 /// The helper's first message: the versions that it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -480,632 +444,190 @@ pub enum FromHelper {
     Verdict(Verdict),
 }
 
-const REQUEST: u8 = 0x10;
-const ANSWER_TYPE: u8 = 0x11;
-const CANCEL: u8 = 0x12;
-const HELLO: u8 = 0x20;
-const ASK: u8 = 0x21;
-const TELL: u8 = 0x22;
-const DEVICE: u8 = 0x23;
-const STATUS: u8 = 0x24;
-const VERDICT: u8 = 0x25;
-const RECOVERY_CODES: u8 = 0x26;
-const REPORT: u8 = 0x27;
-const REMEMBERED: u8 = 0x28;
-const NOTICE: u8 = 0x29;
-const SIGN: u8 = 0x2a;
-
 impl ToHelper {
     /// The frame of this message.
     pub fn encode(&self) -> Result<Secret, Malformed> {
-        let mut w = Writer::new();
-        match self {
-            ToHelper::Request(request) => {
-                w.u8(REQUEST)?;
-                w.u8(VERSION)?;
-                write_request(&mut w, request)?;
-            }
-            ToHelper::Answer(answer) => {
-                w.u8(ANSWER_TYPE)?;
-                w.bytes(answer.bytes(), MAX_ANSWER)?;
-            }
-            ToHelper::Cancel(why) => {
-                w.u8(CANCEL)?;
-                w.u8(match why {
-                    Cancelled::NoConversation => 1,
-                    Cancelled::ByUser => 2,
-                    Cancelled::LoginSecret => 3,
-                    Cancelled::UserName => 4,
-                })?;
-            }
-        }
-        Ok(w.0)
+        Writer::frame::<ToHelper>(self)
     }
 
     /// The message in a frame.
     pub fn decode(frame: &Secret) -> Result<ToHelper, Malformed> {
-        let mut r = Reader(frame.bytes());
-        let message = match r.u8()? {
-            REQUEST => match r.u8()? {
-                VERSION => ToHelper::Request(read_request(&mut r)?),
-                other => return Err(Malformed::UnknownVersion(other)),
-            },
-            ANSWER_TYPE => ToHelper::Answer(Secret::copy_of(r.bytes(MAX_ANSWER)?)),
-            CANCEL => ToHelper::Cancel(match r.u8()? {
-                1 => Cancelled::NoConversation,
-                2 => Cancelled::ByUser,
-                3 => Cancelled::LoginSecret,
-                4 => Cancelled::UserName,
-                _ => return Err(Malformed::UnknownValue),
-            }),
-            other => return Err(Malformed::UnknownType(other)),
-        };
-        r.end()?;
-        Ok(message)
+        Reader::whole::<ToHelper>(frame.bytes())
     }
 }
 
 impl FromHelper {
     /// The frame of this message.
     pub fn encode(&self) -> Result<Secret, Malformed> {
-        let mut w = Writer::new();
-        match self {
-            FromHelper::Hello(hello) => {
-                w.u8(HELLO)?;
-                w.u8(hello.oldest)?;
-                w.u8(hello.newest)?;
-            }
-            FromHelper::Ask { echo, text } => {
-                w.u8(ASK)?;
-                w.bool(*echo)?;
-                w.bytes(text.bytes(), MAX_TEXT)?;
-            }
-            FromHelper::Tell(text) => {
-                w.u8(TELL)?;
-                w.str(text, MAX_TEXT)?;
-            }
-            FromHelper::Report(text) => {
-                w.u8(REPORT)?;
-                w.str(text, MAX_TEXT)?;
-            }
-            FromHelper::Device(device) => {
-                w.u8(DEVICE)?;
-                w.str(&device.user, MAX_NAME)?;
-                w.str(&device.issuer, MAX_NAME)?;
-                w.bytes(device.key.bytes(), MAX_NAME)?;
-                w.bytes(device.uri.bytes(), MAX_TEXT)?;
-                w.str(&device.algorithm, MAX_NAME)?;
-                w.u8(device.digits)?;
-                w.u32(device.period)?;
-                w.option(device.expires, |w, t| w.u64(t))?;
-            }
-            FromHelper::Status(status) => {
-                w.u8(STATUS)?;
-                write_status(&mut w, status)?;
-            }
-            FromHelper::RecoveryCodes(codes) => {
-                w.u8(RECOVERY_CODES)?;
-                if codes.len() > CODES {
-                    return Err(Malformed::TooLong);
-                }
-                w.u8(codes.len() as u8)?;
-                for code in codes {
-                    w.bytes(code.bytes(), MAX_ANSWER)?;
-                }
-            }
-            FromHelper::Remembered(Remembered { id, service, place, key, made, expires }) => {
-                w.u8(REMEMBERED)?;
-                w.str(id, MAX_NAME)?;
-                w.str(service, MAX_NAME)?;
-                w.str(place, MAX_PLACE)?;
-                w.option(key.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-                w.u64(*made)?;
-                w.u64(*expires)?;
-            }
-            FromHelper::Notice(text) => {
-                w.u8(NOTICE)?;
-                w.str(text, MAX_TEXT)?;
-            }
-            FromHelper::Sign { key, message } => {
-                w.u8(SIGN)?;
-                w.bytes(key, MAX_PLACE)?;
-                w.bytes(message, MAX_PLACE)?;
-            }
-            FromHelper::Verdict(verdict) => {
-                w.u8(VERDICT)?;
-                w.u32(verdict.outcome as u32)?;
-                w.str(&verdict.text, MAX_TEXT)?;
-            }
-        }
-        Ok(w.0)
+        Writer::frame::<FromHelper>(self)
     }
 
     /// The message in a frame.
     pub fn decode(frame: &Secret) -> Result<FromHelper, Malformed> {
-        let mut r = Reader(frame.bytes());
-        let message = match r.u8()? {
-            HELLO => FromHelper::Hello(Hello { oldest: r.u8()?, newest: r.u8()? }),
-            ASK => FromHelper::Ask { echo: r.bool()?, text: r.secret_text(MAX_TEXT)? },
-            TELL => FromHelper::Tell(r.str(MAX_TEXT)?),
-            REPORT => FromHelper::Report(r.str(MAX_TEXT)?),
-            DEVICE => FromHelper::Device(Device {
-                user: r.str(MAX_NAME)?,
-                issuer: r.str(MAX_NAME)?,
-                key: r.secret_text(MAX_NAME)?,
-                uri: r.secret_text(MAX_TEXT)?,
-                algorithm: r.str(MAX_NAME)?,
-                digits: r.u8()?,
-                period: r.u32()?,
-                expires: r.option(Reader::u64)?,
-            }),
-            STATUS => FromHelper::Status(read_status(&mut r)?),
-            RECOVERY_CODES => {
-                let count = usize::from(r.u8()?);
-                if count > CODES {
-                    return Err(Malformed::TooLong);
-                }
-                let codes = (0..count).map(|_| r.secret_text(MAX_ANSWER)).collect::<Result<_, _>>()?;
-                FromHelper::RecoveryCodes(codes)
-            }
-            REMEMBERED => FromHelper::Remembered(Remembered {
-                id: r.str(MAX_NAME)?,
-                service: r.str(MAX_NAME)?,
-                place: r.str(MAX_PLACE)?,
-                key: r.option(|r| r.str(MAX_NAME))?,
-                made: r.u64()?,
-                expires: r.u64()?,
-            }),
-            NOTICE => FromHelper::Notice(r.str(MAX_TEXT)?),
-            SIGN => FromHelper::Sign { key: r.bytes(MAX_PLACE)?.to_vec(), message: r.bytes(MAX_PLACE)?.to_vec() },
-            VERDICT => {
-                let number = r.u32()?;
-                let outcome = Outcome::ALL.into_iter().find(|o| *o as u32 == number);
-                FromHelper::Verdict(Verdict {
-                    outcome: outcome.ok_or(Malformed::UnknownValue)?,
-                    text: r.str(MAX_TEXT)?,
-                })
-            }
-            other => return Err(Malformed::UnknownType(other)),
-        };
-        r.end()?;
-        Ok(message)
+        Reader::whole::<FromHelper>(frame.bytes())
     }
 }
 
-fn write_request(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
-    match request {
-        Request::Verify(login) => {
-            w.u8(1)?;
-            write_login(w, login)
-        }
-        Request::Account(login, auth) => {
-            w.u8(2)?;
-            write_login(w, login)?;
-            w.u8(match auth {
-                AuthHook::NotRun => 1,
-                AuthHook::Ignored => 2,
-                AuthHook::HandedOver => 3,
-            })
-        }
-        Request::Verb(verb) => {
-            w.u8(3)?;
-            write_verb(w, verb)
-        }
-        Request::Test(login) => {
-            w.u8(4)?;
-            write_login(w, login)
-        }
-        Request::Session(login) => {
-            w.u8(5)?;
-            write_login(w, login)
-        }
+type Name = Text<MAX_NAME>;
+type Place = Text<MAX_PLACE>;
+type Long = Text<MAX_TEXT>;
+
+choice! { ToHelper, unknown: Malformed::UnknownType,
+    0x10 => Request(request: Versioned),
+    0x11 => Answer(answer: Wiped<MAX_ANSWER>),
+    0x12 => Cancel(why: Cancelled),
+}
+
+choice! { FromHelper, unknown: Malformed::UnknownType,
+    0x20 => Hello(hello: Hello),
+    0x21 => Ask { echo: bool, text: WipedText<MAX_TEXT> },
+    0x22 => Tell(text: Long),
+    0x23 => Device(device: Device),
+    0x24 => Status(status: Status),
+    0x25 => Verdict(verdict: Verdict),
+    0x26 => RecoveryCodes(codes: Many<WipedText<MAX_ANSWER>, CODES>),
+    0x27 => Report(text: Long),
+    0x28 => Remembered(remembered: Remembered),
+    0x29 => Notice(text: Long),
+    0x2a => Sign { key: Bytes<MAX_PLACE>, message: Bytes<MAX_PLACE> },
+}
+
+choice! { Request, unknown: unknown_value,
+    1 => Verify(login: Login),
+    2 => Account(login: Login, auth: AuthHook),
+    3 => Verb(verb: Verb),
+    4 => Test(login: Login),
+    5 => Session(login: Login),
+}
+
+choice! { AuthHook, unknown: unknown_value,
+    1 => NotRun {},
+    2 => Ignored {},
+    3 => HandedOver {},
+}
+
+choice! { Cancelled, unknown: unknown_value,
+    1 => NoConversation {},
+    2 => ByUser {},
+    3 => LoginSecret {},
+    4 => UserName {},
+}
+
+choice! { Verb, unknown: unknown_value,
+    1 => Totp { user: Maybe<Name>, label: Maybe<Name> },
+    2 => TotpPending { user: Name, label: Maybe<Name> },
+    3 => Confirm { user: Name },
+    4 => CancelPending { user: Name },
+    5 => Disable { user: Maybe<Name>, device: Maybe<Name> },
+    6 => Status { user: Maybe<Name> },
+    7 => List {},
+    8 => RecoveryCodes { user: Maybe<Name> },
+    9 => Unlock { user: Name },
+    10 => Require(required: Required),
+    11 => Unrequire(required: Required),
+    12 => ConfirmRequired {},
+    13 => Invite { user: Name },
+    14 => PolicyCheck {},
+    15 => PolicyExplain { user: Name, service: Name, rhost: Maybe<Place>, ssh_key: Maybe<Name> },
+    16 => Replace { user: Maybe<Name>, label: Maybe<Name> },
+    17 => ReplacePending { user: Name, label: Maybe<Name> },
+    18 => Bypass { user: Name, seconds: u64 },
+    19 => Resync { user: Name },
+    20 => Doctor {},
+    21 => ListOf { group: Maybe<Name>, missing: bool },
+    22 => TotpInvited { user: Maybe<Name>, label: Maybe<Name> },
+    23 => Tickets { user: Maybe<Name>, revoke: Maybe<Name> },
+    24 => U2f(key: NewKey),
+    25 => ReplaceU2f(key: NewKey),
+    26 => U2fInvited(key: NewKey),
+    27 => Import { user: Name, format: Name, origin: Maybe<Place>, lines: Long },
+}
+
+record! { Hello { oldest: u8, newest: u8 } }
+
+record! { Login {
+    user: Name,
+    service: Name,
+    rhost: Maybe<Place>,
+    tty: Maybe<Place>,
+    ruser: Maybe<Name>,
+    ssh_auth_info: Maybe<Long>,
+    stack_complete: bool,
+    ssh_auth_sock: Maybe<Place>,
+    program: Maybe<Place>,
+} }
+
+record! { NewKey { user: Maybe<Name>, label: Maybe<Name>, ssh_key: Maybe<Place> } }
+
+record! { Required {
+    user: Maybe<Name>,
+    group: Maybe<Name>,
+    service: Maybe<Name>,
+    kinds: Maybe<Name>,
+    deadline: Maybe<Name>,
+    on_trial: Maybe<u64>,
+} }
+
+record! { Device {
+    user: Name,
+    issuer: Name,
+    key: WipedText<MAX_NAME>,
+    uri: WipedText<MAX_TEXT>,
+    algorithm: Name,
+    digits: u8,
+    period: u32,
+    expires: Maybe<u64>,
+} }
+
+record! { Status {
+    user: Name,
+    kind: Maybe<Name>,
+    pending: bool,
+    required: bool,
+    devices: Many<DeviceStatus, DEVICES>,
+    recovery_codes_left: u32,
+    locked_until: Maybe<u64>,
+    bypass_until: Maybe<u64>,
+} }
+
+record! { DeviceStatus { id: Name, label: Name, created: u64, created_from: Place, last_used: Maybe<u64> } }
+
+record! { Remembered { id: Name, service: Name, place: Place, key: Maybe<Name>, made: u64, expires: u64 } }
+
+record! { Verdict { outcome: Outcome, text: Long } }
+
+fn unknown_value(_: u8) -> Malformed {
+    Malformed::UnknownValue
+}
+
+/// A request, and before it the version that it is in.
+struct Versioned;
+
+impl Field for Versioned {
+    type Value = Request;
+
+    fn write(w: &mut Writer, request: &Request) -> Result<(), Malformed> {
+        u8::write(w, &VERSION)?;
+        Request::write(w, request)
     }
-}
 
-fn read_request(r: &mut Reader) -> Result<Request, Malformed> {
-    Ok(match r.u8()? {
-        1 => Request::Verify(read_login(r)?),
-        2 => {
-            let login = read_login(r)?;
-            let auth = match r.u8()? {
-                1 => AuthHook::NotRun,
-                2 => AuthHook::Ignored,
-                3 => AuthHook::HandedOver,
-                _ => return Err(Malformed::UnknownValue),
-            };
-            Request::Account(login, auth)
-        }
-        3 => Request::Verb(read_verb(r)?),
-        4 => Request::Test(read_login(r)?),
-        5 => Request::Session(read_login(r)?),
-        _ => return Err(Malformed::UnknownValue),
-    })
-}
-
-fn write_login(w: &mut Writer, login: &Login) -> Result<(), Malformed> {
-    w.str(&login.user, MAX_NAME)?;
-    w.str(&login.service, MAX_NAME)?;
-    w.option(login.rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
-    w.option(login.tty.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
-    w.option(login.ruser.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-    w.option(login.ssh_auth_info.as_ref(), |w, s| w.str(s, MAX_TEXT))?;
-    w.bool(login.stack_complete)?;
-    w.option(login.ssh_auth_sock.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
-    w.option(login.program.as_ref(), |w, s| w.str(s, MAX_PLACE))
-}
-
-fn read_login(r: &mut Reader) -> Result<Login, Malformed> {
-    Ok(Login {
-        user: r.str(MAX_NAME)?,
-        service: r.str(MAX_NAME)?,
-        rhost: r.option(|r| r.str(MAX_PLACE))?,
-        tty: r.option(|r| r.str(MAX_PLACE))?,
-        ruser: r.option(|r| r.str(MAX_NAME))?,
-        ssh_auth_info: r.option(|r| r.str(MAX_TEXT))?,
-        stack_complete: r.bool()?,
-        ssh_auth_sock: r.option(|r| r.str(MAX_PLACE))?,
-        program: r.option(|r| r.str(MAX_PLACE))?,
-    })
-}
-
-fn write_new_key(w: &mut Writer, NewKey { user, label, ssh_key }: &NewKey) -> Result<(), Malformed> {
-    w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-    w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-    w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_PLACE))
-}
-
-fn read_new_key(r: &mut Reader) -> Result<NewKey, Malformed> {
-    Ok(NewKey {
-        user: r.option(|r| r.str(MAX_NAME))?,
-        label: r.option(|r| r.str(MAX_NAME))?,
-        ssh_key: r.option(|r| r.str(MAX_PLACE))?,
-    })
-}
-
-fn write_verb(w: &mut Writer, verb: &Verb) -> Result<(), Malformed> {
-    match verb {
-        Verb::Totp { user, label } => {
-            w.u8(1)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::TotpPending { user, label } => {
-            w.u8(2)?;
-            w.str(user, MAX_NAME)?;
-            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Confirm { user } => {
-            w.u8(3)?;
-            w.str(user, MAX_NAME)
-        }
-        Verb::CancelPending { user } => {
-            w.u8(4)?;
-            w.str(user, MAX_NAME)
-        }
-        Verb::Disable { user, device } => {
-            w.u8(5)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.option(device.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Status { user } => {
-            w.u8(6)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::List => w.u8(7),
-        Verb::RecoveryCodes { user } => {
-            w.u8(8)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Unlock { user } => {
-            w.u8(9)?;
-            w.str(user, MAX_NAME)
-        }
-        Verb::Require(required) => {
-            w.u8(10)?;
-            write_required(w, required)
-        }
-        Verb::Unrequire(required) => {
-            w.u8(11)?;
-            write_required(w, required)
-        }
-        Verb::ConfirmRequired => w.u8(12),
-        Verb::Invite { user } => {
-            w.u8(13)?;
-            w.str(user, MAX_NAME)
-        }
-        Verb::PolicyCheck => w.u8(14),
-        Verb::PolicyExplain { user, service, rhost, ssh_key } => {
-            w.u8(15)?;
-            w.str(user, MAX_NAME)?;
-            w.str(service, MAX_NAME)?;
-            w.option(rhost.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
-            w.option(ssh_key.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Replace { user, label } => {
-            w.u8(16)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::ReplacePending { user, label } => {
-            w.u8(17)?;
-            w.str(user, MAX_NAME)?;
-            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Bypass { user, seconds } => {
-            w.u8(18)?;
-            w.str(user, MAX_NAME)?;
-            w.u64(*seconds)
-        }
-        Verb::Resync { user } => {
-            w.u8(19)?;
-            w.str(user, MAX_NAME)
-        }
-        Verb::Doctor => w.u8(20),
-        Verb::ListOf { group, missing } => {
-            w.u8(21)?;
-            w.option(group.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.bool(*missing)
-        }
-        Verb::TotpInvited { user, label } => {
-            w.u8(22)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.option(label.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::Tickets { user, revoke } => {
-            w.u8(23)?;
-            w.option(user.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-            w.option(revoke.as_ref(), |w, s| w.str(s, MAX_NAME))
-        }
-        Verb::U2f(key) => {
-            w.u8(24)?;
-            write_new_key(w, key)
-        }
-        Verb::ReplaceU2f(key) => {
-            w.u8(25)?;
-            write_new_key(w, key)
-        }
-        Verb::U2fInvited(key) => {
-            w.u8(26)?;
-            write_new_key(w, key)
-        }
-        Verb::Import { user, format, origin, lines } => {
-            w.u8(27)?;
-            w.str(user, MAX_NAME)?;
-            w.str(format, MAX_NAME)?;
-            w.option(origin.as_ref(), |w, s| w.str(s, MAX_PLACE))?;
-            w.str(lines, MAX_TEXT)
+    fn read(r: &mut Reader) -> Result<Request, Malformed> {
+        match u8::read(r)? {
+            VERSION => Request::read(r),
+            other => Err(Malformed::UnknownVersion(other)),
         }
     }
 }
 
-fn read_verb(r: &mut Reader) -> Result<Verb, Malformed> {
-    Ok(match r.u8()? {
-        1 => Verb::Totp { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
-        2 => Verb::TotpPending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
-        3 => Verb::Confirm { user: r.str(MAX_NAME)? },
-        4 => Verb::CancelPending { user: r.str(MAX_NAME)? },
-        5 => Verb::Disable { user: r.option(|r| r.str(MAX_NAME))?, device: r.option(|r| r.str(MAX_NAME))? },
-        6 => Verb::Status { user: r.option(|r| r.str(MAX_NAME))? },
-        7 => Verb::List,
-        8 => Verb::RecoveryCodes { user: r.option(|r| r.str(MAX_NAME))? },
-        9 => Verb::Unlock { user: r.str(MAX_NAME)? },
-        10 => Verb::Require(read_required(r)?),
-        11 => Verb::Unrequire(read_required(r)?),
-        12 => Verb::ConfirmRequired,
-        13 => Verb::Invite { user: r.str(MAX_NAME)? },
-        14 => Verb::PolicyCheck,
-        15 => Verb::PolicyExplain {
-            user: r.str(MAX_NAME)?,
-            service: r.str(MAX_NAME)?,
-            rhost: r.option(|r| r.str(MAX_PLACE))?,
-            ssh_key: r.option(|r| r.str(MAX_NAME))?,
-        },
-        16 => Verb::Replace { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
-        17 => Verb::ReplacePending { user: r.str(MAX_NAME)?, label: r.option(|r| r.str(MAX_NAME))? },
-        18 => Verb::Bypass { user: r.str(MAX_NAME)?, seconds: r.u64()? },
-        19 => Verb::Resync { user: r.str(MAX_NAME)? },
-        20 => Verb::Doctor,
-        21 => Verb::ListOf { group: r.option(|r| r.str(MAX_NAME))?, missing: r.bool()? },
-        22 => Verb::TotpInvited { user: r.option(|r| r.str(MAX_NAME))?, label: r.option(|r| r.str(MAX_NAME))? },
-        23 => Verb::Tickets { user: r.option(|r| r.str(MAX_NAME))?, revoke: r.option(|r| r.str(MAX_NAME))? },
-        24 => Verb::U2f(read_new_key(r)?),
-        25 => Verb::ReplaceU2f(read_new_key(r)?),
-        26 => Verb::U2fInvited(read_new_key(r)?),
-        27 => Verb::Import {
-            user: r.str(MAX_NAME)?,
-            format: r.str(MAX_NAME)?,
-            origin: r.option(|r| r.str(MAX_PLACE))?,
-            lines: r.str(MAX_TEXT)?,
-        },
-        _ => return Err(Malformed::UnknownValue),
-    })
-}
+impl Field for Outcome {
+    type Value = Outcome;
 
-fn write_required(w: &mut Writer, required: &Required) -> Result<(), Malformed> {
-    let Required { user, group, service, kinds, deadline, on_trial } = required;
-    for name in [user, group, service, kinds, deadline] {
-        w.option(name.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-    }
-    w.option(on_trial.as_ref(), |w, t| w.u64(*t))
-}
-
-fn read_required(r: &mut Reader) -> Result<Required, Malformed> {
-    Ok(Required {
-        user: r.option(|r| r.str(MAX_NAME))?,
-        group: r.option(|r| r.str(MAX_NAME))?,
-        service: r.option(|r| r.str(MAX_NAME))?,
-        kinds: r.option(|r| r.str(MAX_NAME))?,
-        deadline: r.option(|r| r.str(MAX_NAME))?,
-        on_trial: r.option(Reader::u64)?,
-    })
-}
-
-fn write_status(w: &mut Writer, status: &Status) -> Result<(), Malformed> {
-    w.str(&status.user, MAX_NAME)?;
-    w.option(status.kind.as_ref(), |w, s| w.str(s, MAX_NAME))?;
-    w.bool(status.pending)?;
-    w.bool(status.required)?;
-    if status.devices.len() > DEVICES {
-        return Err(Malformed::TooLong);
-    }
-    w.u8(status.devices.len() as u8)?;
-    for device in &status.devices {
-        w.str(&device.id, MAX_NAME)?;
-        w.str(&device.label, MAX_NAME)?;
-        w.u64(device.created)?;
-        w.str(&device.created_from, MAX_PLACE)?;
-        w.option(device.last_used.as_ref(), |w, t| w.u64(*t))?;
-    }
-    w.u32(status.recovery_codes_left)?;
-    w.option(status.locked_until.as_ref(), |w, t| w.u64(*t))?;
-    w.option(status.bypass_until.as_ref(), |w, t| w.u64(*t))
-}
-
-fn read_status(r: &mut Reader) -> Result<Status, Malformed> {
-    Ok(Status {
-        user: r.str(MAX_NAME)?,
-        kind: r.option(|r| r.str(MAX_NAME))?,
-        pending: r.bool()?,
-        required: r.bool()?,
-        devices: {
-            let count = usize::from(r.u8()?);
-            if count > DEVICES {
-                return Err(Malformed::TooLong);
-            }
-            (0..count)
-                .map(|_| {
-                    Ok(DeviceStatus {
-                        id: r.str(MAX_NAME)?,
-                        label: r.str(MAX_NAME)?,
-                        created: r.u64()?,
-                        created_from: r.str(MAX_PLACE)?,
-                        last_used: r.option(Reader::u64)?,
-                    })
-                })
-                .collect::<Result<_, _>>()?
-        },
-        recovery_codes_left: r.u32()?,
-        locked_until: r.option(Reader::u64)?,
-        bypass_until: r.option(Reader::u64)?,
-    })
-}
-
-/// Writes into one buffer that never moves, so that wiping it wipes all.
-struct Writer(Secret);
-
-impl Writer {
-    fn new() -> Self {
-        Writer(Secret::with_capacity(MAX_FRAME))
+    fn write(w: &mut Writer, outcome: &Outcome) -> Result<(), Malformed> {
+        u32::write(w, &(*outcome as u32))
     }
 
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        if self.0.append(bytes) { Ok(()) } else { Err(Malformed::TooLong) }
-    }
-
-    fn u8(&mut self, n: u8) -> Result<(), Malformed> {
-        self.raw(&[n])
-    }
-
-    fn u32(&mut self, n: u32) -> Result<(), Malformed> {
-        self.raw(&n.to_be_bytes())
-    }
-
-    fn u64(&mut self, n: u64) -> Result<(), Malformed> {
-        self.raw(&n.to_be_bytes())
-    }
-
-    fn bool(&mut self, b: bool) -> Result<(), Malformed> {
-        self.u8(u8::from(b))
-    }
-
-    fn bytes(&mut self, bytes: &[u8], limit: usize) -> Result<(), Malformed> {
-        let length = u16::try_from(bytes.len()).map_err(|_| Malformed::TooLong)?;
-        if bytes.len() > limit {
-            return Err(Malformed::TooLong);
-        }
-        self.raw(&length.to_be_bytes())?;
-        self.raw(bytes)
-    }
-
-    fn str(&mut self, s: &str, limit: usize) -> Result<(), Malformed> {
-        self.bytes(s.as_bytes(), limit)
-    }
-
-    fn option<T>(
-        &mut self,
-        value: Option<T>,
-        write: impl FnOnce(&mut Self, T) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        match value {
-            None => self.u8(0),
-            Some(value) => {
-                self.u8(1)?;
-                write(self, value)
-            }
-        }
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn raw(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed::Truncated)?;
-        self.0 = tail;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, tail) = self.0.split_first_chunk().ok_or(Malformed::Truncated)?;
-        self.0 = tail;
-        Ok(*head)
-    }
-
-    fn u8(&mut self) -> Result<u8, Malformed> {
-        Ok(u8::from_be_bytes(self.array()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_be_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, Malformed> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-
-    fn bool(&mut self) -> Result<bool, Malformed> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed::UnknownValue),
-        }
-    }
-
-    fn bytes(&mut self, limit: usize) -> Result<&'a [u8], Malformed> {
-        let length = usize::from(u16::from_be_bytes(self.array()?));
-        if length > limit {
-            return Err(Malformed::TooLong);
-        }
-        self.raw(length)
-    }
-
-    fn utf8(&mut self, limit: usize) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes(limit)?).map_err(|_| Malformed::NotUtf8)
-    }
-
-    fn str(&mut self, limit: usize) -> Result<String, Malformed> {
-        self.utf8(limit).map(str::to_owned)
-    }
-
-    fn secret_text(&mut self, limit: usize) -> Result<Secret, Malformed> {
-        Ok(Secret::copy_of(self.utf8(limit)?.as_bytes()))
-    }
-
-    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
-        if self.bool()? { read(self).map(Some) } else { Ok(None) }
-    }
-
-    fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::TrailingBytes) }
+    fn read(r: &mut Reader) -> Result<Outcome, Malformed> {
+        let number = u32::read(r)?;
+        Outcome::ALL.into_iter().find(|outcome| *outcome as u32 == number).ok_or(Malformed::UnknownValue)
     }
 }
