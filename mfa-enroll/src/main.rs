@@ -15,6 +15,7 @@ mod doctor;
 mod elsewhere;
 mod exit;
 mod files;
+mod finding;
 mod front;
 mod helper;
 mod import;

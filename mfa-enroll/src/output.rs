@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use mfa_wire::{Device, DeviceStatus, Remembered, Secret, Status, printable, readable, utc};
 use zeroize::Zeroizing;
 
-use crate::doctor::Finding;
 use crate::exit::Exit;
+use crate::finding::Finding;
 use crate::screen::padded;
 use crate::texts::{Lang, Text};
 
