@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-fresh lint measure unit pam race flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-long test-fresh lint measure unit pam race agree flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -23,6 +23,10 @@ demo: setup
 ## make test: lint, unit, pam, package, e2e and vm, with the seconds of each
 test:
 	tests/run
+
+## what takes too long for each change: an hour or two, three at most; goes on where it was stopped
+test-long: setup
+	tests/long
 
 ## make demo and make test in a new Debian that has make, a Rust toolchain and apt, and nothing else, with the minutes of
 ## each
@@ -54,6 +58,12 @@ race: all
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),1000) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
+
+## what `policy explain` and the stack reader say, and what logins and libpam then do, for 10,000 policies and stacks
+agree: all
+	cargo build --locked --workspace
+	cargo test --locked --no-run -p pam-tests
+	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),10000) tests/sandbox cargo test --locked -p pam-tests --test agree --test stack -- --nocapture
 
 ## others' logins while somebody floods the sockets, with figures
 flood: all
