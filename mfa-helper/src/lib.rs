@@ -17,7 +17,6 @@ mod host;
 mod identity;
 mod lang;
 mod listener;
-mod lockout;
 mod payer;
 mod policy;
 pub mod process;
@@ -40,6 +39,7 @@ use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 
+use mfa_core::lockout;
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;

@@ -1,8 +1,7 @@
 //! The kinds of second factor: a closed set.
 
 pub mod agent;
-pub mod key;
-pub mod recovery;
 pub mod sshd;
-pub mod totp;
 pub mod usb;
+
+pub use mfa_core::{key, recovery, totp};

@@ -15,8 +15,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
+pub use mfa_core::Id;
 pub use record::{
-    Amendment, App, Bypass, Credentials, Damage, Device, Id, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
+    Amendment, App, Bypass, Credentials, Damage, Device, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
     Provisional, State,
 };
 use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use mfa_core::Id;
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
@@ -24,16 +25,6 @@ pub const SLOT: usize = 4096;
 
 /// The longest file of credentials, in bytes.
 pub const CREDENTIALS_LIMIT: usize = 64 * 1024;
-
-/// The identity of one binding. Nil belongs to no binding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Id(pub [u8; 16]);
-
-impl std::fmt::Display for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
 
 /// What is bound: written when the binding changes, never by a login.
 pub struct Credentials {

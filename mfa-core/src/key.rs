@@ -8,7 +8,7 @@ use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{DerSignature, Signature as Es256Signature, VerifyingKey as Es256Key};
 use sha2::{Digest, Sha256};
 
-use crate::store::Id;
+use crate::Id;
 
 /// The most keys of one user: their counters have to fit the state of a record.
 pub const MOST: usize = 10;

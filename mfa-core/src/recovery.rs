@@ -4,7 +4,7 @@ use data_encoding::BASE32_NOPAD;
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
-use crate::store::Id;
+use crate::Id;
 
 /// Bytes of a code: nobody guesses 80 bits, so a lock need not stop them, and a fast hash keeps them.
 const BYTES: usize = 10;
@@ -37,11 +37,9 @@ pub struct Used {
 pub struct Code(Secret);
 
 impl Set {
-    /// Makes `count` codes, and gives back what is kept of them and what is shown.
-    pub fn make(
-        count: u64,
-        random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
-    ) -> Result<(Set, Vec<Secret>), getrandom::Error> {
+    /// Makes `count` codes out of `random`, and gives back what is kept of them and what is shown. The error is that of
+    /// `random`.
+    pub fn make<E>(count: u64, random: impl Fn(&mut [u8]) -> Result<(), E>) -> Result<(Set, Vec<Secret>), E> {
         let mut set = Set::default();
         if count == 0 {
             return Ok((set, Vec::new()));
@@ -133,9 +131,11 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
-    fn counted(buffer: &mut [u8]) -> Result<(), getrandom::Error> {
+    fn counted(buffer: &mut [u8]) -> Result<(), Infallible> {
         use std::sync::atomic::{AtomicU8, Ordering};
         static N: AtomicU8 = AtomicU8::new(0);
         buffer.fill(N.fetch_add(1, Ordering::Relaxed));

@@ -1,0 +1,15 @@
+//! What an answer is worth: codes, keys, recovery codes and lockout, and the record that they are judged against.
+//!
+//! No I/O, no clock and no randomness: time and random bytes are parameters, so that a judgement can be tested to the
+//! second, and be made wherever the record is kept. No sentence for people either: what is said of a judgement is its
+//! caller's business.
+
+#![forbid(unsafe_code)]
+
+mod id;
+pub mod key;
+pub mod lockout;
+pub mod recovery;
+pub mod totp;
+
+pub use id::Id;
