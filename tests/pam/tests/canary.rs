@@ -202,11 +202,15 @@ fn holds(trace: &str, bytes: &[u8]) -> bool {
 }
 
 /// A host that waits at its prompt, and the process of its helper.
-fn at_the_prompt(bound: &Bound, gate: &Gate, under: &[&str]) -> (Running, String) {
+/// A host whose auth phase waits for an answer, and the process that asks: which the listener has started, if there is one.
+fn at_the_prompt(bound: &Bound, gate: &Gate, under: &[&str], listener: Option<&Listener>) -> (Running, String) {
     let host = bound.system.host("door").user("canary").answer(&bound.code(1)).steps(&["auth"]);
     let host = host.under(under).gate(gate).start();
     gate.await_hosts(1);
-    (host, run("pgrep", &["--newest", "--exact", "mfa-helper"]).trim().to_owned())
+    // What a listener tries of itself takes a while, and the processes that this starts are younger: not children of its own.
+    let parent = listener.map(|listener| format!("--parent={}", listener.pid()));
+    let words = ["--newest", "--exact", "mfa-helper"].into_iter().chain(parent.as_deref());
+    (host, run("pgrep", &words.collect::<Vec<&str>>()).trim().to_owned())
 }
 
 /// The core would hold the key. Two things stand against it, and each of them is enough: here it believes that it has
@@ -227,7 +231,8 @@ fn a_helper_that_crashes_leaves_no_core() {
         bound.install_traced(&format!("-o {TRACE} -e trace=prlimit64,prctl {undone}"));
         let trace = Trace::record();
         let gate = Gate::closed();
-        let (host, helper) = at_the_prompt(&bound, &gate, &["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"]);
+        let (host, helper) =
+            at_the_prompt(&bound, &gate, &["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"], None);
         run("kill", &["-SEGV", &helper]);
         gate.open();
         assert_eq!(host.report().code("auth"), AUTHINFO_UNAVAIL);
@@ -240,14 +245,14 @@ fn a_helper_that_crashes_leaves_no_core() {
 fn the_memory_of_a_helper_is_not_readable() {
     const NOBODY: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     const LESSER_ROOT: &[&str] = &["setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-perfmon"];
-    for arguments in ["helper=/nowhere", "socket=/nowhere"] {
+    for (arguments, by_socket) in [("helper=/nowhere", true), ("socket=/nowhere", false)] {
         let bound = Bound::fresh("canary");
         let real = Helper::real().clock(&bound.clock);
         // With no more capabilities than its reader has: otherwise these alone would keep it out.
-        let _listener = Listener::start_under(LESSER_ROOT, &real);
+        let listener = by_socket.then(|| Listener::start_under(LESSER_ROOT, &real));
         bound.system.service("door", &format!("{{first}}\nauth required {{module}} stack=complete {arguments}"));
         let gate = Gate::closed();
-        let (host, helper) = at_the_prompt(&bound, &gate, LESSER_ROOT);
+        let (host, helper) = at_the_prompt(&bound, &gate, LESSER_ROOT, listener.as_ref());
         for file in ["mem", "maps", "environ", "auxv"] {
             assert!(!can_open(NOBODY, &helper, file), "{arguments}: {file}, by nobody");
             assert!(!can_open(LESSER_ROOT, &helper, file), "{arguments}: {file}, by a lesser root");
