@@ -29,8 +29,8 @@ const REACH: u64 = 10 * 60;
 pub struct Audience<'a> {
     /// By whose word they come.
     pub way: Way,
-    /// The first factor was right: the truth helps nobody but the owner.
-    pub truth: bool,
+    /// The first factor is known to have succeeded: the truth helps nobody but the owner.
+    pub first_factor_known: bool,
     /// It is mfa-enroll that asks: it has room for every line, and the last tries of a PIN are its owner's to use there.
     pub own_command: bool,
     /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
@@ -63,7 +63,7 @@ pub fn ask(
 ) -> Result<Decision, Decision> {
     let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
     // That there are keys is told to whom it may be, or was told before.
-    let (text, factor) = match has_keys && (audience.truth || notice.is_some()) {
+    let (text, factor) = match has_keys && (audience.first_factor_known || notice.is_some()) {
         true => (Text::RecoveryCode, RECOVERY),
         false => (Text::Code, TOTP),
     };
@@ -143,7 +143,11 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
-            let found = if audience.truth { app.totp.nearest(&code, step, REACH / parameters.period) } else { None };
+            let found = if audience.first_factor_known {
+                app.totp.nearest(&code, step, REACH / parameters.period)
+            } else {
+                None
+            };
             let found = found.filter(|found| may_be_told(*found, step, window, state));
             let told = found.filter(|found| *found > step).unwrap_or(state.told);
             let here = parameters.step(now);
@@ -224,13 +228,13 @@ impl Audience<'_> {
     /// Whose failures count. Where a stranger may be asked without the first factor, they are counted with those of the
     /// user's own processes: with doubled waits, and so that no stranger locks the user out of the logins behind it.
     fn counter(self) -> Way {
-        if self.truth { self.way } else { Way::OwnProcess }
+        if self.first_factor_known { self.way } else { Way::OwnProcess }
     }
 
     /// A refusal that gives its reason to whom it may be given.
     pub fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
-        let text = if self.truth { truth } else { NEUTRAL };
+        let text = if self.first_factor_known { truth } else { NEUTRAL };
         Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
     }
 
@@ -248,7 +252,7 @@ impl Audience<'_> {
     }
 
     fn locked(self, until: u64, now: u64, way_out: &str) -> Decision {
-        if !self.truth {
+        if !self.first_factor_known {
             // PAM_MAXTRIES would say that there is such an account, and that it has a device.
             return self.refused("", "locked");
         }
@@ -271,12 +275,18 @@ mod tests {
 
     /// In step 5.
     const NOW: u64 = 165;
-    const LOGIN: Audience<'static> =
-        Audience { way: Way::Login, truth: true, own_command: false, bypass: true, lang: Lang::En, remember: None };
-    const BLIND: Audience<'static> = Audience { truth: false, ..LOGIN };
+    const LOGIN: Audience<'static> = Audience {
+        way: Way::Login,
+        first_factor_known: true,
+        own_command: false,
+        bypass: true,
+        lang: Lang::En,
+        remember: None,
+    };
+    const BLIND: Audience<'static> = Audience { first_factor_known: false, ..LOGIN };
     const OWN: Audience<'static> = Audience {
         way: Way::OwnProcess,
-        truth: true,
+        first_factor_known: true,
         own_command: true,
         bypass: false,
         lang: Lang::En,
@@ -581,7 +591,7 @@ mod tests {
     fn no_clock_is_told_to_who_may_not_be_told_nor_during_a_lock() {
         let (bound, _) = bound();
         let fresh = State::fresh(bound.id, bound.burnt());
-        let blind = Audience { truth: false, ..LOGIN };
+        let blind = Audience { first_factor_known: false, ..LOGIN };
         for code in [EARLIER, LATER] {
             let (decision, after) = answer(blind, code, &bound, &fresh);
             assert_eq!((decision.text.as_str(), after.told), (NEUTRAL, 0));

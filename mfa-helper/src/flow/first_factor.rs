@@ -67,8 +67,14 @@ impl Proof {
             return Ok((record, "none"));
         };
         let lang = host.loaded.policy.lang;
-        let audience =
-            Audience { way: Way::OwnProcess, truth: true, own_command: true, bypass: false, lang, remember: None };
+        let audience = Audience {
+            way: Way::OwnProcess,
+            first_factor_known: true,
+            own_command: true,
+            bypass: false,
+            lang,
+            remember: None,
+        };
         let decision = ask_for_device(None, audience, None, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);

@@ -59,7 +59,7 @@ pub fn ask(
 ) -> Result<Decision, Decision> {
     let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
     let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
-    if !audience.truth && !login.is_some_and(about_oneself) {
+    if !audience.first_factor_known && !login.is_some_and(about_oneself) {
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
         return code::ask(notice, audience, record, store, host, conversation);
     }

@@ -152,11 +152,10 @@ fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Co
     }
 }
 
-/// `truth`: the first factor is known to have succeeded.
 fn judge_as(
     login: &Login,
     way: Way,
-    truth: bool,
+    first_factor_known: bool,
     test: bool,
     host: &Host,
     conversation: &mut Conversation,
@@ -171,7 +170,8 @@ fn judge_as(
         // Not even the store is looked at.
         Decision::new(Outcome::Ignored, "", "off by rule")
     } else {
-        second_factor(login, way, truth, test, &user, &asked, host, conversation).unwrap_or_else(|failed| failed)
+        second_factor(login, way, first_factor_known, test, &user, &asked, host, conversation)
+            .unwrap_or_else(|failed| failed)
     };
     decision.by(asked)
 }
@@ -190,7 +190,7 @@ fn silent(decision: Decision, why: &str) -> Decision {
 fn second_factor(
     login: &Login,
     way: Way,
-    truth: bool,
+    first_factor_known: bool,
     test: bool,
     identity: &Identity,
     asked: &Requirement,
@@ -213,7 +213,7 @@ fn second_factor(
         Auth::Ask => {
             let now = (host.now)();
             let first = first_login_since(lang, &record, now);
-            let memory = if test || !truth { None } else { remember::memory(asked, login, way, host) };
+            let memory = if test || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
             // A clock that was set back would make old tickets young.
             let set_back = record.state.last_used > now;
             let ticket =
@@ -231,10 +231,10 @@ fn second_factor(
             };
             let bypass = way == Way::Login && !test;
             let remember = memory.as_ref();
-            let audience = Audience { way, truth, own_command: test, bypass, lang, remember };
+            let audience = Audience { way, first_factor_known, own_command: test, bypass, lang, remember };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
-            let (notice, first) = match (way, audience.truth) {
+            let (notice, first) = match (way, audience.first_factor_known) {
                 (Way::OwnProcess, _) if !test => (None, None),
                 (_, true) => (first, None),
                 (_, false) => (None, first),
@@ -259,12 +259,12 @@ fn second_factor(
         }
         Auth::HandOver if host.in_service && !test => Decision::start_your_own(),
         Auth::HandOver if !test => {
-            if !truth {
+            if !first_factor_known {
                 question_for_nobody(login, host, conversation).or_else(NoAnswer::or_gone)?;
             }
             // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
             // a sudo without a first factor to its user.
-            if truth || is_sudo(&login.service) {
+            if first_factor_known || is_sudo(&login.service) {
                 owe(record, place(login, host).as_deref(), &store)?;
             }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
@@ -272,7 +272,7 @@ fn second_factor(
         Auth::HandOver => would_lead_through_it(user, login, way, host),
         Auth::Refuse(no_way) => {
             let refused = no_way.decision(user, host.loaded.policy.self_service);
-            match truth {
+            match first_factor_known {
                 true => refused,
                 false => ask_in_vain(login, host, conversation, &refused.reason),
             }
@@ -573,8 +573,14 @@ fn code_that_is_owed(
     // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
     // and locks no login.
     let lang = host.loaded.policy.lang.everywhere(login);
-    let audience =
-        Audience { way: Way::OwnProcess, truth: false, own_command: false, bypass: true, lang, remember: None };
+    let audience = Audience {
+        way: Way::OwnProcess,
+        first_factor_known: false,
+        own_command: false,
+        bypass: true,
+        lang,
+        remember: None,
+    };
     let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
