@@ -142,38 +142,32 @@ fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Co
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
-    // Who tries it out sits at the command line, and no stack lies before.
-    if !login.stack_complete || test {
-        return judge_as(login, way, login.stack_complete, test, host, conversation);
-    }
-    match hand_over::is_true(&login.service) {
-        Ok(()) => judge_as(login, way, true, test, host, conversation),
-        Err(why) => silent(judge_as(login, way, false, test, host, conversation), &why),
-    }
-}
-
-fn judge_as(
-    login: &Login,
-    way: Way,
-    first_factor_known: bool,
-    test: bool,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Decision {
-    let user = match find(&login.user) {
-        Ok(Some(user)) => user,
-        Ok(None) => return ask_in_vain(login, host, conversation, "unknown to the name service"),
+    let known = match find(&login.user) {
+        Ok(Some(user)) => {
+            let asked = requirement(login, &user, host);
+            if asked.require == Require::Off {
+                // Neither the stack nor the store is looked at.
+                return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
+            }
+            Some((user, asked))
+        }
+        Ok(None) => None,
         Err(failed) => return failed,
     };
-    let asked = requirement(login, &user, host);
-    let decision = if asked.require == Require::Off {
-        // Not even the store is looked at.
-        Decision::new(Outcome::Ignored, "", "off by rule")
-    } else {
-        second_factor(login, way, first_factor_known, test, &user, &asked, host, conversation)
+    // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
+    // Who tries it out sits at the command line, and no stack lies before.
+    let untrue = if login.stack_complete && !test { hand_over::is_true(&login.service).err() } else { None };
+    let first_factor_known = login.stack_complete && untrue.is_none();
+    let decision = match known {
+        Some((user, asked)) => second_factor(login, way, first_factor_known, test, &user, &asked, host, conversation)
             .unwrap_or_else(|failed| failed)
+            .by(asked),
+        None => ask_in_vain(login, host, conversation, "unknown to the name service"),
     };
-    decision.by(asked)
+    match untrue {
+        Some(why) => silent(decision, &why),
+        None => decision,
+    }
 }
 
 /// What a stranger reads, who may reach our line with a wrong first factor although it says otherwise: nothing, whoever it
