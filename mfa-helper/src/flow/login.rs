@@ -138,7 +138,7 @@ pub fn test(login: &Login, way: Way, host: &Host, conversation: &mut Conversatio
     judge(login, way, true, host, conversation)
 }
 
-fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Conversation) -> Decision {
+fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut Conversation) -> Decision {
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
@@ -156,12 +156,13 @@ fn judge(login: &Login, way: Way, test: bool, host: &Host, conversation: &mut Co
     };
     // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
     // Who tries it out sits at the command line, and no stack lies before.
-    let untrue = if login.stack_complete && !test { hand_over::is_true(&login.service).err() } else { None };
+    let untrue = if login.stack_complete && !trial { hand_over::is_true(&login.service).err() } else { None };
     let first_factor_known = login.stack_complete && untrue.is_none();
+    let attempt = Attempt { login, way, trial, first_factor_known, host };
     let decision = match known {
-        Some((user, asked)) => second_factor(login, way, first_factor_known, test, &user, &asked, host, conversation)
-            .unwrap_or_else(|failed| failed)
-            .by(asked),
+        Some((user, asked)) => {
+            second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
+        }
         None => ask_in_vain(login, host, conversation, "unknown to the name service"),
     };
     match untrue {
@@ -180,26 +181,34 @@ fn silent(decision: Decision, why: &str) -> Decision {
     Decision { text: String::new(), reason, ..decision }
 }
 
-#[allow(clippy::too_many_arguments, reason = "one login, in parts")]
-fn second_factor(
-    login: &Login,
+/// What the auth phase goes by.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    login: &'a Login,
     way: Way,
+    /// It is tried out by mfa-enroll, and lets nobody in.
+    trial: bool,
+    /// The first factor is known to have succeeded.
     first_factor_known: bool,
-    test: bool,
+    host: &'a Host,
+}
+
+fn second_factor(
+    attempt: Attempt,
     identity: &Identity,
     asked: &Requirement,
-    host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    let Attempt { login, way, trial, first_factor_known, host } = attempt;
     let user = identity.name.as_str();
     let store = host.store()?;
     let record = store.load(user)?;
     let lang = host.loaded.policy.lang.everywhere(login);
-    let login_way = if test { Way::Login } else { way };
+    let login_way = if trial { Way::Login } else { way };
     // What it takes to tell is out of the service's reach.
     let hand_over = || match host.in_service {
         true => Ok(()),
-        false if test => hand_over::is_safe_at(&login.service).map_err(NoWay::Account),
+        false if trial => hand_over::is_safe_at(&login.service).map_err(NoWay::Account),
         false => hand_over::is_safe(login, identity, host),
     };
     Ok(match auth(asked, &record, login, login_way, host, &hand_over) {
@@ -207,7 +216,7 @@ fn second_factor(
         Auth::Ask => {
             let now = (host.now)();
             let first = first_login_since(lang, &record, now);
-            let memory = if test || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
+            let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
             // A clock that was set back would make old tickets young.
             let set_back = record.state.last_used > now;
             let ticket =
@@ -219,23 +228,23 @@ fn second_factor(
             }
             let news = first.as_deref();
             let not_counted = match keys::counted(news, asked, user, login, &store, host)? {
-                Ok(accepted) if !test => return Ok(accepted),
+                Ok(accepted) if !trial => return Ok(accepted),
                 Ok(_) => String::new(),
                 Err(why) => why,
             };
-            let bypass = way == Way::Login && !test;
+            let bypass = way == Way::Login && !trial;
             let remember = memory.as_ref();
-            let audience = Audience { way, first_factor_known, own_command: test, bypass, lang, remember };
+            let audience = Audience { way, first_factor_known, own_command: trial, bypass, lang, remember };
             // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
             // A screen locker has room for the prompt alone.
             let (notice, first) = match (way, audience.first_factor_known) {
-                (Way::OwnProcess, _) if !test => (None, None),
+                (Way::OwnProcess, _) if !trial => (None, None),
                 (_, true) => (first, None),
                 (_, false) => (None, first),
             };
             let owes = &record.state.owes;
             let here =
-                if test || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
+                if trial || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
             let decision = ask_for_device(notice.as_deref(), audience, Some(login), record, &store, host, conversation)
                 .unwrap_or_else(|failed| failed);
             if decision.outcome == Outcome::Accepted && here.is_some() {
@@ -251,8 +260,8 @@ fn second_factor(
             };
             Decision { text, reason, ..decision }
         }
-        Auth::HandOver if host.in_service && !test => Decision::start_your_own(),
-        Auth::HandOver if !test => {
+        Auth::HandOver if host.in_service && !trial => Decision::start_your_own(),
+        Auth::HandOver if !trial => {
             if !first_factor_known {
                 question_for_nobody(login, host, conversation).or_else(NoAnswer::or_gone)?;
             }
