@@ -247,12 +247,12 @@ fn bind(
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }
-    let text = hand_over(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
+    let text = show_codes(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
     Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 
 /// Shows the recovery codes of what was bound, or else what is said of it at the end.
-pub(super) fn hand_over(
+pub(super) fn show_codes(
     login: &Login,
     codes: &[Secret],
     bound: Text,

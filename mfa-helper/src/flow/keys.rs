@@ -517,7 +517,7 @@ pub fn at_login(
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::Provide(&login::provisional(login, credentials, host)?))?;
-    let text = enroll::hand_over(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
+    let text = enroll::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 
