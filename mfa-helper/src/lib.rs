@@ -56,9 +56,9 @@ pub fn main() -> ExitCode {
     if argument.as_bytes() == factor::usb::ARGUMENT.to_bytes() {
         return factor::usb::child::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let handed_over = sys::handed_over();
+    let listen_fds = sys::listen_fds();
     // First of all, before anything inherited can matter.
-    if sys::reset_process(handed_over).is_err() {
+    if sys::reset_process(listen_fds).is_err() {
         return ExitCode::FAILURE;
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
     if argument.as_bytes() == factor::agent::ARGUMENT.to_bytes() {
         return factor::agent::connect();
     }
-    match converse(handed_over) {
+    match converse(listen_fds) {
         Ok(exit) => exit,
         Err(reason) => {
             audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
@@ -83,8 +83,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn converse(handed_over: u32) -> Result<ExitCode, String> {
-    let sockets = sys::take_handed_over(handed_over);
+fn converse(listen_fds: u32) -> Result<ExitCode, String> {
+    let sockets = sys::take_listen_fds(listen_fds);
     let config = config()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
     let listens = |socket: &OwnedFd| getsockopt(socket, AcceptConn) == Ok(true);

@@ -22,25 +22,25 @@ use nix::unistd::{Gid, Pid, Uid};
 use crate::conversation::BINDING;
 
 /// The first descriptor that systemd hands over (sd_listen_fds(3)).
-const FIRST_HANDED_OVER: u32 = 3;
+const FIRST_LISTEN_FD: u32 = 3;
 
 /// The most sockets that are taken from systemd: there are two.
-const MOST_HANDED_OVER: u32 = 8;
+const MOST_LISTEN_FDS: u32 = 8;
 
 /// How many sockets systemd says it has handed over to this very process.
 #[allow(clippy::disallowed_methods, reason = "systemd's two words; they count for nothing but sockets that listen")]
-pub fn handed_over() -> u32 {
+pub fn listen_fds() -> u32 {
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     match number("LISTEN_PID") == Some(std::process::id()) {
-        true => number("LISTEN_FDS").unwrap_or(0).min(MOST_HANDED_OVER),
+        true => number("LISTEN_FDS").unwrap_or(0).min(MOST_LISTEN_FDS),
         false => 0,
     }
 }
 
 /// Takes those sockets. Called once, before this process has opened anything of its own at their numbers: that is why
 /// [`reset_process`] is told of them.
-pub fn take_handed_over(count: u32) -> Vec<OwnedFd> {
-    let numbers = FIRST_HANDED_OVER as libc::c_int..(FIRST_HANDED_OVER + count) as libc::c_int;
+pub fn take_listen_fds(count: u32) -> Vec<OwnedFd> {
+    let numbers = FIRST_LISTEN_FD as libc::c_int..(FIRST_LISTEN_FD + count) as libc::c_int;
     // SAFETY: plain numbers; and where the descriptor is open, nobody else in this process owns it.
     numbers
         .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0)
@@ -52,11 +52,11 @@ pub fn take_handed_over(count: u32) -> Vec<OwnedFd> {
 /// (su and sudo pass on the user's limits, priority, mask and descriptors), but for so many sockets of systemd's.
 ///
 /// Called first in `main`, while there is one thread. Fails when we are not root.
-pub fn reset_process(handed_over: u32) -> nix::Result<()> {
+pub fn reset_process(listen_fds: u32) -> nix::Result<()> {
     // SAFETY: there is no other thread that could be reading the environment.
     unsafe { libc::clearenv() };
     // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
-    unsafe { libc::syscall(libc::SYS_close_range, FIRST_HANDED_OVER + handed_over, u32::MAX, 0u32) };
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_LISTEN_FD + listen_fds, u32::MAX, 0u32) };
     null_output()?;
     // Those by number too, which nix has no names for.
     for signal in 1..=libc::SIGRTMAX() {
