@@ -91,9 +91,9 @@ fn pending(id: u8) -> Pending {
 }
 
 /// What a login's account phase leaves.
-fn provisional(id: u8) -> Credentials {
-    let openers = vec![Process { pid: 4711, started: 361_877 }];
-    Credentials { latest: Latest::Provisional(Provisional { expires: 1_700_000_900, openers }), ..credentials(id) }
+fn bind_provisionally(store: &Store, record: &Record, id: u8) -> Result<(), CommitError> {
+    let waits = Provisional { expires: 1_700_000_900, openers: vec![Process { pid: 4711, started: 361_877 }] };
+    store.commit(record, Change::BindProvisionally(&credentials(id), &waits))
 }
 
 fn error(store: &Store) -> StoreError {
@@ -204,11 +204,11 @@ fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     for id in [1, 2] {
         // The second one takes the place of the first.
         let before = store.load("alice").unwrap();
-        store.commit(&before, Change::Provide(&provisional(id))).unwrap();
-        assert_eq!(store.commit(&before, Change::Provide(&provisional(9))), Err(CommitError::Conflict));
+        bind_provisionally(&store, &before, id).unwrap();
+        assert_eq!(bind_provisionally(&store, &before, 9), Err(CommitError::Conflict));
         let record = store.load("alice").unwrap();
         assert!(record.credentials.is_none() && record.pending.is_none());
-        assert!(record.provisional.is_some_and(|waits| waits.id == Id([id; 16])));
+        assert!(record.provisional.is_some_and(|(waits, _)| waits.id == Id([id; 16])));
         assert_eq!((record.state.owes, record.state.invitation), (owes.clone(), invitation.clone()));
     }
     // Attempts and a pending device go on beside it.
@@ -217,7 +217,7 @@ fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     let record = store.load("alice").unwrap();
     assert!(record.provisional.is_some() && record.pending.is_some());
 
-    let confirmed = Credentials { latest: Latest::Bound, ..record.provisional.unwrap() };
+    let (confirmed, _) = record.provisional.unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Bind(&confirmed, &Owes::default())).unwrap();
     let record = store.load("alice").unwrap();
     assert_eq!(record.credentials.map(|bound| bound.id), Some(Id([2; 16])));
@@ -229,7 +229,7 @@ fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
 fn a_provisional_device_can_be_dropped_and_its_key_with_it() {
     let place = Place::new("dropped");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Provide(&provisional(1))).unwrap();
+    bind_provisionally(&store, &store.load("alice").unwrap(), 1).unwrap();
     let mut file = fs::File::open(place.of_alice("credentials")).unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Unpend).unwrap();
     let record = store.load("alice").unwrap();
@@ -244,7 +244,7 @@ fn a_provisional_device_can_be_dropped_and_its_key_with_it() {
 fn provisional_words_of_no_meaning_are_damage_and_not_a_device() {
     let place = Place::new("nonsense");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Provide(&provisional(1))).unwrap();
+    bind_provisionally(&store, &store.load("alice").unwrap(), 1).unwrap();
     let whole = fs::read_to_string(place.of_alice("credentials")).unwrap();
     let good = "latest provisional 1700000900 4711:361877\n";
     assert!(whole.contains(good));

@@ -34,7 +34,7 @@ pub fn at_login(
     // Before anybody gets their phone out.
     login::openers(login, host)?;
     let everywhere = host.loaded.policy.lang.everywhere(login);
-    if let Some(lapsed) = &record.provisional {
+    if let Some((lapsed, _)) = &record.provisional {
         let ago = (host.now)().saturating_sub(lapsed.created);
         conversation.tell(&everywhere.say(Text::Lapsed(ago, &lapsed.created_from)))?;
     }
@@ -243,7 +243,7 @@ fn bind(
     let (recovery, codes) = recovery::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
-    store.commit(&record, Change::Provide(&login::provisional(login, credentials, host)?))?;
+    store.commit(&record, Change::BindProvisionally(&credentials, &login::provisional(login, host)?))?;
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }

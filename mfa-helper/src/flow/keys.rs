@@ -516,7 +516,7 @@ pub fn at_login(
     };
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
-    store.commit(&record, Change::Provide(&login::provisional(login, credentials, host)?))?;
+    store.commit(&record, Change::BindProvisionally(&credentials, &login::provisional(login, host)?))?;
     let text = enroll::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }

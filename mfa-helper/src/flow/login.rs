@@ -521,11 +521,8 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let opener = Process::now(host.caller_pid);
     for _ in 0..RACES {
         let mut record = store.load(&user.name)?;
-        let Some(credentials) = record.provisional.take() else {
+        let Some((bound, waits)) = record.provisional.take() else {
             return Ok(Decision::new(Outcome::Ignored, "", "no device waits for this session"));
-        };
-        let Latest::Provisional(waits) = &credentials.latest else {
-            return Ok(Decision::unavailable("the provisional device is none"));
         };
         if waits.expires <= (host.now)() {
             return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
@@ -533,7 +530,6 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
         if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
             return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
         }
-        let bound = Credentials { latest: Latest::Bound, ..credentials };
         // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
         let owes = record.state.owes.without(here.as_deref());
         match store.commit(&record, Change::Bind(&bound, &owes)) {
@@ -547,10 +543,9 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     Err(lost_races())
 }
 
-/// What makes of `bound` a device that holds once the session of this login opens.
-pub fn provisional(login: &Login, bound: Credentials, host: &Host) -> Result<Credentials, Decision> {
-    let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? };
-    Ok(Credentials { latest: Latest::Provisional(waits), ..bound })
+/// What a device waits for that is bound in this login: its session.
+pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
+    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.

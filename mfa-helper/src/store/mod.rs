@@ -93,9 +93,9 @@ pub struct Record {
     user: String,
     /// The bound device.
     pub credentials: Option<Credentials>,
-    /// A device that a login's account phase has bound and whose session has not been opened yet: as long as that is so,
-    /// nothing is bound.
-    pub provisional: Option<Credentials>,
+    /// A device that a login's account phase has bound and whose session has not been opened yet, and what it waits for: as
+    /// long as that is so, nothing is bound.
+    pub provisional: Option<(Credentials, Provisional)>,
     /// What attempts have changed since it was bound.
     pub state: State,
     /// The device that waits for its two codes.
@@ -118,7 +118,7 @@ pub enum Change<'a> {
     Bind(&'a Credentials, &'a Owes),
     /// A device is bound on the condition that the login goes on, in place of any other such one and of one that is pending.
     /// Nothing else changes until then: what is owed stays, and so does an invitation.
-    Provide(&'a Credentials),
+    BindProvisionally(&'a Credentials, &'a Provisional),
     /// The binding stays the one it is: it gets other recovery codes, a security key more or one less.
     Amend(&'a Credentials),
     /// A device waits for its two codes, in place of any other that did.
@@ -183,9 +183,9 @@ impl Store {
                 let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
                 write_state(&dir, newest, state)?;
             }
-            Change::Provide(credentials) => {
+            Change::BindProvisionally(credentials, waits) => {
                 make_room(&dir, &files)?;
-                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+                dir.replace(CREDENTIALS_FILE, credentials.encode_provisional(user, waits).bytes())?;
                 let _ = dir.remove(PENDING_FILE);
             }
             Change::Bind(credentials, owes) => {
@@ -295,11 +295,7 @@ impl Files {
             (Some(_), Some((_, state))) => Some(state),
             (Some(_), None) => return Err(damaged(STATE_FILE, Damage::Checksum)),
         };
-        let (binding, provisional) = match binding {
-            Some(Binding::Bound(waits)) if matches!(waits.latest, Latest::Provisional(_)) => (None, Some(*waits)),
-            binding => (binding, None),
-        };
-        let (credentials, state) = match (binding, kept) {
+        let (credentials, provisional, state) = match (binding, kept) {
             (Some(Binding::Bound(credentials)), kept) => {
                 // State of another binding counts as absent; the codes burnt at binding then hold.
                 let state = match kept {
@@ -307,18 +303,24 @@ impl Files {
                     Some(other) => other.succeeded_by(credentials.id, credentials.burnt()),
                     None => State::fresh(credentials.id, credentials.burnt()),
                 };
-                (Some(*credentials), state)
+                (Some(*credentials), None, state)
             }
             // A binding that was being removed. What is owed outlives that too.
             (Some(Binding::Disabled), kept) => {
                 let owes = kept.map(|kept| kept.owes).unwrap_or_default();
-                (None, State { owes, ..State::fresh(Id::default(), [0, 0]) })
+                (None, None, State { owes, ..State::fresh(Id::default(), [0, 0]) })
             }
-            (None, Some(kept)) if kept.id != Id::default() => {
+            (None | Some(Binding::Provisional(..)), Some(kept)) if kept.id != Id::default() => {
                 return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
             }
             // What is kept of who has no device: that one is owed, an invitation.
-            (None, kept) => (None, kept.unwrap_or(State::fresh(Id::default(), [0, 0]))),
+            (binding, kept) => {
+                let provisional = match binding {
+                    Some(Binding::Provisional(credentials, waits)) => Some((*credentials, waits)),
+                    _ => None,
+                };
+                (None, provisional, kept.unwrap_or(State::fresh(Id::default(), [0, 0])))
+            }
         };
         // It was begun over another binding, or a crash between binding and tidying up has left it.
         let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));

@@ -107,8 +107,29 @@ pub enum Latest {
         /// From where.
         from: String,
     },
-    /// It was made by the account phase of a login, where nothing was bound, and does not hold yet.
-    Provisional(Provisional),
+}
+
+impl Latest {
+    fn words(&self) -> String {
+        match self {
+            Latest::Bound => String::from("bound"),
+            Latest::Replaced => String::from("replaced"),
+            Latest::Changed { what, when, from } => format!("{} {when} {from}", what.word()),
+        }
+    }
+
+    fn parse(words: &str) -> Result<Latest, Damage> {
+        match words.split_once(' ') {
+            None if words == "bound" => Ok(Latest::Bound),
+            None if words == "replaced" => Ok(Latest::Replaced),
+            Some((what, made)) => {
+                let what = Amendment::ALL.into_iter().find(|known| known.word() == what).ok_or(Damage::Line)?;
+                let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
+                Ok(Latest::Changed { what, when: number(when)?, from: from.to_owned() })
+            }
+            None => Err(Damage::Line),
+        }
+    }
 }
 
 /// Until when a binding that does not hold yet can be confirmed, and by whom.
@@ -124,9 +145,11 @@ impl Provisional {
     /// The most processes that may confirm it: the one that has bound, and its parent.
     const MOST: usize = 2;
 
+    const WORD: &str = "provisional ";
+
     fn words(&self) -> String {
         let openers: Vec<String> = self.openers.iter().map(ToString::to_string).collect();
-        format!("{} {}", self.expires, openers.join(" "))
+        format!("{}{} {}", Provisional::WORD, self.expires, openers.join(" "))
     }
 
     fn parse(words: &str) -> Result<Provisional, Damage> {
@@ -454,8 +477,10 @@ impl std::fmt::Display for Damage {
 
 /// What a file of credentials says.
 pub enum Binding {
-    /// A device.
+    /// A device that holds.
     Bound(Box<Credentials>),
+    /// One that does not hold yet, as it will be when it does.
+    Provisional(Box<Credentials>, Provisional),
     /// None any more: what a change of binding leaves until the file is removed.
     Disabled,
 }
@@ -467,6 +492,15 @@ const STATE: &str = "mfa-state 1";
 impl Credentials {
     /// The file.
     pub fn encode(&self, user: &str) -> Secret {
+        self.encode_with(user, &self.latest.words())
+    }
+
+    /// The file of those that do not hold yet: what they wait for stands in the place of `latest`, which will be "bound".
+    pub fn encode_provisional(&self, user: &str, waits: &Provisional) -> Secret {
+        self.encode_with(user, &waits.words())
+    }
+
+    fn encode_with(&self, user: &str, latest: &str) -> Secret {
         let mut text = Text::new(CREDENTIALS_LIMIT, CREDENTIALS);
         text.line("user", format_args!("{user}"));
         text.line("kind", format_args!("{}", self.kind().word()));
@@ -487,14 +521,7 @@ impl Credentials {
             }
         }
         text.set("recovery", &self.recovery);
-        match &self.latest {
-            Latest::Bound => text.line("latest", format_args!("bound")),
-            Latest::Replaced => text.line("latest", format_args!("replaced")),
-            Latest::Provisional(waits) => text.line("latest", format_args!("provisional {}", waits.words())),
-            Latest::Changed { what, when, from } => {
-                text.line("latest", format_args!("{} {when} {from}", what.word()));
-            }
-        }
+        text.line("latest", format_args!("{latest}"));
         text.seal()
     }
 }
@@ -518,7 +545,7 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
         }
         kind => Kind::from_word(kind).ok_or(Damage::Line)?,
     };
-    let binding = Binding::Bound(Box::new(Credentials {
+    let mut credentials = Box::new(Credentials {
         id: lines.id()?,
         created: lines.number("created")?,
         created_from: lines.value("created-from")?.to_owned(),
@@ -531,10 +558,15 @@ pub fn decode_credentials(bytes: &[u8], user: &str) -> Result<Binding, Damage> {
             Kind::U2f => Device::Keys(lines.security_keys()?),
         },
         recovery: lines.set("recovery")?,
-        latest: lines.latest()?,
-    }));
+        latest: Latest::Bound,
+    });
+    let latest = lines.value("latest")?;
     lines.end()?;
-    Ok(binding)
+    if let Some(waits) = latest.strip_prefix(Provisional::WORD) {
+        return Ok(Binding::Provisional(credentials, Provisional::parse(waits)?));
+    }
+    credentials.latest = Latest::parse(latest)?;
+    Ok(Binding::Bound(credentials))
 }
 
 impl Pending {
@@ -743,21 +775,6 @@ impl<'a> Lines<'a> {
         if whole { Ok(recovery::Set { id, hashes }) } else { Err(Damage::Line) }
     }
 
-    fn latest(&mut self) -> Result<Latest, Damage> {
-        let value = self.value("latest")?;
-        match value.split_once(' ') {
-            None if value == "bound" => Ok(Latest::Bound),
-            None if value == "replaced" => Ok(Latest::Replaced),
-            Some(("provisional", words)) => Ok(Latest::Provisional(Provisional::parse(words)?)),
-            Some((what, made)) => {
-                let what = Amendment::ALL.into_iter().find(|known| known.word() == what).ok_or(Damage::Line)?;
-                let (when, from) = made.split_once(' ').ok_or(Damage::Line)?;
-                Ok(Latest::Changed { what, when: number(when)?, from: from.to_owned() })
-            }
-            None => Err(Damage::Line),
-        }
-    }
-
     fn user(&mut self, user: &str) -> Result<(), Damage> {
         if self.value("user")? == user { Ok(()) } else { Err(Damage::OtherUser) }
     }
@@ -930,10 +947,13 @@ mod tests {
     fn any_latest() -> impl Strategy<Value = Latest> {
         let codes = (select(&Amendment::ALL[..]), any::<u64>(), "\\PC{1,40}")
             .prop_map(|(what, when, from)| Latest::Changed { what, when, from });
+        prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes]
+    }
+
+    fn any_provisional() -> impl Strategy<Value = Provisional> {
         let process = (1..=i32::MAX, any::<u64>()).prop_map(|(pid, started)| Process { pid, started });
-        let provisional = (any::<u64>(), vec(process, 1..=Provisional::MOST))
-            .prop_map(|(expires, openers)| Latest::Provisional(Provisional { expires, openers }));
-        prop_oneof![Just(Latest::Bound), Just(Latest::Replaced), codes, provisional]
+        (any::<u64>(), vec(process, 1..=Provisional::MOST))
+            .prop_map(|(expires, openers)| Provisional { expires, openers })
     }
 
     prop_compose! {
@@ -957,14 +977,17 @@ mod tests {
 
     prop_compose! {
         fn any_credentials()(id in any_id(), label in "\\PC{0,40}", created: u64, created_from in "\\PC{0,40}",
-                latest in any_latest(), totp in any_app(), burnt: [u64; 2], keys in vec(any_key(), 0..4),
+                latest in any_latest(), waits in proptest::option::of(any_provisional()), totp in any_app(), burnt: [u64; 2], keys in vec(any_key(), 0..4),
                 recovery in any_set(MOST)) -> Vec<u8> {
             let device = match keys.len() {
                 0 => Device::App(App { label, totp: app(totp), burnt }),
                 _ => Device::Keys(keys),
             };
             let bound = Credentials { id, created, created_from, latest, device, recovery };
-            bound.encode("alice").bytes().to_vec()
+            match waits {
+                Some(waits) => bound.encode_provisional("alice", &waits).bytes().to_vec(),
+                None => bound.encode("alice").bytes().to_vec(),
+            }
         }
     }
 
@@ -1018,6 +1041,7 @@ mod tests {
     fn rewritten_credentials(bytes: &[u8], user: &str) -> Option<Vec<u8>> {
         match decode_credentials(bytes, user).ok()? {
             Binding::Bound(bound) => Some(bound.encode(user).bytes().to_vec()),
+            Binding::Provisional(bound, waits) => Some(bound.encode_provisional(user, &waits).bytes().to_vec()),
             Binding::Disabled => Some(encode_disabled(user).bytes().to_vec()),
         }
     }
