@@ -29,8 +29,7 @@ pub fn is_interpreter(name: &str) -> bool {
 /// `more`. The error says why not.
 pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
     let path = path.ok_or("the calling program is not known: is /proc mounted?")?;
-    // A package that was upgraded has put another file in its place.
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let path = without_mark(path);
     let shown = printable(path, 100);
     let (folder, name) = path.rsplit_once('/').ok_or_else(|| format!("{shown} is no path"))?;
     if !KNOWN.contains(&name) && !more.iter().any(|listed| listed == name) {
@@ -40,6 +39,17 @@ pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
     // A file of another's under a known name would be that other's word.
     let dir = Dir::open(Path::new(folder)).map_err(|fault| fault.to_string())?;
     dir.is_roots_own(name).map_err(|fault| fault.to_string())
+}
+
+/// Whether the program at `path` goes by its name for sudo, which has settings of its own. `sudo.ws` is the older one beside
+/// sudo-rs.
+pub fn is_sudo(path: &str) -> bool {
+    matches!(without_mark(path).rsplit('/').next(), Some("sudo" | "sudo-rs" | "sudo.ws"))
+}
+
+/// A package that was upgraded has put another file in its place, which the kernel marks.
+fn without_mark(path: &str) -> &str {
+    path.strip_suffix(" (deleted)").unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -66,6 +76,17 @@ mod tests {
         }
         for name in ["sshd", "dropbear", "cockpit-session", "doas", "shadow-login", "perlogin"] {
             assert!(!is_interpreter(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn sudo_is_told_by_its_name_wherever_it_is() {
+        for path in ["/usr/bin/sudo", "/usr/bin/sudo (deleted)", "/usr/lib/cargo/bin/sudo", "/usr/bin/sudo-rs", "sudo"]
+        {
+            assert!(is_sudo(path), "{path}");
+        }
+        for path in ["/usr/bin/su", "/opt/sudo/bin/login", "/usr/bin/sudoreplay", ""] {
+            assert!(!is_sudo(path), "{path}");
         }
     }
 

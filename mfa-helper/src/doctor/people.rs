@@ -207,7 +207,7 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         asked.kinds = ALL_KINDS.to_vec();
     }
     matches!(
-        auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(service)
+        auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)
             .map_err(NoWay::Account)),
         Auth::Refuse(_)
     )

@@ -14,18 +14,18 @@ pub fn is_true(service: &str) -> Result<(), String> {
     stack::truth(service, &stack::system_file)
 }
 
-/// Whether it is safe at this service, whoever logs in by whatever program.
-pub fn is_safe_at(service: &str) -> Result<(), String> {
-    if is_sudo(service) {
+/// Whether it is safe at this login's service, whoever logs in, and whether or not the program is known.
+pub fn is_safe_at(login: &Login) -> Result<(), String> {
+    if is_sudo(login) {
         sudo::runs_account_and_session()?;
     }
-    stack::hand_over(service, &stack::system_file)
+    stack::hand_over(&login.service, &stack::system_file)
 }
 
 /// Whether it is safe for this very login.
 pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
     program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
-    is_safe_at(&login.service).map_err(NoWay::Account)?;
+    is_safe_at(login).map_err(NoWay::Account)?;
     proves_something(login, user)
 }
 

@@ -14,6 +14,7 @@ use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
 use crate::process::Process;
+use crate::program;
 use crate::session;
 use crate::store::{
     Amendment, Change, CommitError, Credentials, Latest, Owes, PENDING_LIFE, Provisional, Record, State, Store,
@@ -78,8 +79,13 @@ pub fn auth(
     }
 }
 
-/// Whether it is sudo, which has a policy of its own.
-pub fn is_sudo(service: &str) -> bool {
+/// Whether it is sudo, which has settings of its own: by its service, or by the program, since those settings can name
+/// another service (`pam_service`).
+pub fn is_sudo(login: &Login) -> bool {
+    is_service_of_sudo(&login.service) || login.program.as_deref().is_some_and(program::is_sudo)
+}
+
+fn is_service_of_sudo(service: &str) -> bool {
     matches!(service, "sudo" | "sudo-i")
 }
 
@@ -90,7 +96,7 @@ fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way
         Err(NoWay::NoKeyHere)
     } else if asked.enroll == Enroll::Invited && !enroll::is_invited(&record.state, (host.now)()) {
         Err(NoWay::NotInvited)
-    } else if asked.enroll == Enroll::Invited && is_sudo(&login.service) {
+    } else if asked.enroll == Enroll::Invited && is_sudo(login) {
         // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the
         // owner of the invitation has bound.
         Err(NoWay::NoDialogue)
@@ -208,7 +214,7 @@ fn second_factor(
     // What it takes to tell is out of the service's reach.
     let hand_over = || match host.in_service {
         true => Ok(()),
-        false if trial => hand_over::is_safe_at(&login.service).map_err(NoWay::Account),
+        false if trial => hand_over::is_safe_at(login).map_err(NoWay::Account),
         false => hand_over::is_safe(login, identity, host),
     };
     Ok(match auth(asked, &record, login, login_way, host, &hand_over) {
@@ -267,7 +273,7 @@ fn second_factor(
             }
             // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
             // a sudo without a first factor to its user.
-            if first_factor_known || is_sudo(&login.service) {
+            if first_factor_known || is_sudo(login) {
                 owe(record, place(login, host).as_deref(), &store)?;
             }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
@@ -421,7 +427,7 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
     }
     // sudo remembers, whether devices are bound there now or not.
     let listed = host.loaded.policy.enroll_services.contains(&login.service);
-    let may_owe = (listed || is_sudo(&login.service)) && !by_root(login);
+    let may_owe = (listed || is_service_of_sudo(&login.service)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
         // A device is bound now, from which the session phase is to be reached.
@@ -503,7 +509,7 @@ fn bind_what_is_owed(
 /// that one is owed, at this place or another, says nothing about who is here. Where sudo's line is untrue, it was
 /// perhaps noted for a stranger.
 fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
-    is_sudo(&login.service) && owes.at(here) && hand_over::is_true(&login.service).is_ok()
+    is_service_of_sudo(&login.service) && owes.at(here) && hand_over::is_true(&login.service).is_ok()
 }
 
 /// The session phase of a login whose account phase has bound a device: from here on it holds.

@@ -70,7 +70,7 @@ pub fn explain(
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
         None => match auth(&asked, &record, &login, Way::Login, host, &|| {
-            hand_over::is_safe_at(service).map_err(NoWay::Account)
+            hand_over::is_safe_at(&login).map_err(NoWay::Account)
         }) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
             Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {

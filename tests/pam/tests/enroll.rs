@@ -467,6 +467,34 @@ fn where_sudo_may_skip_its_account_phase_nobody_is_handed_over_to_it() {
 }
 
 #[test]
+fn a_sudo_that_names_another_service_is_a_sudo() {
+    let owing = Owing::fresh("renamer", "");
+    let (su, sudo) = ("/usr/bin/su", "/usr/lib/mfa-test/sudo");
+    fs::copy(su, sudo).unwrap();
+    let untrue = "auth required pam_unix.so\nauth required {module} stack=complete\n\
+                  account required {module}\nsession optional {module}";
+    owing.system.service("login", untrue);
+    let by = |program: &str| {
+        let login = Login { program: Some(program.to_owned()), ..owing.login("login", None) };
+        owing.conversation(Request::Verify(login), &mut |_| Some("000000".into())).0.outcome
+    };
+    let owes = || owing.system.store().join("users/renamer").exists();
+
+    fs::create_dir_all("/etc/sudoers.d").unwrap();
+    let file = "/etc/sudoers.d/mfa-test-renamer";
+    fs::write(file, "Defaults pam_service=login, !pam_session\n").unwrap();
+    assert_eq!((by(sudo), owes()), (Outcome::Refused, false));
+    assert_eq!((by(su), owes()), (Outcome::HandedOver, false), "sudo's settings are nothing to su");
+    fs::remove_file(file).unwrap();
+    assert_eq!((by(sudo), owes()), (Outcome::HandedOver, true), "it may remember whom auth has let past");
+
+    owing.system.config("[[rule]]\nrequire = \"mfa\"\nenroll = \"invited\"\n");
+    assert_eq!(owing.system.enroll(&["invite", "--user", "renamer"], "").status.code(), Some(0));
+    assert_eq!((by(sudo), by(su)), (Outcome::Refused, Outcome::HandedOver), "its ticket might outlive the binding");
+    fs::remove_file(sudo).unwrap();
+}
+
+#[test]
 fn before_the_deadline_there_is_a_reminder() {
     let owing = Owing::fresh("early", "deadline = \"2027-01-31\"\n");
     let verdict = owing.auth("sudo");
