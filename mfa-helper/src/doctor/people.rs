@@ -8,7 +8,7 @@ use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::factor::key::Key;
 use crate::flow::hand_over;
-use crate::flow::login::{Auth, NoWay, auth};
+use crate::flow::login::{Auth, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -206,11 +206,7 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         // This process is nowhere; at the console a key can be bound as well as an app.
         asked.kinds = ALL_KINDS.to_vec();
     }
-    matches!(
-        auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)
-            .map_err(NoWay::Account)),
-        Auth::Refuse(_)
-    )
+    matches!(auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)), Auth::Refuse(_))
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

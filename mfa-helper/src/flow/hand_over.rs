@@ -15,17 +15,17 @@ pub fn is_true(service: &str) -> Result<(), String> {
 }
 
 /// Whether it is safe at this login's service, whoever logs in, and whether or not the program is known.
-pub fn is_safe_at(login: &Login) -> Result<(), String> {
+pub fn is_safe_at(login: &Login) -> Result<(), NoWay> {
     if is_sudo(login) {
-        sudo::runs_account_and_session()?;
+        sudo::runs_account_and_session().map_err(NoWay::Account)?;
     }
-    stack::hand_over(&login.service, &stack::system_file)
+    stack::hand_over(&login.service, &stack::system_file).map_err(NoWay::Account)
 }
 
 /// Whether it is safe for this very login.
 pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
     program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
-    is_safe_at(login).map_err(NoWay::Account)?;
+    is_safe_at(login)?;
     proves_something(login, user)
 }
 

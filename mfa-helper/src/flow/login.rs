@@ -214,7 +214,7 @@ fn second_factor(
     // What it takes to tell is out of the service's reach.
     let hand_over = || match host.in_service {
         true => Ok(()),
-        false if trial => hand_over::is_safe_at(login).map_err(NoWay::Account),
+        false if trial => hand_over::is_safe_at(login),
         false => hand_over::is_safe(login, identity, host),
     };
     Ok(match auth(asked, &record, login, login_way, host, &hand_over) {

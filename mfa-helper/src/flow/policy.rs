@@ -69,9 +69,7 @@ pub fn explain(
             Account::Enough => String::from("let in by the key alone"),
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
-        None => match auth(&asked, &record, &login, Way::Login, host, &|| {
-            hand_over::is_safe_at(&login).map_err(NoWay::Account)
-        }) {
+        None => match auth(&asked, &record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
             Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {
                 Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
