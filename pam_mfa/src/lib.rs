@@ -27,6 +27,7 @@ use crate::arguments::Arguments;
 use crate::conversation::Conversation;
 #[doc(hidden)]
 pub use crate::guard::guarded;
+use crate::mark::Word;
 use crate::sys::pam::log;
 
 struct Module;
@@ -66,12 +67,12 @@ impl PamHooks for Module {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
             let auth = match mark::of(pam, &login) {
-                Some(Outcome::Accepted) => return PamResultCode::PAM_SUCCESS,
-                Some(Outcome::Ignored) => AuthHook::Ignored,
-                Some(Outcome::HandedOver) => AuthHook::HandedOver,
                 None => AuthHook::NotRun,
+                Some(Word::Ignored) => AuthHook::Ignored,
+                Some(Word::Accepted) => return PamResultCode::PAM_SUCCESS,
+                Some(Word::HandedOver) => AuthHook::HandedOver,
                 // Let in all the same by a stack that does not care what our auth line says.
-                Some(_) => {
+                Some(Word::Refused) => {
                     log(pam, libc::LOG_WARNING, "account refused: the auth phase of this login was refused");
                     return refuse(Conversation::new(pam, &login, flags));
                 }

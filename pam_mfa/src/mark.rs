@@ -10,19 +10,52 @@ use crate::sys;
 pub(crate) struct Mark {
     /// For whom, and at which service: an application may change both between the phases. `None`: for everybody.
     login: Option<(String, String)>,
-    outcome: Outcome,
+    word: Word,
+}
+
+/// What a line of auth has said, from the mildest to the strictest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
+    Ignored,
+    Accepted,
+    /// To the account phase.
+    HandedOver,
+    Refused,
+}
+
+impl From<Outcome> for Word {
+    fn from(outcome: Outcome) -> Word {
+        match outcome {
+            Outcome::Ignored => Word::Ignored,
+            Outcome::Accepted => Word::Accepted,
+            Outcome::HandedOver => Word::HandedOver,
+            // All that is not a way past.
+            _ => Word::Refused,
+        }
+    }
 }
 
 impl Mark {
     /// Whoever it is: no other phase lets them in.
-    const REFUSED: Mark = Mark { login: None, outcome: Outcome::Refused };
+    const REFUSED: Mark = Mark { login: None, word: Word::Refused };
+
+    fn new(login: &Login, word: Word) -> Mark {
+        match word {
+            Word::Refused => Mark::REFUSED,
+            word => Mark { login: Some((login.user.clone(), login.service.clone())), word },
+        }
+    }
+
+    /// What it says of this very user and service.
+    fn word_for(&self, login: &Login) -> Option<Word> {
+        let same = |(user, service): &(String, String)| *user == login.user && *service == login.service;
+        self.login.as_ref().is_none_or(same).then_some(self.word)
+    }
 }
 
 /// What the auth hook has come to for this very user and service, if it was called.
-pub(crate) fn of(pam: &PamHandle, login: &Login) -> Option<Outcome> {
-    let mark = sys::pam::mark(pam)?;
-    let same = |(user, service): &(String, String)| *user == login.user && *service == login.service;
-    mark.login.as_ref().is_none_or(same).then_some(mark.outcome)
+pub(crate) fn of(pam: &PamHandle, login: &Login) -> Option<Word> {
+    sys::pam::mark(pam)?.word_for(login)
 }
 
 /// Begins a line of auth. Until [`end`] says otherwise it has refused, so that no way out of it leaves an earlier word.
@@ -38,31 +71,13 @@ pub(crate) fn begin(pam: &mut PamHandle) -> PamResult<Option<Mark>> {
 
 /// Ends a line of auth. The strictest word of a pass holds: two lines may ask policies that disagree.
 pub(crate) fn end(pam: &mut PamHandle, before: Option<Mark>, login: &Login, outcome: Outcome) -> PamResult<()> {
-    let login = Some((login.user.clone(), login.service.clone()));
-    let mark = match before {
-        Some(before) if strictness(before.outcome) == REFUSED => Mark::REFUSED,
-        // Said of somebody else, it is no word about this one.
-        Some(before) if before.login == login && strictness(before.outcome) > strictness(outcome) => before,
-        _ if strictness(outcome) == REFUSED => Mark::REFUSED,
-        _ => Mark { login, outcome },
-    };
-    sys::pam::set_mark(pam, Some(mark))
+    let word = Word::from(outcome);
+    let before = before.and_then(|before| before.word_for(login));
+    let strictest = before.map_or(word, |before| before.max(word));
+    sys::pam::set_mark(pam, Some(Mark::new(login, strictest)))
 }
 
 /// Notes that the account phase has dealt with what auth left to it: a second line of ours finds nothing to do.
 pub(crate) fn settled(pam: &mut PamHandle, login: &Login) -> PamResult<()> {
-    let login = Some((login.user.clone(), login.service.clone()));
-    sys::pam::set_mark(pam, Some(Mark { login, outcome: Outcome::Accepted }))
-}
-
-const REFUSED: u8 = 3;
-
-/// Refused, then handed over to the account phase, then accepted, then ignored. All that is not a way past is a refusal.
-fn strictness(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Ignored => 0,
-        Outcome::Accepted => 1,
-        Outcome::HandedOver => 2,
-        _ => REFUSED,
-    }
+    sys::pam::set_mark(pam, Some(Mark::new(login, Word::Accepted)))
 }
