@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// What a person reads where there is no decision, whether the helper says so or is not there to say it.
 pub const UNAVAILABLE: &str = "MFA is unavailable; the system log says why.";
 
+/// A refusal without its reason: for who has not proved the first factor, and in account for whom auth has refused.
+pub const REFUSED: &str = "Second factor refused.";
+
 /// `text` with everything that could steer a terminal or forge a log line made visible, cut to
 /// `limit` characters.
 ///

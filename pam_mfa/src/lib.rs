@@ -164,7 +164,7 @@ fn unavailable(conversation: Conversation<'_>) -> Outcome {
 
 /// The account phase of a login whose auth phase we refused.
 fn refuse(conversation: Conversation<'_>) -> PamResultCode {
-    let verdict = Verdict { outcome: Outcome::Refused, text: String::from("Second factor refused.") };
+    let verdict = Verdict { outcome: Outcome::Refused, text: mfa_wire::REFUSED.to_owned() };
     conversation.farewell(&verdict);
     code(verdict.outcome, PamResultCode::PAM_PERM_DENIED)
 }

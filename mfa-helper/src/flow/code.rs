@@ -1,6 +1,6 @@
 //! Asking for the code of a bound device, and judging the answer.
 
-use mfa_wire::{Outcome, Secret};
+use mfa_wire::{Outcome, REFUSED, Secret};
 
 use super::remember::Memory;
 use super::{Decision, RACES, below, device, duration, lost_races, moment};
@@ -10,9 +10,6 @@ use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::lockout::{Failures, Way};
 use crate::store::{Bypass, Change, CommitError, Credentials, Record, State, Store};
-
-/// What everybody is told who reaches us without a proof that the first factor was right.
-pub const NEUTRAL: &str = "Second factor refused.";
 
 /// What is asked for, as the log says it.
 const TOTP: &str = "totp";
@@ -234,7 +231,7 @@ impl Audience<'_> {
     /// A refusal that gives its reason to whom it may be given.
     pub fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
-        let text = if self.first_factor_known { truth } else { NEUTRAL };
+        let text = if self.first_factor_known { truth } else { REFUSED };
         Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
     }
 
@@ -357,7 +354,7 @@ mod tests {
         }
         let state = locked(BLIND, &bound);
         let (decision, _) = answer(BLIND, RIGHT, &bound, &state);
-        assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, NEUTRAL));
+        assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, REFUSED));
     }
 
     /// Who needs no first factor to be asked could otherwise lock everybody out of everything.
@@ -594,7 +591,7 @@ mod tests {
         let blind = Audience { first_factor_known: false, ..LOGIN };
         for code in [EARLIER, LATER] {
             let (decision, after) = answer(blind, code, &bound, &fresh);
-            assert_eq!((decision.text.as_str(), after.told), (NEUTRAL, 0));
+            assert_eq!((decision.text.as_str(), after.told), (REFUSED, 0));
         }
         let locked = locked(LOGIN, &bound);
         let (wrong, _) = answer(LOGIN, WRONG, &bound, &locked);

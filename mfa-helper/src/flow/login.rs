@@ -1,8 +1,8 @@
 //! A login: its auth phase and its account phase.
 
-use mfa_wire::{AuthHook, Login, Outcome, Secret, printable};
+use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 
-use super::code::{Audience, NEUTRAL};
+use super::code::Audience;
 use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, hand_over, keys, lost_races, remember};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::key::Key;
@@ -403,7 +403,7 @@ fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
 fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
     match question_for_nobody(login, host, conversation) {
-        Ok(()) => Decision::new(Outcome::Refused, NEUTRAL, reason),
+        Ok(()) => Decision::new(Outcome::Refused, REFUSED, reason),
         Err(none) => none.into(),
     }
 }
