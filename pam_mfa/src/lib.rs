@@ -74,7 +74,8 @@ impl PamHooks for Module {
                 // Let in all the same by a stack that does not care what our auth line says.
                 Some(Word::Refused) => {
                     log(pam, libc::LOG_WARNING, "account refused: the auth phase of this login was refused");
-                    return refuse(Conversation::new(pam, &login, flags));
+                    let outcome = pronounce(Conversation::new(pam, &login, flags), Outcome::Refused, mfa_wire::REFUSED);
+                    return code(outcome, PamResultCode::PAM_PERM_DENIED);
                 }
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
@@ -139,7 +140,7 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         }
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));
-            return unavailable(conversation);
+            return pronounce(conversation, Outcome::Unavailable, mfa_wire::UNAVAILABLE);
         }
     };
     match helper.converse(arguments, &request, &mut conversation) {
@@ -150,23 +151,16 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         }
         Err(why) => {
             log(pam, libc::LOG_ERR, &format!("mfa-helper failed before its verdict: {why}"));
-            unavailable(conversation)
+            pronounce(conversation, Outcome::Unavailable, mfa_wire::UNAVAILABLE)
         }
     }
 }
 
-/// Without a helper the person reads what the helper says where it cannot decide: else a right answer seems wrong.
-fn unavailable(conversation: Conversation<'_>) -> Outcome {
-    let verdict = Verdict { outcome: Outcome::Unavailable, text: mfa_wire::UNAVAILABLE.to_owned() };
-    conversation.farewell(&verdict);
-    verdict.outcome
-}
-
-/// The account phase of a login whose auth phase we refused.
-fn refuse(conversation: Conversation<'_>) -> PamResultCode {
-    let verdict = Verdict { outcome: Outcome::Refused, text: mfa_wire::REFUSED.to_owned() };
-    conversation.farewell(&verdict);
-    code(verdict.outcome, PamResultCode::PAM_PERM_DENIED)
+/// A verdict of the module's own, where no helper gives one. The person reads what the helper would say: without a word a
+/// right answer would seem wrong.
+fn pronounce(conversation: Conversation<'_>, outcome: Outcome, text: &str) -> Outcome {
+    conversation.farewell(&Verdict { outcome, text: text.to_owned() });
+    outcome
 }
 
 /// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".
