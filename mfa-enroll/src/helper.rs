@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Prompter, SPAWN_TIMEOUT, Verdict, greet};
+use mfa_wire::{Broken, Channel, HELLO_TIMEOUT, Prompter, QUEUE_TIMEOUT, SPAWN_TIMEOUT, Verdict, greet};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Verb};
@@ -96,9 +96,6 @@ pub(crate) fn ask_service(verb: mfa_wire::Verb, prompter: &mut dyn Prompter) -> 
     mfa_wire::converse(&mut channel, mfa_wire::Request::Verb(verb), prompter).map_err(NoVerdict::Half)
 }
 
-/// How long to stand in a queue that is full.
-const PATIENCE: TimeVal = TimeVal::new(1, 0);
-
 /// Connects to the service, and waits for its first word, which it says at once.
 fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
     #[cfg(debug_assertions)]
@@ -127,11 +124,11 @@ fn knock_at(path: &Path) -> Result<Channel, NoVerdict> {
     }
 }
 
-/// Connects, and stands in a queue that is full for a second.
+/// Connects, and stands in a queue that is full for a while.
 pub(crate) fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     // It bounds the wait for a place in the queue too, which ends in EAGAIN then (unix(7), socket(7)).
-    setsockopt(&socket, SendTimeout, &PATIENCE)?;
+    setsockopt(&socket, SendTimeout, &TimeVal::milliseconds(QUEUE_TIMEOUT.as_millis() as i64))?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     setsockopt(&socket, SendTimeout, &TimeVal::new(0, 0))?;
     Ok(UnixStream::from(socket))

@@ -8,6 +8,10 @@ use crate::codec::Malformed;
 use crate::message::{Cancelled, Device, FromHelper, Outcome, Remembered, Request, Status, ToHelper, VERSION, Verdict};
 use crate::secret::Secret;
 
+/// How long a front end stands in a queue that is full, at the socket of a helper that listens. Root's module does not: it
+/// has another way.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a front end waits for the Hello of a helper that listens, before it starts one of its own.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::time::Duration;
 
 use mfa_wire::{
-    Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, Request, SPAWN_TIMEOUT, Verdict, converse, greet,
+    Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, QUEUE_TIMEOUT, Request, SPAWN_TIMEOUT, Verdict, converse,
+    greet,
 };
 
 use crate::arguments::Arguments;
 use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
-
-/// How long who is not root stands in a queue that is full.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A helper that has said Hello. From here on there is no second one.
 pub(crate) struct Helper {
@@ -65,7 +62,7 @@ pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unre
 fn knock(arguments: &Arguments) -> Result<Channel, NoListener> {
     let root = spawn::are_we_root();
     // Root has another way, so a queue that is full is one that cannot be used; nobody else has.
-    let patience = if root { None } else { Some(PATIENCE) };
+    let patience = if root { None } else { Some(QUEUE_TIMEOUT) };
     let mut channel = Channel::new(connect(arguments.socket(root), patience).map_err(NoListener::Connect)?);
     greet(&mut channel, HELLO_TIMEOUT).map_err(NoListener::Hello)?;
     Ok(channel)
