@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::factor::totp::Parameters;
 use crate::flow::device::{PairError, apart};
-use crate::flow::{duration, login};
+use crate::flow::duration;
 
 /// A language, as `mfa.toml` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -108,7 +108,7 @@ impl Lang {
     /// The language of what `login` shows without a way around it. Beyond sshd, or any other server, may be a client that
     /// breaks at letters beyond ASCII, at every try; and the consoles of the kernel draw no Chinese ones.
     pub fn everywhere(self, login: &Login) -> Lang {
-        let remote = login::came_by_sshd(login) || login.rhost.as_deref().is_some_and(|host| !host.is_empty());
+        let remote = login.came_by_sshd() || login.rhost.as_deref().is_some_and(|host| !host.is_empty());
         if remote { Lang::En } else { self.beside_a_picture(login) }
     }
 

@@ -65,6 +65,13 @@ pub struct Login {
     pub program: Option<String>,
 }
 
+impl Login {
+    /// sshd is recognised by what it does, since its service name can be chosen.
+    pub fn came_by_sshd(&self) -> bool {
+        self.tty.as_deref() == Some("ssh") || self.ssh_auth_info.is_some() || self.service == "sshd"
+    }
+}
+
 /// A security key to be bound. `None` as user means the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewKey {

@@ -324,7 +324,7 @@ pub fn counted(
 
 /// The security key that sshd has just accepted.
 fn shown_to_sshd(login: &Login) -> Option<SkPublicKey> {
-    let info = login.ssh_auth_info.as_deref().filter(|_| login::came_by_sshd(login))?;
+    let info = login.ssh_auth_info.as_deref().filter(|_| login.came_by_sshd())?;
     mfa_ssh::in_auth_info(info).pop()
 }
 

@@ -433,7 +433,7 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         // A device is bound now, from which the session phase is to be reached.
         AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
         AuthHook::HandedOver => {}
-        AuthHook::NotRun if came_by_sshd(login) => return key_alone(login, host).unwrap_or_else(|failed| failed),
+        AuthHook::NotRun if login.came_by_sshd() => return key_alone(login, host).unwrap_or_else(|failed| failed),
         AuthHook::NotRun if may_owe && way == Way::Login => {}
         // cron, at, systemd-user, su from root: nobody is there to ask.
         AuthHook::NotRun => return ignored("no auth phase"),
@@ -559,7 +559,7 @@ pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> 
 pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
     let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
     let own = Process::now(host.caller_pid).ok_or_else(unseen)?;
-    let parent = if came_by_sshd(login) { own.parent() } else { None };
+    let parent = if login.came_by_sshd() { own.parent() } else { None };
     Ok([own].into_iter().chain(parent).collect())
 }
 
@@ -603,16 +603,11 @@ fn by_root(login: &Login) -> bool {
         && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
 }
 
-/// sshd is recognised by what it does, since its service name can be chosen.
-pub fn came_by_sshd(login: &Login) -> bool {
-    login.tty.as_deref() == Some("ssh") || login.ssh_auth_info.is_some() || login.service == "sshd"
-}
-
 /// Where a login is, so that a program which remembers it is known again. That is sudo, by the session: not by `PAM_TTY`,
 /// which sudo-rs takes from its standard input, and so from its caller.
 pub fn place(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
-        _ if came_by_sshd(login) => Some(String::from("sshd")),
+        _ if login.came_by_sshd() => Some(String::from("sshd")),
         // A ticket of the one is good for the other.
         "sudo" | "sudo-i" => {
             session::on_a_terminal(host.caller_pid).map(|session| format!("{}{session}", Owes::REMEMBERS))

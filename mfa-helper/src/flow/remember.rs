@@ -7,7 +7,6 @@ use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
 
 use super::device::known_or_kept;
-use super::login::came_by_sshd;
 use super::{Decision, RACES, duration};
 use crate::conversation::Conversation;
 use crate::host::Host;
@@ -68,7 +67,7 @@ fn place_of(login: &Login) -> Place {
             None => Place::Nowhere,
         },
         // Who comes over the network is in the session of whoever has started the server.
-        None if came_by_sshd(login) => Place::Nowhere,
+        None if login.came_by_sshd() => Place::Nowhere,
         None => Place::AuditSession,
     }
 }
