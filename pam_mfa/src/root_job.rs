@@ -9,10 +9,11 @@ const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
 
 /// Whether the helper, were it there, would ask nothing and let pass: in the account phase, without an auth phase before
 /// it, of a job, or of `su` by root, whom pam_rootok lets by. Root can be stopped from neither, and a host whose helper is
-/// broken is mended by them.
+/// broken is mended by them. sshd under such a name lets in by a key alone.
 pub(crate) fn never_asks(login: &Login, request: &Request) -> bool {
     let service = login.service.as_str();
     matches!(request, Request::Account(_, AuthHook::NotRun))
+        && !login.came_by_sshd()
         && spawn::are_we_root()
         && (JOBS.contains(&service) || (matches!(service, "su" | "su-l") && spawn::did_root_call()))
 }
