@@ -31,6 +31,7 @@ pub(crate) struct Conversation<'a> {
     one_line: bool,
     /// What was told and waits for the next prompt. At binding it may hold the new key.
     pending: Secret,
+    asked: bool,
 }
 
 impl<'a> Conversation<'a> {
@@ -40,7 +41,12 @@ impl<'a> Conversation<'a> {
         let one_line = !are_we_root();
         let on_a_terminal = login.tty.is_some() && !one_line;
         let pending = Secret::with_capacity(MAX_FRAME);
-        Conversation { pam, user: &login.user, silent, on_a_terminal, one_line, pending }
+        Conversation { pam, user: &login.user, silent, on_a_terminal, one_line, pending, asked: false }
+    }
+
+    /// Whether anybody was asked for an answer, or to touch something.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked
     }
 
     /// Says what is still to be said: one message, whose fate matters to nobody.
@@ -87,6 +93,7 @@ impl<'a> Conversation<'a> {
 
 impl Prompter for Conversation<'_> {
     fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
+        self.asked = true;
         let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
         let style = if echo { PAM_PROMPT_ECHO_ON } else { PAM_PROMPT_ECHO_OFF };
         let response = self.say(style, &[pending.bytes(), text.as_bytes()]).ok_or(Cancelled::NoConversation)?;
@@ -113,6 +120,7 @@ impl Prompter for Conversation<'_> {
 
     /// PAM_SILENT cannot keep back what somebody has to do: sudo always sets it.
     fn notice(&mut self, text: &str) {
+        self.asked = true;
         let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
         let style = if self.on_a_terminal { PAM_ERROR_MSG } else { PAM_TEXT_INFO };
         let _ = self.say(style, &[pending.bytes(), text.as_bytes()]);

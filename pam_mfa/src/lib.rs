@@ -117,7 +117,7 @@ impl PamHooks for Module {
 }
 
 /// Holds one conversation with the helper. Whatever goes wrong is "unavailable": without the helper's explicit word
-/// nobody is let past.
+/// nobody is let past, but root's own jobs.
 fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login, request: Request) -> Outcome {
     let debug = |line: &str| {
         if arguments.debug {
@@ -132,25 +132,25 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         _ => "account, auth was not run: asking the helper",
     });
     let mut conversation = Conversation::new(pam, login, flags);
-    let helper = match helper::reach(arguments, login) {
-        Ok(helper) => helper,
-        Err(why) if root_job::never_asks(login, &request) => {
-            log(pam, libc::LOG_WARNING, &format!("mfa-helper is unreachable, and not needed here: {why}"));
-            return Outcome::Ignored;
-        }
-        Err(why) => {
-            log(pam, libc::LOG_ERR, &format!("mfa-helper is unreachable: {why}"));
-            return pronounce(conversation, Outcome::Unavailable, mfa_wire::UNAVAILABLE);
-        }
+    let verdict = match helper::reach(arguments, login) {
+        Ok(helper) => helper
+            .converse(arguments, &request, &mut conversation)
+            .map_err(|why| ("failed before its verdict", why.to_string())),
+        Err(why) => Err(("is unreachable", why.to_string())),
     };
-    match helper.converse(arguments, &request, &mut conversation) {
+    match verdict {
         Ok(verdict) => {
             debug(&format!("verdict: {:?} \"{}\"", verdict.outcome, printable(&verdict.text, 200)));
             conversation.farewell(&verdict);
             verdict.outcome
         }
-        Err(why) => {
-            log(pam, libc::LOG_ERR, &format!("mfa-helper failed before its verdict: {why}"));
+        // Whoever was asked is there, and could wait at the prompt until the helper's time is over.
+        Err((what, why)) if root_job::never_asks(login, &request) && !conversation.has_asked() => {
+            log(pam, libc::LOG_WARNING, &format!("mfa-helper {what}, and not needed here: {why}"));
+            Outcome::Ignored
+        }
+        Err((what, why)) => {
+            log(pam, libc::LOG_ERR, &format!("mfa-helper {what}: {why}"));
             pronounce(conversation, Outcome::Unavailable, mfa_wire::UNAVAILABLE)
         }
     }

@@ -1,4 +1,4 @@
-//! Root's jobs that have nobody in front of them: they go on where no helper can be reached.
+//! Root's jobs that have nobody in front of them: they go on where no helper can be reached, or it breaks off.
 
 use mfa_wire::{AuthHook, Login, Request};
 

@@ -65,6 +65,7 @@ impl BadHelper {
                 self.receive();
             }
             "ask-500-times" => (0..500).for_each(|_| self.run("ask", "Again: ")),
+            "notice" => self.send(&FromHelper::Notice(rest.to_owned())),
             "tell" => self.send(&FromHelper::Tell(unescape(rest))),
             "tell-much" => (0..200).for_each(|_| self.send(&FromHelper::Tell("x".repeat(1000)))),
             "verdict" => {
