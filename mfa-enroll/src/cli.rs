@@ -499,7 +499,7 @@ impl Verb {
             Verb::Policy(Policy::Explain(Explain { user, service, rhost, ssh_key })) => {
                 mfa_wire::Verb::PolicyExplain { user, service, rhost, ssh_key }
             }
-            Verb::Test(Test { service }) => return Request::Test(as_at_a_login(name(), service)),
+            Verb::Test(Test { service }) => return Request::Test(as_at_a_login(&name(), &service)),
         })
     }
 
@@ -536,19 +536,9 @@ impl Verb {
 }
 
 /// What a login program would say whose first factor was right. The helper takes it for a claim.
-fn as_at_a_login(user: String, service: String) -> Login {
+fn as_at_a_login(user: &str, service: &str) -> Login {
     let tty = nix::unistd::ttyname(std::io::stdin()).ok().and_then(|tty| tty.into_os_string().into_string().ok());
-    Login {
-        user,
-        service,
-        rhost: None,
-        tty,
-        ruser: None,
-        ssh_auth_info: None,
-        stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
-    }
+    Login { tty, stack_complete: true, ..Login::at(user, service) }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -209,18 +209,7 @@ mod tests {
     use mfa_wire::{AuthHook, Login, NewKey, Required};
 
     fn login(user: &str) -> Login {
-        let (user, service) = (user.to_owned(), String::from("sshd"));
-        Login {
-            user,
-            service,
-            rhost: None,
-            tty: None,
-            ruser: None,
-            ssh_auth_info: None,
-            stack_complete: true,
-            ssh_auth_sock: None,
-            program: None,
-        }
+        Login { stack_complete: true, ..Login::at(user, "sshd") }
     }
 
     /// Every request there is, of `user`, and the right that it takes.

@@ -535,15 +535,10 @@ mod tests {
 
     fn login(service: &str, rhost: Option<&str>, tty: Option<&str>) -> Login {
         Login {
-            user: "alice".into(),
-            service: service.into(),
             rhost: rhost.map(str::to_owned),
             tty: tty.map(str::to_owned),
-            ruser: None,
-            ssh_auth_info: None,
             stack_complete: true,
-            ssh_auth_sock: None,
-            program: None,
+            ..Login::at("alice", service)
         }
     }
 

@@ -66,6 +66,21 @@ pub struct Login {
 }
 
 impl Login {
+    /// Of whom nothing is known but who they say they are, and where.
+    pub fn at(user: &str, service: &str) -> Login {
+        Login {
+            user: user.to_owned(),
+            service: service.to_owned(),
+            rhost: None,
+            tty: None,
+            ruser: None,
+            ssh_auth_info: None,
+            stack_complete: false,
+            ssh_auth_sock: None,
+            program: None,
+        }
+    }
+
     /// sshd is recognised by what it does, since its service name can be chosen.
     pub fn came_by_sshd(&self) -> bool {
         self.tty.as_deref() == Some("ssh") || self.ssh_auth_info.is_some() || self.service == "sshd"

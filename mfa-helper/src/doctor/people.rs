@@ -190,17 +190,7 @@ fn admins_locked_out(people: &[Person], host: &Host) -> Option<Finding> {
 
 /// Whether a login with the right first factor is refused, by the function that decides it.
 fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
-    let login = Login {
-        user: person.name().to_owned(),
-        service: service.to_owned(),
-        rhost: None,
-        tty: None,
-        ruser: None,
-        ssh_auth_info: None,
-        stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
-    };
+    let login = Login { stack_complete: true, ..Login::at(person.name(), service) };
     let mut asked = person.asked(service, host);
     if service == "login" && !asked.kinds.is_empty() {
         // This process is nowhere; at the console a key can be bound as well as an app.

@@ -51,15 +51,10 @@ pub fn explain(
     }
     let _ = writeln!(text, "bound       {}", if record.credentials.is_some() { "yes" } else { "no" });
     let login = Login {
-        user: identity.name.clone(),
-        service: service.to_owned(),
         rhost: rhost.filter(|host| *host != "local").map(str::to_owned),
         tty: ssh_key.map(|_| String::from("ssh")),
-        ruser: None,
-        ssh_auth_info: None,
         stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
+        ..Login::at(&identity.name, service)
     };
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));

@@ -200,15 +200,10 @@ mod tests {
 
     fn login(service: &str, rhost: Option<&str>, info: Option<&str>) -> Login {
         Login {
-            user: "alice".into(),
-            service: service.into(),
             rhost: rhost.map(str::to_owned),
-            tty: None,
-            ruser: None,
             ssh_auth_info: info.map(str::to_owned),
             stack_complete: true,
-            ssh_auth_sock: None,
-            program: None,
+            ..Login::at("alice", service)
         }
     }
 

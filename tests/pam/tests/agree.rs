@@ -62,15 +62,11 @@ fn policy(chance: &mut Chance) -> String {
 /// What a login by that service from there does, in the words of `policy explain`.
 fn login(helper: &Path, user: &str, service: &str, rhost: &str, by_key: bool) -> &'static str {
     let login = Login {
-        user: user.into(),
-        service: service.into(),
         rhost: Some(rhost.into()),
         tty: Some(if by_key { "ssh" } else { "/dev/pts/3" }.into()),
-        ruser: None,
-        ssh_auth_info: None,
         stack_complete: true,
-        ssh_auth_sock: None,
         program: Some("/usr/bin/su".into()),
+        ..Login::at(user, service)
     };
     let request = if by_key { Request::Account(login, AuthHook::NotRun) } else { Request::Verify(login) };
     let held = FrontEnd::request(helper, request, &mut |_| None);

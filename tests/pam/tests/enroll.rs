@@ -34,15 +34,12 @@ impl Owing {
 
     fn login(&self, service: &str, rhost: Option<&str>) -> Login {
         Login {
-            user: self.user.clone(),
-            service: service.to_owned(),
             rhost: rhost.map(str::to_owned),
             tty: Some("/dev/pts/7".into()),
             ruser: Some(self.user.clone()),
-            ssh_auth_info: None,
             stack_complete: true,
-            ssh_auth_sock: None,
             program: Some("/usr/bin/su".into()),
+            ..Login::at(&self.user, service)
         }
     }
 

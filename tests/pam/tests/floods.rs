@@ -91,17 +91,7 @@ fn measured(what: &str, bound: &mut Bound) {
 fn waits_at_a_prompt(user: &str) -> Channel {
     let mut channel = Channel::new(UnixStream::connect(Listener::SOCKET_OF_ROOT).unwrap());
     greet(&mut channel, SOON).unwrap();
-    let login = Login {
-        user: user.into(),
-        service: "door".into(),
-        rhost: None,
-        tty: None,
-        ruser: None,
-        ssh_auth_info: None,
-        stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
-    };
+    let login = Login { stack_complete: true, ..Login::at(user, "door") };
     channel.send(&ToHelper::Request(Request::Verify(login)).encode().unwrap(), SOON).unwrap();
     assert!(matches!(FromHelper::decode(&channel.receive(SOON).unwrap()).unwrap(), FromHelper::Ask { .. }));
     channel

@@ -249,17 +249,7 @@ fn answered_under(limit: u32, value: u64, hard: bool, user: &str) -> Option<Opti
 
 fn wrong_code(mut channel: Channel, user: &str) -> Option<Option<Outcome>> {
     greet(&mut channel, SPAWN_TIMEOUT).ok()?;
-    let login = Login {
-        user: user.to_owned(),
-        service: String::from("door"),
-        rhost: None,
-        tty: None,
-        ruser: None,
-        ssh_auth_info: None,
-        stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
-    };
+    let login = Login { stack_complete: true, ..Login::at(user, "door") };
     channel.send(&ToHelper::Request(Request::Verify(login)).encode().unwrap(), SPAWN_TIMEOUT).ok()?;
     let FromHelper::Ask { .. } = FromHelper::decode(&channel.receive(SPAWN_TIMEOUT).ok()?).unwrap() else {
         return None;

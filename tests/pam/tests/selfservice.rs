@@ -772,15 +772,10 @@ fn a_test_pays_nothing_that_is_owed() {
     bound.system.service("sudo", stack);
     // As su would ask, which is a program that is known.
     let login = Login {
-        user: "debtor".into(),
-        service: "sudo".into(),
-        rhost: None,
-        tty: None,
         ruser: Some("debtor".into()),
-        ssh_auth_info: None,
         stack_complete: true,
-        ssh_auth_sock: None,
         program: Some("/usr/bin/su".into()),
+        ..Login::at("debtor", "sudo")
     };
     let state = bound.system.store().join("users/debtor/state");
     let owes = || {

@@ -30,17 +30,7 @@ fn by_socket_alone(bound: &Bound) {
 }
 
 fn request(user: &str) -> Secret {
-    let login = Login {
-        user: user.into(),
-        service: "door".into(),
-        rhost: None,
-        tty: None,
-        ruser: None,
-        ssh_auth_info: None,
-        stack_complete: true,
-        ssh_auth_sock: None,
-        program: None,
-    };
+    let login = Login { stack_complete: true, ..Login::at(user, "door") };
     ToHelper::Request(Request::Verify(login)).encode().unwrap()
 }
 
