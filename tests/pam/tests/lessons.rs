@@ -99,10 +99,9 @@ fn a_live_helper_is_as_documented_whatever_started_it() {
     assert_eq!(before.status("Uid"), "65534 0 0 65534");
     assert_eq!(before.status("Gid"), "65534 65534 65534 65534");
     assert_eq!((before.status("Groups"), before.status("Umask")), ("24 27 65534".into(), "0000".into()));
-    assert_eq!(
-        (before.status("Cpus_allowed_list"), before.stat(19), before.stat(41)),
-        ("0".into(), "10".into(), "3".into())
-    );
+    assert_eq!((before.status("Cpus_allowed_list"), before.stat(41)), ("0".into(), "3".into()));
+    // nice(1) adds to what this test is run with.
+    assert_ne!(before.stat(19), "0", "it is nice");
     assert_eq!(before.read("oom_score_adj").trim(), "500");
 
     assert_as_documented(&helper);
