@@ -55,7 +55,9 @@ fn place() -> Bound {
         add_user(user);
     }
     fs::write("/etc/subuid", "mallory:200000:65536\n").unwrap();
-    bound.system.service("door", "auth required {module} stack=complete helper=/nowhere\naccount required {module}");
+    bound
+        .system
+        .service("door", "{first}\nauth required {module} stack=complete helper=/nowhere\naccount required {module}");
     bound
 }
 

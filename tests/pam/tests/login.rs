@@ -215,7 +215,11 @@ fn what_policy_does_not_ask_is_ignored_and_logged() {
     add_user("free");
     let bound = Bound::fresh("exempt");
     bound.system.config("[[rule]]\nusers = [\"exempt\"]\nservices = [\"door\"]\nrequire = \"off\"\n");
-    bound.system.service("door", "auth required {module} stack=complete\naccount required {module}");
+    // A first factor that is not counted: what we say shows alone.
+    let first = "auth [success=ignore default=die] /usr/lib/mfa-test/pam_first.so";
+    bound
+        .system
+        .service("door", &format!("{first}\nauth required {{module}} stack=complete\naccount required {{module}}"));
     for (user, reason) in [("free", "not required and not bound"), ("exempt", "off by rule")] {
         let log = Log::listen();
         let report = bound.system.host("door").user(user).steps(&["auth", "account"]).run();

@@ -288,7 +288,8 @@ fn root_is_served_at_its_own_socket_and_goes_to_no_other() {
     fs::rename(SOCKET_OF_ROOT, "/run/mfa/elsewhere").unwrap();
     bound.advance(2);
     assert_eq!(bound.auth(&bound.code(0)), AUTHINFO_UNAVAIL, "and theirs is not root's");
-    bound.system.service("door", &format!("auth required {{module}} helper=/nowhere stack=complete socket={SOCKET}"));
+    let module = format!("{{module}} helper=/nowhere stack=complete socket={SOCKET}");
+    bound.system.service("door", &format!("{{first}}\nauth required {module}"));
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "unless its line says so");
     fs::rename("/run/mfa/elsewhere", SOCKET_OF_ROOT).unwrap();
 }
