@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
@@ -303,18 +304,41 @@ fn a_socket_as_standard_input_is_served() {
     assert_eq!(bound.auth(&bound.code(1)), AUTH_ERR, "root has started one of its own");
 }
 
+/// Whether a helper that finds this in its environment, and this socket as descriptor 3, serves who waits there.
+fn serves(words: &str, socket: OwnedFd, mut waiting: Channel) -> bool {
+    let script = format!("{words} exec \"$@\" 3<&0 </dev/null");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(Helper::real().path()).stdin(socket);
+    let mut helper = command.spawn().unwrap();
+    // What is left of the socket is the helper's: who waits in vain is hung up on when that ends.
+    drop(command);
+    let greeted = greet(&mut waiting, SOON).is_ok();
+    let _ = helper.kill();
+    helper.wait().unwrap();
+    greeted
+}
+
 /// What systemd says it hands over counts for the process that it says it to, and for sockets that listen.
 #[test]
 fn words_of_systemd_that_are_for_others_or_about_nothing_are_no_sockets() {
+    const PLACE: &str = "/tmp/mfa-handed-over.sock";
     let _system = System::fresh();
-    let said =
-        ["LISTEN_PID=1 LISTEN_FDS=2", "LISTEN_PID=$$ LISTEN_FDS=9", "LISTEN_PID=$$ LISTEN_FDS=x", "LISTEN_PID=$$"];
-    for words in said {
-        let script = format!("{words} exec \"$@\" 3</etc/passwd");
-        let ended =
-            Command::new("sh").args(["-c", &script, "sh"]).arg(Helper::real().path()).stdin(Stdio::null()).output();
-        assert!(!ended.unwrap().status.success(), "{words}: it serves nobody");
+    for (words, served) in [
+        ("LISTEN_PID=$$ LISTEN_FDS=1", true),
+        ("LISTEN_PID=1 LISTEN_FDS=1", false),
+        ("LISTEN_FDS=1", false),
+        ("LISTEN_PID=$$ LISTEN_FDS=0", false),
+        ("LISTEN_PID=$$ LISTEN_FDS=x", false),
+        ("LISTEN_PID=$$", false),
+    ] {
+        let _ = fs::remove_file(PLACE);
+        let listener = UnixListener::bind(PLACE).unwrap();
+        let waiting = Channel::new(UnixStream::connect(PLACE).unwrap());
+        assert_eq!(serves(words, listener.into(), waiting), served, "{words}");
     }
+    // One end of a conversation listens to nobody.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    assert!(!serves("LISTEN_PID=$$ LISTEN_FDS=1", theirs.into(), Channel::new(ours)));
 }
 
 /// Nobody but root has another way, so a queue that is full is one to stand in, for a while.
