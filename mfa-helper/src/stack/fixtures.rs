@@ -197,7 +197,7 @@ fn in_front(faillock: bool) -> String {
     format!("auth required pam_env.so\nauth required pam_faildelay.so delay=2000000\n{preauth}")
 }
 
-const AUTHSELECT_ACCOUNT: &str = "\
+pub(super) const AUTHSELECT_ACCOUNT: &str = "\
 account     required                                     pam_unix.so
 account     sufficient                                   pam_localuser.so
 account     sufficient                                   pam_usertype.so issystem
@@ -284,10 +284,8 @@ fn a_custom_profile_of_authselect_is_complete() {
     }
 }
 
-/// pambase.
-#[test]
-fn arch_with_our_lines_in_system_auth_is_complete() {
-    let system_auth = "\
+/// pambase's, with our lines.
+pub(super) const ARCH_SYSTEM_AUTH: &str = "\
 auth       required                    pam_faillock.so      preauth
 -auth      [success=2 default=ignore]  pam_systemd_home.so
 auth       [success=1 default=bad]     pam_unix.so          try_first_pass nullok
@@ -307,7 +305,8 @@ session    required                    pam_unix.so
 session    optional                    pam_permit.so
 session    optional                    pam_mfa.so
 ";
-    let system_login = "\
+
+pub(super) const ARCH_SYSTEM_LOGIN: &str = "\
 auth       required   pam_shells.so
 auth       requisite  pam_nologin.so
 auth       include    system-auth
@@ -323,15 +322,20 @@ session    optional   pam_umask.so
 -session   optional   pam_systemd.so
 session    required   pam_env.so
 ";
-    let remote = "auth include system-login\naccount include system-login\nsession include system-login";
+
+pub(super) const ARCH_REMOTE: &str =
+    "auth include system-login\naccount include system-login\nsession include system-login";
+
+#[test]
+fn arch_with_our_lines_in_system_auth_is_complete() {
     let su = "auth sufficient pam_rootok.so\nauth required pam_unix.so\nauth required pam_mfa.so\n\
               account required pam_mfa.so\naccount required pam_unix.so\nsession required pam_unix.so\n\
               session optional pam_mfa.so\n";
-    let files = [("system-login", system_login), ("system-auth", system_auth)];
+    let files = [("system-login", ARCH_SYSTEM_LOGIN), ("system-auth", ARCH_SYSTEM_AUTH)];
     for service in ["sshd", "login"] {
-        complete(service, &[&files[..], &[(service, remote)]].concat());
+        complete(service, &[&files[..], &[(service, ARCH_REMOTE)]].concat());
     }
-    complete("sudo", &[("sudo", &remote.replace("login", "auth")), files[1]]);
+    complete("sudo", &[("sudo", &ARCH_REMOTE.replace("login", "auth")), files[1]]);
     hands_over_alone("su", &[("su", su)]);
 }
 

@@ -3,6 +3,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::fixtures::{ARCH_REMOTE, ARCH_SYSTEM_AUTH, ARCH_SYSTEM_LOGIN, AUTHSELECT_ACCOUNT};
 use super::*;
 
 /// Files by their path, on a Debian; a name without a slash is in /etc/pam.d. What begins with `!` cannot be read.
@@ -16,6 +17,10 @@ pub(super) fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<S
         text => Ok(text.cloned()),
     }
 }
+
+/// Of auth, where all is well.
+const SOUND: Findings =
+    Findings { reached: Reached::Always, overridden: None, called: true, unproved: None, open: None, ignorable: true };
 
 fn judge(kind: Kind, files: &[(&str, &str)]) -> Findings {
     Stack::read("sshd", kind, &folder(files)).unwrap().judge().unwrap()
@@ -95,17 +100,7 @@ fn debian<'a>(auth: &'a str, account: &'a str) -> Vec<(&'a str, &'a str)> {
 fn debian_with_our_profile_is_safe() {
     assert_eq!(decides(&debian(DEBIAN_AUTH, DEBIAN_ACCOUNT)), Ok(()));
     let auth = judge(Kind::Auth, &debian(DEBIAN_AUTH, DEBIAN_ACCOUNT));
-    assert_eq!(
-        auth,
-        Findings {
-            reached: Reached::Always,
-            overridden: None,
-            called: true,
-            unproved: None,
-            open: None,
-            ignorable: true
-        }
-    );
+    assert_eq!(auth, SOUND);
 }
 
 #[test]
@@ -276,17 +271,10 @@ auth        [default=1 ignore=ignore success=ok]         pam_usertype.so isregul
 auth        sufficient                                   pam_sss.so forward_pass
 auth        required                                     pam_deny.so
 ";
-const RHEL_ACCOUNT: &str = "\
-account     required                                     pam_unix.so
-account     sufficient                                   pam_localuser.so
-account     sufficient                                   pam_usertype.so issystem
-account     [default=bad success=ok user_unknown=ignore] pam_sss.so
-account     required                                     pam_permit.so
-";
 
 #[test]
 fn rhel_with_lines_behind_the_shared_file_is_not_safe() {
-    let shared = format!("{RHEL_AUTH}{RHEL_ACCOUNT}");
+    let shared = format!("{RHEL_AUTH}{AUTHSELECT_ACCOUNT}");
     for (word, reached) in [("substack", true), ("include", false)] {
         let sshd = format!(
             "auth {word} password-auth\nauth required pam_mfa.so\n\
@@ -301,7 +289,7 @@ fn rhel_with_lines_behind_the_shared_file_is_not_safe() {
     }
     // A substack ends alone, so our line behind it is reached; but pam_sss hides a refusal behind an expired password.
     let sshd = "account substack password-auth\naccount required pam_mfa.so";
-    let found = judge(Kind::Account, &[("sshd", sshd), ("password-auth", RHEL_ACCOUNT)]);
+    let found = judge(Kind::Account, &[("sshd", sshd), ("password-auth", AUTHSELECT_ACCOUNT)]);
     assert_eq!(found.reached, Reached::Always);
     assert!(found.overridden.is_some());
 }
@@ -316,70 +304,26 @@ auth requisite pam_deny.so
 auth required pam_mfa.so stack=complete
 account required pam_mfa.so
 ";
-    let shared = format!("{shared}{RHEL_ACCOUNT}");
+    let shared = format!("{shared}{AUTHSELECT_ACCOUNT}");
     for word in ["substack", "include"] {
         let sshd = format!("auth {word} password-auth\naccount required pam_nologin.so\naccount {word} password-auth");
         let files = [("sshd", sshd.as_str()), ("password-auth", shared.as_str())];
         assert_eq!(decides(&files), Ok(()), "{word}");
         let auth = judge(Kind::Auth, &files);
-        assert_eq!(
-            auth,
-            Findings {
-                reached: Reached::Always,
-                overridden: None,
-                called: true,
-                unproved: None,
-                open: None,
-                ignorable: true
-            }
-        );
+        assert_eq!(auth, SOUND);
     }
     // Where something follows that is reached after a substack which failed, it must not make good.
     let sshd = "auth substack password-auth\nauth sufficient pam_x.so";
     assert_eq!(judge(Kind::Auth, &[("sshd", sshd), ("password-auth", &shared)]).overridden, None);
 }
 
-/// pambase's system-auth with our lines at the ends, and its system-login and system-remote-login.
 #[test]
 fn arch_with_our_lines_at_the_ends_is_safe() {
-    let system_auth = "\
-auth       required                    pam_faillock.so      preauth
--auth      [success=2 default=ignore]  pam_systemd_home.so
-auth       [success=1 default=bad]     pam_unix.so          try_first_pass nullok
-auth       [default=die]               pam_faillock.so      authfail
-auth       optional                    pam_permit.so
-auth       required                    pam_env.so
-auth       required                    pam_faillock.so      authsucc
-auth       required                    pam_mfa.so           stack=complete
--account   [success=1 default=ignore]  pam_systemd_home.so
-account    required                    pam_unix.so
-account    optional                    pam_permit.so
-account    required                    pam_time.so
-account    required                    pam_mfa.so
-";
-    let system_login = "\
-auth       required   pam_shells.so
-auth       requisite  pam_nologin.so
-auth       include    system-auth
-account    required   pam_access.so
-account    required   pam_nologin.so
-account    include    system-auth
-";
-    let remote = "auth include system-login\naccount include system-login\nsession include system-login";
-    let files = [("sshd", remote), ("system-login", system_login), ("system-auth", system_auth)];
+    let ours = "account    required                    pam_mfa.so\n";
+    let system_auth = format!("{}{ours}", ARCH_SYSTEM_AUTH.replace(ours, ""));
+    let files = [("sshd", ARCH_REMOTE), ("system-login", ARCH_SYSTEM_LOGIN), ("system-auth", &system_auth)];
     assert_eq!(decides(&files), Ok(()));
-    let found = judge(Kind::Auth, &files);
-    assert_eq!(
-        found,
-        Findings {
-            reached: Reached::Always,
-            overridden: None,
-            called: true,
-            unproved: None,
-            open: None,
-            ignorable: true
-        }
-    );
+    assert_eq!(judge(Kind::Auth, &files), SOUND);
 }
 
 #[test]
