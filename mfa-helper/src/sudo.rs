@@ -89,7 +89,8 @@ pub enum Waives {
 }
 
 impl Waives {
-    fn breaks_a_hand_over(self) -> bool {
+    /// Whether nobody can bind a device in sudo because of it.
+    pub fn breaks_a_hand_over(self) -> bool {
         match self {
             Waives::Account | Waives::Session | Waives::Service | Waives::Policy | Waives::Sight => true,
             Waives::Auth | Waives::SomeAuth | Waives::SecondAuth => false,
@@ -97,19 +98,26 @@ impl Waives {
     }
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for Waives {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, line) = self.place.as_ref().map_or((SUDOERS, None), |(file, line)| (file.as_str(), Some(line)));
-        let what = match self.waives {
+        f.write_str(match self {
             Waives::Account => "sudo skips the account phase",
             Waives::Session => "sudo opens no session, or not for everybody",
             Waives::Service => "sudo goes by another PAM service",
-            Waives::Policy => "what sudo does is not decided by its sudoers plugin alone",
+            Waives::Policy => "another plugin may decide what sudo does",
             Waives::Sight => "there may be sudoers that cannot be seen",
-            Waives::Auth | Waives::SomeAuth | Waives::SecondAuth => "sudo does not ask",
-        };
+            Waives::Auth => "sudo asks for nothing",
+            Waives::SomeAuth => "sudo asks for nothing here, and for no code either",
+            Waives::SecondAuth => "whoever sudo has asked once it never asks again",
+        })
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = self.place.as_ref().map_or((SUDOERS, None), |(file, line)| (file.as_str(), Some(line)));
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-        write!(f, "{file}{line}: {what}: {}", printable(&self.said, 100))
+        write!(f, "{file}{line}: {}: {}", self.waives, printable(&self.said, 100))
     }
 }
 

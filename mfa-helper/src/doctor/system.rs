@@ -43,32 +43,17 @@ fn clock(synchronised: bool, container: bool) -> Option<Finding> {
 /// What sudo's settings take away from a login, by the function that a hand-over goes by.
 fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
     let finding = |Setting { waives, said, place, .. }: &Setting| {
-        let (id, grave, what) = match waives {
-            Waives::Account => {
-                ("sudoers-no-account", true, "sudo skips the account phase, so nobody can bind a device in it")
-            }
-            Waives::Session => (
-                "sudoers-no-session",
-                true,
-                "sudo opens no session, or not for everybody, so nobody can bind a device in it",
-            ),
-            Waives::Service => {
-                ("sudoers-other-service", true, "sudo goes by another PAM service, so nobody can bind a device in it")
-            }
-            Waives::Policy => (
-                "sudoers-other-policy",
-                true,
-                "another plugin may decide what sudo does, so nobody can bind a device in it",
-            ),
-            Waives::Sight => (
-                "sudoers-elsewhere",
-                false,
-                "there may be sudoers that cannot be seen, so nobody can bind a device in sudo",
-            ),
-            Waives::Auth => ("sudoers-no-auth", true, "sudo asks for nothing"),
-            Waives::SomeAuth => ("sudoers-nopasswd", false, "sudo asks for nothing here, and for no code either"),
-            Waives::SecondAuth => ("sudoers-asks-once", false, "whoever sudo has asked once it never asks again"),
+        let (id, grave) = match waives {
+            Waives::Account => ("sudoers-no-account", true),
+            Waives::Session => ("sudoers-no-session", true),
+            Waives::Service => ("sudoers-other-service", true),
+            Waives::Policy => ("sudoers-other-policy", true),
+            Waives::Sight => ("sudoers-elsewhere", false),
+            Waives::Auth => ("sudoers-no-auth", true),
+            Waives::SomeAuth => ("sudoers-nopasswd", false),
+            Waives::SecondAuth => ("sudoers-asks-once", false),
         };
+        let so = if waives.breaks_a_hand_over() { ", so nobody can bind a device in sudo" } else { "" };
         let (place, remedy) = match place {
             Some((file, number)) => {
                 let take_out = format!("take out line {number}, or what it says there");
@@ -78,7 +63,7 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
             }
             None => (String::from("/etc/sudoers"), format!("visudo  # take out {said}, in the file that it includes")),
         };
-        Finding { id, grave, place, what: format!("{what}: {said}"), remedy }
+        Finding { id, grave, place, what: format!("{waives}{so}: {said}"), remedy }
     };
     settings.iter().map(finding).collect()
 }
