@@ -347,6 +347,8 @@ fn a_required_password_hands_over_and_is_not_complete() {
         "auth required pam_unix.so\nauth required pam_sss.so\nauth required pam_mfa.so",
         "auth required pam_mfa.so\nauth required pam_unix.so",
         "auth required pam_mfa.so\nauth requisite pam_unix.so",
+        // The code instead of the password; who has no device is asked for the password all the same.
+        "auth sufficient pam_mfa.so\nauth required pam_unix.so",
     ] {
         let (truth, hand_over) = verdicts("sshd", auth);
         assert!(truth.unwrap_err().contains(UNTRUE), "{auth}");
@@ -406,6 +408,7 @@ fn our_line_in_the_wrong_place_is_neither() {
     );
     // Behind what ends the stack.
     bad("sshd", "auth sufficient pam_unix.so\nauth required pam_mfa.so", UNTRUE, NOBODY);
+    bad("sshd", "auth sufficient pam_unix.so\nauth sufficient pam_mfa.so\nauth required pam_deny.so", UNTRUE, NOBODY);
     bad(
         "sshd",
         "auth sufficient pam_unix.so\nauth sufficient pam_sss.so\nauth required pam_mfa.so\nauth required pam_permit.so",
