@@ -15,6 +15,7 @@ use vm::Machine;
 use crate::count::memory;
 use crate::number;
 use crate::report::median;
+use crate::subject::{FIRST, MAKE_FIRST};
 use crate::sys::transaction;
 
 /// Title, service, and what follows `auth required` in its file. Both modules ask the same credential of the same key,
@@ -59,8 +60,9 @@ pub fn outside() -> ExitCode {
     machine.write("/usr/local/bin/bench", fs::read("/proc/self/exe").expect("this program"));
     let _key = machine.plug_in("");
     machine.root(BIND);
+    machine.root(MAKE_FIRST);
     for (_, service, line) in SUBJECTS {
-        machine.write(&format!("/etc/pam.d/{service}"), format!("auth required {line}\n"));
+        machine.write(&format!("/etc/pam.d/{service}"), format!("{FIRST}\nauth required {line}\n"));
     }
     let measure = |what: &str| {
         let output = machine.root_output(&format!("{RUN} {what}; cat /run/mfa-test/measured"));

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use subject::SUBJECTS;
+use subject::{FIRST, MAKE_FIRST, SUBJECTS};
 use users::{User, Users};
 
 /// What the Debian has besides the essential packages: the peers, and what counts system calls.
@@ -122,9 +122,11 @@ fn inside() -> ExitCode {
         "the store would be in memory, where nothing has to be made durable: set MFA_TEST_CACHE"
     );
 
+    let made = Command::new("sh").args(["-c", MAKE_FIRST]).status().expect("sh");
+    assert!(made.success(), "no module that stands for the first factor");
     for subject in SUBJECTS {
-        fs::write(format!("/etc/pam.d/{}", subject.service), format!("auth required {}\n", subject.line))
-            .expect("pam.d");
+        let stack = format!("{FIRST}\nauth required {}\n", subject.line);
+        fs::write(format!("/etc/pam.d/{}", subject.service), stack).expect("pam.d");
     }
     // libpam reads it for every kind that a service file leaves out.
     fs::write("/etc/pam.d/other", "# nothing\n").expect("pam.d");
