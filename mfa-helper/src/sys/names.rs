@@ -50,7 +50,8 @@ pub enum Password {
 
 /// The user of that name.
 pub fn user(name: &str) -> nix::Result<Option<User>> {
-    passwd(name, |entry| User { name: text(entry.pw_name), gid: Gid::from_raw(entry.pw_gid) })
+    // SAFETY: a string of this entry.
+    passwd(name, |entry| User { name: unsafe { text(entry, entry.pw_name) }, gid: Gid::from_raw(entry.pw_gid) })
 }
 
 /// The group of that name, with all whom it lists.
@@ -59,9 +60,11 @@ pub fn group(name: &str) -> nix::Result<Option<Group>> {
     // SAFETY: as in `passwd`.
     let call = |entry, buffer, length, found| unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, length, found) };
     entry(call, |entry: &libc::group| Group {
-        name: text(entry.gr_name),
+        // SAFETY: a string of this entry.
+        name: unsafe { text(entry, entry.gr_name) },
         gid: Gid::from_raw(entry.gr_gid),
-        members: members(entry).map(|member| member.to_string_lossy().into_owned()).collect(),
+        // SAFETY: an entry that the C library has filled.
+        members: unsafe { members(entry) },
     })
 }
 
@@ -93,7 +96,7 @@ pub fn groups_of(user: &str, primary: Gid) -> nix::Result<Vec<Gid>> {
 /// in passwd otherwise. Reads the hash into this process: ask [`crate::identity::password_of`], which has it done in
 /// another.
 pub fn password(name: &str) -> Password {
-    match passwd(name, stored) {
+    match stored(name) {
         Ok(Some(Stored::Empty)) => Password::Empty,
         Ok(Some(Stored::Something)) => Password::Set,
         Ok(Some(Stored::InShadow)) => match shadow_is_empty(name) {
@@ -108,7 +111,7 @@ pub fn password(name: &str) -> Password {
 /// Why shadow cannot be read, if that is where pam_unix would look for `name`, a user of this host's own. Where others
 /// come from, shadow says nothing of them, whatever stands for them in passwd.
 pub fn shadow_unreadable(name: &str) -> Option<Errno> {
-    match passwd(name, stored) {
+    match stored(name) {
         Ok(Some(Stored::InShadow)) if is_local(name) => shadow_is_empty(name).err(),
         _ => None,
     }
@@ -130,9 +133,13 @@ enum Stored {
     InShadow,
 }
 
+fn stored(name: &str) -> nix::Result<Option<Stored>> {
+    // SAFETY: two strings of this entry.
+    passwd(name, |entry| unsafe { kind(bytes(entry, entry.pw_passwd), bytes(entry, entry.pw_name)) })
+}
+
 /// is_pwd_shadowed() of pam_unix, and what NIS+ writes.
-fn stored(entry: &libc::passwd) -> Stored {
-    let (hash, name) = (bytes(entry.pw_passwd), bytes(entry.pw_name));
+fn kind(hash: &[u8], name: &[u8]) -> Stored {
     match hash {
         b"" => Stored::Empty,
         b"x" | b"*NP*" => Stored::InShadow,
@@ -151,7 +158,8 @@ fn shadow_is_empty(name: &str) -> nix::Result<Option<bool>> {
     let call = |entry, buffer, length, found| unsafe { libc::getspnam_r(name.as_ptr(), entry, buffer, length, found) };
     let found = entry(call, |entry: &libc::spwd| match entry.sp_pwdp.is_null() {
         true => Err(Errno::EINVAL),
-        false => Ok(bytes(entry.sp_pwdp).is_empty()),
+        // SAFETY: a string of this entry.
+        false => Ok(unsafe { bytes(entry, entry.sp_pwdp) }.is_empty()),
     })?;
     match (found, std::fs::File::open(SHADOW)) {
         (Some(empty), _) => empty.map(Some),
@@ -195,32 +203,40 @@ fn c_string(name: &str) -> nix::Result<CString> {
 }
 
 /// The members that an entry lists.
-fn members(entry: &libc::group) -> impl Iterator<Item = &CStr> {
+///
+/// # Safety
+///
+/// The C library has filled the entry, and its buffer is still there.
+unsafe fn members(entry: &libc::group) -> Vec<String> {
+    let mut members = Vec::new();
     let mut next = entry.gr_mem;
-    std::iter::from_fn(move || {
-        if next.is_null() {
-            return None;
-        }
-        // SAFETY: an array of C strings that ends with NULL, where this stays; it lives as long as the entry.
-        unsafe {
-            let member = (*next).as_ref().map(|member| CStr::from_ptr(member))?;
+    // SAFETY: an array of C strings that ends with NULL.
+    unsafe {
+        while !next.is_null() && !(*next).is_null() {
+            members.push(text(entry, *next));
             next = next.add(1);
-            Some(member)
         }
-    })
+    }
+    members
 }
 
-fn text(pointer: *const c_char) -> String {
-    String::from_utf8_lossy(bytes(pointer)).into_owned()
+/// The same as [`bytes`], and under the same condition.
+unsafe fn text<E>(entry: &E, string: *const c_char) -> String {
+    // SAFETY: the caller's promise.
+    String::from_utf8_lossy(unsafe { bytes(entry, string) }).into_owned()
 }
 
-/// A string of an entry that [`entry`] is just showing.
-fn bytes<'a>(pointer: *const c_char) -> &'a [u8] {
-    if pointer.is_null() {
+/// A string of an entry, for as long as that is there.
+///
+/// # Safety
+///
+/// It is NULL, or a C string that lives as long as the entry.
+unsafe fn bytes<E>(_entry: &E, string: *const c_char) -> &[u8] {
+    if string.is_null() {
         return b"";
     }
-    // SAFETY: a C string in the buffer of `entry`; no caller keeps it beyond `take`.
-    unsafe { CStr::from_ptr(pointer) }.to_bytes()
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }.to_bytes()
 }
 
 /// For tests: a thread to which files of /etc are others.
@@ -304,19 +320,14 @@ mod tests {
 
     #[test]
     fn what_passwd_holds_is_read_as_pam_unix_reads_it() {
-        let kind = |hash: &CStr| {
-            // SAFETY: numbers and pointers, for which zero is a value.
-            let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
-            entry.pw_name = c"eve".as_ptr().cast_mut();
-            entry.pw_passwd = hash.as_ptr().cast_mut();
-            match stored(&entry) {
-                Stored::Empty => "empty",
-                Stored::Something => "something",
-                Stored::InShadow => "shadow",
-            }
+        let kind = |hash: &[u8]| match kind(hash, b"eve") {
+            Stored::Empty => "empty",
+            Stored::Something => "something",
+            Stored::InShadow => "shadow",
         };
-        assert_eq!(kind(c""), "empty");
-        assert_eq!([c"x", c"##eve", c"*NP*"].map(kind), ["shadow"; 3]);
-        assert_eq!([c"*", c"!", c"xx", c"##", c"##bob", c"##eve2", c"$y$j9T$x", c"X"].map(kind), ["something"; 8]);
+        assert_eq!(kind(b""), "empty");
+        assert_eq!([&b"x"[..], b"##eve", b"*NP*"].map(kind), ["shadow"; 3]);
+        let others = [&b"*"[..], b"!", b"xx", b"##", b"##bob", b"##eve2", b"$y$j9T$x", b"X"];
+        assert_eq!(others.map(kind), ["something"; 8]);
     }
 }
