@@ -258,42 +258,6 @@ pub fn no_copy_on_write(file: &OwnedFd) {
     }
 }
 
-/// Users whose primary group it is, as far as the name service lists them: a directory may list nobody.
-pub fn users_of_primary_group(group: Gid) -> Vec<String> {
-    users().into_iter().filter(|user| user.group == group).map(|user| user.name).collect()
-}
-
-/// A user whom the name service lists.
-pub struct Listed {
-    /// The name.
-    pub name: String,
-    /// The primary group.
-    pub group: Gid,
-    /// The program that a login starts.
-    pub shell: String,
-}
-
-/// All users whom the name service lists.
-pub fn users() -> Vec<Listed> {
-    let text = |pointer: *const libc::c_char| match pointer.is_null() {
-        true => String::new(),
-        // SAFETY: a string of the C library's, ended by a zero, that lives until its next call.
-        false => unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned(),
-    };
-    let mut users = Vec::new();
-    // SAFETY: this program has one thread; each entry is read before the next call.
-    unsafe {
-        libc::setpwent();
-        while let Some(entry) = libc::getpwent().as_ref() {
-            let (name, shell) = (text(entry.pw_name), text(entry.pw_shell));
-            users.push(Listed { name, group: Gid::from_raw(entry.pw_gid), shell });
-        }
-        libc::endpwent();
-    }
-    users.retain(|user| !user.name.is_empty());
-    users
-}
-
 /// Whether something keeps the clock right, as adjtimex(2) says. Where that cannot be asked, nobody is told that it is
 /// not.
 pub fn clock_is_synchronised() -> bool {

@@ -15,7 +15,7 @@ use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Policy, Require};
 use crate::store::{Credentials, Device, Record, State, Store};
-use crate::sys;
+use crate::sys::names;
 
 /// Shows one user's standing.
 pub fn status(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
@@ -93,7 +93,7 @@ fn show(
 /// list nobody), and who is named in a rule or belongs to a group that is.
 pub fn everybody(store: &Store, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
     let mut names: BTreeSet<String> = store.users()?.into_iter().collect();
-    names.extend(sys::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
+    names.extend(names::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
     for rule in &policy.rules {
         names.extend(rule.users.iter().flatten().cloned());
         for group in rule.groups.iter().flatten() {
@@ -131,7 +131,7 @@ fn members(group: &str, store: &Store, policy: &Policy) -> Result<Vec<String>, D
 pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
     let Some(group) = identity::group(group)? else { return Ok(Vec::new()) };
     let mut names = group.members;
-    names.extend(sys::users_of_primary_group(group.gid));
+    names.extend(names::users_of_primary_group(group.gid));
     Ok(names)
 }
 

@@ -92,6 +92,37 @@ pub fn groups_of(user: &str, primary: Gid) -> nix::Result<Vec<Gid>> {
     getgrouplist(&c_string(user)?, primary)
 }
 
+/// Users whose primary group it is, as far as the name service lists them: a directory may list nobody.
+pub fn users_of_primary_group(group: Gid) -> Vec<String> {
+    users().into_iter().filter(|user| user.group == group).map(|user| user.name).collect()
+}
+
+/// A user whom the name service lists.
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// The primary group.
+    pub group: Gid,
+    /// The program that a login starts.
+    pub shell: String,
+}
+
+/// All users whom the name service lists.
+pub fn users() -> Vec<Listed> {
+    let mut users = Vec::new();
+    // SAFETY: this program has one thread; each entry is read before the next call, until which its strings live.
+    unsafe {
+        libc::setpwent();
+        while let Some(entry) = libc::getpwent().as_ref() {
+            let (name, shell) = (text(entry, entry.pw_name), text(entry, entry.pw_shell));
+            users.push(Listed { name, group: Gid::from_raw(entry.pw_gid), shell });
+        }
+        libc::endpwent();
+    }
+    users.retain(|user| !user.name.is_empty());
+    users
+}
+
 /// What pam_unix would find for `name` (get_account_info of Linux-PAM 1.1 to 1.7): in shadow, if passwd refers to it, and
 /// in passwd otherwise. Reads the hash into this process: ask [`crate::identity::password_of`], which has it done in
 /// another.
