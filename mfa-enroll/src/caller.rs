@@ -22,6 +22,7 @@ impl Caller {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "no unsafe in here, and a failure is no name, and ends there")]
 fn name_of(uid: Uid) -> Option<String> {
     User::from_uid(uid).ok().flatten().map(|user| user.name)
 }

@@ -85,6 +85,7 @@ struct Becoming {
 }
 
 impl Becoming {
+    #[allow(clippy::disallowed_methods, reason = "no unsafe in here; where the look-up fails, nothing is done")]
     fn user(uid: Uid) -> io::Result<Becoming> {
         let before = Becoming { groups: getgroups()? };
         let (gid, groups) = match User::from_uid(uid)? {

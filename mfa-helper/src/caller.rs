@@ -7,9 +7,10 @@ use mfa_wire::{Request, Verb};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::{Uid, User};
 
+use crate::flow::Decision;
 use crate::lockout::Way;
+use crate::sys::names;
 use crate::{session, sys};
 
 /// The process at the other end, as the kernel says; nothing that it says itself.
@@ -68,16 +69,19 @@ pub enum NotAllowed {
     NotYours,
     /// The policy leaves devices to administrators.
     NoSelfService,
+    /// Nobody knows whom it concerns: the name service has failed.
+    NotKnown(Errno),
 }
 
 impl NotAllowed {
-    /// What the caller reads.
-    pub fn text(&self) -> &'static str {
-        match self {
+    /// What the caller reads, and the log.
+    pub fn decision(&self) -> Decision {
+        Decision::not_allowed(match self {
             NotAllowed::RootOnly => "Only root may do this.",
             NotAllowed::NotYours => "Only root may do this for another user.",
             NotAllowed::NoSelfService => "Devices are managed by the administrators here: ask one of them.",
-        }
+            NotAllowed::NotKnown(e) => return Decision::name_service_failed(*e),
+        })
     }
 }
 
@@ -144,7 +148,7 @@ impl Caller {
         if self.is_root() {
             return Ok(Some(String::from("root")));
         }
-        Ok(User::from_uid(Uid::from_raw(self.uid))?.map(|user| user.name))
+        Ok(names::user_of(self.uid)?.map(|user| user.name))
     }
 
     /// Whose failures this caller's wrong codes are.
@@ -165,8 +169,8 @@ impl Caller {
         }
         // Records are kept by name, so the name has to lead back to the uid: a name may have several spellings, a uid
         // several names, and two sources of the name service may give one name to two uids.
-        match User::from_name(named.unwrap_or(own)) {
-            Ok(Some(user)) if user.uid.as_raw() == self.uid => Ok(user.name),
+        match names::user(named.unwrap_or(own)).map_err(NotAllowed::NotKnown)? {
+            Some(user) if user.uid.as_raw() == self.uid => Ok(user.name),
             _ => Err(NotAllowed::NotYours),
         }
     }
@@ -206,6 +210,7 @@ pub fn named(request: &Request) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::names::world::in_a_world;
     use mfa_wire::{AuthHook, Login, NewKey, Required};
 
     fn login(user: &str) -> Login {
@@ -341,6 +346,24 @@ mod tests {
         let status = Request::Verb(Verb::Status { user: None });
         assert_eq!(NOBODY.subject("nobody", &status, true), Ok(String::from("nobody")));
         assert_eq!(Caller { uid: 0, pid: 0 }.subject("root", &status, true), Ok(String::from("root")));
+    }
+
+    /// An entry of any size is read, and one that cannot be read is no word about whose it is.
+    #[test]
+    fn whose_a_name_is_is_told_of_any_entry_and_a_failure_is_no_answer() {
+        let status = Request::Verb(Verb::Status { user: Some(String::from("eve")) });
+        let eve = Caller { uid: 4000, pid: 0 };
+        let passwd = |length| format!("root:x:0:0:::\neve:x:4000:4000:{}:/:/bin/sh\n", "x".repeat(length));
+        in_a_world(&[("/etc/passwd", &passwd(2 << 20))], || {
+            assert_eq!(eve.name(), Ok(Some(String::from("eve"))));
+            assert_eq!(eve.subject("eve", &status, true), Ok(String::from("eve")));
+            assert_eq!(NOBODY.subject("nobody", &status, true), Err(NotAllowed::NotYours));
+        });
+        in_a_world(&[("/etc/passwd", &passwd(65 << 20))], || {
+            assert_eq!(eve.name(), Err(Errno::ERANGE));
+            assert_eq!(eve.subject("eve", &status, true), Err(NotAllowed::NotKnown(Errno::ERANGE)));
+            assert_eq!(NotAllowed::NotKnown(Errno::ERANGE).decision().outcome, mfa_wire::Outcome::Unavailable);
+        });
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::io::ErrorKind;
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::{Finding, quoted};
 use crate::audit;
 use crate::host::Host;
 use crate::sys::fido::Library;
-use crate::sys::{self, caps};
+use crate::sys::{self, caps, names};
 
 const UNIT: &str = "mfa-helper.service";
 const NOBODY: u32 = 65534;
@@ -30,7 +30,7 @@ pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
         let what = format!("the service cannot load the policy: {}", error.0);
         found("service-policy", what, by_hand());
     }
-    match User::from_uid(Uid::from_raw(0)) {
+    match names::user_of(0) {
         Ok(Some(_)) => {}
         Ok(None) => found("service-names", String::from("the service finds no name of root"), by_hand()),
         Err(e) => found("service-names", format!("the service gets no names: {}", e.desc()), by_hand()),

@@ -21,10 +21,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{SockType, getsockopt, sockopt::PeerCredentials};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Gid, Pid, Uid, User};
+use nix::unistd::{Gid, Pid, Uid};
 
 use super::key::{self, Key, Signed};
 use crate::sys;
+use crate::sys::names::{self, User};
 
 /// What the process that connects is started with: by us alone, never from outside.
 pub const ARGUMENT: &CStr = c"--agent";
@@ -117,7 +118,7 @@ impl<'a> Agent<'a> {
     /// Connects to the agent of `user` (a name as the name service gives it) at `hint`, and looks which of the bound
     /// `keys` it holds. Ends early when `gone` has something to say.
     pub fn find(user: &str, hint: &Path, keys: &[Key], gone: BorrowedFd<'a>) -> Result<Agent<'a>, Failure> {
-        let user = match User::from_name(user) {
+        let user = match names::user(user) {
             Ok(Some(user)) => user,
             Ok(None) => return Err(Failure::Unable(format!("{user:?} is unknown"))),
             Err(e) => return Err(Failure::Unable(format!("the name service failed: {}", e.desc()))),

@@ -16,6 +16,7 @@ pub mod require;
 pub mod standing;
 
 use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
+use nix::errno::Errno;
 
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
@@ -56,6 +57,11 @@ impl Decision {
     /// No decision is possible. The reason is the administrator's to read, in the log.
     fn unavailable(reason: impl ToString) -> Decision {
         Decision::new(Outcome::Unavailable, mfa_wire::UNAVAILABLE, reason.to_string())
+    }
+
+    /// Nobody knows who somebody is.
+    pub fn name_service_failed(why: Errno) -> Decision {
+        Decision::unavailable(format!("the name service failed: {}", why.desc()))
     }
 
     /// The service is shut off from what this needs. To be said before anything is asked, judged or written.
@@ -143,7 +149,7 @@ fn moment(time: u64) -> String {
 
 /// Who `name` is, by the name service.
 fn find(name: &str) -> Result<Option<Identity>, Decision> {
-    identity::find(name).map_err(|e| Decision::unavailable(format!("the name service failed: {}", e.desc())))
+    identity::find(name).map_err(Decision::name_service_failed)
 }
 
 impl From<getrandom::Error> for Decision {

@@ -1,12 +1,12 @@
-//! What the name service says. Everybody who asks it for a user or a group by name comes here: the safe wrapper of the
-//! nix crate gives up at an entry of one megabyte, and a group of 50,000 has more.
+//! What the name service says. Everybody who asks it for a user or a group comes here, as clippy.toml demands: the safe
+//! wrapper of the nix crate gives up at an entry of one megabyte, and a group of 50,000 has more.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, c_char, c_int};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, getgrouplist};
+use nix::unistd::{Gid, Uid, getgrouplist};
 
 /// What an entry usually fits in. Each time that it does not, the name service reads everything once more.
 const FIRST: usize = 4 * 1024;
@@ -23,6 +23,8 @@ const SHADOW: &str = "/etc/shadow";
 pub struct User {
     /// The name as the name service writes it.
     pub name: String,
+    /// The uid.
+    pub uid: Uid,
     /// The primary group.
     pub gid: Gid,
 }
@@ -50,8 +52,16 @@ pub enum Password {
 
 /// The user of that name.
 pub fn user(name: &str) -> nix::Result<Option<User>> {
-    // SAFETY: a string of this entry.
-    passwd(name, |entry| User { name: unsafe { text(entry, entry.pw_name) }, gid: Gid::from_raw(entry.pw_gid) })
+    // SAFETY: an entry that the C library has filled.
+    passwd(name, |entry| unsafe { user_in(entry) })
+}
+
+/// The user of that uid.
+pub fn user_of(uid: u32) -> nix::Result<Option<User>> {
+    // SAFETY: as in `passwd`.
+    let call = |entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) };
+    // SAFETY: an entry that the C library has filled.
+    entry(call, |entry| unsafe { user_in(entry) })
 }
 
 /// The group of that name, with all whom it lists.
@@ -206,6 +216,15 @@ fn passwd<T>(name: &str, take: impl FnOnce(&libc::passwd) -> T) -> nix::Result<O
     // SAFETY: a C string that outlives the call, a place for the entry, and a buffer of that length.
     let call = |entry, buffer, length, found| unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found) };
     entry(call, take)
+}
+
+/// # Safety
+///
+/// The C library has filled the entry, and its buffer is still there.
+unsafe fn user_in(entry: &libc::passwd) -> User {
+    // SAFETY: a string of this entry.
+    let name = unsafe { text(entry, entry.pw_name) };
+    User { name, uid: Uid::from_raw(entry.pw_uid), gid: Gid::from_raw(entry.pw_gid) }
 }
 
 /// Calls one of the getXXnam_r(3) with a buffer that grows until the entry fits. They say "not found" by 0 and no entry;
