@@ -25,12 +25,10 @@ pub struct Identity {
 
 /// Looks `name` up; `None` when the name service says that there is no such user.
 pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
-    match names::user(name) {
-        // getpwnam(3): both are ways to say "not found".
-        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        Ok(Some(user)) => Ok(Some(Identity { name: user.name, gid: user.gid, groups: OnceCell::new() })),
-        Err(e) => Err(e),
-    }
+    // glibc never says "not found" by an error, whatever getpwnam(3) has of other systems: ENOENT is a source that is not
+    // there, such as an sssd that is stopped.
+    let found = names::user(name)?;
+    Ok(found.map(|user| Identity { name: user.name, gid: user.gid, groups: OnceCell::new() }))
 }
 
 impl Identity {
@@ -159,6 +157,31 @@ mod tests {
             assert_eq!(names::shadow_unreadable("eve"), Some(Errno::EACCES));
             assert_eq!([names::password("ann"), names::password("old")], [Password::Set, Password::Empty]);
             assert_eq!([names::shadow_unreadable("ann"), names::shadow_unreadable("old")], [None, None]);
+        });
+    }
+
+    /// As of sssd, whose socket is gone while it is stopped. The C library says "no such user" in another way.
+    #[test]
+    fn a_source_that_is_not_there_does_not_say_that_there_is_no_such_user() {
+        in_a_world(&[("/etc/nsswitch.conf", "passwd: files\n")], || {
+            let is_told = || {
+                let child = crate::sys::fork().unwrap().unwrap_or_else(|| {
+                    loop {
+                        nix::unistd::pause();
+                    }
+                });
+                let (gone, none) = (format!("/proc/{child}/environ"), None::<&str>);
+                nix::mount::mount(Some(gone.as_str()), "/etc/passwd", none, nix::mount::MsFlags::MS_BIND, none)
+                    .unwrap();
+                nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+                nix::sys::wait::waitpid(child, None).unwrap();
+                match find("eve") {
+                    Ok(_) => 0,
+                    Err(e) => e as u8,
+                }
+            };
+            // In a copy: the C library reads nsswitch.conf once for all threads.
+            assert_eq!(answer_of_a_copy(is_told, LOOK_UP), Some(Errno::ESRCH as u8));
         });
     }
 
