@@ -10,8 +10,9 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::flow::Decision;
 use crate::lockout::Way;
+use crate::process::Process;
+use crate::sys;
 use crate::sys::names;
-use crate::{session, sys};
 
 /// The process at the other end, as the kernel says; nothing that it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +41,17 @@ impl Held {
     /// Of the process at the other end of this connection, whose number the kernel says is `caller`'s.
     pub fn of(stream: &UnixStream, caller: Caller) -> Held {
         match sys::process_of_peer(stream) {
-            Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid),
+            Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid, Process::own()),
             held => Held(held.ok()),
         }
     }
 
-    /// Before Linux 6.5. This process was started for this very connection: one that was started after it is another.
-    fn by_number(pid: i32) -> Held {
+    /// Before Linux 6.5. `ours` was started for this very connection: one that was started after it is another.
+    fn by_number(pid: i32, ours: Option<Process>) -> Held {
         let process = sys::process(pid);
-        let born_before = session::started(pid) <= session::started(std::process::id().cast_signed());
-        Held(process.filter(|_| session::started(pid).is_some() && born_before))
+        // Read when it is held.
+        let came_before = Process::now(pid).zip(ours).is_some_and(|(peer, ours)| peer.started <= ours.started);
+        Held(process.filter(|_| came_before))
     }
 
     /// Whether it is still there: what was read of it by its number until now was its own.
@@ -288,19 +290,23 @@ mod tests {
         assert_eq!(caller.pid, child.as_raw());
         let (held, other) = (Held::of(&stream, caller), Held(sys::process(caller.pid)));
         assert!(held.is_there() && other.is_there());
-        assert!(Held::by_number(std::process::id().cast_signed()).is_there());
+        let by_number = |pid| Held::by_number(pid, Process::now(pid));
+        assert!(by_number(std::process::id().cast_signed()).is_there() && by_number(caller.pid).is_there());
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
         nix::sys::wait::waitpid(child, None).unwrap();
         assert!(!held.is_there() && !other.is_there());
-        assert!(!Held::of(&stream, caller).is_there() && !Held::by_number(caller.pid).is_there());
+        assert!(!Held::of(&stream, caller).is_there() && !by_number(caller.pid).is_there());
     }
 
     #[test]
     fn a_process_that_was_started_after_this_one_has_not_called_it() {
         let (child, _stream) = connected();
-        let later = session::started(child.as_raw()) > session::started(std::process::id().cast_signed());
-        assert_eq!(Held::by_number(child.as_raw()).is_there(), !later);
-        assert!(!Held::by_number(0).is_there() && !Held::by_number(-1).is_there());
+        let peer = Process::now(child.as_raw()).unwrap();
+        let is_there = |pid, started| Held::by_number(pid, Some(Process { started, ..peer })).is_there();
+        assert!(is_there(peer.pid, peer.started) && is_there(peer.pid, peer.started + 1));
+        assert!(!is_there(peer.pid, peer.started - 1), "it came after us");
+        assert!(!Held::by_number(peer.pid, None).is_there(), "who cannot see itself knows nobody");
+        assert!(!is_there(0, u64::MAX) && !is_there(-1, u64::MAX));
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
         nix::sys::wait::waitpid(child, None).unwrap();
     }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::fs;
-
-use crate::session::field;
+use std::path::Path;
 
 /// A process: its number, and when it was started, in ticks since the host was. No other one has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +14,14 @@ pub struct Process {
 }
 
 impl Process {
+    /// This one.
+    pub fn own() -> Option<Process> {
+        Process::now(std::process::id().cast_signed())
+    }
+
     /// The one that has this number now. `None` where that cannot be told.
     pub fn now(pid: i32) -> Option<Process> {
-        Process::of(pid, &stat(pid)?)
+        Some(Process { pid, started: field(&stat(pid)?, 22)?.try_into().ok()? })
     }
 
     /// The one that has started it. `None` where that cannot be told, such as outside of a container.
@@ -25,8 +29,12 @@ impl Process {
         Process::now(field(&stat(self.pid)?, 4)?.try_into().ok()?)
     }
 
-    fn of(pid: i32, stat: &str) -> Option<Process> {
-        Some(Process { pid, started: field(stat, 22)?.try_into().ok()? })
+    /// Whether it is there no more, and whoever has its number is another. Where nothing can be seen, nothing is gone.
+    pub fn is_gone(self) -> bool {
+        match Process::now(self.pid) {
+            Some(now) => now != self,
+            None => Path::new("/proc/self/stat").exists() && !Path::new(&format!("/proc/{}", self.pid)).exists(),
+        }
     }
 
     /// As [`Display`](fmt::Display) writes it.
@@ -43,9 +51,16 @@ impl fmt::Display for Process {
     }
 }
 
-fn stat(pid: i32) -> Option<String> {
+/// What proc_pid_stat(5) says of the process that has this number now.
+pub fn stat(pid: i32) -> Option<String> {
     // The kernel says 0 of a process that this one cannot see.
     if pid > 0 { fs::read_to_string(format!("/proc/{pid}/stat")).ok() } else { None }
+}
+
+/// A field of it by its number there. The second, the program's name, may hold anything, and ends at the last bracket.
+pub fn field(stat: &str, number: usize) -> Option<i64> {
+    let (_, after_the_name) = stat.rsplit_once(") ")?;
+    after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
 }
 
 #[cfg(test)]
@@ -54,14 +69,19 @@ mod tests {
 
     #[test]
     fn this_process_and_its_parent_are_told() {
-        let pid = std::process::id().cast_signed();
-        let own = Process::now(pid).unwrap();
-        assert_eq!((own.pid, Process::now(pid)), (pid, Some(own)));
+        let own = Process::own().unwrap();
+        assert_eq!(own.pid, std::process::id().cast_signed());
         assert_eq!(own.parent().unwrap().pid, nix::unistd::getppid().as_raw());
         assert_eq!(Process::parse(&own.to_string()), Some(own));
         assert!(Process::now(0).is_none() && Process::now(-1).is_none());
         for word in ["", "1", "1:", ":1", "+1:2", "01:2", "0:5", "1:-2", "1:2:3", " 1:2"] {
             assert_eq!(Process::parse(word), None, "{word}");
         }
+    }
+    #[test]
+    fn a_process_is_gone_when_another_has_its_number_or_nobody() {
+        let own = Process::own().unwrap();
+        assert!(!own.is_gone() && Process { started: own.started + 1, ..own }.is_gone());
+        assert!(Process { pid: 4_194_305, started: 1 }.is_gone(), "more than the kernel gives");
     }
 }

@@ -3,32 +3,16 @@
 use std::fs;
 use std::path::Path;
 
+use crate::process::{Process, field, stat};
+
 /// Where logind says what sessions there are.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// The session of process `pid` that has a terminal, by its leader and when that was started: no other session has both,
-/// until the next boot. This is what sudo-rs knows its tickets by.
-pub fn on_a_terminal(pid: i32) -> Option<String> {
-    let stat = |pid: i32| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+/// The leader of the session of process `pid`, if that has a terminal. No other session has this leader, until the next
+/// boot. This is what sudo-rs knows its tickets by, and finds none of them when it is gone.
+pub fn on_a_terminal(pid: i32) -> Option<Process> {
     let (leader, terminal) = session_and_terminal(&stat(pid)?)?;
-    let started = field(&stat(leader)?, 22)?;
-    (leader > 0 && terminal != 0).then(|| format!("{leader}:{started}"))
-}
-
-/// When process `pid` was started, in ticks since the boot.
-pub fn started(pid: i32) -> Option<i64> {
-    field(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, 22)
-}
-
-/// Whether the leader of such a session is gone. sudo-rs finds none of its tickets then, and whoever has its pid next is
-/// another.
-pub fn is_over(session: &str) -> bool {
-    let Some((leader, started)) = session.split_once(':') else { return false };
-    match fs::read_to_string(format!("/proc/{leader}/stat")) {
-        Ok(stat) => field(&stat, 22).is_some_and(|now| now.to_string() != started),
-        // Where nothing can be seen, nothing is over.
-        Err(_) => Path::new("/proc/self/stat").exists() && !Path::new("/proc").join(leader).exists(),
-    }
+    if terminal == 0 { None } else { Process::now(leader) }
 }
 
 /// The audit session of process `pid`, the boot that it belongs to, and the session of its terminal.
@@ -48,13 +32,6 @@ fn audit_session(text: &str) -> Option<u32> {
 
 fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
     Some((field(stat, 6)?.try_into().ok()?, field(stat, 7)?.try_into().ok()?))
-}
-
-/// A field by its number in proc_pid_stat(5). The second, the program's name, may hold anything, and ends at the last
-/// bracket.
-pub fn field(stat: &str, number: usize) -> Option<i64> {
-    let (_, after_the_name) = stat.rsplit_once(") ")?;
-    after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()
 }
 
 /// Where whoever uses a process is, as far as the kernel and logind know.
@@ -94,8 +71,7 @@ pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
         return Whereabouts::Elsewhere;
     }
     // By the kernel's word: what a program says of its terminal may be what it was given.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let terminal = session_and_terminal(&stat).map(|(_, terminal)| terminal);
+    let terminal = stat(pid).and_then(|stat| session_and_terminal(&stat)).map(|(_, terminal)| terminal);
     here(terminal.is_some_and(|terminal| is_console(terminal, consoles)), Whereabouts::AtAConsole)
 }
 
@@ -338,11 +314,6 @@ mod tests {
         for other in ["", "310 (a", "310 (a) S 1 2", "310 (a) S 1 2 x 4"] {
             assert_eq!(session_and_terminal(other), None, "{other}");
         }
-        let mine = std::process::id();
-        let started = field(&fs::read_to_string("/proc/self/stat").unwrap(), 22).unwrap();
-        assert!(!is_over(&format!("{mine}:{started}")) && is_over(&format!("{mine}:{}", started + 1)));
-        assert!(is_over("4194305:1"), "more than the kernel gives");
-        assert!(!is_over("nonsense"));
         assert_eq!(on_a_terminal(0), None);
         assert_eq!(on_a_terminal(-1), None);
     }

@@ -474,7 +474,8 @@ fn bind_what_is_owed(
     let store = host.store()?;
     let record = store.load(user)?;
     let here = place(login, host);
-    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(session::is_over));
+    let is_over = |session: &str| Process::parse(session).is_some_and(Process::is_gone);
+    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
     match (&record.credentials, hook) {
         // A sudo that remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
@@ -610,7 +611,7 @@ pub fn place(login: &Login, host: &Host) -> Option<String> {
         _ if login.came_by_sshd() => Some(String::from("sshd")),
         // A ticket of the one is good for the other.
         "sudo" | "sudo-i" => {
-            session::on_a_terminal(host.caller_pid).map(|session| format!("{}{session}", Owes::REMEMBERS))
+            session::on_a_terminal(host.caller_pid).map(|leader| format!("{}{leader}", Owes::REMEMBERS))
         }
         other => Some(other.to_owned()),
     }
