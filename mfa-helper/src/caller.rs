@@ -88,17 +88,20 @@ impl NotAllowed {
 }
 
 /// What others than root may ask, each of their own user only.
-enum Right {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Right {
     /// Of oneself, at any time.
     Own,
-    /// Of oneself, after a proof, unless the policy forbids it.
-    Change,
+    /// Of oneself, after the first factor, unless the policy forbids it.
+    Proved,
+    /// Of oneself, by an invitation in place of the first factor, unless the policy forbids it.
+    Invited,
     /// Nothing.
     None,
 }
 
-/// The permission table. Root may ask anything for anyone.
-fn right(request: &Request) -> Right {
+/// The permission table. Root may ask anything for anyone, and proves nothing.
+pub fn right(request: &Request) -> Right {
     match request {
         // To have a login forgotten only tightens.
         Request::Verify(_)
@@ -107,14 +110,13 @@ fn right(request: &Request) -> Right {
         | Request::Verb(Verb::Status { .. } | Verb::Tickets { .. }) => Right::Own,
         Request::Verb(
             Verb::Totp { .. }
-            | Verb::TotpInvited { .. }
             | Verb::Replace { .. }
             | Verb::U2f(_)
-            | Verb::U2fInvited(_)
             | Verb::ReplaceU2f(_)
             | Verb::Disable { .. }
             | Verb::RecoveryCodes { .. },
-        ) => Right::Change,
+        ) => Right::Proved,
+        Request::Verb(Verb::TotpInvited { .. } | Verb::U2fInvited(_)) => Right::Invited,
         // A session is opened by root.
         Request::Session(_)
         | Request::Verb(
@@ -166,8 +168,8 @@ impl Caller {
         }
         match right(request) {
             Right::None => return Err(NotAllowed::RootOnly),
-            Right::Change if !self_service => return Err(NotAllowed::NoSelfService),
-            Right::Own | Right::Change => {}
+            Right::Proved | Right::Invited if !self_service => return Err(NotAllowed::NoSelfService),
+            Right::Own | Right::Proved | Right::Invited => {}
         }
         // Records are kept by name, so the name has to lead back to the uid: a name may have several spellings, a uid
         // several names, and two sources of the name service may give one name to two uids.
@@ -232,18 +234,18 @@ mod tests {
             verb(Verb::Status { user: some.clone() }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: None }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: Some("all".into()) }, "own"),
-            verb(Verb::Totp { user: some.clone(), label: None }, "change"),
-            verb(Verb::TotpInvited { user: some.clone(), label: None }, "change"),
-            verb(Verb::Replace { user: some.clone(), label: None }, "change"),
-            verb(Verb::Disable { user: some.clone(), device: None }, "change"),
-            verb(Verb::U2f(key.clone()), "change"),
-            verb(Verb::U2fInvited(key.clone()), "change"),
-            verb(Verb::ReplaceU2f(key), "change"),
+            verb(Verb::Totp { user: some.clone(), label: None }, "proved"),
+            verb(Verb::TotpInvited { user: some.clone(), label: None }, "invited"),
+            verb(Verb::Replace { user: some.clone(), label: None }, "proved"),
+            verb(Verb::Disable { user: some.clone(), device: None }, "proved"),
+            verb(Verb::U2f(key.clone()), "proved"),
+            verb(Verb::U2fInvited(key.clone()), "invited"),
+            verb(Verb::ReplaceU2f(key), "proved"),
             verb(
                 Verb::Import { user: name.clone(), format: "pam-u2f".into(), origin: None, lines: String::new() },
                 "root",
             ),
-            verb(Verb::RecoveryCodes { user: some }, "change"),
+            verb(Verb::RecoveryCodes { user: some }, "proved"),
             verb(Verb::TotpPending { user: name.clone(), label: None }, "root"),
             verb(Verb::Confirm { user: name.clone() }, "root"),
             verb(Verb::CancelPending { user: name.clone() }, "root"),
@@ -313,6 +315,32 @@ mod tests {
 
     const NOBODY: Caller = Caller { uid: 65534, pid: 0 };
 
+    /// By the table a conversation keeps the capability that the proof takes, or gives it up before it reads on.
+    #[test]
+    fn what_is_served_after_a_proof_is_what_the_table_says() {
+        let (_, body) = include_str!("lib.rs").split_once("\nfn serve_verb(").unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        let arms = body.split("\n        Verb::").skip(1).filter(|arm| arm.contains("proof()?"));
+        let verbs = arms.flat_map(|arm| arm.split_once("=>").unwrap().0.split("Verb::"));
+        let name = |text: &str| text.split([' ', '(']).next().unwrap().to_owned();
+        let mut served: Vec<String> = verbs.map(name).collect();
+        for (request, word) in requests("nobody") {
+            let right = match word {
+                "own" => Right::Own,
+                "proved" => Right::Proved,
+                "invited" => Right::Invited,
+                _ => Right::None,
+            };
+            assert!(super::right(&request) == right, "{request:?}");
+            let Request::Verb(verb) = &request else { continue };
+            let proves = matches!(right, Right::Proved | Right::Invited);
+            let at = served.iter().position(|served| *served == name(&format!("{verb:?}")));
+            assert_eq!(at.is_some(), proves, "{request:?}");
+            at.map(|at| served.remove(at));
+        }
+        assert!(served.is_empty(), "{served:?}");
+    }
+
     #[test]
     fn root_may_ask_anything_for_anyone() {
         for (request, _) in requests("nobody").into_iter().chain(requests("no-such-user")) {
@@ -327,7 +355,7 @@ mod tests {
             assert_eq!(NOBODY.subject("nobody", &request, true), expected, "{request:?}");
             let managed = match right {
                 "root" => Err(NotAllowed::RootOnly),
-                "change" => Err(NotAllowed::NoSelfService),
+                "proved" | "invited" => Err(NotAllowed::NoSelfService),
                 _ => Ok(String::from("nobody")),
             };
             assert_eq!(NOBODY.subject("nobody", &request, false), managed, "{request:?} without self-service");

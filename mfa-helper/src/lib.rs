@@ -43,7 +43,7 @@ use mfa_core::lockout;
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;
-use crate::caller::{Caller, Held};
+use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::first_factor::Proof;
 use crate::flow::{Decision, device, import, keys, login, recovery, remember, require, standing};
@@ -132,7 +132,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
     let tries_itself = caller.is_root() && matches!(request, Request::Verb(Verb::Doctor));
-    if listening && !tries_itself && (caller.is_root() || !asks_first_factor(&request)) {
+    if listening && !tries_itself && (caller.is_root() || right(&request) != Right::Proved) {
         sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;
     }
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
@@ -192,7 +192,7 @@ fn serve(
         Request::Test(login) => login::test(login, caller.way(), host, conversation),
         Request::Session(login) => login::session(login, host),
         Request::Verb(verb) => {
-            let served = serve_verb(caller, verb, subject, config, host, conversation);
+            let served = serve_verb(caller, verb, right(request), subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
             // Root at the command line may read what everybody else is sent to the log for.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
@@ -203,16 +203,10 @@ fn serve(
     }
 }
 
-/// Whether a user has to prove the first factor for it: what asks for a `proof` below.
-fn asks_first_factor(request: &Request) -> bool {
-    use Verb::{Disable, RecoveryCodes, Replace, ReplaceU2f, Totp, U2f};
-    let Request::Verb(verb) = request else { return false };
-    matches!(verb, Totp { .. } | Replace { .. } | Disable { .. } | U2f(_) | ReplaceU2f(_) | RecoveryCodes { .. })
-}
-
 fn serve_verb(
     caller: Caller,
     verb: &Verb,
+    right: Right,
     user: &str,
     config: &Path,
     host: &Host,
@@ -224,12 +218,14 @@ fn serve_verb(
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
-    let mut proof = || if caller.is_root() { Ok(Proof::Root) } else { Proof::ask_first_factor(user, conversation) };
+    let mut proof = || match right {
+        _ if caller.is_root() => Ok(Proof::Root),
+        Right::Invited => Ok(Proof::Invitation),
+        _ => Proof::ask_first_factor(user, conversation),
+    };
     match verb {
-        Verb::Totp { label, .. } => device::totp(user, label.as_deref(), proof()?, host, conversation),
-        Verb::TotpInvited { label, .. } => {
-            let proof = if caller.is_root() { Proof::Root } else { Proof::Invitation };
-            device::totp(user, label.as_deref(), proof, host, conversation)
+        Verb::Totp { label, .. } | Verb::TotpInvited { label, .. } => {
+            device::totp(user, label.as_deref(), proof()?, host, conversation)
         }
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
         Verb::Confirm { .. } => device::confirm(user, host, conversation),
@@ -238,11 +234,7 @@ fn serve_verb(
         Verb::ReplacePending { label, .. } => device::replace_pending(user, label.as_deref(), host, conversation),
         Verb::Resync { .. } => device::resync(user, host, conversation),
         Verb::Disable { device, .. } => device::disable(user, device.as_deref(), proof()?, host, conversation),
-        Verb::U2f(new) => keys::bind(new, user, proof()?, host, conversation),
-        Verb::U2fInvited(new) => {
-            let proof = if caller.is_root() { Proof::Root } else { Proof::Invitation };
-            keys::bind(new, user, proof, host, conversation)
-        }
+        Verb::U2f(new) | Verb::U2fInvited(new) => keys::bind(new, user, proof()?, host, conversation),
         Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, host, conversation),
         Verb::Import { format, origin, lines, .. } => import::import(user, format, origin.as_deref(), lines, host),
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
@@ -355,26 +347,6 @@ mod tests {
         let (_, body) = source.split_once(function).unwrap();
         let (body, _) = body.split_once("\n    }\n").unwrap();
         body.split('"').skip(1).step_by(2).collect()
-    }
-
-    /// The others' conversations give up what the proof needs, before it is asked.
-    #[test]
-    fn every_verb_that_asks_for_the_first_factor_is_known_to() {
-        let source = include_str!("lib.rs");
-        let (_, body) = source.split_once("\nfn serve_verb(").unwrap();
-        let (body, _) = body.split_once("\n}\n").unwrap();
-        let asking = body.lines().filter(|line| line.contains("proof()?"));
-        let asking: Vec<&str> =
-            asking.map(|line| line.trim().trim_start_matches("Verb::").split([' ', '(']).next().unwrap()).collect();
-        let (_, known) = source.split_once("\nfn asks_first_factor(").unwrap();
-        let (known, _) = known.split_once("\n}\n").unwrap();
-        let (_, known) = known.split_once("matches!(").unwrap();
-        let known: Vec<&str> =
-            known.split(['|', ',']).filter_map(|verb| verb.trim().split([' ', '(', '{']).next()).collect();
-        assert!(asking.len() > 5, "{asking:?}");
-        for verb in asking {
-            assert!(known.contains(&verb), "{verb} is not in asks_first_factor: {known:?}");
-        }
     }
 
     #[test]
