@@ -67,8 +67,8 @@ const BREATH: u8 = 100;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes connections until SIGTERM. In the process of a conversation it returns that conversation; in the
-/// listener it returns `None` at the end. `other` is a process that it has started before, to be collected.
-pub fn accept(listeners: Vec<UnixListener>, other: Option<Pid>) -> nix::Result<Option<UnixStream>> {
+/// listener it returns `None` at the end. `trial` is the process in which the service tries itself, to be collected.
+pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<Option<UnixStream>> {
     warm_up();
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block()?;
@@ -77,8 +77,8 @@ pub fn accept(listeners: Vec<UnixListener>, other: Option<Pid>) -> nix::Result<O
         listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     }
     let mut desk = Desk::default();
-    if let Some(other) = other {
-        desk.conversations.add(other, 0, Paid::ByRoot);
+    if let Some(trial) = trial {
+        desk.conversations.add(trial, 0, Paid::ByRoot);
     }
     loop {
         let doors = listeners.iter().map(AsFd::as_fd);
@@ -126,7 +126,7 @@ struct Desk {
     conversations: Conversations,
     rates: Rates,
     accounts: Accounts,
-    refused_forks: Refused,
+    refused_forks: Seldom,
 }
 
 impl Default for Desk {
@@ -135,7 +135,7 @@ impl Default for Desk {
             conversations: Conversations::default(),
             rates: Rates::default(),
             accounts: Accounts::of_this_host(),
-            refused_forks: Refused::default(),
+            refused_forks: Seldom::default(),
         }
     }
 }
@@ -264,12 +264,12 @@ impl Rates {
 
 /// What goes wrong again and again is told now and then, with how often it did.
 #[derive(Default)]
-struct Refused {
+struct Seldom {
     count: u32,
     told: Option<Instant>,
 }
 
-impl Refused {
+impl Seldom {
     /// How often it has gone wrong since it was last told, if it is to be told now.
     fn happened(&mut self, now: Instant) -> Option<u32> {
         self.count = self.count.saturating_add(1);
@@ -407,10 +407,10 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_a_thousand_times_is_one_line_a_minute() {
-        let (mut refused, start) = (Refused::default(), Instant::now());
-        assert_eq!(refused.happened(start), Some(1));
-        assert!((0..1000).all(|_| refused.happened(start + TELL_AGAIN / 2).is_none()));
-        assert_eq!(refused.happened(start + TELL_AGAIN), Some(1001));
-        assert_eq!(refused.happened(start + TELL_AGAIN), None);
+        let (mut seldom, start) = (Seldom::default(), Instant::now());
+        assert_eq!(seldom.happened(start), Some(1));
+        assert!((0..1000).all(|_| seldom.happened(start + TELL_AGAIN / 2).is_none()));
+        assert_eq!(seldom.happened(start + TELL_AGAIN), Some(1001));
+        assert_eq!(seldom.happened(start + TELL_AGAIN), None);
     }
 }
