@@ -78,7 +78,7 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
     }
     let mut desk = Desk::default();
     if let Some(trial) = trial {
-        desk.conversations.add(trial, 0, Paid::ByRoot);
+        desk.conversations.add(trial, 0, Payer::Root);
     }
     loop {
         let doors = listeners.iter().map(AsFd::as_fd);
@@ -160,14 +160,14 @@ impl Desk {
     }
 
     /// Whose a conversation with this caller is, if it may have one.
-    fn admits(&mut self, caller: Caller) -> Option<Paid> {
+    fn admits(&mut self, caller: Caller) -> Option<Payer> {
         if caller.is_root() {
-            return self.conversations.admits_root().then_some(Paid::ByRoot);
+            return self.conversations.admits(&Payer::Root).then_some(Payer::Root);
         }
         let charge = self.accounts.charge(caller);
         let admitted = self.conversations.admits(&charge.payer)
             && self.rates.admits(charge.payer.clone(), charge.named, Instant::now());
-        admitted.then_some(Paid::By(charge.payer))
+        admitted.then_some(charge.payer)
     }
 
     /// Forgets the conversations that have ended, and remembers who has come to the end of one.
@@ -188,33 +188,25 @@ fn warm_up() {
     std::hint::black_box(Sha256::digest(b""));
 }
 
-/// Whose a conversation is.
-#[derive(Debug, PartialEq, Eq)]
-enum Paid {
-    ByRoot,
-    By(Payer),
-}
-
 /// The conversations that go on: of which uid, and whose.
 #[derive(Default)]
-struct Conversations(HashMap<Pid, (u32, Paid)>);
+struct Conversations(HashMap<Pid, (u32, Payer)>);
 
 impl Conversations {
     fn admits(&self, payer: &Payer) -> bool {
-        let own = self.0.values().filter(|(_, paid)| matches!(paid, Paid::By(other) if other == payer));
-        own.count() < PER_PAYER && self.0.len() - self.of_root() < OF_USERS
+        let of_root = self.of(&Payer::Root);
+        match payer {
+            Payer::Root => of_root < OF_ROOT,
+            other => self.of(other) < PER_PAYER && self.0.len() - of_root < OF_USERS,
+        }
     }
 
-    fn admits_root(&self) -> bool {
-        self.of_root() < OF_ROOT
+    fn of(&self, payer: &Payer) -> usize {
+        self.0.values().filter(|(_, other)| other == payer).count()
     }
 
-    fn of_root(&self) -> usize {
-        self.0.values().filter(|(_, paid)| *paid == Paid::ByRoot).count()
-    }
-
-    fn add(&mut self, child: Pid, uid: u32, paid: Paid) {
-        self.0.insert(child, (uid, paid));
+    fn add(&mut self, child: Pid, uid: u32, payer: Payer) {
+        self.0.insert(child, (uid, payer));
     }
 
     /// Forgets those that have ended, and says whose came to a verdict: theirs is a uid with a name.
@@ -289,9 +281,9 @@ mod tests {
         Payer::User(uid)
     }
 
-    fn hold(conversations: &mut Conversations, paid: Paid) {
+    fn hold(conversations: &mut Conversations, payer: Payer) {
         let pid = Pid::from_raw(conversations.0.len() as i32 + 1);
-        conversations.add(pid, 1, paid);
+        conversations.add(pid, 1, payer);
     }
 
     #[test]
@@ -299,27 +291,27 @@ mod tests {
         let mut conversations = Conversations::default();
         for _ in 0..PER_PAYER {
             assert!(conversations.admits(&user(1000)));
-            hold(&mut conversations, Paid::By(user(1000)));
+            hold(&mut conversations, user(1000));
         }
         assert!(!conversations.admits(&user(1000)));
         assert!(conversations.admits(&user(1001)));
         for n in PER_PAYER..OF_USERS {
             assert!(conversations.admits(&user(2000 + n as u32)));
-            hold(&mut conversations, Paid::By(user(2000 + n as u32)));
+            hold(&mut conversations, user(2000 + n as u32));
         }
         assert!(!conversations.admits(&user(1001)));
-        assert!(conversations.admits_root(), "nor can all users together");
+        assert!(conversations.admits(&Payer::Root), "nor can all users together");
     }
 
     #[test]
     fn root_takes_none_of_what_is_kept_for_users() {
         let mut conversations = Conversations::default();
-        while conversations.admits_root() {
-            hold(&mut conversations, Paid::ByRoot);
+        while conversations.admits(&Payer::Root) {
+            hold(&mut conversations, Payer::Root);
         }
         for n in 0..OF_USERS {
             assert!(conversations.admits(&user(n as u32)));
-            hold(&mut conversations, Paid::By(user(n as u32)));
+            hold(&mut conversations, user(n as u32));
         }
         assert!(OWN + conversations.0.len() * OF_ONE <= TASKS);
         assert_eq!(OF_ROOT, 162, "which mfa-helper(8) says");

@@ -16,6 +16,8 @@ use crate::session;
 /// A purse: one quota, and one rate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payer {
+    /// Root, and so whoever root's programs speak for.
+    Root,
     /// This user.
     User(u32),
     /// The owner of subordinate uids whom /etc/passwd does not know, or who is root, as for the containers that root starts.
