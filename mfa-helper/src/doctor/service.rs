@@ -4,20 +4,20 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-
-use nix::errno::Errno;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use std::time::Duration;
 
 use super::{Finding, quoted};
 use crate::audit;
 use crate::host::Host;
+use crate::sys::child::{answer_of_a_copy, become_nobody};
 use crate::sys::fido::Library;
-use crate::sys::{self, caps, names};
+use crate::sys::{caps, names};
 
 const UNIT: &str = "mfa-helper.service";
-const NOBODY: u32 = 65534;
 const STORE: &str = "service-store";
+
+/// How long it may take to load libfido2.
+const LOADED: Duration = Duration::from_secs(20);
 
 /// What this process cannot do, and a conversation of its kind has to. `loads` tries libfido2.
 pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
@@ -73,18 +73,12 @@ fn reads_shadow(host: &Host) -> Result<(), String> {
     }
 }
 
-/// Loads libfido2 without any program being executed: in a process that is nobody, and ends.
+/// Loads libfido2 without any program being executed: in a copy of this process that is nobody, and ends.
 pub fn loads_as_nobody() -> Result<(), String> {
-    let no_process = |e: Errno| format!("no process: {}", e.desc());
-    let Some(child) = sys::fork().map_err(no_process)? else {
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        let is_nobody = setgroups(&[]).and_then(|()| setresgid(group, group, group));
-        let loaded = is_nobody.and_then(|()| setresuid(user, user, user)).is_ok() && Library::load().is_ok();
-        std::process::exit(i32::from(!loaded));
-    };
-    match waitpid(child, None).map_err(no_process)? {
-        WaitStatus::Exited(_, 0) => Ok(()),
-        _ => Err(String::from("libfido2.so.1 cannot be loaded")),
+    match answer_of_a_copy(|| u8::from(become_nobody().is_ok() && Library::load().is_ok()), LOADED) {
+        Some(1) => Ok(()),
+        Some(_) => Err(String::from("libfido2.so.1 cannot be loaded")),
+        None => Err(String::from("the process that would load it does not answer")),
     }
 }
 
@@ -119,6 +113,16 @@ fn by_hand() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_library_is_loaded_in_a_process_that_is_nobody_and_not_in_this_one() {
+        // Only root can become nobody.
+        let root = nix::unistd::geteuid().is_root();
+        assert_eq!(loads_as_nobody().is_ok(), root && is_installed(b"libfido2.so.1"));
+        assert_eq!(nix::unistd::geteuid().is_root(), root);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        assert!(!maps.contains("libfido2"));
+    }
 
     #[test]
     fn the_remedy_is_a_drop_in_that_names_the_folder() {

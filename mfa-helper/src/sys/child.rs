@@ -91,10 +91,7 @@ pub fn confine() -> nix::Result<()> {
     super::null_output()?;
     // A PIN passes through.
     super::lock_memory();
-    nix::unistd::setgroups(&[])?;
-    nix::unistd::setresgid(Gid::from_raw(NOBODY), Gid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
-    // Takes every capability with it.
-    nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(NOBODY), Uid::from_raw(NOBODY))?;
+    become_nobody()?;
     nix::sys::prctl::set_no_new_privs()?;
     // After the change of uid, which undoes both. What else runs as nobody shall not look in here.
     nix::sys::prctl::set_dumpable(false)?;
@@ -108,6 +105,14 @@ pub fn confine() -> nix::Result<()> {
         (Resource::RLIMIT_NOFILE, 32),
     ];
     limits.into_iter().try_for_each(|(limit, most)| setrlimit(limit, most, most))
+}
+
+/// For good.
+pub fn become_nobody() -> nix::Result<()> {
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setresgid(Gid::from_raw(NOBODY), Gid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
+    // Takes every capability with it.
+    nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(NOBODY), Uid::from_raw(NOBODY))
 }
 
 /// In the child, when its libraries are loaded and before it reads the first foreign byte: no file, no socket and no
