@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// A process: its number, and when it was started, in ticks since the host was. No other one has both.
+/// A process: its number, and when it was started, in ticks since the host was. No other one of the same boot has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
@@ -49,6 +49,17 @@ impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.pid, self.started)
     }
+}
+
+/// The id of this boot.
+pub fn boot() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    is_boot(id.trim_end()).then(|| id.trim_end().to_owned())
+}
+
+/// Whether it is such an id in form.
+pub fn is_boot(id: &str) -> bool {
+    id.len() == 36 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 /// What proc_pid_stat(5) says of the process that has this number now.

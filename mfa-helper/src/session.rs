@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::process::{Process, field, stat};
+use crate::process::{Process, boot, field, stat};
 
 /// Where logind says what sessions there are.
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -21,8 +21,7 @@ pub fn on_a_terminal(pid: i32) -> Option<Process> {
 /// user, and so is all of a container that was started from a shell. Nobody enters a session of the kernel that is there.
 pub fn audited(pid: i32) -> Option<String> {
     let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(format!("{number}:{}:{}", boot.trim_end(), on_a_terminal(pid)?))
+    Some(format!("{number}:{}:{}", boot()?, on_a_terminal(pid)?))
 }
 
 /// What no session has, as the kernel says it, is none.

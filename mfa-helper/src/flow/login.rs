@@ -13,7 +13,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::program;
 use crate::session;
 use crate::store::{
@@ -525,7 +525,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = known(login)?;
     let store = host.store()?;
     let here = place(login, host);
-    let opener = Process::now(host.caller_pid);
+    let (opener, boot) = (Process::now(host.caller_pid), process::boot());
     for _ in 0..RACES {
         let mut record = store.load(&user.name)?;
         let Some((bound, waits)) = record.provisional.take() else {
@@ -534,7 +534,8 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
         if waits.expires <= (host.now)() {
             return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
         }
-        if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
+        let opens_it = opener.is_some_and(|opener| waits.openers.contains(&opener));
+        if !opens_it || boot.as_ref() != Some(&waits.boot) {
             return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
         }
         // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
@@ -552,16 +553,20 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
 
 /// What a device waits for that is bound in this login: its session.
 pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
-    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
+    let boot = process::boot().ok_or_else(unseen)?;
+    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, boot, openers: openers(login, host)? })
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
 /// Of other programs the parent is whatever has called them: anybody's.
 pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
-    let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
     let own = Process::now(host.caller_pid).ok_or_else(unseen)?;
     let parent = if login.came_by_sshd() { own.parent() } else { None };
     Ok([own].into_iter().chain(parent).collect())
+}
+
+fn unseen() -> Decision {
+    Decision::unavailable("the calling process cannot be seen, so no session could confirm a device")
 }
 
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at

@@ -17,7 +17,7 @@ use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
 use crate::policy::Kind;
-use crate::process::Process;
+use crate::process::{Process, is_boot};
 use crate::store::ticket::Tickets;
 
 /// The length of a state slot, and of a device's block on most disks.
@@ -137,6 +137,8 @@ impl Latest {
 pub struct Provisional {
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
+    /// The boot to which the processes belong: at the next numbers and times begin anew.
+    pub boot: String,
     /// The processes one of which opens the session of that login.
     pub openers: Vec<Process>,
 }
@@ -149,14 +151,16 @@ impl Provisional {
 
     fn words(&self) -> String {
         let openers: Vec<String> = self.openers.iter().map(ToString::to_string).collect();
-        format!("{}{} {}", Provisional::WORD, self.expires, openers.join(" "))
+        format!("{}{} {} {}", Provisional::WORD, self.expires, self.boot, openers.join(" "))
     }
 
     fn parse(words: &str) -> Result<Provisional, Damage> {
-        let (expires, openers) = words.split_once(' ').ok_or(Damage::Line)?;
-        let openers: Option<Vec<Process>> = openers.split(' ').map(Process::parse).collect();
-        let openers = openers.filter(|openers| openers.len() <= Provisional::MOST).ok_or(Damage::Line)?;
-        Ok(Provisional { expires: number(expires)?, openers })
+        let mut words = words.split(' ');
+        let expires = number(words.next().unwrap_or_default())?;
+        let boot = words.next().filter(|boot| is_boot(boot)).ok_or(Damage::Line)?.to_owned();
+        let openers: Option<Vec<Process>> = words.map(Process::parse).collect();
+        let openers = openers.filter(|openers| (1..=Provisional::MOST).contains(&openers.len())).ok_or(Damage::Line)?;
+        Ok(Provisional { expires, boot, openers })
     }
 }
 
@@ -952,8 +956,8 @@ mod tests {
 
     fn any_provisional() -> impl Strategy<Value = Provisional> {
         let process = (1..=i32::MAX, any::<u64>()).prop_map(|(pid, started)| Process { pid, started });
-        (any::<u64>(), vec(process, 1..=Provisional::MOST))
-            .prop_map(|(expires, openers)| Provisional { expires, openers })
+        (any::<u64>(), "[0-9a-f-]{36}", vec(process, 1..=Provisional::MOST))
+            .prop_map(|(expires, boot, openers)| Provisional { expires, boot, openers })
     }
 
     prop_compose! {
