@@ -155,10 +155,10 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
                 // Neither the stack nor the store is looked at.
                 return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
             }
-            Some((user, asked))
+            Ok((user, asked))
         }
-        Ok(None) => None,
-        Err(failed) => return failed,
+        Ok(None) => Err(None),
+        Err(failed) => Err(Some(failed)),
     };
     // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
     // Who tries it out sits at the command line, and no stack lies before.
@@ -166,10 +166,13 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
     let first_factor_known = login.stack_complete && untrue.is_none();
     let attempt = Attempt { login, way, trial, first_factor_known, host };
     let decision = match known {
-        Some((user, asked)) => {
+        Ok((user, asked)) => {
             second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
         }
-        None => ask_in_vain(login, host, conversation, "unknown to the name service"),
+        Err(None) => ask_in_vain(login, host, conversation, "unknown to the name service"),
+        Err(Some(failed)) if first_factor_known => failed,
+        // To a stranger it would say that the host's own files have no such name.
+        Err(Some(failed)) => ask_in_vain(login, host, conversation, &failed.reason),
     };
     match untrue {
         Some(why) => silent(decision, &why),

@@ -445,6 +445,23 @@ fn a_directory_that_dies_exempts_nobody() {
     assert_eq!(auth("dirlocal", &bound.code(0)), SUCCESS, "who has a device gets in");
 }
 
+/// Whoever may be a stranger cannot tell by it which names the host's own files have.
+#[test]
+fn a_directory_that_dies_tells_no_names_apart() {
+    let (bound, directory) = with_a_directory();
+    bound.system.service("blind", "auth required {module}\naccount required {module}");
+    for how in ["refused", "io", "gone"] {
+        directory.is(how);
+        let asked = |user: &str| {
+            let report = bound.system.host("blind").user(user).answer("000000").steps(&["auth"]).run();
+            (report.code("auth"), report.said().iter().map(|said| said.text.clone()).collect::<Vec<_>>())
+        };
+        let told = asked("dirlocal");
+        assert_eq!(told.0, AUTH_ERR, "{how}");
+        assert_eq!(asked("DIROTHER"), told, "{how}");
+    }
+}
+
 /// One that hangs decides nothing meanwhile, and nothing in anybody's favour when it fails at last.
 #[test]
 fn a_directory_that_hangs_and_then_fails_exempts_nobody() {
