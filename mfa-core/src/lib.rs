@@ -8,8 +8,10 @@
 
 mod id;
 pub mod key;
+mod kind;
 pub mod lockout;
 pub mod recovery;
 pub mod totp;
 
 pub use id::Id;
+pub use kind::Kind;

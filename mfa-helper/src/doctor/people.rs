@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::lockout::Way;
 use crate::policy::place::Place;
-use crate::policy::{ALL_KINDS, Answer, Enroll, Facts, Require, Requirement};
+use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
 use crate::rootfile::Dir;
 use crate::stack::{Files, Kind, Stack};
 use crate::store::{Credentials, Record};
@@ -194,7 +194,7 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
     let mut asked = person.asked(service, host);
     if service == "login" && !asked.kinds.is_empty() {
         // This process is nowhere; at the console a key can be bound as well as an app.
-        asked.kinds = ALL_KINDS.to_vec();
+        asked.kinds = mfa_core::Kind::ALL.to_vec();
     }
     matches!(auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)), Auth::Refuse(_))
 }

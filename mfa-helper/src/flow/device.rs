@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mfa_core::Kind;
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
@@ -13,7 +14,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::lockout::Failures;
-use crate::policy::{Answer, Kind, Require};
+use crate::policy::{Answer, Require};
 use crate::store::PENDING_LIFE;
 use crate::store::{
     App, Change, CommitError, Credentials, Device, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,

@@ -1,6 +1,7 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
+use mfa_core::Kind;
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
@@ -14,7 +15,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::place;
-use crate::policy::{Enroll, Kind, Require, Requirement};
+use crate::policy::{Enroll, Require, Requirement};
 use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State, Store};
 
 /// How often a picture is drawn in another way before it is enough.

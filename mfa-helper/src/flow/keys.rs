@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use mfa_core::Kind;
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
@@ -19,7 +20,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::lockout::Way;
-use crate::policy::{Kind, Pin, Requirement, SkKey};
+use crate::policy::{Pin, Requirement, SkKey};
 use crate::stack;
 use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Record, State, Store};
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use mfa_core::Kind;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::errno::Errno;
 
@@ -17,7 +18,7 @@ use crate::lockout::Way;
 use crate::policy::files;
 use crate::policy::parse::parse;
 use crate::policy::place::Place;
-use crate::policy::{Answer, Enroll, Facts, Kind, Mode, Policy, Require, Requirement, Rule, SkKey};
+use crate::policy::{Answer, Enroll, Facts, Mode, Policy, Require, Requirement, Rule, SkKey};
 use crate::store::Credentials;
 
 /// The most names that one finding lists.

@@ -7,6 +7,7 @@ pub mod files;
 pub mod parse;
 pub mod place;
 
+use mfa_core::Kind;
 use serde::Deserialize;
 
 use crate::factor::totp::Parameters;
@@ -112,31 +113,6 @@ pub struct U2f {
 impl Default for U2f {
     fn default() -> U2f {
         U2f { rp_id: None, pin: Pin::IfSet, timeout: 30, consoles: Vec::new(), aaguids: Vec::new() }
-    }
-}
-
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// An authenticator app.
-    Totp,
-    /// A security key.
-    U2f,
-}
-
-impl Kind {
-    /// As mfa.toml, the store and the command line say it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Totp => "totp",
-            Kind::U2f => "u2f",
-        }
-    }
-
-    /// The kind that is called so.
-    pub fn from_word(word: &str) -> Option<Kind> {
-        ALL_KINDS.into_iter().find(|kind| kind.word() == word)
     }
 }
 
@@ -395,7 +371,7 @@ fn no_rule() -> Requirement {
         require: Require::IfBound,
         ssh_key: SshKey::Allow,
         enroll: Enroll::AtLogin,
-        kinds: ALL_KINDS.to_vec(),
+        kinds: Kind::ALL.to_vec(),
         deadline: None,
         remember: None,
         sk_key: SkKey::Ignored,
@@ -427,9 +403,6 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
     })
 }
 
-/// What a rule allows that names no kinds.
-pub const ALL_KINDS: [Kind; 2] = [Kind::Totp, Kind::U2f];
-
 /// The rule that holds then.
 pub const NO_POLICY: &str = "no readable policy";
 
@@ -452,7 +425,7 @@ impl Rule {
             from: None,
             require,
             mode: Mode::Enforce,
-            kinds: ALL_KINDS.to_vec(),
+            kinds: Kind::ALL.to_vec(),
             enroll: Enroll::AtLogin,
             deadline: None,
             expires: None,

@@ -4,12 +4,13 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use mfa_core::Kind;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Offset};
 
 use super::place::{From, Network};
-use super::{ALL_KINDS, Enroll, Kind, Mode, Pin, Policy, Require, Rule, SkKey, SshKey, U2f};
+use super::{Enroll, Mode, Pin, Policy, Require, Rule, SkKey, SshKey, U2f};
 use crate::factor::recovery::MOST;
 use crate::factor::totp::{Algorithm, Parameters};
 use crate::lang::Lang;
@@ -105,6 +106,23 @@ struct StoreTable {
     path: Option<Spanned<String>>,
 }
 
+/// A [`Kind`] as the file says it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KindWord {
+    Totp,
+    U2f,
+}
+
+impl KindWord {
+    fn kind(self) -> Kind {
+        match self {
+            KindWord::Totp => Kind::Totp,
+            KindWord::U2f => Kind::U2f,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleTable {
@@ -115,7 +133,7 @@ struct RuleTable {
     from: Option<Spanned<Vec<String>>>,
     require: Require,
     mode: Option<Mode>,
-    kinds: Option<Spanned<Vec<Kind>>>,
+    kinds: Option<Spanned<Vec<KindWord>>>,
     enroll: Option<Enroll>,
     deadline: Option<Spanned<String>>,
     expires: Option<Spanned<String>>,
@@ -339,10 +357,10 @@ impl File<'_> {
         from.map(Some).map_err(|rule| self.wrong(&list, &rule))
     }
 
-    fn kinds(&self, list: Option<Spanned<Vec<Kind>>>) -> Result<Vec<Kind>, PolicyError> {
-        let Some(list) = list else { return Ok(ALL_KINDS.to_vec()) };
+    fn kinds(&self, list: Option<Spanned<Vec<KindWord>>>) -> Result<Vec<Kind>, PolicyError> {
+        let Some(list) = list else { return Ok(Kind::ALL.to_vec()) };
         self.demand(!list.get_ref().is_empty(), &list, "an empty list can be satisfied by no device")?;
-        Ok(list.into_inner())
+        Ok(list.into_inner().into_iter().map(KindWord::kind).collect())
     }
 
     fn remember(&self, value: Option<Spanned<String>>) -> Result<Option<u64>, PolicyError> {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use mfa_core::Id;
+use mfa_core::{Id, Kind};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,6 @@ use crate::factor::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
-use crate::policy::Kind;
 use crate::process::{Process, is_boot};
 use crate::store::ticket::Tickets;
 
