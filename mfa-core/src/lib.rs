@@ -10,8 +10,10 @@ mod id;
 pub mod key;
 mod kind;
 pub mod lockout;
+mod process;
 pub mod recovery;
 pub mod totp;
 
 pub use id::Id;
 pub use kind::Kind;
+pub use process::{Process, is_boot};

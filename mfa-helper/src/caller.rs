@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use mfa_core::Process;
 use mfa_wire::{Request, Verb};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -10,7 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::flow::Decision;
 use crate::lockout::Way;
-use crate::process::Process;
+use crate::process;
 use crate::sys;
 use crate::sys::names;
 
@@ -41,7 +42,7 @@ impl Held {
     /// Of the process at the other end of this connection, whose number the kernel says is `caller`'s.
     pub fn of(stream: &UnixStream, caller: Caller) -> Held {
         match sys::process_of_peer(stream) {
-            Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid, Process::own()),
+            Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid, process::own()),
             held => Held(held.ok()),
         }
     }
@@ -50,7 +51,7 @@ impl Held {
     fn by_number(pid: i32, ours: Option<Process>) -> Held {
         let process = sys::process(pid);
         // Read when it is held.
-        let came_before = Process::now(pid).zip(ours).is_some_and(|(peer, ours)| peer.started <= ours.started);
+        let came_before = process::now(pid).zip(ours).is_some_and(|(peer, ours)| peer.started <= ours.started);
         Held(process.filter(|_| came_before))
     }
 
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(caller.pid, child.as_raw());
         let (held, other) = (Held::of(&stream, caller), Held(sys::process(caller.pid)));
         assert!(held.is_there() && other.is_there());
-        let by_number = |pid| Held::by_number(pid, Process::now(pid));
+        let by_number = |pid| Held::by_number(pid, process::now(pid));
         assert!(by_number(std::process::id().cast_signed()).is_there() && by_number(caller.pid).is_there());
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
         nix::sys::wait::waitpid(child, None).unwrap();
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn a_process_that_was_started_after_this_one_has_not_called_it() {
         let (child, _stream) = connected();
-        let peer = Process::now(child.as_raw()).unwrap();
+        let peer = process::now(child.as_raw()).unwrap();
         let is_there = |pid, started| Held::by_number(pid, Some(Process { started, ..peer })).is_there();
         assert!(is_there(peer.pid, peer.started) && is_there(peer.pid, peer.started + 1));
         assert!(!is_there(peer.pid, peer.started - 1), "it came after us");

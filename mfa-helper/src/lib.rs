@@ -19,7 +19,7 @@ mod lang;
 mod listener;
 mod payer;
 mod policy;
-pub mod process;
+mod process;
 mod program;
 #[cfg(test)]
 #[path = "../../mfa-qr/src/reader.rs"]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::process::{Process, boot, field, stat};
+use mfa_core::Process;
+
+use crate::process::{self, boot, field, stat};
 
 /// Where logind says what sessions there are.
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -12,7 +14,7 @@ const SESSIONS: &str = "/run/systemd/sessions";
 /// boot. This is what sudo-rs knows its tickets by, and finds none of them when it is gone.
 pub fn on_a_terminal(pid: i32) -> Option<Process> {
     let (leader, terminal) = session_and_terminal(&stat(pid)?)?;
-    if terminal == 0 { None } else { Process::now(leader) }
+    if terminal == 0 { None } else { process::now(leader) }
 }
 
 /// The audit session of process `pid`, the boot that it belongs to, and the session of its terminal.

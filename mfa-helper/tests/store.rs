@@ -7,10 +7,10 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use mfa_core::Process;
 use mfa_helper::factor::key::{Key, PublicKey};
 use mfa_helper::factor::recovery;
 use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::process::Process;
 use mfa_helper::store::{
     App, Bypass, Change, CommitError, Credentials, Device, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending,
     Provisional, Record, State, Store, StoreError, Ticket, Tickets,

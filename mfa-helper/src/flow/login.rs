@@ -1,5 +1,6 @@
 //! A login: its auth phase and its account phase.
 
+use mfa_core::Process;
 use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 
 use super::code::Audience;
@@ -13,7 +14,7 @@ use crate::lang::{Lang, Text};
 use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
-use crate::process::{self, Process};
+use crate::process;
 use crate::program;
 use crate::session;
 use crate::store::{
@@ -477,7 +478,7 @@ fn bind_what_is_owed(
     let store = host.store()?;
     let record = store.load(user)?;
     let here = place(login, host);
-    let is_over = |session: &str| Process::parse(session).is_some_and(Process::is_gone);
+    let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
     let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
     match (&record.credentials, hook) {
         // A sudo that remembers a login in which nothing was owed.
@@ -528,7 +529,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = known(login)?;
     let store = host.store()?;
     let here = place(login, host);
-    let (opener, boot) = (Process::now(host.caller_pid), process::boot());
+    let (opener, boot) = (process::now(host.caller_pid), process::boot());
     for _ in 0..RACES {
         let mut record = store.load(&user.name)?;
         let Some((bound, waits)) = record.provisional.take() else {
@@ -563,8 +564,8 @@ pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
 /// Of other programs the parent is whatever has called them: anybody's.
 pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
-    let own = Process::now(host.caller_pid).ok_or_else(unseen)?;
-    let parent = if login.came_by_sshd() { own.parent() } else { None };
+    let own = process::now(host.caller_pid).ok_or_else(unseen)?;
+    let parent = if login.came_by_sshd() { process::parent(own) } else { None };
     Ok([own].into_iter().chain(parent).collect())
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use mfa_core::{Id, Kind};
+use mfa_core::{Id, Kind, Process, is_boot};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,6 @@ use crate::factor::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::factor::recovery::{self, MOST};
 use crate::factor::totp::{Algorithm, Parameters, Totp};
 use crate::lockout::{Failures, Way};
-use crate::process::{Process, is_boot};
 use crate::store::ticket::Tickets;
 
 /// The length of a state slot, and of a device's block on most disks.
