@@ -11,7 +11,9 @@ pub mod key;
 mod kind;
 pub mod lockout;
 mod process;
+pub mod record;
 pub mod recovery;
+pub mod ticket;
 pub mod totp;
 
 pub use id::Id;

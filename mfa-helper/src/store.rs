@@ -3,9 +3,6 @@
 //! A record is loaded without a lock, the person is asked, and the change is committed only if the
 //! record is still the one that was loaded; otherwise the caller loads and judges again.
 
-mod record;
-mod ticket;
-
 use std::fmt;
 use std::path::Path;
 
@@ -16,12 +13,12 @@ use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
 pub use mfa_core::Id;
-pub use record::{
+pub use mfa_core::record::{
     Amendment, App, Bypass, Credentials, Damage, Device, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
     Provisional, State,
 };
-use record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use ticket::{Origin, Ticket, Tickets};
+use mfa_core::record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
+pub use mfa_core::ticket::{Origin, Ticket, Tickets};
 
 use crate::rootfile::{Dir, Fault, write_at};
 

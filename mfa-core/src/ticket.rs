@@ -16,7 +16,7 @@ const NO_KEY: &str = "-";
 
 impl Origin {
     /// The longest service and the longest place that are remembered, in bytes.
-    pub(super) const LONGEST: usize = 96;
+    pub(crate) const LONGEST: usize = 96;
 
     /// A login to this service, from this place, by the ssh key with this fingerprint. `None` where that cannot be
     /// written down as it is: nothing is remembered of it.
@@ -87,7 +87,7 @@ pub struct Tickets(Vec<Ticket>);
 
 impl Tickets {
     /// The most that are kept.
-    pub(super) const MOST: usize = 8;
+    pub(crate) const MOST: usize = 8;
 
     /// Those that are good.
     pub fn good(&self, now: u64) -> impl Iterator<Item = &Ticket> {
@@ -112,14 +112,14 @@ impl Tickets {
         Tickets(self.0.iter().filter(|ticket| ticket.id() != id).cloned().collect())
     }
 
-    pub(super) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> String {
         if self.0.is_empty() {
             return String::from("none");
         }
         self.0.iter().map(Ticket::words).collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn parse(text: &str) -> Option<Tickets> {
+    pub(crate) fn parse(text: &str) -> Option<Tickets> {
         if text == "none" {
             return Some(Tickets::default());
         }

@@ -8,15 +8,15 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use mfa_core::{Id, Kind, Process, is_boot};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
-use crate::factor::key::{self, Key, MOST_CREDENTIAL, PublicKey};
-use crate::factor::recovery::{self, MOST};
-use crate::factor::totp::{Algorithm, Parameters, Totp};
+use crate::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::lockout::{Failures, Way};
-use crate::store::ticket::Tickets;
+use crate::recovery::{self, MOST};
+use crate::ticket::Tickets;
+use crate::totp::{Algorithm, Parameters, Totp};
+use crate::{Id, Kind, Process, is_boot};
 
 /// The length of a state slot, and of a device's block on most disks.
 pub const SLOT: usize = 4096;
@@ -863,7 +863,7 @@ mod tests {
     use proptest::sample::{Index, select};
 
     use super::*;
-    use crate::store::{Origin, Ticket};
+    use crate::ticket::{Origin, Ticket};
 
     /// What writers and readers disagree about: other spellings of a number, line ends, blanks, comments, doubles, names
     /// that begin like another, what looks like a seal.
