@@ -18,4 +18,4 @@ pub mod totp;
 
 pub use id::Id;
 pub use kind::Kind;
-pub use process::{Process, is_boot};
+pub use process::Process;

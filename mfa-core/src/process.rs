@@ -26,11 +26,6 @@ impl fmt::Display for Process {
     }
 }
 
-/// Whether it is the id of a boot in form.
-pub fn is_boot(id: &str) -> bool {
-    id.len() == 36 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,8 +98,6 @@ pub enum Latest {
 pub struct Provisional {
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
-    /// The boot to which the processes belong: at the next numbers and times begin anew.
-    pub boot: String,
     /// The processes one of which opens the session of that login.
     pub openers: Vec<Process>,
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mfa_core::{Process, is_boot};
+use mfa_core::Process;
 
 /// This process.
 pub fn own() -> Option<Process> {
@@ -26,12 +26,6 @@ pub fn is_gone(process: Process) -> bool {
         Some(now) => now != process,
         None => Path::new("/proc/self/stat").exists() && !Path::new(&format!("/proc/{}", process.pid)).exists(),
     }
-}
-
-/// The id of this boot.
-pub fn boot() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    is_boot(id.trim_end()).then(|| id.trim_end().to_owned())
 }
 
 /// What proc_pid_stat(5) says of the process that has this number now.

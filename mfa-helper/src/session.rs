@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mfa_core::Process;
 
-use crate::process::{self, boot, field, stat};
+use crate::process::{self, field, stat};
 
 /// Where logind says what sessions there are.
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -23,7 +23,8 @@ pub fn on_a_terminal(pid: i32) -> Option<Process> {
 /// user, and so is all of a container that was started from a shell. Nobody enters a session of the kernel that is there.
 pub fn audited(pid: i32) -> Option<String> {
     let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
-    Some(format!("{number}:{}:{}", boot()?, on_a_terminal(pid)?))
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{number}:{}:{}", boot.trim_end(), on_a_terminal(pid)?))
 }
 
 /// What no session has, as the kernel says it, is none.

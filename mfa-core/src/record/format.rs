@@ -19,7 +19,7 @@ use crate::lockout::Failures;
 use crate::recovery::{self, MOST};
 use crate::ticket::Tickets;
 use crate::totp::{Algorithm, Parameters, Totp};
-use crate::{Id, Kind, Process, is_boot};
+use crate::{Id, Kind, Process};
 
 /// The length of a state slot, and of a device's block on most disks.
 pub const SLOT: usize = 4096;
@@ -262,16 +262,15 @@ impl Provisional {
 
     fn words(&self) -> String {
         let openers: Vec<String> = self.openers.iter().map(ToString::to_string).collect();
-        format!("{}{} {} {}", Provisional::WORD, self.expires, self.boot, openers.join(" "))
+        format!("{}{} {}", Provisional::WORD, self.expires, openers.join(" "))
     }
 
     fn parse(words: &str) -> Result<Provisional, Damage> {
         let mut words = words.split(' ');
         let expires = number(words.next().unwrap_or_default())?;
-        let boot = words.next().filter(|boot| is_boot(boot)).ok_or(Damage::Line)?.to_owned();
         let openers: Option<Vec<Process>> = words.map(Process::parse).collect();
         let openers = openers.filter(|openers| (1..=Provisional::MOST).contains(&openers.len())).ok_or(Damage::Line)?;
-        Ok(Provisional { expires, boot, openers })
+        Ok(Provisional { expires, openers })
     }
 }
 
@@ -624,8 +623,8 @@ mod tests {
 
     fn any_provisional() -> impl Strategy<Value = Provisional> {
         let process = (1..=i32::MAX, any::<u64>()).prop_map(|(pid, started)| Process { pid, started });
-        (any::<u64>(), "[0-9a-f-]{36}", vec(process, 1..=Provisional::MOST))
-            .prop_map(|(expires, boot, openers)| Provisional { expires, boot, openers })
+        (any::<u64>(), vec(process, 1..=Provisional::MOST))
+            .prop_map(|(expires, openers)| Provisional { expires, openers })
     }
 
     prop_compose! {

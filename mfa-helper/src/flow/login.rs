@@ -529,7 +529,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = known(login)?;
     let store = host.store()?;
     let here = place(login, host);
-    let (opener, boot) = (process::now(host.caller_pid), process::boot());
+    let opener = process::now(host.caller_pid);
     for _ in 0..RACES {
         let mut record = store.load(&user.name)?;
         let Some((bound, waits)) = record.provisional.take() else {
@@ -538,8 +538,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
         if waits.expires <= (host.now)() {
             return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
         }
-        let opens_it = opener.is_some_and(|opener| waits.openers.contains(&opener));
-        if !opens_it || boot.as_ref() != Some(&waits.boot) {
+        if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
             return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
         }
         // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
@@ -557,20 +556,16 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
 
 /// What a device waits for that is bound in this login: its session.
 pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
-    let boot = process::boot().ok_or_else(unseen)?;
-    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, boot, openers: openers(login, host)? })
+    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
 /// Of other programs the parent is whatever has called them: anybody's.
 pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
+    let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
     let own = process::now(host.caller_pid).ok_or_else(unseen)?;
     let parent = if login.came_by_sshd() { process::parent(own) } else { None };
     Ok([own].into_iter().chain(parent).collect())
-}
-
-fn unseen() -> Decision {
-    Decision::unavailable("the calling process cannot be seen, so no session could confirm a device")
 }
 
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
