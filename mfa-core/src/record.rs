@@ -266,6 +266,12 @@ impl Owes {
         }
     }
 
+    /// Whether this very place is among those where something is owed. [`at`](Owes::at) says yes where that cannot be told,
+    /// which is strict where it means a question, and lax where it means a permission.
+    pub fn names(&self, place: Option<&str>) -> bool {
+        matches!((self, place), (Owes::At(places), Some(place)) if places.iter().any(|listed| listed == place))
+    }
+
     /// The same, and at this place too.
     pub fn with(&self, place: Option<&str>) -> Owes {
         match (self, place) {

@@ -782,6 +782,7 @@ mod tests {
         let owes = Owes::default().with(Some("sudo:7:1")).with(Some("su:9:1")).with(Some("sudo:7:1"));
         assert_eq!(owes.word(), "sudo:7:1 su:9:1");
         assert!(owes.at(Some("sudo:7:1")) && owes.at(None) && !owes.at(Some("sudo:9:1")) && !owes.nothing());
+        assert!(owes.names(Some("sudo:7:1")) && !owes.names(None) && !owes.names(Some("sudo:9:1")));
         let rest = owes.without(Some("sudo:7:1"));
         assert!(!rest.at(Some("sudo:7:1")) && rest.at(Some("su:9:1")));
         assert!(rest.without(None).at(Some("su:9:1")), "where nobody can tell, nothing is settled");
@@ -799,6 +800,7 @@ mod tests {
             let owes = all.with(other);
             assert_eq!(owes, Owes::Anywhere);
             assert!(owes.at(Some("su:1:1")) && owes.without(Some("sudo:8:1")) == Owes::Anywhere);
+            assert!(!owes.names(Some("sudo:1:1")) && !owes.names(other) && !owes.names(None));
         }
         assert_eq!(Owes::default().with(Some(blank)), Owes::Anywhere);
     }

@@ -511,10 +511,10 @@ fn bind_what_is_owed(
 
 /// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
 /// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and whoever it is would bind a device of theirs:
-/// that one is owed, at this place or another, says nothing about who is here. Where sudo's line is untrue, it was
-/// perhaps noted for a stranger.
+/// that one is owed says nothing about who is here, but in the very session of a terminal in which sudo has asked. Where
+/// sudo's line is untrue, it was perhaps noted for a stranger.
 fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
-    is_service_of_sudo(&login.service) && owes.at(here) && hand_over::is_true(&login.service).is_ok()
+    is_service_of_sudo(&login.service) && owes.names(here) && hand_over::is_true(&login.service).is_ok()
 }
 
 /// The session phase of a login whose account phase has bound a device: from here on it holds.

@@ -16,6 +16,7 @@
 //! * [`Host`]: one run of `pam-host`, the PAM application; [`Report`]: what happened. [`Gate`]: many of them at once.
 //! * [`FrontEnd`]: a conversation with the helper, without libpam.
 //! * [`Desk`]: a place of its own where virtual security keys are plugged in; [`Asking`]: one that is asked there.
+//! * [`on_a_terminal`]: the session in which sudo remembers.
 //! * [`Log`]: what reached the system log.
 
 #![allow(
@@ -37,6 +38,7 @@ mod listener;
 mod log;
 mod stage;
 mod system;
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +54,7 @@ pub use listener::Listener;
 pub use log::Log;
 pub use stage::Stage;
 pub use system::{Clock, Helper, System};
+pub use terminal::on_a_terminal;
 
 /// PAM's return codes, by their names.
 pub mod code {

@@ -5,7 +5,8 @@
 use std::fs;
 
 use mfa_wire::{AuthHook, Login, Outcome, Request, Verdict};
-use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, run};
+use pam_tests::code::PERM_DENIED;
+use pam_tests::{Clock, FrontEnd, Helper, Log, System, add_user, on_a_terminal, run};
 
 const NOW: i64 = 1_800_000_015;
 
@@ -18,6 +19,7 @@ struct Owing {
 
 impl Owing {
     fn fresh(user: &str, rule: &str) -> Owing {
+        on_a_terminal();
         add_user(user);
         let system = System::fresh();
         let clock = Clock::at(NOW);
@@ -167,6 +169,25 @@ fn who_was_asked_for_no_first_factor_binds_nothing_whatever_is_owed() {
     assert!(!owing.bound());
 }
 
+/// NOPASSWD lets by whatever runs as the user. In the terminal in which sudo has asked it goes by that; elsewhere, and without
+/// one, whoever it is would bind a device of theirs.
+#[test]
+fn without_a_password_sudo_binds_nothing_but_where_it_has_asked() {
+    let owing = Owing::fresh("sleeper", "");
+    let run_as = |under: &[&str]| {
+        let host = owing.system.host("sudo").user("sleeper").word("item", "8:sleeper").answer("key");
+        let report = host.steps(&["account"]).under(under).run();
+        (report.code("account"), report.said().iter().any(|said| said.text.contains("First code")))
+    };
+    // Owed at a login whose owner has left, then in this terminal.
+    for service in ["login", "sudo"] {
+        assert_eq!(owing.auth(service).outcome, Outcome::HandedOver);
+        assert_eq!(run_as(&["setsid", "--wait"]), (PERM_DENIED, false), "without a terminal, owed at {service}");
+    }
+    assert!(run_as(&["env"]).1, "in this one");
+    assert!(!owing.bound());
+}
+
 #[test]
 fn a_ticket_of_sudo_from_before_and_su_by_root_owe_nothing() {
     let owing = Owing::fresh("debtless", "");
@@ -227,7 +248,8 @@ fn who_was_let_past_before_the_owner_bound_elsewhere_gives_the_code_in_the_accou
 fn what_was_owed_where_nothing_is_remembered_is_owed_no_more_once_a_device_is_bound() {
     let owing = Owing::fresh("passerby", "");
     assert_eq!(owing.auth("login").outcome, Outcome::HandedOver);
-    assert_eq!(owing.account(AuthHook::NotRun, None, |_| None).0.outcome, Outcome::NoInteraction, "who has no device");
+    let (verdict, asked) = owing.account(AuthHook::NotRun, None, |_| None);
+    assert_eq!((verdict.outcome, asked.len()), (Outcome::Refused, 0), "who has no device");
     let json = owing.system.enroll(&["totp", "--user", "passerby", "--json"], "");
     let json = String::from_utf8(json.stdout).unwrap();
     let key = json.split("\"secret\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
