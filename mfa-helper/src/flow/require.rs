@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use mfa_wire::{Outcome, Required, printable, utc};
-use nix::errno::Errno;
 
 use super::{Decision, policy};
 use crate::conversation::Conversation;
@@ -59,7 +58,7 @@ pub fn require(
     let at = sources.iter().position(|(path, _)| *path == folder.path_of(&name)).map_or(0, |at| at + 1);
     sources.splice(at..at, old);
     let relaxed = policy::relaxed(&parse(&sources).map_err(|e| refused(e.0))?, &name, (host.now)());
-    if let Some(relaxed) = relaxed.map_err(name_service_failed)? {
+    if let Some(relaxed) = relaxed.map_err(Decision::name_service_failed)? {
         return Err(refused(relaxed));
     }
     folder.replace(&name, text.as_bytes()).map_err(failed)?;
@@ -180,12 +179,8 @@ fn as_the_name_service_says(required: &Required) -> Result<Required, Decision> {
             let text = format!("No {what} is called {}.", printable(typed, 64));
             Err(Decision::new(Outcome::NotFound, text, "unknown to the name service"))
         }
-        Err(e) => Err(name_service_failed(e)),
+        Err(e) => Err(Decision::name_service_failed(e)),
     }
-}
-
-fn name_service_failed(e: Errno) -> Decision {
-    Decision::unavailable(format!("the name service failed: {}", e.desc()))
 }
 
 fn folder(config: &Path) -> Result<Dir, Decision> {

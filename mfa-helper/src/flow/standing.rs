@@ -97,7 +97,7 @@ pub fn everybody(store: &Store, policy: &Policy) -> Result<BTreeSet<String>, Dec
     for rule in &policy.rules {
         names.extend(rule.users.iter().flatten().cloned());
         for group in rule.groups.iter().flatten() {
-            names.extend(members_of(group).map_err(failed)?);
+            names.extend(members_of(group).map_err(Decision::name_service_failed)?);
         }
     }
     // Whom the name service fails on is not thereby gone.
@@ -113,12 +113,12 @@ fn can_log_in(shell: &str) -> bool {
 
 /// The members of a group, by the question that the policy asks at a login.
 fn members(group: &str, store: &Store, policy: &Policy) -> Result<Vec<String>, Decision> {
-    if identity::group(group).map_err(failed)?.is_none() {
+    if identity::group(group).map_err(Decision::name_service_failed)?.is_none() {
         let text = format!("No group is called {}.", printable(group, 64));
         return Err(Decision::new(Outcome::NotFound, text, "no such group"));
     }
     let mut names = everybody(store, policy)?;
-    names.extend(members_of(group).map_err(failed)?);
+    names.extend(members_of(group).map_err(Decision::name_service_failed)?);
     // Who cannot be told counts as a member, as for a rule.
     let is_member = |name: &String| {
         identity::find(name)
@@ -133,10 +133,6 @@ pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
     let mut names = group.members;
     names.extend(names::users_of_primary_group(group.gid));
     Ok(names)
-}
-
-fn failed(e: Errno) -> Decision {
-    Decision::unavailable(format!("the name service failed: {}", e.desc()))
 }
 
 /// The services at which a device is required of a user, from some place at least.
