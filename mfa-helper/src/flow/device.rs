@@ -424,17 +424,13 @@ pub(super) fn known(user: &str) -> Result<Identity, Decision> {
     })
 }
 
-/// The name of `user`, or of one who is gone and whose record is not: that can still be cleaned up.
+/// The name of `user`, or of one who is gone, or whom no name service tells of now, and whose record is there: that can
+/// still be cleaned up.
 pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
     match known(user) {
-        Err(unknown) if unknown.outcome == Outcome::NotFound => {
-            if store.has(user)? {
-                Ok(user.to_owned())
-            } else {
-                Err(unknown)
-            }
-        }
-        result => result.map(|identity| identity.name),
+        Ok(identity) => Ok(identity.name),
+        Err(_) if store.has(user)? => Ok(user.to_owned()),
+        Err(unknown) => Err(unknown),
     }
 }
 
