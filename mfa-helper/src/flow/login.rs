@@ -156,10 +156,10 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
                 // Neither the stack nor the store is looked at.
                 return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
             }
-            Ok((user, asked))
+            Ok(Some((user, asked)))
         }
-        Ok(None) => Err(None),
-        Err(failed) => Err(Some(failed)),
+        Ok(None) => Ok(None),
+        Err(failed) => Err(failed),
     };
     // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
     // Who tries it out sits at the command line, and no stack lies before.
@@ -167,13 +167,11 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
     let first_factor_known = login.stack_complete && untrue.is_none();
     let attempt = Attempt { login, way, trial, first_factor_known, host };
     let decision = match known {
-        Ok((user, asked)) => {
+        Ok(Some((user, asked))) => {
             second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
         }
-        Err(None) => ask_in_vain(login, host, conversation, "unknown to the name service"),
-        Err(Some(failed)) if first_factor_known => failed,
-        // To a stranger it would say that the host's own files have no such name.
-        Err(Some(failed)) => ask_in_vain(login, host, conversation, &failed.reason),
+        Ok(None) => ask_in_vain(login, host, conversation, "unknown to the name service"),
+        Err(failed) => attempt.cannot_be_judged(failed, conversation),
     };
     match untrue {
         Some(why) => silent(decision, &why),
@@ -203,6 +201,23 @@ struct Attempt<'a> {
     host: &'a Host,
 }
 
+impl Attempt<'_> {
+    /// Ends an attempt that cannot be judged, and of which nothing was asked yet. Where the first factor may be wrong the
+    /// person is asked as ever: "unavailable" would tell a stranger which names there are.
+    fn cannot_be_judged(self, failed: Decision, conversation: &mut Conversation) -> Decision {
+        match self.first_factor_known {
+            true => failed,
+            false => ask_in_vain(self.login, self.host, conversation, &failed.reason),
+        }
+    }
+}
+
+fn load(user: &str, host: &Host) -> Result<(Store, Record), Decision> {
+    let store = host.store()?;
+    let record = store.load(user)?;
+    Ok((store, record))
+}
+
 fn second_factor(
     attempt: Attempt,
     identity: &Identity,
@@ -211,8 +226,10 @@ fn second_factor(
 ) -> Result<Decision, Decision> {
     let Attempt { login, way, trial, first_factor_known, host } = attempt;
     let user = identity.name.as_str();
-    let store = host.store()?;
-    let record = store.load(user)?;
+    let (store, record) = match load(user, host) {
+        Ok(loaded) => loaded,
+        Err(failed) => return Ok(attempt.cannot_be_judged(failed, conversation)),
+    };
     let lang = host.loaded.policy.lang.everywhere(login);
     let login_way = if trial { Way::Login } else { way };
     // What it takes to tell is out of the service's reach.

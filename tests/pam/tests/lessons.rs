@@ -462,6 +462,24 @@ fn a_directory_that_dies_tells_no_names_apart() {
     }
 }
 
+/// Nor by a store that is not there: who has a record, or could have one, is asked as nobody is.
+#[test]
+fn a_store_that_is_gone_tells_no_names_apart() {
+    let bound = Bound::fresh("stored");
+    bound.system.service("blind", "auth required {module}\naccount required {module}");
+    fs::remove_file(bound.system.store().join("FORMAT")).unwrap();
+    let asked = |user: &str| {
+        let report = bound.system.host("blind").user(user).answer("000000").steps(&["auth"]).run();
+        (report.code("auth"), report.said().iter().map(|said| said.text.clone()).collect::<Vec<_>>())
+    };
+    let told = asked("nobodysname");
+    assert_eq!(told.0, AUTH_ERR);
+    assert_eq!(asked("stored"), told);
+    bound.system.service("door", DOOR);
+    let report = bound.system.host("door").user("stored").answer("000000").steps(&["auth"]).run();
+    assert_eq!(report.code("auth"), AUTHINFO_UNAVAIL, "whose password was right hears it");
+}
+
 /// One that hangs decides nothing meanwhile, and nothing in anybody's favour when it fails at last.
 #[test]
 fn a_directory_that_hangs_and_then_fails_exempts_nobody() {
