@@ -6,9 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use mfa_helper::factor::recovery;
-use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{App, Change, Credentials, Device, FORMAT, Id, Latest, Owes, State, Store};
+use mfa_core::record::{App, Credentials, Device, Latest, Owes, State};
+use mfa_core::totp::{Parameters, Totp};
+use mfa_core::{Id, recovery};
+use mfa_helper::store::{Change, FORMAT, Store};
 use mfa_wire::Secret;
 
 const STORE: &str = "/var/lib/mfa";

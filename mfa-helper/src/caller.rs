@@ -4,13 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use mfa_core::Process;
+use mfa_core::lockout::Way;
 use mfa_wire::{Request, Verb};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::flow::Decision;
-use crate::lockout::Way;
 use crate::process;
 use crate::sys;
 use crate::sys::names;

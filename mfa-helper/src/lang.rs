@@ -1,10 +1,10 @@
 //! What people read before and beside a prompt, in every language. A refusal is English, and its letters ASCII: ssh escapes
 //! all others there. `docs/decisions/0020-languages.md` says which language is spoken where.
 
+use mfa_core::totp::Parameters;
 use mfa_wire::{Login, printable};
 use serde::Deserialize;
 
-use crate::factor::totp::Parameters;
 use crate::flow::device::{PairError, apart};
 use crate::flow::duration;
 

@@ -39,7 +39,6 @@ use std::process::ExitCode;
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 
-use mfa_core::lockout;
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+use mfa_core::totp::{Code, Parameters, Spent, Totp};
 use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,7 +22,6 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Level};
 use crate::caller::Caller;
-use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::factor::usb::MOST_PLUGGED;
 use crate::payer::{Accounts, Payer};
 use crate::{caller, sys};

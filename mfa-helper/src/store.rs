@@ -6,19 +6,17 @@
 use std::fmt;
 use std::path::Path;
 
+use mfa_core::Id;
+use mfa_core::record::{
+    Binding, CREDENTIALS_LIMIT, Credentials, Damage, Owes, Pending, Provisional, SLOT, State, decode_credentials,
+    encode_disabled,
+};
+use mfa_core::ticket::Tickets;
 use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
-
-pub use mfa_core::Id;
-pub use mfa_core::record::{
-    Amendment, App, Bypass, Credentials, Damage, Device, Invitation, KeysUsed, Latest, Owes, PENDING_LIFE, Pending,
-    Provisional, State,
-};
-use mfa_core::record::{Binding, CREDENTIALS_LIMIT, SLOT, decode_credentials, encode_disabled};
-pub use mfa_core::ticket::{Origin, Ticket, Tickets};
 
 use crate::rootfile::{Dir, Fault, write_at};
 

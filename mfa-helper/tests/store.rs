@@ -7,14 +7,12 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use mfa_core::Process;
-use mfa_helper::factor::key::{Key, PublicKey};
-use mfa_helper::factor::recovery;
-use mfa_helper::factor::totp::{Parameters, Totp};
-use mfa_helper::store::{
-    App, Bypass, Change, CommitError, Credentials, Device, FORMAT, Id, Invitation, Latest, Origin, Owes, Pending,
-    Provisional, Record, State, Store, StoreError, Ticket, Tickets,
-};
+use mfa_core::key::{Key, PublicKey};
+use mfa_core::record::{App, Bypass, Credentials, Device, Invitation, Latest, Owes, Pending, Provisional, State};
+use mfa_core::ticket::{Origin, Ticket, Tickets};
+use mfa_core::totp::{Parameters, Totp};
+use mfa_core::{Id, Process, recovery};
+use mfa_helper::store::{Change, CommitError, FORMAT, Record, Store, StoreError};
 use mfa_wire::Secret;
 
 /// A store of its own, removed at the end.
@@ -286,7 +284,7 @@ fn a_record_in_other_words_is_damaged_though_its_checksum_is_right() {
         let body = body.replacen(from, to, 1);
         let forged = format!("{body}sha256 {}\n", sha256(body.as_bytes()));
         fs::write(place.of_alice("credentials"), forged).unwrap();
-        assert!(matches!(error(&store), StoreError::Damaged(_, mfa_helper::store::Damage::Line)), "{to}");
+        assert!(matches!(error(&store), StoreError::Damaged(_, mfa_core::record::Damage::Line)), "{to}");
     }
 }
 

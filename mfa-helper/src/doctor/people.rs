@@ -2,22 +2,23 @@
 
 use std::path::Path;
 
+use mfa_core::key::Key;
+use mfa_core::lockout::Way;
+use mfa_core::record::Credentials;
 use mfa_wire::Login;
 
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
-use crate::factor::key::Key;
 use crate::flow::hand_over;
 use crate::flow::login::{Auth, auth};
 use crate::flow::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
-use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
 use crate::rootfile::Dir;
 use crate::stack::{Files, Kind, Stack};
-use crate::store::{Credentials, Record};
+use crate::store::Record;
 
 /// Whoever may become root by them, as distributions have it.
 const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];

@@ -1,8 +1,10 @@
 //! The store: whether it can be used, and every record in it.
 
+use mfa_core::record::Damage;
+
 use super::{Finding, quoted, remedy_in};
 use crate::host::Host;
-use crate::store::{Damage, StoreError};
+use crate::store::StoreError;
 
 /// Tries to read all of it, as logins will.
 pub fn check(host: &Host) -> Vec<Finding> {

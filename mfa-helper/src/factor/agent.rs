@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use mfa_core::key::{self, Key, Signed};
 use mfa_ssh::agent::{self, NoAnswer, Until};
 use mfa_ssh::{Hash, Rest, SkPublicKey, SkSignature, client_data_hash, signed_data};
 use mfa_wire::{Channel, Secret};
@@ -23,7 +24,6 @@ use nix::sys::socket::{SockType, getsockopt, sockopt::PeerCredentials};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid};
 
-use super::key::{self, Key, Signed};
 use crate::sys;
 use crate::sys::names::{self, User};
 
@@ -332,8 +332,8 @@ mod tests {
     use mfa_ssh::{Line, Sshsig};
 
     use super::*;
-    use crate::factor::key::PublicKey;
-    use crate::store::Id;
+    use mfa_core::Id;
+    use mfa_core::key::PublicKey;
 
     const MESSAGE: &[u8] = b"a challenge of thirty-two bytes..";
     const ED25519: &str = include_str!("../../../tests/vectors/ssh/ed25519.pub");

@@ -3,5 +3,3 @@
 pub mod agent;
 pub mod sshd;
 pub mod usb;
-
-pub use mfa_core::{key, recovery, totp};

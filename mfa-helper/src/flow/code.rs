@@ -1,15 +1,16 @@
 //! Asking for the code of a bound device, and judging the answer.
 
+use mfa_core::lockout::{Failures, Way};
+use mfa_core::record::{Bypass, Credentials, State};
+use mfa_core::{recovery, totp};
 use mfa_wire::{Outcome, REFUSED, Secret};
 
 use super::remember::Memory;
 use super::{Decision, RACES, below, device, duration, lost_races, moment};
 use crate::conversation::Conversation;
-use crate::factor::{recovery, totp};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
-use crate::lockout::{Failures, Way};
-use crate::store::{Bypass, Change, CommitError, Credentials, Record, State, Store};
+use crate::store::{Change, CommitError, Record, Store};
 
 /// What is asked for, as the log says it.
 const TOTP: &str = "totp";
@@ -265,10 +266,11 @@ fn locked_for(until: u64, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::factor::totp::{Parameters, Totp};
     use crate::policy::Policy;
     use crate::policy::files::Loaded;
-    use crate::store::{App, Device, Id, Latest};
+    use mfa_core::Id;
+    use mfa_core::record::{App, Device, Latest};
+    use mfa_core::totp::{Parameters, Totp};
 
     /// In step 5.
     const NOW: u64 = 165;

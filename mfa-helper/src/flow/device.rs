@@ -2,23 +2,21 @@
 
 use std::fmt;
 
-use mfa_core::Kind;
+use mfa_core::lockout::Failures;
+use mfa_core::record::{App, Credentials, Device, Invitation, Latest, PENDING_LIFE, Pending, State};
+use mfa_core::recovery::Set;
+use mfa_core::totp::{Code, Parameters, Totp};
+use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
 use super::{Decision, RACES, duration, enroll, find, keys, recovery};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::factor::recovery::Set;
-use crate::factor::totp::{Code, Parameters, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::lockout::Failures;
 use crate::policy::{Answer, Require};
-use crate::store::PENDING_LIFE;
-use crate::store::{
-    App, Change, CommitError, Credentials, Device, Id, Invitation, Latest, Pending, Record, State, Store, StoreError,
-};
+use crate::store::{Change, CommitError, Record, Store, StoreError};
 
 /// Who has bound, or begun to, at the command line of root's.
 pub(super) const ROOT: &str = "root";
@@ -662,8 +660,8 @@ fn consecutive(totp: &Totp, first: &Secret, second: &Secret, present: u64, reach
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::factor::key::{Key, PublicKey};
-    use crate::factor::totp::{Algorithm, Parameters};
+    use mfa_core::key::{Key, PublicKey};
+    use mfa_core::totp::{Algorithm, Parameters};
 
     const NOW: u64 = 1_700_000_000;
 

@@ -1,7 +1,9 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
-use mfa_core::Kind;
+use mfa_core::record::{Credentials, PENDING_LIFE, Pending, State};
+use mfa_core::recovery::{Code, Set};
+use mfa_core::{Id, Kind};
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
@@ -10,13 +12,12 @@ use super::keys::Touched;
 use super::page::{self, Look};
 use super::{Decision, keys, login, recovery};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::factor::recovery::{Code, Set};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::place;
 use crate::policy::{Enroll, Require, Requirement};
-use crate::store::{Change, Credentials, Id, PENDING_LIFE, Pending, Record, State, Store};
+use crate::store::{Change, Record, Store};
 
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use mfa_core::lockout::Way;
 use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
@@ -12,7 +13,6 @@ use super::device::{self, Proved};
 use super::{Decision, ask_for_device};
 use crate::conversation::{BINDING, Conversation};
 use crate::host::Host;
-use crate::lockout::Way;
 use crate::store::{CommitError, Record, Store};
 use crate::sys::pam::{Line, NotProved};
 use crate::sys::{self, caps, names, pam};

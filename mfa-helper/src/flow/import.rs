@@ -1,13 +1,14 @@
 //! Taking over the security keys that other programs' files list: those of pam_u2f, and of sshd.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
+use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
 use super::device::{self, ROOT, known};
 use super::{Decision, keys};
-use crate::factor::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use crate::host::{Host, host_name};
-use crate::store::{Change, Credentials, Device, Latest};
+use crate::store::Change;
 
 /// What pam_u2f goes by where its configuration says nothing else. The host's own name, not the policy's: the keys are
 /// made already.
@@ -210,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::Id;
+    use mfa_core::Id;
 
     const ORIGIN: &str = "pam://web1";
     /// The base point of P-256: x, then y.

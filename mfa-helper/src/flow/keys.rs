@@ -4,7 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use mfa_core::Kind;
+use mfa_core::key::{self, Key, PublicKey, Refused, Signed};
+use mfa_core::lockout::Way;
+use mfa_core::record::{Amendment, Credentials, Device, Latest, State};
+use mfa_core::{Id, Kind};
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
@@ -14,15 +17,13 @@ use super::first_factor::Proof;
 use super::{Decision, RACES, below, enroll, login, lost_races, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
-use crate::factor::key::{self, Key, PublicKey, Refused, Signed};
 use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::lockout::Way;
 use crate::policy::{Pin, Requirement, SkKey};
 use crate::stack;
-use crate::store::{Amendment, Change, CommitError, Credentials, Device, Id, Latest, Record, State, Store};
+use crate::store::{Change, CommitError, Record, Store};
 
 /// What is asked for, as the log says it.
 pub const U2F: &str = "u2f";

@@ -1,25 +1,24 @@
 //! A login: its auth phase and its account phase.
 
 use mfa_core::Process;
+use mfa_core::key::Key;
+use mfa_core::lockout::Way;
+use mfa_core::record::{Amendment, Credentials, Latest, Owes, PENDING_LIFE, Provisional, State};
+use mfa_core::totp::{Code, Parameters, Spent, Totp};
 use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 
 use super::code::Audience;
 use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, hand_over, keys, lost_races, remember};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::factor::key::Key;
-use crate::factor::totp::{Code, Parameters, Spent, Totp};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
 use crate::process;
 use crate::program;
 use crate::session;
-use crate::store::{
-    Amendment, Change, CommitError, Credentials, Latest, Owes, PENDING_LIFE, Provisional, Record, State, Store,
-};
+use crate::store::{Change, CommitError, Record, Store};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]

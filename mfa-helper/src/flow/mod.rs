@@ -15,6 +15,7 @@ pub mod remember;
 pub mod require;
 pub mod standing;
 
+use mfa_core::record::Device;
 use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
 use nix::errno::Errno;
 
@@ -22,7 +23,7 @@ use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::Requirement;
-use crate::store::{CommitError, Device, Record, Store, StoreError};
+use crate::store::{CommitError, Record, Store, StoreError};
 
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;

@@ -3,12 +3,12 @@
 //! A short line that begins in ASCII first, because ssh glues `(user@host) ` to it. No colours: sshd and ssh pass
 //! none. Never the words by which programs recognise a question for the login secret.
 
+use mfa_core::record::Pending;
+use mfa_core::totp::{Parameters, Totp};
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 use mfa_wire::{Secret, printable};
 
-use crate::factor::totp::{Parameters, Totp};
 use crate::lang::{Lang, Text};
-use crate::store::Pending;
 
 /// The rows of the window that everybody has.
 const ROWS: usize = 24;
@@ -140,7 +140,7 @@ pub fn recovery_codes(codes: &[Secret], lang: Lang) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Id;
+    use mfa_core::Id;
 
     fn pending() -> Pending {
         let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mfa_core::Kind;
+use mfa_core::lockout::Way;
+use mfa_core::record::Credentials;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::errno::Errno;
 
@@ -14,12 +16,10 @@ use super::{Decision, device, remember};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity::{self, Identity};
-use crate::lockout::Way;
 use crate::policy::files;
 use crate::policy::parse::parse;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Enroll, Facts, Mode, Policy, Require, Requirement, Rule, SkKey};
-use crate::store::Credentials;
 
 /// The most names that one finding lists.
 const NAMES: usize = 10;

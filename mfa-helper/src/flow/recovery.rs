@@ -1,15 +1,16 @@
 //! Codes for who has lost the device, and tickets: making and showing them.
 
+use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
+use mfa_core::recovery::Set;
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
 use super::device::{self, Proved, TRIES};
 use super::first_factor::Proof;
 use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::factor::recovery::Set;
 use crate::host::Host;
 use crate::lang::Text;
-use crate::store::{Amendment, Bypass, Change, CommitError, Invitation, Latest, State};
+use crate::store::{Change, CommitError};
 
 /// Makes a new set in place of the old one, once the person has it.
 pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {

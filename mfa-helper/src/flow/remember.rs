@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 
 use data_encoding::BASE64;
+use mfa_core::lockout::Way;
+use mfa_core::record::State;
+use mfa_core::ticket::{Origin, Ticket, Tickets};
 use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
 
@@ -10,9 +13,8 @@ use super::device::known_or_kept;
 use super::{Decision, RACES, duration};
 use crate::conversation::Conversation;
 use crate::host::Host;
-use crate::lockout::Way;
 use crate::policy::{Require, Requirement, place};
-use crate::store::{Change, CommitError, Origin, State, Ticket, Tickets};
+use crate::store::{Change, CommitError};
 
 /// A login that can be remembered.
 pub struct Memory {

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use mfa_core::key::Key;
+use mfa_core::lockout::Way;
+use mfa_core::record::{Credentials, Device, State};
 use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
 use nix::errno::Errno;
 
 use super::Decision;
 use super::device::known_or_kept;
 use crate::conversation::Conversation;
-use crate::factor::key::Key;
 use crate::host::Host;
 use crate::identity;
-use crate::lockout::Way;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Policy, Require};
-use crate::store::{Credentials, Device, Record, State, Store};
+use crate::store::{Record, Store};
 use crate::sys::names;
 
 /// Shows one user's standing.

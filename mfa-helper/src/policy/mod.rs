@@ -8,11 +8,11 @@ pub mod parse;
 pub mod place;
 
 use mfa_core::Kind;
+use mfa_core::lockout::Lockout;
+use mfa_core::totp::Parameters;
 use serde::Deserialize;
 
-use crate::factor::totp::Parameters;
 use crate::lang::Lang;
-use crate::lockout::Lockout;
 use place::{From, Place};
 
 /// What a rule asks for, the weaker first.

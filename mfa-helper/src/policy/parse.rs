@@ -5,16 +5,16 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use mfa_core::Kind;
+use mfa_core::lockout::Lockout;
+use mfa_core::recovery::MOST;
+use mfa_core::totp::{Algorithm, Parameters};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Offset};
 
 use super::place::{From, Network};
 use super::{Enroll, Mode, Pin, Policy, Require, Rule, SkKey, SshKey, U2f};
-use crate::factor::recovery::MOST;
-use crate::factor::totp::{Algorithm, Parameters};
 use crate::lang::Lang;
-use crate::lockout::Lockout;
 use crate::program;
 
 /// 30 days, in seconds.

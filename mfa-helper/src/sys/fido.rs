@@ -7,10 +7,10 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
+use mfa_core::key::{PublicKey, Signed};
 use mfa_wire::Secret;
 
 use super::pam::function;
-use crate::factor::key::{PublicKey, Signed};
 
 /// A code of `fido/err.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use mfa_core::key::{self, Key, Signed};
 use mfa_wire::{Broken, Secret};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -12,7 +13,6 @@ use super::plugged::{Node, list};
 use super::process::{Heard, Process};
 use super::wire::{Answer, Candidate, Cut, Job, Verify, What};
 use super::{Asked, Event, Failure, Make, New, NoAnswer, Person, Pin, SPARE_TRIES, made};
-use crate::factor::key::{self, Key, Signed};
 use crate::sys::fido::{Attested, Error, Features};
 
 /// How often it is looked whether a key was plugged in.
@@ -597,8 +597,8 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::factor::key::PublicKey;
-    use crate::store::Id;
+    use mfa_core::Id;
+    use mfa_core::key::PublicKey;
 
     const CHALLENGE: [u8; 32] = [7; 32];
 

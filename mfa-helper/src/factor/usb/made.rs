@@ -1,8 +1,7 @@
 //! A new credential, read from what the key has answered (WebAuthn 6.5).
 
+use mfa_core::key::{MOST_AUTH_DATA, MOST_CREDENTIAL, PublicKey, USER_PRESENT, USER_VERIFIED};
 use sha2::{Digest, Sha256};
-
-use crate::factor::key::{MOST_AUTH_DATA, MOST_CREDENTIAL, PublicKey, USER_PRESENT, USER_VERIFIED};
 
 /// What a key has made.
 #[derive(Clone, Debug, PartialEq, Eq)]

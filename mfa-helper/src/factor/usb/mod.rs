@@ -14,10 +14,10 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use mfa_core::key::{self, Key, Signed};
 use mfa_wire::Secret;
 
 pub use crate::conversation::NoAnswer;
-use crate::factor::key::{self, Key, Signed};
 pub use crate::policy::Pin;
 pub use engine::MOST_PLUGGED;
 pub use made::New;

@@ -1,9 +1,9 @@
 //! What the helper and the process of one key say to each other: a packet for each message. A key that takes that
 //! process over can say anything, so the helper believes nothing of it: lengths are checked, and answers are judged.
 
+use mfa_core::key::{PublicKey, Signed};
 use mfa_wire::Secret;
 
-use crate::factor::key::{PublicKey, Signed};
 use crate::sys::fido::{Attested, Features};
 
 /// The longest packet: that of ten keys with the longest credentials and names has half of it.

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use mfa_core::Id;
+use mfa_core::key::{self, Key, PublicKey};
 use mfa_helper::factor::agent::{ARGUMENT, Agent, Failure};
-use mfa_helper::factor::key::{self, Key, PublicKey};
-use mfa_helper::store::Id;
 use mfa_ssh::{Line, Point};
 
 fn main() -> ExitCode {

@@ -14,9 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mfa_helper::factor::key::{Key, PublicKey};
+use mfa_core::Id;
+use mfa_core::key::{Key, PublicKey};
 use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, Person, Pin};
-use mfa_helper::store::Id;
 use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
