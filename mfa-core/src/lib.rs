@@ -10,6 +10,7 @@ mod id;
 pub mod key;
 mod kind;
 pub mod lockout;
+pub mod pair;
 mod process;
 pub mod record;
 pub mod recovery;

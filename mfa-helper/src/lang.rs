@@ -1,12 +1,10 @@
 //! What people read before and beside a prompt, in every language. A refusal is English, and its letters ASCII: ssh escapes
 //! all others there. `docs/decisions/0020-languages.md` says which language is spoken where.
 
+use mfa_core::pair::{PairError, Which};
 use mfa_core::totp::Parameters;
 use mfa_wire::{Login, printable};
 use serde::Deserialize;
-
-use crate::flow::device::{PairError, apart};
-use crate::flow::duration;
 
 /// A language, as `mfa.toml` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -167,7 +165,7 @@ fn english(text: Text) -> String {
         Text::HereAreCodes => "Bound once this login opens. Recovery codes, shown only now:".into(),
         Text::EachOnce => "Each lets you in once, when the device is lost.".into(),
 
-        Text::Pair(error) => error.to_string(),
+        Text::Pair(error) => english_pair(error),
         Text::SetClock(offset) => format!("The device's clock is {}: use automatic time.", apart(offset)),
         Text::Begun(ago, from) => {
             format!("Begun {} from {}; type new for a new key.", english_ago(ago), printable(from, 40))
@@ -240,6 +238,53 @@ fn english(text: Text) -> String {
         Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
         Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", name(user)),
     }
+}
+
+fn english_pair(error: &PairError) -> String {
+    match error {
+        PairError::Form(which, digits) => {
+            let which = match which {
+                Which::First => "first",
+                Which::Second => "second",
+            };
+            format!("The {which} code is not {digits} digits.")
+        }
+        PairError::Same(period) => format!("Both codes are from the same {period} seconds: wait for the next one."),
+        PairError::Order => "The codes are in the wrong order: the older one comes first.".into(),
+        PairError::Gap => "Both codes are right, but they do not follow each other: enter two in a row.".into(),
+        PairError::Old(age) => {
+            format!("These codes are {} old, or your clock is behind: use automatic time.", duration(*age))
+        }
+        PairError::Ahead(by) => {
+            format!("The device's clock is {} ahead of this host's: use automatic time.", duration(*by))
+        }
+        PairError::SecondWrong => "The first code is right, the second is not.".into(),
+        PairError::FirstWrong => "The second code is right, the first is not.".into(),
+        PairError::Wrong => "Neither code belongs to this key: scan it, or type it, again.".into(),
+    }
+}
+
+/// How far the device's clock is from this host's, by the seconds between their steps.
+pub fn apart(offset: i64) -> String {
+    let side = if offset > 0 { "ahead of" } else { "behind" };
+    format!("about {} {side} this host's", duration(offset.unsigned_abs()))
+}
+
+/// A duration in seconds as a person says it.
+pub fn duration(n: u64) -> String {
+    match (n / 3600, n / 60 % 60, n % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (1, 0, _) => String::from("an hour"),
+        (h, 0, _) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
+pub fn moment(time: u64) -> String {
+    format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
 }
 
 fn english_ago(n: u64) -> String {
@@ -349,7 +394,10 @@ fn chinese(text: Text) -> String {
 fn chinese_pair(error: &PairError) -> String {
     match error {
         PairError::Form(which, digits) => {
-            let which = if *which == "first" { "一" } else { "二" };
+            let which = match which {
+                Which::First => "一",
+                Which::Second => "二",
+            };
             format!("第{which}个验证码不是 {digits} 位数字。")
         }
         PairError::Same(period) => format!("两个验证码属于同一个 {period} 秒: 请等下一个出现。"),
@@ -422,9 +470,9 @@ mod tests {
             Text::Key => Text::Form(Parameters::DEFAULT),
             Text::Form(_) => Text::HereAreCodes,
             Text::HereAreCodes => Text::EachOnce,
-            Text::EachOnce => Text::Pair(&PairError::Form("first", 6)),
+            Text::EachOnce => Text::Pair(&PairError::Form(Which::First, 6)),
             Text::Pair(error) => match error {
-                PairError::Form("first", _) => Text::Pair(&PairError::Form("second", 6)),
+                PairError::Form(Which::First, _) => Text::Pair(&PairError::Form(Which::Second, 6)),
                 PairError::Form(..) => Text::Pair(&PairError::Same(30)),
                 PairError::Same(_) => Text::Pair(&PairError::Order),
                 PairError::Order => Text::Pair(&PairError::Gap),
@@ -483,6 +531,15 @@ mod tests {
     /// Any character beyond ASCII may be two columns wide.
     fn columns(line: &str) -> usize {
         line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
+    }
+
+    #[test]
+    fn two_codes_that_are_wrong_are_told_what_they_had_wrong() {
+        let said = |error| Lang::En.say(Text::Pair(&error));
+        assert_eq!(said(PairError::Same(30)), "Both codes are from the same 30 seconds: wait for the next one.");
+        assert_eq!(said(PairError::Form(Which::Second, 6)), "The second code is not 6 digits.");
+        assert!(said(PairError::Old(3600)).starts_with("These codes are an hour old"));
+        assert_eq!(duration(3660 + 3600), "2 h 1 min");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use mfa_core::{recovery, totp};
 use mfa_wire::{Outcome, REFUSED, Secret};
 
 use super::remember::Memory;
-use super::{Decision, RACES, below, device, duration, lost_races, moment};
+use super::{Decision, RACES, below, lost_races};
 use crate::conversation::Conversation;
 use crate::host::Host;
-use crate::lang::{Lang, Text};
+use crate::lang::{Lang, Text, apart, duration, moment};
 use crate::store::{Change, CommitError, Record, Store};
 
 /// What is asked for, as the log says it.
@@ -237,7 +237,7 @@ impl Audience<'_> {
     }
 
     fn wrong(self, failures: Failures, now: u64, offset: Option<i64>, synchronised: bool, way_out: &str) -> Decision {
-        let off = offset.map_or(String::new(), |offset| format!(": the device's clock is {}", device::apart(offset)));
+        let off = offset.map_or(String::new(), |offset| format!(": the device's clock is {}", apart(offset)));
         let host = if synchronised { "" } else { "\nThis host's clock is not synchronised." };
         if failures.locked_until > now {
             let lock = locked_for(failures.locked_until, now);

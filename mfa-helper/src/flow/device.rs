@@ -1,20 +1,19 @@
 //! Binding and replacing an authenticator app, and unbinding whatever is bound.
 
-use std::fmt;
-
 use mfa_core::lockout::Failures;
+use mfa_core::pair::{self, Pair, PairError};
 use mfa_core::record::{App, Credentials, Device, Invitation, Latest, PENDING_LIFE, Pending, State};
 use mfa_core::recovery::Set;
-use mfa_core::totp::{Code, Parameters, Totp};
+use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
-use super::{Decision, RACES, duration, enroll, find, keys, recovery};
+use super::{Decision, RACES, enroll, find, keys, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::lang::{Lang, Text};
+use crate::lang::{Lang, Text, apart, duration};
 use crate::policy::{Answer, Require};
 use crate::store::{Change, CommitError, Record, Store, StoreError};
 
@@ -23,9 +22,6 @@ pub(super) const ROOT: &str = "root";
 
 /// How often a person may enter two codes in one conversation.
 pub(super) const TRIES: usize = 3;
-
-/// How far from now codes are looked for, in seconds: to say how old they are, not to accept them.
-const SEARCH: u64 = 4 * 3600;
 
 /// How far off the clock of a device may be that is bound, in seconds: a wrong time zone, a wrong date. Two codes in a
 /// row out of so many are found by chance once in a hundred million times.
@@ -371,9 +367,9 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
 fn learn(bound: &App, state: &State, codes: &[Secret; 2], now: u64) -> Result<(State, String), String> {
     let parameters = bound.totp.parameters;
     let present = parameters.step(now);
-    let first = consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| match error {
+    let first = pair::consecutive(&bound.totp, &codes[0], &codes[1], present, RESYNC).map_err(|error| match error {
         PairError::Wrong => String::from("Neither code is this device's within a day of now: replace it."),
-        other => other.to_string(),
+        other => Lang::En.say(Text::Pair(&other)),
     })?;
     let last_step = first + 1;
     if first <= state.last_step {
@@ -530,9 +526,9 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
             conversation.tell(&host.loaded.policy.lang.say(Text::Pair(&last)))?;
         }
         let [first, second] = ask_two(host, conversation)?;
-        match judge(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
+        match Pair::find(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
             Ok(pair) => {
-                if let Some(remark) = pair.remark(totp.parameters.period, host.loaded.policy.lang) {
+                if let Some(remark) = remark(&pair, totp, host.loaded.policy.lang) {
                     conversation.tell(&remark)?;
                 }
                 return Ok(pair);
@@ -540,121 +536,19 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
             Err(error) => last = error,
         }
     }
-    Err(Decision::new(Outcome::Refused, format!("{last} Nothing was bound."), last.to_string()))
+    let why = Lang::En.say(Text::Pair(&last));
+    Err(Decision::new(Outcome::Refused, format!("{why} Nothing was bound."), why))
+}
+
+/// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
+pub(super) fn remark(pair: &Pair, totp: &Totp, lang: Lang) -> Option<String> {
+    let typed_slowly = (-totp.parameters.period.cast_signed()..=0).contains(&pair.offset);
+    (!typed_slowly).then(|| lang.say(Text::SetClock(pair.offset)))
 }
 
 fn ask_two(host: &Host, conversation: &mut Conversation) -> Result<[Secret; 2], NoAnswer> {
     let lang = host.loaded.policy.lang;
     Ok([conversation.ask(&lang.say(Text::First))?, conversation.ask(&lang.say(Text::Second))?])
-}
-
-/// Two consecutive codes that were found.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    first: u64,
-    /// How far the app's clock is from ours, in seconds; a multiple of the period.
-    offset: i64,
-}
-
-impl Pair {
-    /// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
-    pub(super) fn remark(&self, period: u64, lang: Lang) -> Option<String> {
-        let typed_slowly = (-period.cast_signed()..=0).contains(&self.offset);
-        (!typed_slowly).then(|| lang.say(Text::SetClock(self.offset)))
-    }
-}
-
-/// How far the device's clock is from this host's, by the seconds between their steps.
-pub fn apart(offset: i64) -> String {
-    let side = if offset > 0 { "ahead of" } else { "behind" };
-    format!("about {} {side} this host's", duration(offset.unsigned_abs()))
-}
-
-/// Which rule two codes broke.
-#[derive(Debug, PartialEq, Eq)]
-pub enum PairError {
-    /// The first or the second is not of the form of a code, which has so many digits.
-    Form(&'static str, u8),
-    /// Both are the same.
-    Same(u64),
-    /// The second belongs before the first.
-    Order,
-    /// Both are right, with others in between.
-    Gap,
-    /// They are consecutive, but this many seconds old.
-    Old(u64),
-    /// They are consecutive, but this many seconds in the future.
-    Ahead(u64),
-    /// Only the first is right.
-    SecondWrong,
-    /// Only the second is right.
-    FirstWrong,
-    /// Neither is right.
-    Wrong,
-}
-
-impl fmt::Display for PairError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PairError::Form(which, digits) => write!(f, "The {which} code is not {digits} digits."),
-            PairError::Same(period) => {
-                write!(f, "Both codes are from the same {period} seconds: wait for the next one.")
-            }
-            PairError::Order => f.write_str("The codes are in the wrong order: the older one comes first."),
-            PairError::Gap => {
-                f.write_str("Both codes are right, but they do not follow each other: enter two in a row.")
-            }
-            PairError::Old(age) => {
-                write!(f, "These codes are {} old, or your clock is behind: use automatic time.", duration(*age))
-            }
-            PairError::Ahead(by) => {
-                write!(f, "The device's clock is {} ahead of this host's: use automatic time.", duration(*by))
-            }
-            PairError::SecondWrong => f.write_str("The first code is right, the second is not."),
-            PairError::FirstWrong => f.write_str("The second code is right, the first is not."),
-            PairError::Wrong => f.write_str("Neither code belongs to this key: scan it, or type it, again."),
-        }
-    }
-}
-
-/// Looks for two consecutive steps whose codes these are. Only steps within the window are accepted;
-/// those further away serve to say what is wrong.
-pub(super) fn judge(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
-    let parameters = totp.parameters;
-    let present = parameters.step(now);
-    let step = consecutive(totp, first, second, present, SEARCH)?;
-    let away = (step + 1).abs_diff(present);
-    match (step + 1).cmp(&present) {
-        _ if away <= window => {
-            let offset = (step + 1) as i64 - present as i64;
-            Ok(Pair { first: step, offset: offset * parameters.period as i64 })
-        }
-        std::cmp::Ordering::Less => Err(PairError::Old(away * parameters.period)),
-        _ => Err(PairError::Ahead(away * parameters.period)),
-    }
-}
-
-/// The step of the first of two codes in a row, the one nearest to the present, so many seconds to either side at most.
-fn consecutive(totp: &Totp, first: &Secret, second: &Secret, present: u64, reach: u64) -> Result<u64, PairError> {
-    let parameters = totp.parameters;
-    let first = Code::parse(first, parameters.digits).ok_or(PairError::Form("first", parameters.digits))?;
-    let second = Code::parse(second, parameters.digits).ok_or(PairError::Form("second", parameters.digits))?;
-    if first.same(&second) {
-        return Err(PairError::Same(parameters.period));
-    }
-    let reach = reach / parameters.period;
-    let steps = present.saturating_sub(reach)..=present + reach;
-    let firsts: Vec<u64> = steps.clone().filter(|step| totp.is(&first, *step)).collect();
-    let seconds: Vec<u64> = steps.filter(|step| totp.is(&second, *step)).collect();
-    let follow = |step: &&u64| seconds.contains(&(**step + 1));
-    let nearest = firsts.iter().filter(follow).min_by_key(|step| (**step + 1).abs_diff(present));
-    nearest.copied().ok_or(match (firsts.is_empty(), seconds.is_empty()) {
-        (false, false) if seconds.iter().any(|step| firsts.contains(&(step + 1))) => PairError::Order,
-        (false, false) => PairError::Gap,
-        (false, true) => PairError::SecondWrong,
-        (true, false) => PairError::FirstWrong,
-        (true, true) => PairError::Wrong,
-    })
 }
 
 #[cfg(test)]
@@ -663,8 +557,6 @@ mod tests {
     use mfa_core::key::{Key, PublicKey};
     use mfa_core::totp::{Algorithm, Parameters};
 
-    const NOW: u64 = 1_700_000_000;
-
     /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
     const CODES: [&str; 10] =
         ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
@@ -672,35 +564,6 @@ mod tests {
     fn app() -> Totp {
         let parameters = Parameters::checked(Algorithm::Sha1, 6, 30).unwrap();
         Totp::new(parameters, Secret::copy_of(b"12345678901234567890")).unwrap()
-    }
-
-    /// Judges the codes at steps `a` and `b` when the present step is `present`.
-    fn pair(a: &str, b: &str, present: u64) -> Result<Pair, PairError> {
-        judge(&app(), &Secret::copy_of(a.as_bytes()), &Secret::copy_of(b.as_bytes()), present * 30, 1)
-    }
-
-    #[test]
-    fn two_in_a_row_near_now_are_accepted_with_the_offset() {
-        assert_eq!(pair(CODES[4], CODES[5], 5), Ok(Pair { first: 4, offset: 0 }));
-        assert_eq!(pair(CODES[4], CODES[5], 6), Ok(Pair { first: 4, offset: -30 }));
-        assert_eq!(pair(CODES[4], CODES[5], 4), Ok(Pair { first: 4, offset: 30 }));
-        assert_eq!(pair("338 314", " 254676", 5), Ok(Pair { first: 4, offset: 0 }));
-    }
-
-    #[test]
-    fn each_broken_rule_is_named() {
-        assert_eq!(pair(CODES[4], CODES[4], 5), Err(PairError::Same(30)));
-        assert_eq!(pair(CODES[5], CODES[4], 5), Err(PairError::Order));
-        assert_eq!(pair(CODES[3], CODES[5], 5), Err(PairError::Gap));
-        assert_eq!(pair(CODES[1], CODES[2], 4), Err(PairError::Old(60)));
-        assert_eq!(pair(CODES[1], CODES[2], 122), Err(PairError::Old(3600)));
-        assert_eq!(pair(CODES[7], CODES[8], 5), Err(PairError::Ahead(90)));
-        assert_eq!(pair(CODES[4], "000000", 5), Err(PairError::SecondWrong));
-        assert_eq!(pair("000000", CODES[5], 5), Err(PairError::FirstWrong));
-        assert_eq!(pair("000000", "000001", 5), Err(PairError::Wrong));
-        assert_eq!(pair("12345", CODES[5], 5), Err(PairError::Form("first", 6)));
-        assert_eq!(pair(CODES[4], "abcdef", 5), Err(PairError::Form("second", 6)));
-        assert_eq!(pair(CODES[0], CODES[1], NOW / 30), Err(PairError::Wrong), "far out of reach");
     }
 
     fn key(id: u8) -> Key {
@@ -768,16 +631,12 @@ mod tests {
     }
 
     #[test]
-    fn the_sentences() {
-        assert_eq!(PairError::Same(30).to_string(), "Both codes are from the same 30 seconds: wait for the next one.");
-        assert!(PairError::Old(3600).to_string().starts_with("These codes are an hour old"));
-        let remark = |offset| Pair { first: 1, offset }.remark(30, Lang::En);
-        assert_eq!(remark(0), None);
-        assert_eq!(remark(-30), None, "typed slowly");
+    fn a_clock_that_is_off_is_spoken_of_unless_the_code_was_typed_slowly() {
+        let remark = |offset| remark(&Pair { first: 1, offset }, &app(), Lang::En);
+        assert_eq!((remark(0), remark(-30)), (None, None));
         let behind = "The device's clock is about 1 min behind this host's: use automatic time.";
         assert_eq!(remark(-60).as_deref(), Some(behind));
         let ahead = "The device's clock is about 30 s ahead of this host's: use automatic time.";
         assert_eq!(remark(30).as_deref(), Some(ahead));
-        assert_eq!(duration(3660 + 3600), "2 h 1 min");
     }
 }

@@ -1,6 +1,7 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
+use mfa_core::pair::Pair;
 use mfa_core::record::{Credentials, PENDING_LIFE, Pending, State};
 use mfa_core::recovery::{Code, Set};
 use mfa_core::{Id, Kind};
@@ -134,13 +135,14 @@ fn app_at_login(
             None => {
                 let second = conversation.ask(&lang.say(Text::SecondNext))?;
                 let window = host.loaded.policy.window;
-                match device::judge(&pending.totp, &first, &second, (host.now)(), window) {
+                match Pair::find(&pending.totp, &first, &second, (host.now)(), window) {
                     Ok(pair) => return bind(login, record, pair, lang, store, host, conversation),
                     Err(error) => {
                         tries -= 1;
                         if tries == 0 {
-                            let text = format!("{error} Nothing was bound: log in again to go on.");
-                            return Err(Decision::new(Outcome::Refused, text, format!("not bound: {error}")));
+                            let why = Lang::En.say(Text::Pair(&error));
+                            let text = format!("{why} Nothing was bound: log in again to go on.");
+                            return Err(Decision::new(Outcome::Refused, text, format!("not bound: {why}")));
                         }
                         notice = lang.say(Text::Pair(&error));
                     }
@@ -234,14 +236,14 @@ pub(super) fn origin(login: &Login) -> Option<&str> {
 fn bind(
     login: &Login,
     mut record: Record,
-    pair: device::Pair,
+    pair: Pair,
     lang: Lang,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
-    let remark = pair.remark(totp.parameters.period, lang);
+    let remark = device::remark(&pair, &totp, lang);
     let (recovery, codes) = recovery::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };

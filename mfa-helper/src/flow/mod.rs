@@ -131,23 +131,6 @@ fn below(notice: Option<&str>, text: String) -> String {
     }
 }
 
-/// A duration in seconds as a person says it.
-pub fn duration(n: u64) -> String {
-    match (n / 3600, n / 60 % 60, n % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, 0) => format!("{m} min"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (1, 0, _) => String::from("an hour"),
-        (h, 0, _) => format!("{h} h"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
-}
-
-/// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
-fn moment(time: u64) -> String {
-    format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
-}
-
 /// Who `name` is, by the name service.
 fn find(name: &str) -> Result<Option<Identity>, Decision> {
     identity::find(name).map_err(Decision::name_service_failed)

@@ -10,9 +10,10 @@ use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
 
 use super::device::known_or_kept;
-use super::{Decision, RACES, duration};
+use super::{Decision, RACES};
 use crate::conversation::Conversation;
 use crate::host::Host;
+use crate::lang::duration;
 use crate::policy::{Require, Requirement, place};
 use crate::store::{Change, CommitError};
 
