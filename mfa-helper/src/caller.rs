@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use crate::flow::Decision;
 use crate::process;
 use crate::sys;
 use crate::sys::names;
@@ -64,7 +63,7 @@ impl Held {
 }
 
 /// Why a request is not served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAllowed {
     /// Only root may ask this at all.
     RootOnly,
@@ -74,18 +73,6 @@ pub enum NotAllowed {
     NoSelfService,
     /// Nobody knows whom it concerns: the name service has failed.
     NotKnown(Errno),
-}
-
-impl NotAllowed {
-    /// What the caller reads, and the log.
-    pub fn decision(&self) -> Decision {
-        Decision::not_allowed(match self {
-            NotAllowed::RootOnly => "Only root may do this.",
-            NotAllowed::NotYours => "Only root may do this for another user.",
-            NotAllowed::NoSelfService => "Devices are managed by the administrators here: ask one of them.",
-            NotAllowed::NotKnown(e) => return Decision::name_service_failed(*e),
-        })
-    }
 }
 
 /// What others than root may ask, each of their own user only.
@@ -397,7 +384,8 @@ mod tests {
         in_a_world(&[("/etc/passwd", &passwd(65 << 20))], || {
             assert_eq!(eve.name(), Err(Errno::ERANGE));
             assert_eq!(eve.subject("eve", &status, true), Err(NotAllowed::NotKnown(Errno::ERANGE)));
-            assert_eq!(NotAllowed::NotKnown(Errno::ERANGE).decision().outcome, mfa_wire::Outcome::Unavailable);
+            let decision = crate::flow::Decision::from(NotAllowed::NotKnown(Errno::ERANGE));
+            assert_eq!(decision.outcome, mfa_wire::Outcome::Unavailable);
         });
     }
 

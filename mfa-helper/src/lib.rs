@@ -137,7 +137,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
-        Err(why) => why.decision(),
+        Err(why) => (*why).into(),
     };
     // Who is sent on has not been decided about.
     if decision.outcome != Outcome::StartYourOwn {

@@ -19,6 +19,7 @@ use mfa_core::record::Device;
 use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
 use nix::errno::Errno;
 
+use crate::caller::NotAllowed;
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -134,6 +135,17 @@ fn below(notice: Option<&str>, text: String) -> String {
 /// Who `name` is, by the name service.
 fn find(name: &str) -> Result<Option<Identity>, Decision> {
     identity::find(name).map_err(Decision::name_service_failed)
+}
+
+impl From<NotAllowed> for Decision {
+    fn from(why: NotAllowed) -> Decision {
+        Decision::not_allowed(match why {
+            NotAllowed::RootOnly => "Only root may do this.",
+            NotAllowed::NotYours => "Only root may do this for another user.",
+            NotAllowed::NoSelfService => "Devices are managed by the administrators here: ask one of them.",
+            NotAllowed::NotKnown(e) => return Decision::name_service_failed(e),
+        })
+    }
 }
 
 impl From<getrandom::Error> for Decision {
