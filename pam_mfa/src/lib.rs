@@ -14,6 +14,7 @@ mod guard;
 mod helper;
 mod login;
 mod mark;
+mod pass;
 mod root_job;
 mod sys;
 
@@ -45,13 +46,13 @@ impl PamHooks for Module {
         guarded(|| {
             // First of all, and fatal when it fails: sshd's `password` method uses one handle for every attempt of a
             // connection, and the mark of an earlier one must not vouch for a later one.
-            let Ok(before) = mark::begin(pam) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
+            let Ok(before) = pass::begin(pam) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
             let arguments = Arguments::read(pam, &args);
             let Some(login) = login::gather(pam, &arguments) else {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Verify(login.clone()));
-            if mark::end(pam, before, &login, outcome).is_err() {
+            if pass::end(pam, before, &login, outcome).is_err() {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             }
             code(outcome, PamResultCode::PAM_AUTH_ERR)
@@ -66,7 +67,7 @@ impl PamHooks for Module {
             let Some(login) = login::gather(pam, &arguments) else {
                 return PamResultCode::PAM_AUTHINFO_UNAVAIL;
             };
-            let auth = match mark::of(pam, &login) {
+            let auth = match pass::of(pam, &login) {
                 None => AuthHook::NotRun,
                 Some(Word::Ignored) => AuthHook::Ignored,
                 Some(Word::Accepted) => return PamResultCode::PAM_SUCCESS,
@@ -83,7 +84,7 @@ impl PamHooks for Module {
             let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
             // Where our line stands twice, the second one must not find a hand-over that the first has dealt with.
             let noted = outcome != Outcome::Accepted
-                || (mark::settled(pam, &login).is_ok() && bound::note(pam, &login.user).is_ok());
+                || (pass::settled(pam, &login).is_ok() && bound::note(pam, &login.user).is_ok());
             if noted { code(outcome, PamResultCode::PAM_PERM_DENIED) } else { PamResultCode::PAM_AUTHINFO_UNAVAIL }
         })
     }
