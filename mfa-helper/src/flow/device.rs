@@ -9,10 +9,10 @@ use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::first_factor::Proof;
-use super::{Decision, RACES, enroll, find, keys, recovery};
+use super::user::{already, find, known, known_or_kept, not_bound};
+use super::{Decision, RACES, enroll, keys, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
-use crate::identity::Identity;
 use crate::lang::{Lang, Text, apart, duration};
 use crate::policy::{Answer, Require};
 use crate::store::{Change, CommitError, Record, Store, StoreError};
@@ -408,37 +408,6 @@ pub fn unlock(user: &str, host: &Host) -> Result<Decision, Decision> {
         }
     }
     Err(CommitError::Conflict.into())
-}
-
-/// Who `user` is.
-pub(super) fn known(user: &str) -> Result<Identity, Decision> {
-    find(user)?.ok_or_else(|| {
-        let text = format!("No user is called {}.", printable(user, 64));
-        Decision::new(Outcome::NotFound, text, "unknown to the name service")
-    })
-}
-
-/// The name of `user`, or of one who is gone, or whom no name service tells of now, and whose record is there: that can
-/// still be cleaned up.
-pub(super) fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
-    match known(user) {
-        Ok(identity) => Ok(identity.name),
-        Err(_) if store.has(user)? => Ok(user.to_owned()),
-        Err(unknown) => Err(unknown),
-    }
-}
-
-pub(super) fn not_bound(user: &str) -> Decision {
-    let text = format!("No device is bound for {}.", printable(user, 64));
-    Decision::new(Outcome::NotFound, text, "not bound")
-}
-
-pub(super) fn already(user: &str) -> Decision {
-    let text = format!(
-        "{} has a device already.\nReplace it: mfa-enroll replace totp --user {0} (or replace u2f)",
-        printable(user, 64)
-    );
-    Decision::new(Outcome::Already, text, "bound already")
 }
 
 fn no_clock(user: &str) -> Decision {

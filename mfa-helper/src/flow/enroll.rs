@@ -11,12 +11,12 @@ use super::device::{self, TRIES};
 use super::first_factor::Proof;
 use super::keys::Touched;
 use super::page::{self, Look};
-use super::{Decision, keys, login, recovery};
+use super::place::origin;
+use super::{Decision, keys, openers, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::policy::place;
 use crate::policy::{Enroll, Require, Requirement};
 use crate::store::{Change, Record, Store};
 
@@ -35,7 +35,7 @@ pub fn at_login(
 ) -> Result<Decision, Decision> {
     conversation.allow_for_binding();
     // Before anybody gets their phone out.
-    login::openers(login, host)?;
+    openers::openers(login, host)?;
     let everywhere = host.loaded.policy.lang.everywhere(login);
     if let Some((lapsed, _)) = &record.provisional {
         let ago = (host.now)().saturating_sub(lapsed.created);
@@ -223,16 +223,6 @@ fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
     from.is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
 }
 
-/// From where: a literal address, or a terminal. A name is whatever a reverse lookup says.
-pub(super) fn origin(login: &Login) -> Option<&str> {
-    match login.rhost.as_deref().filter(|host| !host.is_empty()) {
-        Some(host) => Some(host).filter(|host| place::address(host).is_some()),
-        None => login.tty.as_deref().filter(|tty| {
-            (tty.starts_with("/dev/") || tty.starts_with("tty")) && tty.len() <= 64 && !tty.contains(char::is_control)
-        }),
-    }
-}
-
 fn bind(
     login: &Login,
     mut record: Record,
@@ -247,7 +237,7 @@ fn bind(
     let (recovery, codes) = recovery::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
-    store.commit(&record, Change::BindProvisionally(&credentials, &login::provisional(login, host)?))?;
+    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }

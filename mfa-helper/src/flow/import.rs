@@ -5,7 +5,8 @@ use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
-use super::device::{self, ROOT, known};
+use super::device::{self, ROOT};
+use super::user::{already, known};
 use super::{Decision, keys};
 use crate::host::{Host, host_name};
 use crate::store::Change;
@@ -56,7 +57,7 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host:
     let store = host.store()?;
     let record = store.load(user)?;
     if record.credentials.as_ref().is_some_and(|bound| bound.app().is_some()) {
-        return Ok(device::already(user));
+        return Ok(already(user));
     }
     let bound = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
     let (before, all) = (bound.len(), with(bound, &new));

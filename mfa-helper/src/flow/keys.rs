@@ -12,9 +12,10 @@ use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
 use super::code::{self, Audience};
-use super::device::{self, Proved as ProvedBinding, known};
+use super::device::{self, Proved as ProvedBinding};
 use super::first_factor::Proof;
-use super::{Decision, RACES, below, enroll, login, lost_races, recovery};
+use super::user::{already, known, not_bound};
+use super::{Decision, RACES, below, enroll, lost_races, openers, place, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
@@ -358,7 +359,7 @@ pub fn bind(
     let store = host.store()?;
     let record = store.load(user)?;
     match record.credentials.as_ref().map(|bound| &bound.device) {
-        Some(Device::App(_)) => Ok(device::already(user)),
+        Some(Device::App(_)) => Ok(already(user)),
         Some(Device::Keys(_)) => add(new, &label, &identity, proof, &store, host, conversation),
         None => first(new, &label, &identity, proof, record, &store, host, conversation),
     }
@@ -401,14 +402,14 @@ fn add(
 ) -> Result<Decision, Decision> {
     let user = &identity.name;
     if proof == Proof::Invitation {
-        return Ok(device::already(user));
+        return Ok(already(user));
     }
     if proof != Proof::Root {
         enroll::may_replace(identity, Kind::U2f, host)?;
     }
     let (record, factor) = proof.record_of(user, store, host, conversation)?;
     let proved = |decision: Decision| Decision { factor, ..decision };
-    let Some(bound) = &record.credentials else { return Ok(device::not_bound(user)) };
+    let Some(bound) = &record.credentials else { return Ok(not_bound(user)) };
     if bound.keys().len() >= key::MOST {
         let text = format!("{} has {} keys already: unbind one before.", printable(user, 64), key::MOST);
         return Ok(proved(Decision::new(Outcome::Refused, text, "as many keys as there may be")));
@@ -442,7 +443,7 @@ pub fn replace(
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
     let proved = |decision: Decision| Decision { factor, ..decision };
     // The proof was for this binding as it is.
-    let Some(old) = ProvedBinding::by(&record) else { return Ok(device::not_bound(user)) };
+    let Some(old) = ProvedBinding::by(&record) else { return Ok(not_bound(user)) };
     let key = make(new, &label, user, proof, &[], host, conversation).map_err(proved)?;
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
@@ -510,7 +511,7 @@ pub fn at_login(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let user = record.user().to_owned();
-    let from = enroll::origin(login).unwrap_or("an unknown place").to_owned();
+    let from = place::origin(login).unwrap_or("an unknown place").to_owned();
     let key = match of_ssh {
         // sshd has asked for the touch that binds it, a moment ago.
         Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
@@ -518,7 +519,7 @@ pub fn at_login(
     };
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
-    store.commit(&record, Change::BindProvisionally(&credentials, &login::provisional(login, host)?))?;
+    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
     let text = enroll::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }

@@ -3,12 +3,14 @@
 use mfa_core::Process;
 use mfa_core::key::Key;
 use mfa_core::lockout::Way;
-use mfa_core::record::{Amendment, Credentials, Latest, Owes, PENDING_LIFE, Provisional, State};
+use mfa_core::record::{Amendment, Credentials, Latest, Owes, State};
 use mfa_core::totp::{Code, Parameters, Spent, Totp};
 use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 
 use super::code::Audience;
-use super::{Decision, RACES, ask_for_device, enroll, find, first_factor, hand_over, keys, lost_races, remember};
+use super::place::place;
+use super::user::find;
+use super::{Decision, RACES, ask_for_device, enroll, first_factor, hand_over, keys, lost_races, remember};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -17,7 +19,6 @@ use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
 use crate::process;
 use crate::program;
-use crate::session;
 use crate::store::{Change, CommitError, Record, Store};
 
 /// What the auth phase does about one login.
@@ -570,20 +571,6 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     Err(lost_races())
 }
 
-/// What a device waits for that is bound in this login: its session.
-pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
-    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
-}
-
-/// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
-/// Of other programs the parent is whatever has called them: anybody's.
-pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
-    let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
-    let own = process::now(host.caller_pid).ok_or_else(unseen)?;
-    let parent = if login.came_by_sshd() { process::parent(own) } else { None };
-    Ok([own].into_iter().chain(parent).collect())
-}
-
 /// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
 /// another place: here its code is due, as in the auth phase.
 fn code_that_is_owed(
@@ -622,19 +609,6 @@ fn known(login: &Login) -> Result<Identity, Decision> {
 fn by_root(login: &Login) -> bool {
     matches!(login.service.as_str(), "su" | "su-l" | "sudo" | "sudo-i")
         && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
-}
-
-/// Where a login is, so that a program which remembers it is known again. That is sudo, by the session: not by `PAM_TTY`,
-/// which sudo-rs takes from its standard input, and so from its caller.
-pub fn place(login: &Login, host: &Host) -> Option<String> {
-    match login.service.as_str() {
-        _ if login.came_by_sshd() => Some(String::from("sshd")),
-        // A ticket of the one is good for the other.
-        "sudo" | "sudo-i" => {
-            session::on_a_terminal(host.caller_pid).map(|leader| format!("{}{leader}", Owes::REMEMBERS))
-        }
-        other => Some(other.to_owned()),
-    }
 }
 
 /// What a key alone is worth.

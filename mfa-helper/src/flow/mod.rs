@@ -8,12 +8,15 @@ pub mod hand_over;
 pub mod import;
 pub mod keys;
 pub mod login;
+mod openers;
 mod page;
+mod place;
 pub mod policy;
 pub mod recovery;
 pub mod remember;
 pub mod require;
 pub mod standing;
+mod user;
 
 use mfa_core::record::Device;
 use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
@@ -22,7 +25,6 @@ use nix::errno::Errno;
 use crate::caller::NotAllowed;
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
-use crate::identity::{self, Identity};
 use crate::policy::Requirement;
 use crate::store::{CommitError, Record, Store, StoreError};
 
@@ -130,11 +132,6 @@ fn below(notice: Option<&str>, text: String) -> String {
         Some(notice) => format!("{notice}\n{text}"),
         None => text,
     }
-}
-
-/// Who `name` is, by the name service.
-fn find(name: &str) -> Result<Option<Identity>, Decision> {
-    identity::find(name).map_err(Decision::name_service_failed)
 }
 
 impl From<NotAllowed> for Decision {

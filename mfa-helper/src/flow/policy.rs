@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use super::hand_over;
 use super::login::{Account, Auth, NoWay, auth, key_alone_is};
 use super::standing::members_of;
-use super::{Decision, device, remember};
+use super::user::known;
+use super::{Decision, remember};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -33,7 +34,7 @@ pub fn explain(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let identity = device::known(user)?;
+    let identity = known(user)?;
     let place = if rhost == Some("local") { Place::Local } else { Place::Remote(rhost) };
     let facts = Facts { user: &identity.name, service, place, now: (host.now)() };
     let mut text = String::new();

@@ -4,8 +4,9 @@ use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
-use super::device::{self, Proved, TRIES};
+use super::device::{Proved, TRIES};
 use super::first_factor::Proof;
+use super::user::{already, known, known_or_kept, not_bound};
 use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
@@ -20,10 +21,10 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
         return Ok(Decision::new(Outcome::Refused, text, "no recovery codes by policy"));
     }
     let store = host.store()?;
-    let user = device::known_or_kept(user, &store)?;
+    let user = known_or_kept(user, &store)?;
     let (mut record, factor) = proof.record_of(&user, &store, host, conversation)?;
     // The proof was for this binding with these codes and keys, whatever was tried to log in meanwhile.
-    let Some(proved) = Proved::by(&record) else { return Ok(device::not_bound(&user)) };
+    let Some(proved) = Proved::by(&record) else { return Ok(not_bound(&user)) };
     let (set, codes) = new_set(host)?;
     let void = |why: Decision| Decision { text: VOID.to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
@@ -57,10 +58,10 @@ const INVITATION_LIFE: u64 = 7 * 86_400;
 /// Makes a ticket by which a user may bind a device inside a login, in place of any other.
 pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store = host.store()?;
-    let user = device::known(user)?.name;
+    let user = known(user)?.name;
     let record = store.load(&user)?;
     if record.credentials.is_some() {
-        return Ok(device::already(&user));
+        return Ok(already(&user));
     }
     let (set, ticket) = Set::make(1, host.random)?;
     let expires = (host.now)() + INVITATION_LIFE;
@@ -82,7 +83,7 @@ pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversa
         return Ok(Decision::new(Outcome::Refused, text, "for longer than a week"));
     }
     let store = host.store()?;
-    let user = device::known(user)?.name;
+    let user = known(user)?.name;
     let mut record = store.load(&user)?;
     let (set, code) = Set::make(seconds.min(1), host.random)?;
     let bypass = if seconds > 0 { Bypass { set, expires: (host.now)() + seconds } } else { Bypass::default() };

@@ -9,7 +9,7 @@ use mfa_core::ticket::{Origin, Ticket, Tickets};
 use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
 
-use super::device::known_or_kept;
+use super::user::known_or_kept;
 use super::{Decision, RACES};
 use crate::conversation::Conversation;
 use crate::host::Host;

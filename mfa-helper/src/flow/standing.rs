@@ -9,7 +9,7 @@ use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
 use nix::errno::Errno;
 
 use super::Decision;
-use super::device::known_or_kept;
+use super::user::known_or_kept;
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::identity;

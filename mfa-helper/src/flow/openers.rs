@@ -1,0 +1,23 @@
+//! Who opens the session in which a device that a login binds begins to hold.
+
+use mfa_core::Process;
+use mfa_core::record::{PENDING_LIFE, Provisional};
+use mfa_wire::Login;
+
+use super::Decision;
+use crate::host::Host;
+use crate::process;
+
+/// What a device waits for that is bound in this login: its session.
+pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
+    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
+}
+
+/// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
+/// Of other programs the parent is whatever has called them: anybody's.
+pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
+    let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
+    let own = process::now(host.caller_pid).ok_or_else(unseen)?;
+    let parent = if login.came_by_sshd() { process::parent(own) } else { None };
+    Ok([own].into_iter().chain(parent).collect())
+}

@@ -1,0 +1,43 @@
+//! Whom a verb is about, and what is said of somebody who has a device, or none.
+
+use mfa_wire::{Outcome, printable};
+
+use super::Decision;
+use crate::identity::{self, Identity};
+use crate::store::Store;
+
+/// Who `name` is, by the name service.
+pub fn find(name: &str) -> Result<Option<Identity>, Decision> {
+    identity::find(name).map_err(Decision::name_service_failed)
+}
+
+/// Who `user` is.
+pub fn known(user: &str) -> Result<Identity, Decision> {
+    find(user)?.ok_or_else(|| {
+        let text = format!("No user is called {}.", printable(user, 64));
+        Decision::new(Outcome::NotFound, text, "unknown to the name service")
+    })
+}
+
+/// The name of `user`, or of one who is gone, or whom no name service tells of now, and whose record is there: that can
+/// still be cleaned up.
+pub fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
+    match known(user) {
+        Ok(identity) => Ok(identity.name),
+        Err(_) if store.has(user)? => Ok(user.to_owned()),
+        Err(unknown) => Err(unknown),
+    }
+}
+
+pub fn not_bound(user: &str) -> Decision {
+    let text = format!("No device is bound for {}.", printable(user, 64));
+    Decision::new(Outcome::NotFound, text, "not bound")
+}
+
+pub fn already(user: &str) -> Decision {
+    let text = format!(
+        "{} has a device already.\nReplace it: mfa-enroll replace totp --user {0} (or replace u2f)",
+        printable(user, 64)
+    );
+    Decision::new(Outcome::Already, text, "bound already")
+}
