@@ -44,8 +44,8 @@ use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 use crate::audit::Level;
 use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
-use crate::flow::first_factor::Proof;
-use crate::flow::{Decision, device, import, keys, login, recovery, remember, require, standing};
+use crate::flow::proof::Proof;
+use crate::flow::{Decision, device, first_factor, import, keys, login, recovery, remember, require, standing};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -220,7 +220,7 @@ fn serve_verb(
     let mut proof = || match right {
         _ if caller.is_root() => Ok(Proof::Root),
         Right::Invited => Ok(Proof::Invitation),
-        _ => Proof::ask_first_factor(user, conversation),
+        _ => first_factor::ask(user, conversation),
     };
     match verb {
         Verb::Totp { label, .. } | Verb::TotpInvited { label, .. } => {

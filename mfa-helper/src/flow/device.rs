@@ -8,17 +8,14 @@ use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
-use super::first_factor::Proof;
+use super::proof::{Proof, Proved, ROOT};
 use super::user::{already, find, known, known_or_kept, not_bound};
-use super::{Decision, RACES, enroll, keys, recovery};
+use super::{Decision, RACES, keys, permission, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration};
 use crate::policy::{Answer, Require};
 use crate::store::{Change, CommitError, Record, Store, StoreError};
-
-/// Who has bound, or begun to, at the command line of root's.
-pub(super) const ROOT: &str = "root";
 
 /// How often a person may enter two codes in one conversation.
 pub(super) const TRIES: usize = 3;
@@ -45,10 +42,10 @@ pub fn totp(
         return Ok(already(user));
     }
     if proof != Proof::Root {
-        enroll::may_bind(&identity, Kind::Totp, proof, &record.state, host, conversation)?;
+        permission::may_bind(&identity, Kind::Totp, proof, &record.state, host, conversation)?;
     }
     // The log says what was proved, however it ends.
-    let factor = if proof == Proof::Invitation { enroll::INVITATION } else { "none" };
+    let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let proved = |decision: Decision| Decision { factor, ..decision };
     let totp = new_totp(host)?;
     conversation.send(&shown(user, &totp, host, None))?;
@@ -72,7 +69,7 @@ pub fn replace(
     let identity = known(user)?;
     let user = &identity.name;
     if proof != Proof::Root {
-        enroll::may_replace(&identity, Kind::Totp, host)?;
+        permission::may_replace(&identity, Kind::Totp, host)?;
     }
     let store = host.store()?;
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;
@@ -87,36 +84,6 @@ pub fn replace(
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
     bind(record, &new, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
     Ok(proved(replaced(user, recovery::hand_out(codes, user, host, conversation), host)))
-}
-
-/// What was proved: the possession of this binding, by one of its recovery codes or one of its keys. It holds no longer
-/// than all of them do.
-pub(super) struct Proved {
-    binding: Id,
-    recovery: Id,
-    keys: Vec<Id>,
-}
-
-impl Proved {
-    /// By the record as it was.
-    pub(super) fn by(record: &Record) -> Option<Proved> {
-        record.credentials.as_ref().map(Proved::of)
-    }
-
-    /// Whether the record still has all that was there. A key more takes nothing back.
-    pub(super) fn holds(&self, record: &Record) -> bool {
-        record.credentials.as_ref().is_some_and(|bound| self.holds_of(bound))
-    }
-
-    fn of(bound: &Credentials) -> Proved {
-        let keys = bound.keys().iter().map(|key| key.id).collect();
-        Proved { binding: bound.id, recovery: bound.recovery.id, keys }
-    }
-
-    fn holds_of(&self, bound: &Credentials) -> bool {
-        let has = |id: &Id| bound.keys().iter().any(|key| key.id == *id);
-        (bound.id, bound.recovery.id) == (self.binding, self.recovery) && self.keys.iter().all(has)
-    }
 }
 
 /// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
@@ -523,7 +490,6 @@ fn ask_two(host: &Host, conversation: &mut Conversation) -> Result<[Secret; 2], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mfa_core::key::{Key, PublicKey};
     use mfa_core::totp::{Algorithm, Parameters};
 
     /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
@@ -533,38 +499,6 @@ mod tests {
     fn app() -> Totp {
         let parameters = Parameters::checked(Algorithm::Sha1, 6, 30).unwrap();
         Totp::new(parameters, Secret::copy_of(b"12345678901234567890")).unwrap()
-    }
-
-    fn key(id: u8) -> Key {
-        Key {
-            id: Id([id; 16]),
-            label: String::new(),
-            created: 0,
-            created_from: String::new(),
-            rp_id: String::from("pam://web1"),
-            credential: vec![id],
-            public: PublicKey::Ed25519([id; 32]),
-            verified: false,
-            counter: 0,
-        }
-    }
-
-    /// Who has a key in hand that the owner takes away meanwhile has proved nothing any more.
-    #[test]
-    fn a_proof_holds_as_long_as_all_keys_are_there_that_were() {
-        let bound = |id: u8, set: u8, keys: &[u8]| Credentials {
-            id: Id([id; 16]),
-            created: 0,
-            created_from: String::new(),
-            device: Device::Keys(keys.iter().map(|id| key(*id)).collect()),
-            recovery: Set { id: Id([set; 16]), hashes: Vec::new() },
-            latest: Latest::Bound,
-        };
-        let proved = Proved::of(&bound(1, 5, &[1, 2]));
-        let holds = |now: Credentials| proved.holds_of(&now);
-        assert!(holds(bound(1, 5, &[1, 2])) && holds(bound(1, 5, &[2, 1, 3])), "one more takes nothing back");
-        assert!(!holds(bound(1, 5, &[1])) && !holds(bound(1, 5, &[2, 3])), "a key is gone");
-        assert!(!holds(bound(2, 5, &[1, 2])) && !holds(bound(1, 6, &[1, 2])), "another binding, other recovery codes");
     }
 
     /// What these codes teach at the step `present`, where `last` was the last that was accepted.

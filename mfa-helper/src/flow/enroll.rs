@@ -2,22 +2,20 @@
 //! happens until the device is bound.
 
 use mfa_core::pair::Pair;
-use mfa_core::record::{Credentials, PENDING_LIFE, Pending, State};
-use mfa_core::recovery::{Code, Set};
+use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
 use mfa_core::{Id, Kind};
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::device::{self, TRIES};
-use super::first_factor::Proof;
 use super::keys::Touched;
 use super::page::{self, Look};
+use super::permission::ask_for_ticket;
 use super::place::origin;
 use super::{Decision, keys, openers, recovery};
-use crate::conversation::{Conversation, NoAnswer};
+use crate::conversation::Conversation;
 use crate::host::Host;
-use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::policy::{Enroll, Require, Requirement};
+use crate::policy::{Enroll, Requirement};
 use crate::store::{Change, Record, Store};
 
 /// How often a picture is drawn in another way before it is enough.
@@ -153,50 +151,6 @@ fn app_at_login(
     Err(Decision::new(Outcome::Refused, "Nothing was bound.", "not bound: no codes"))
 }
 
-/// Whether a rule that requires a device of this user leaves binding to them. Otherwise whoever has the first factor
-/// alone could bind at home what an invitation is needed for at the login. Who proves nothing but an invitation is asked
-/// for its ticket in any case.
-pub fn may_bind(
-    user: &Identity,
-    kind: Kind,
-    proof: Proof,
-    state: &State,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<(), Decision> {
-    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
-    // Also before its deadline: the device is there when it comes.
-    let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if !free {
-        allowed(&asked, kind)?;
-    }
-    if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
-        return ask_for_ticket(state, host.loaded.policy.lang, host, conversation);
-    }
-    Ok(())
-}
-
-/// The same for who has a device already, which proves more than an invitation.
-pub fn may_replace(user: &Identity, kind: Kind, host: &Host) -> Result<(), Decision> {
-    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
-    let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if free { Ok(()) } else { allowed(&asked, kind) }
-}
-
-fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
-    let text = match asked.kinds.as_slice() {
-        kinds if asked.enroll != Enroll::ByAdmin && kinds.contains(&kind) => return Ok(()),
-        [Kind::Totp] if asked.enroll != Enroll::ByAdmin => {
-            "Only an authenticator app may be bound here: mfa-enroll totp (or replace totp)"
-        }
-        [Kind::U2f] if asked.enroll != Enroll::ByAdmin => {
-            "Only a security key may be bound here: mfa-enroll u2f (or replace u2f)"
-        }
-        _ => "Devices are bound by the administrators here: ask one of them.",
-    };
-    Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
-}
-
 /// Keeps a new device before it is shown, in place of any other that waits.
 fn begin(record: Record, from: Option<&str>, store: &Store, host: &Host) -> Result<Record, Decision> {
     let pending = Pending {
@@ -259,26 +213,4 @@ pub(super) fn show_codes(
     // Bound all the same, should nobody be there to read them any more: new ones can be made. The page says that it is.
     let _ = conversation.ask_with(true, page::recovery_codes(codes, lang));
     String::new()
-}
-
-/// Whether `state` holds an invitation that is still good.
-pub fn is_invited(state: &State, now: u64) -> bool {
-    !state.invitation.set.hashes.is_empty() && state.invitation.expires > now
-}
-
-/// The ticket of an invitation, as the log says it.
-pub const INVITATION: &str = "invitation";
-
-/// Asks for the ticket of an invitation. It has 80 bits, so no guess is counted; and it is used up by the binding, which
-/// replaces the state that holds it.
-fn ask_for_ticket(state: &State, lang: Lang, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
-    let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::Ticket));
-    let ticket = Code::parse(&answer?);
-    let invitation: &Set = &state.invitation.set;
-    if is_invited(state, (host.now)()) && ticket.is_some_and(|ticket| invitation.find(&ticket).is_some()) {
-        Ok(())
-    } else {
-        let text = "That is not the ticket of a valid invitation.";
-        Err(Decision { factor: INVITATION, ..Decision::new(Outcome::Refused, text, "no valid invitation") })
-    }
 }

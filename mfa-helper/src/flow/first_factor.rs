@@ -4,16 +4,12 @@ use std::ffi::{CStr, CString};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use mfa_core::lockout::Way;
 use mfa_wire::{Broken, Channel, FromHelper, Outcome, Secret, ToHelper, Verdict};
 use nix::sys::wait::waitpid;
 
-use super::code::Audience;
-use super::device::{self, Proved};
-use super::{Decision, ask_for_device};
+use super::Decision;
+use super::proof::Proof;
 use crate::conversation::{BINDING, Conversation};
-use crate::host::Host;
-use crate::store::{CommitError, Record, Store};
 use crate::sys::pam::{Line, NotProved};
 use crate::sys::{self, caps, names, pam};
 
@@ -23,72 +19,16 @@ pub const SERVICE: &str = "mfa-enroll";
 /// Where its stack may stand. Without it libpam would take the one called "other".
 const STACKS: [&str; 2] = ["/etc/pam.d/mfa-enroll", "/usr/lib/pam.d/mfa-enroll"];
 
-/// What has been proved before a change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
-    /// Nothing, and nothing is asked: the caller is root.
-    Root,
-    /// The first factor.
-    FirstFactor,
-    /// Nothing yet: the ticket of an invitation is asked in place of the first factor, of who has nothing bound.
-    Invitation,
-}
-
-impl Proof {
-    /// From where a change comes that was proved so: root, or the user.
-    pub fn from(self, user: &str) -> &str {
-        if self == Proof::Root { device::ROOT } else { user }
-    }
-
-    /// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of
-    /// this one.
-    pub fn ask_first_factor(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
-        conversation.allow_for_binding();
-        let verdict = first_factor(user, conversation)?;
-        let reason = format!("first factor: {}", verdict.text);
-        match verdict.outcome {
-            Outcome::Accepted => Ok(Proof::FirstFactor),
-            Outcome::Refused => Err(Decision::new(Outcome::Refused, "That does not prove who you are.", reason)),
-            _ => Err(Decision::unavailable(reason)),
-        }
-    }
-
-    /// Loads the record of `user`, and asks for the device that is bound, unless the caller is root. Also says by what it
-    /// was proved, for the log.
-    pub fn record_of(
-        self,
-        user: &str,
-        store: &Store,
-        host: &Host,
-        conversation: &mut Conversation,
-    ) -> Result<(Record, &'static str), Decision> {
-        let record = store.load(user)?;
-        let Some(proved) = Proved::by(&record).filter(|_| self != Proof::Root) else {
-            return Ok((record, "none"));
-        };
-        let lang = host.loaded.policy.lang;
-        let audience = Audience {
-            way: Way::OwnProcess,
-            first_factor_known: true,
-            own_command: true,
-            bypass: false,
-            lang,
-            remember: None,
-        };
-        let decision = ask_for_device(None, audience, None, record, store, host, conversation)?;
-        if decision.outcome != Outcome::Accepted {
-            return Err(decision);
-        }
-        if !decision.text.is_empty() {
-            conversation.tell(&decision.text)?;
-        }
-        let record = store.load(user)?;
-        // What was proved is the possession of this device and of no other.
-        if proved.holds(&record) {
-            Ok((record, decision.factor))
-        } else {
-            Err(Decision { factor: decision.factor, ..CommitError::Conflict.into() })
-        }
+/// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of
+/// this one.
+pub fn ask(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
+    conversation.allow_for_binding();
+    let verdict = first_factor(user, conversation)?;
+    let reason = format!("first factor: {}", verdict.text);
+    match verdict.outcome {
+        Outcome::Accepted => Ok(Proof::FirstFactor),
+        Outcome::Refused => Err(Decision::new(Outcome::Refused, "That does not prove who you are.", reason)),
+        _ => Err(Decision::unavailable(reason)),
     }
 }
 

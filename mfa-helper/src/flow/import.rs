@@ -5,7 +5,8 @@ use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
-use super::device::{self, ROOT};
+use super::device;
+use super::proof::ROOT;
 use super::user::{already, known};
 use super::{Decision, keys};
 use crate::host::{Host, host_name};

@@ -12,10 +12,10 @@ use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 
 use super::code::{self, Audience};
-use super::device::{self, Proved as ProvedBinding};
-use super::first_factor::Proof;
+use super::device;
+use super::proof::{Proof, Proved as ProvedBinding};
 use super::user::{already, known, not_bound};
-use super::{Decision, RACES, below, enroll, lost_races, openers, place, recovery};
+use super::{Decision, RACES, below, enroll, lost_races, openers, permission, place, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
@@ -378,9 +378,9 @@ fn first(
 ) -> Result<Decision, Decision> {
     let user = &identity.name;
     if proof != Proof::Root {
-        enroll::may_bind(identity, Kind::U2f, proof, &record.state, host, conversation)?;
+        permission::may_bind(identity, Kind::U2f, proof, &record.state, host, conversation)?;
     }
-    let factor = if proof == Proof::Invitation { enroll::INVITATION } else { "none" };
+    let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let proved = |decision: Decision| Decision { factor, ..decision };
     let key = make(new, label, user, proof, &[], host, conversation).map_err(proved)?;
     let (recovery, codes) = recovery::new_set(host)?;
@@ -405,7 +405,7 @@ fn add(
         return Ok(already(user));
     }
     if proof != Proof::Root {
-        enroll::may_replace(identity, Kind::U2f, host)?;
+        permission::may_replace(identity, Kind::U2f, host)?;
     }
     let (record, factor) = proof.record_of(user, store, host, conversation)?;
     let proved = |decision: Decision| Decision { factor, ..decision };
@@ -437,7 +437,7 @@ pub fn replace(
     let identity = known(user)?;
     let user = &identity.name;
     if proof != Proof::Root {
-        enroll::may_replace(&identity, Kind::U2f, host)?;
+        permission::may_replace(&identity, Kind::U2f, host)?;
     }
     let store = host.store()?;
     let (record, factor) = proof.record_of(user, &store, host, conversation)?;

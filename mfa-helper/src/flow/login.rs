@@ -10,7 +10,7 @@ use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 use super::code::Audience;
 use super::place::place;
 use super::user::find;
-use super::{Decision, RACES, ask_for_device, enroll, first_factor, hand_over, keys, lost_races, remember};
+use super::{Decision, RACES, ask_for_device, enroll, first_factor, hand_over, keys, lost_races, permission, remember};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -95,7 +95,7 @@ fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way
         Err(NoWay::ByAdmin)
     } else if enroll::offers(asked, login, host).is_empty() {
         Err(NoWay::NoKeyHere)
-    } else if asked.enroll == Enroll::Invited && !enroll::is_invited(&record.state, (host.now)()) {
+    } else if asked.enroll == Enroll::Invited && !permission::is_invited(&record.state, (host.now)()) {
         Err(NoWay::NotInvited)
     } else if asked.enroll == Enroll::Invited && is_sudo(login) {
         // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the

@@ -4,8 +4,8 @@ use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
-use super::device::{Proved, TRIES};
-use super::first_factor::Proof;
+use super::device::TRIES;
+use super::proof::{Proof, Proved};
 use super::user::{already, known, known_or_kept, not_bound};
 use super::{Decision, RACES};
 use crate::conversation::{Conversation, NoAnswer};
