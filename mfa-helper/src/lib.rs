@@ -45,7 +45,7 @@ use crate::audit::Level;
 use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::proof::Proof;
-use crate::flow::{Decision, device, first_factor, import, keys, login, recovery, remember, require, standing};
+use crate::flow::{Decision, device, first_factor, import, keys, login, recovery, remember, require, standing, unbind};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -232,7 +232,7 @@ fn serve_verb(
         Verb::Replace { label, .. } => device::replace(user, label.as_deref(), proof()?, host, conversation),
         Verb::ReplacePending { label, .. } => device::replace_pending(user, label.as_deref(), host, conversation),
         Verb::Resync { .. } => device::resync(user, host, conversation),
-        Verb::Disable { device, .. } => device::disable(user, device.as_deref(), proof()?, host, conversation),
+        Verb::Disable { device, .. } => unbind::disable(user, device.as_deref(), proof()?, host, conversation),
         Verb::U2f(new) | Verb::U2fInvited(new) => keys::bind(new, user, proof()?, host, conversation),
         Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, host, conversation),
         Verb::Import { format, origin, lines, .. } => import::import(user, format, origin.as_deref(), lines, host),

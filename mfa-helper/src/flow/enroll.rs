@@ -4,14 +4,14 @@
 use mfa_core::pair::Pair;
 use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
 use mfa_core::{Id, Kind};
-use mfa_wire::{Login, Outcome, Secret};
+use mfa_wire::{Login, Outcome};
 
-use super::device::{self, TRIES};
+use super::device;
 use super::keys::Touched;
 use super::page::{self, Look};
 use super::permission::ask_for_ticket;
 use super::place::origin;
-use super::{Decision, keys, openers, recovery};
+use super::{Decision, TRIES, keys, openers, recovery};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::lang::{Lang, Text};
@@ -195,22 +195,6 @@ fn bind(
     if let Some(remark) = remark {
         conversation.tell(&remark)?;
     }
-    let text = show_codes(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
+    let text = page::show_codes(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
     Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
-}
-
-/// Shows the recovery codes of what was bound, or else what is said of it at the end.
-pub(super) fn show_codes(
-    login: &Login,
-    codes: &[Secret],
-    bound: Text,
-    lang: Lang,
-    conversation: &mut Conversation,
-) -> String {
-    if codes.is_empty() {
-        return lang.everywhere(login).say(bound);
-    }
-    // Bound all the same, should nobody be there to read them any more: new ones can be made. The page says that it is.
-    let _ = conversation.ask_with(true, page::recovery_codes(codes, lang));
-    String::new()
 }

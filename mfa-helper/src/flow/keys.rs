@@ -15,7 +15,7 @@ use super::code::{self, Audience};
 use super::device;
 use super::proof::{Proof, Proved as ProvedBinding};
 use super::user::{already, known, not_bound};
-use super::{Decision, RACES, below, enroll, lost_races, openers, permission, place, recovery};
+use super::{Decision, RACES, below, lost_races, openers, page, permission, place, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
@@ -520,7 +520,7 @@ pub fn at_login(
     let (recovery, codes) = recovery::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
-    let text = enroll::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
+    let text = page::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 

@@ -18,6 +18,7 @@ pub mod recovery;
 pub mod remember;
 pub mod require;
 pub mod standing;
+pub mod unbind;
 mod user;
 
 use mfa_core::record::Device;
@@ -29,6 +30,9 @@ use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::policy::Requirement;
 use crate::store::{CommitError, Record, Store, StoreError};
+
+/// How often a person may enter two codes in one conversation.
+pub const TRIES: usize = 3;
 
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;

@@ -6,8 +6,9 @@
 use mfa_core::record::Pending;
 use mfa_core::totp::{Parameters, Totp};
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
-use mfa_wire::{Secret, printable};
+use mfa_wire::{Login, Secret, printable};
 
+use crate::conversation::Conversation;
 use crate::lang::{Lang, Text};
 
 /// The rows of the window that everybody has.
@@ -135,6 +136,16 @@ pub fn recovery_codes(codes: &[Secret], lang: Lang) -> Secret {
     append("\n");
     append(&lang.say(Text::WrittenDown));
     text
+}
+
+/// Shows the recovery codes of what was bound, or else what is said of it at the end.
+pub fn show_codes(login: &Login, codes: &[Secret], bound: Text, lang: Lang, conversation: &mut Conversation) -> String {
+    if codes.is_empty() {
+        return lang.everywhere(login).say(bound);
+    }
+    // Bound all the same, should nobody be there to read them any more: new ones can be made. The page says that it is.
+    let _ = conversation.ask_with(true, recovery_codes(codes, lang));
+    String::new()
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@ use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
-use super::device::TRIES;
 use super::proof::{Proof, Proved};
 use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, RACES};
+use super::{Decision, RACES, TRIES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::lang::Text;
