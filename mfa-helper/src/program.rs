@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use mfa_wire::printable;
+use mfa_wire::{Login, printable};
 
 use crate::rootfile::Dir;
 
@@ -43,13 +43,23 @@ pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
 
 /// Whether the program at `path` goes by its name for sudo, which has settings of its own. `sudo.ws` is the older one beside
 /// sudo-rs.
-pub fn is_sudo(path: &str) -> bool {
+fn is_sudo_file(path: &str) -> bool {
     matches!(without_mark(path).rsplit('/').next(), Some("sudo" | "sudo-rs" | "sudo.ws"))
 }
 
 /// A package that was upgraded has put another file in its place, which the kernel marks.
 fn without_mark(path: &str) -> &str {
     path.strip_suffix(" (deleted)").unwrap_or(path)
+}
+
+/// Whether it is sudo, which has settings of its own: by its service, or by the program, since those settings can name
+/// another service (`pam_service`).
+pub fn is_sudo(login: &Login) -> bool {
+    is_service_of_sudo(&login.service) || login.program.as_deref().is_some_and(is_sudo_file)
+}
+
+pub fn is_service_of_sudo(service: &str) -> bool {
+    matches!(service, "sudo" | "sudo-i")
 }
 
 #[cfg(test)]
@@ -83,10 +93,10 @@ mod tests {
     fn sudo_is_told_by_its_name_wherever_it_is() {
         for path in ["/usr/bin/sudo", "/usr/bin/sudo (deleted)", "/usr/lib/cargo/bin/sudo", "/usr/bin/sudo-rs", "sudo"]
         {
-            assert!(is_sudo(path), "{path}");
+            assert!(is_sudo_file(path), "{path}");
         }
         for path in ["/usr/bin/su", "/opt/sudo/bin/login", "/usr/bin/sudoreplay", ""] {
-            assert!(!is_sudo(path), "{path}");
+            assert!(!is_sudo_file(path), "{path}");
         }
     }
 

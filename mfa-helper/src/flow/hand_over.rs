@@ -3,9 +3,10 @@
 
 use mfa_wire::Login;
 
-use super::login::{NoWay, is_sudo};
+use super::no_way::NoWay;
 use crate::host::Host;
 use crate::identity::{self, Identity, Password};
+use crate::program::is_sudo;
 use crate::{program, stack, sudo};
 
 /// Whether `stack=complete` is true of this service: on every path to our auth line a first factor has succeeded. The error

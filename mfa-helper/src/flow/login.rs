@@ -8,6 +8,7 @@ use mfa_core::totp::{Code, Parameters, Spent, Totp};
 use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 
 use super::code::Audience;
+use super::no_way::NoWay;
 use super::place::place;
 use super::user::find;
 use super::{Decision, RACES, ask_for_device, enroll, first_factor, hand_over, keys, lost_races, permission, remember};
@@ -18,7 +19,7 @@ use crate::lang::{Lang, Text};
 use crate::policy::place::Place;
 use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
 use crate::process;
-use crate::program;
+use crate::program::{is_service_of_sudo, is_sudo};
 use crate::store::{Change, CommitError, Record, Store};
 
 /// What the auth phase does about one login.
@@ -32,29 +33,6 @@ pub enum Auth {
     HandOver,
     /// Refuses: a device is required, none is bound, and here is no way to one.
     Refuse(NoWay),
-}
-
-/// Why who is required and has no device cannot bind one here.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NoWay {
-    /// Nothing says that the first factor succeeded.
-    UnknownStack,
-    /// The policy leaves it to root, or allows no kind of device that there is.
-    ByAdmin,
-    /// Only a security key is allowed, and none can be bound from here.
-    NoKeyHere,
-    /// An invitation is needed, and there is none.
-    NotInvited,
-    /// The service is not one of those that can hold the dialogue, or its caller is not root.
-    NoDialogue,
-    /// The calling program is not known to hold an account phase at all.
-    Program(String),
-    /// The account phase, in which it would happen, may be passed by without us, or the session phase, which confirms it.
-    Account(String),
-    /// Nothing was proved before: the login secret is empty.
-    NoSecret(&'static str),
-    /// Nobody was asked for a first factor, neither now nor before in this session.
-    NotAsked,
 }
 
 /// Decides the auth phase, by what policy asks and what is bound. `policy explain` says the same. `hand_over` says whether
@@ -80,16 +58,6 @@ pub fn auth(
     }
 }
 
-/// Whether it is sudo, which has settings of its own: by its service, or by the program, since those settings can name
-/// another service (`pam_service`).
-pub fn is_sudo(login: &Login) -> bool {
-    is_service_of_sudo(&login.service) || login.program.as_deref().is_some_and(program::is_sudo)
-}
-
-fn is_service_of_sudo(service: &str) -> bool {
-    matches!(service, "sudo" | "sudo-i")
-}
-
 fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
     if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
         Err(NoWay::ByAdmin)
@@ -105,32 +73,6 @@ fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way
         Err(NoWay::NoDialogue)
     } else {
         Ok(())
-    }
-}
-
-impl NoWay {
-    fn decision(&self, user: &str, self_service: bool) -> Decision {
-        let user = printable(user, 64);
-        let remedy = match self {
-            NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
-            NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
-            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) | NoWay::NotAsked if self_service => {
-                format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
-            }
-            _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
-        };
-        let reason = match self {
-            NoWay::UnknownStack | NoWay::ByAdmin => String::from("required and not bound"),
-            NoWay::NoKeyHere => String::from("required and not bound, and no key can be bound from here"),
-            NoWay::NotInvited => String::from("required, not bound and not invited"),
-            NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
-            NoWay::Program(why) => format!("required and not bound, and the program is not known: {why}"),
-            NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
-            NoWay::NoSecret(why) => format!("required and not bound, and the first factor proves nothing: {why}"),
-            NoWay::NotAsked => String::from("required and not bound, and no first factor was asked"),
-        };
-        let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
-        Decision::new(Outcome::Refused, text, reason)
     }
 }
 

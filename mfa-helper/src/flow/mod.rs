@@ -8,6 +8,7 @@ pub mod hand_over;
 pub mod import;
 pub mod keys;
 pub mod login;
+mod no_way;
 mod openers;
 mod page;
 mod permission;

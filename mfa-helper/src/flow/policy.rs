@@ -10,7 +10,8 @@ use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::errno::Errno;
 
 use super::hand_over;
-use super::login::{Account, Auth, NoWay, auth, key_alone_is};
+use super::login::{Account, Auth, auth, key_alone_is};
+use super::no_way::NoWay;
 use super::standing::members_of;
 use super::user::known;
 use super::{Decision, remember};

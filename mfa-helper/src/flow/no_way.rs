@@ -1,0 +1,54 @@
+//! Why somebody who is required and has no device cannot bind one here.
+
+use mfa_wire::{Outcome, printable};
+
+use super::Decision;
+
+/// Why who is required and has no device cannot bind one here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// Nothing says that the first factor succeeded.
+    UnknownStack,
+    /// The policy leaves it to root, or allows no kind of device that there is.
+    ByAdmin,
+    /// Only a security key is allowed, and none can be bound from here.
+    NoKeyHere,
+    /// An invitation is needed, and there is none.
+    NotInvited,
+    /// The service is not one of those that can hold the dialogue, or its caller is not root.
+    NoDialogue,
+    /// The calling program is not known to hold an account phase at all.
+    Program(String),
+    /// The account phase, in which it would happen, may be passed by without us, or the session phase, which confirms it.
+    Account(String),
+    /// Nothing was proved before: the login secret is empty.
+    NoSecret(&'static str),
+    /// Nobody was asked for a first factor, neither now nor before in this session.
+    NotAsked,
+}
+
+impl NoWay {
+    pub fn decision(&self, user: &str, self_service: bool) -> Decision {
+        let user = printable(user, 64);
+        let remedy = match self {
+            NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
+            NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
+            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) | NoWay::NotAsked if self_service => {
+                format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
+            }
+            _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
+        };
+        let reason = match self {
+            NoWay::UnknownStack | NoWay::ByAdmin => String::from("required and not bound"),
+            NoWay::NoKeyHere => String::from("required and not bound, and no key can be bound from here"),
+            NoWay::NotInvited => String::from("required, not bound and not invited"),
+            NoWay::NoDialogue => String::from("required and not bound, and not to be bound here"),
+            NoWay::Program(why) => format!("required and not bound, and the program is not known: {why}"),
+            NoWay::Account(why) => format!("required and not bound, and the account phase is not ours: {why}"),
+            NoWay::NoSecret(why) => format!("required and not bound, and the first factor proves nothing: {why}"),
+            NoWay::NotAsked => String::from("required and not bound, and no first factor was asked"),
+        };
+        let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
+        Decision::new(Outcome::Refused, text, reason)
+    }
+}
