@@ -9,6 +9,12 @@ use std::path::Path;
 pub use circles::{Circle, circles};
 pub use source::{File, Function, product};
 
+/// A function that is longer tells more than one story.
+const LINES: usize = 90;
+
+/// What travels together is a noun.
+const PARAMETERS: usize = 6;
+
 /// What one tree comes to.
 pub struct Figures {
     /// A heading for the column.
@@ -27,6 +33,12 @@ impl Figures {
         Ok(Figures { name: name.to_owned(), files, circles })
     }
 
+    /// The functions of more than 90 lines, or six parameters.
+    pub fn outliers(&self) -> Vec<(&File, &Function)> {
+        let all = self.files.iter().flat_map(|file| file.functions.iter().map(move |function| (file, function)));
+        all.filter(|(_, function)| function.lines > LINES || function.parameters > PARAMETERS).collect()
+    }
+
     /// The rows of the table: what is measured, and the figure.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let functions: Vec<&Function> = self.files.iter().flat_map(|file| &file.functions).collect();
@@ -41,9 +53,9 @@ impl Figures {
             ("functions", functions.len().to_string()),
             ("function: median, p90, max", spread(functions.iter().map(|function| function.lines).collect())),
             ("functions over 60 lines", count(60, |function| function.lines)),
-            ("functions over 90 lines", count(90, |function| function.lines)),
+            ("functions over 90 lines", count(LINES, |function| function.lines)),
             ("parameters: most", functions.iter().map(|f| f.parameters).max().unwrap_or(0).to_string()),
-            ("functions with over 6", count(6, |function| function.parameters)),
+            ("functions with over 6", count(PARAMETERS, |function| function.parameters)),
             ("unsafe blocks, fns, impls", sum(|file| file.unsafes)),
             ("files with unsafe", self.files.iter().filter(|file| file.unsafes > 0).count().to_string()),
             ("unwrap and expect", sum(|file| file.unwraps)),

@@ -37,6 +37,13 @@ fn print(columns: &[Figures]) {
         println!("{what:<28}{figures}");
     }
     for column in columns {
+        for (file, function) in column.outliers() {
+            let (path, line) = (file.path.display(), function.line);
+            println!(
+                "\n{path}:{line}: {}: {} lines, {} parameters",
+                function.name, function.lines, function.parameters
+            );
+        }
         for circle in &column.circles {
             let rooms: Vec<String> = circle.rooms.iter().map(|room| room.display().to_string()).collect();
             println!("\ncircle of {} files: {}", circle.files, rooms.join(" "));
