@@ -6,11 +6,12 @@ use mfa_core::{recovery, totp};
 use mfa_wire::{Outcome, REFUSED, Secret};
 
 use super::remember::Memory;
-use super::{Decision, RACES, below, lost_races};
+use super::revise::{Revision, revise};
+use super::{Decision, below};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration, moment};
-use crate::store::{Change, CommitError, Record, Store};
+use crate::store::{Record, Store};
 
 /// What is asked for, as the log says it.
 const TOTP: &str = "totp";
@@ -40,21 +41,12 @@ pub struct Audience<'a> {
     pub remember: Option<&'a Memory>,
 }
 
-/// What an answer is worth.
-#[allow(clippy::large_enum_variant, reason = "there is one, on the stack")]
-enum Judged {
-    /// Nothing changes.
-    AtOnce(Decision),
-    /// To be said when this is kept.
-    AfterCommit(State, Decision),
-}
-
 /// Asks, with a notice in front, and judges the answer against the record as it is at that moment. The new state is durable
 /// before there is a verdict: that order is what makes the code good once.
 pub fn ask(
     notice: Option<&str>,
     audience: Audience,
-    mut record: Record,
+    record: Record,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
@@ -67,24 +59,15 @@ pub fn ask(
     };
     let prompt = below(notice, audience.lang.say(text));
     let answer = conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
-    for _ in 0..RACES {
-        let Some(credentials) = &record.credentials else {
-            return Ok(audience.refused("The device was unbound meanwhile.", "unbound meanwhile"));
-        };
-        let (state, decision) = match judge(audience, &answer, credentials, &record.state, host) {
-            Judged::AtOnce(decision) => return Ok(decision),
-            Judged::AfterCommit(state, decision) => (state, decision),
-        };
-        match store.commit(&record, Change::State(&state)) {
-            Ok(()) => return Ok(decision),
-            Err(CommitError::Conflict) => record = store.load(record.user())?,
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
-    }
-    Err(lost_races())
+    revise(record, store, |record| {
+        Ok(match &record.credentials {
+            Some(credentials) => judge(audience, &answer, credentials, &record.state, host),
+            None => Revision::AsIs(audience.refused("The device was unbound meanwhile.", "unbound meanwhile")),
+        })
+    })
 }
 
-fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Judged {
+fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Revision<Decision> {
     // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
     if let Some(code) = recovery::Code::parse(answer) {
         if audience.bypass && state.bypass.set.find(&code).is_some() {
@@ -93,7 +76,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         return recovery_code(audience, &code, bound, state, host);
     }
     let Some(app) = bound.app() else {
-        return Judged::AtOnce(by_recovery_code(audience.refused("That is not a recovery code.", "no recovery code")));
+        return Revision::AsIs(by_recovery_code(audience.refused("That is not a recovery code.", "no recovery code")));
     };
     let now = (host.now)();
     let counter = audience.counter();
@@ -105,14 +88,14 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
         let decision = audience.locked(failures.locked_until, now, way_out);
         // A lock that the clock was set back under ends by the clock of now.
         let adjusted = failures != state.failures(counter);
-        return if adjusted { Judged::AfterCommit(counted(failures), decision) } else { Judged::AtOnce(decision) };
+        return if adjusted { Revision::Keep(counted(failures), decision) } else { Revision::AsIs(decision) };
     }
     let parameters = app.totp.parameters;
     // By the device's clock, as far as it was learned.
     let now_there = now.saturating_add_signed(state.clock_offset.saturating_mul(parameters.period.cast_signed()));
     let Some(code) = totp::Code::parse(answer, parameters.digits) else {
         let truth = format!("That is not a code of {} digits.", parameters.digits);
-        return Judged::AtOnce(audience.refused(&truth, "not a code"));
+        return Revision::AsIs(audience.refused(&truth, "not a code"));
     };
     let step = parameters.step(now_there);
     let window = host.loaded.policy.window;
@@ -125,7 +108,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             };
             let last_used = used(audience, state, now);
             let left = few_left(audience.lang, bound, state, host);
-            Judged::AfterCommit(
+            Revision::Keep(
                 State { last_step: step, last_used, remembered, ..state.clone() },
                 Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, left, "code") },
             )
@@ -134,10 +117,10 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
             let truth =
                 format!("This host's clock was ahead: codes are accepted again in {}.{way_out}", duration(ahead));
-            Judged::AtOnce(audience.refused(&truth, "the clock was ahead when a code was last accepted"))
+            Revision::AsIs(audience.refused(&truth, "the clock was ahead when a code was last accepted"))
         }
         totp::Match { used: true, .. } => {
-            Judged::AtOnce(audience.refused("That code was used already. Wait for the next one.", "code used already"))
+            Revision::AsIs(audience.refused("That code was used already. Wait for the next one.", "code used already"))
         }
         totp::Match { .. } => {
             let failures = rule.failed(failures, now);
@@ -151,7 +134,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
             let here = parameters.step(now);
             let offset = found.map(|found| (found as i64 - here as i64) * parameters.period as i64);
             let decision = audience.wrong(failures, now, offset, (host.synchronised)(), way_out);
-            Judged::AfterCommit(State { told, ..counted(failures) }, decision)
+            Revision::Keep(State { told, ..counted(failures) }, decision)
         }
     }
 }
@@ -171,14 +154,20 @@ fn may_be_told(found: u64, present: u64, window: u64, state: &State) -> bool {
     found < present || state.told < present.saturating_sub(window)
 }
 
-fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials, state: &State, host: &Host) -> Judged {
+fn recovery_code(
+    audience: Audience,
+    code: &recovery::Code,
+    bound: &Credentials,
+    state: &State,
+    host: &Host,
+) -> Revision<Decision> {
     match bound.recovery.find(code) {
         None => {
-            Judged::AtOnce(by_recovery_code(audience.refused("That recovery code is wrong.", "wrong recovery code")))
+            Revision::AsIs(by_recovery_code(audience.refused("That recovery code is wrong.", "wrong recovery code")))
         }
         Some(n) if state.recovery.holds(&bound.recovery, n) => {
             let truth = "That recovery code was used already.";
-            Judged::AtOnce(by_recovery_code(audience.refused(truth, "recovery code used already")))
+            Revision::AsIs(by_recovery_code(audience.refused(truth, "recovery code used already")))
         }
         Some(n) => {
             let recovery = state.recovery.with(&bound.recovery, n);
@@ -187,16 +176,16 @@ fn recovery_code(audience: Audience, code: &recovery::Code, bound: &Credentials,
             let failures = Failures { locked_until: 0, ..state.failures(counter) };
             let state = State { recovery, ..state.with_failures(counter, failures) };
             let left = left(audience.lang, &bound.recovery, &state, host);
-            Judged::AfterCommit(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
+            Revision::Keep(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
         }
     }
 }
 
 /// The code that root has made: good once, and until it runs out.
-fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
+fn bypass_code(audience: Audience, state: &State, now: u64) -> Revision<Decision> {
     let by_bypass_code = |decision: Decision| Decision { factor: "bypass", ..decision };
     if !state.bypass.is_good(now) {
-        return Judged::AtOnce(by_bypass_code(
+        return Revision::AsIs(by_bypass_code(
             audience.refused("That bypass code has run out: ask an administrator.", "bypass code run out"),
         ));
     }
@@ -205,7 +194,7 @@ fn bypass_code(audience: Audience, state: &State, now: u64) -> Judged {
     let failures = Failures { locked_until: 0, ..state.failures(counter) };
     let state = State { bypass: Bypass::default(), ..state.with_failures(counter, failures) };
     let text = audience.lang.say(Text::BypassUsed);
-    Judged::AfterCommit(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
+    Revision::Keep(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
 }
 
 fn by_recovery_code(decision: Decision) -> Decision {
@@ -320,8 +309,8 @@ mod tests {
     /// What `answer` gives, and the state after it.
     fn answer(audience: Audience, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
         match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
-            Judged::AtOnce(decision) => (decision, state.clone()),
-            Judged::AfterCommit(after, decision) => (decision, after),
+            Revision::AsIs(decision) => (decision, state.clone()),
+            Revision::Keep(after, decision) => (decision, after),
         }
     }
 
@@ -514,7 +503,7 @@ mod tests {
         let (bound, _) = bound();
         let host = Host { synchronised: || false, ..host() };
         let state = State::fresh(bound.id, bound.burnt());
-        let Judged::AfterCommit(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host)
+        let Revision::Keep(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host)
         else {
             panic!("not counted");
         };
@@ -530,8 +519,8 @@ mod tests {
     ) -> (Decision, State) {
         let host = Host { now: || STEP * 30 + 15, ..host() };
         match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host) {
-            Judged::AtOnce(decision) => (decision, state.clone()),
-            Judged::AfterCommit(after, decision) => (decision, after),
+            Revision::AsIs(decision) => (decision, state.clone()),
+            Revision::Keep(after, decision) => (decision, after),
         }
     }
 

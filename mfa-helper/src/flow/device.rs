@@ -9,8 +9,9 @@ use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use super::proof::{Proof, Proved, ROOT};
+use super::revise::{RACES, Revision, revise};
 use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, RACES, TRIES, permission, recovery};
+use super::{Decision, TRIES, permission, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration};
@@ -222,29 +223,25 @@ pub fn resync(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     conversation.allow_for_binding();
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
-    let mut record = store.load(&user)?;
+    let record = store.load(&user)?;
     match &record.credentials {
         None => return Ok(not_bound(&user)),
         Some(bound) if bound.app().is_none() => return Ok(no_clock(&user)),
         Some(_) => {}
     }
     let codes = ask_two(host, conversation)?;
-    for _ in 0..RACES {
-        let Some(bound) = record.credentials.as_ref().and_then(Credentials::app) else { return Ok(not_bound(&user)) };
-        let (state, text) = match learn(bound, &record.state, &codes, (host.now)()) {
-            Ok(learned) => learned,
-            Err(why) => return Ok(Decision::new(Outcome::Refused, format!("{why} Nothing was learned."), why)),
+    revise(record, &store, |record| {
+        let Some(bound) = record.credentials.as_ref().and_then(Credentials::app) else {
+            return Ok(Revision::AsIs(not_bound(&user)));
         };
-        match store.commit(&record, Change::State(&state)) {
-            Err(CommitError::Conflict) => record = store.load(&user)?,
-            done => {
-                done?;
+        Ok(match learn(bound, &record.state, &codes, (host.now)()) {
+            Ok((state, text)) => {
                 let reason = format!("clock offset learned: {} steps", state.clock_offset);
-                return Ok(Decision::new(Outcome::Accepted, text, reason));
+                Revision::Keep(state, Decision::new(Outcome::Accepted, text, reason))
             }
-        }
-    }
-    Err(CommitError::Conflict.into())
+            Err(why) => Revision::AsIs(Decision::new(Outcome::Refused, format!("{why} Nothing was learned."), why)),
+        })
+    })
 }
 
 /// The state with the offset that these codes tell, and what to say of it; or why there is none.
@@ -274,24 +271,15 @@ fn learn(bound: &App, state: &State, codes: &[Secret; 2], now: u64) -> Result<(S
 pub fn unlock(user: &str, host: &Host) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
-    for _ in 0..RACES {
-        let record = store.load(&user)?;
+    revise(store.load(&user)?, &store, |record| {
         if record.credentials.is_none() {
-            return Ok(not_bound(&user));
+            return Ok(Revision::AsIs(not_bound(&user)));
         }
         let (failures, own_failures) = (Failures::default(), Failures::default());
+        let text = format!("{} is not locked; all wrong codes are forgotten.", printable(&user, 64));
         let state = State { failures, own_failures, ..record.state.clone() };
-        match store.commit(&record, Change::State(&state)) {
-            // Whoever goes on guessing changes the record meanwhile.
-            Err(CommitError::Conflict) => {}
-            done => {
-                done?;
-                let text = format!("{} is not locked; all wrong codes are forgotten.", printable(&user, 64));
-                return Ok(Decision::new(Outcome::Accepted, text, "unlocked"));
-            }
-        }
-    }
-    Err(CommitError::Conflict.into())
+        Ok(Revision::Keep(state, Decision::new(Outcome::Accepted, text, "unlocked")))
+    })
 }
 
 fn no_clock(user: &str) -> Decision {

@@ -14,8 +14,9 @@ use mfa_wire::{Login, NewKey, Outcome, Secret, printable};
 use super::code::{self, Audience};
 use super::device;
 use super::proof::{Proof, Proved as ProvedBinding};
+use super::revise::{RACES, Revision, revise};
 use super::user::{already, known, not_bound};
-use super::{Decision, RACES, below, lost_races, openers, page, permission, place, recovery};
+use super::{Decision, below, openers, page, permission, place, recovery};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
@@ -242,37 +243,32 @@ fn said(refused: Refused) -> &'static str {
 fn accept(
     audience: Audience,
     proved: &Proved,
-    mut record: Record,
+    record: Record,
     store: &Store,
     host: &Host,
 ) -> Result<Decision, Decision> {
-    let by_key = |decision: Decision| Decision { factor: U2F, ..decision };
-    for _ in 0..RACES {
+    let decision = revise(record, store, |record| {
         let now = (host.now)();
-        let Some((bound, key)) = bound_key(&record, proved.key) else {
-            return Ok(by_key(audience.refused("The key was unbound meanwhile.", "unbound meanwhile")));
+        let Some((bound, key)) = bound_key(record, proved.key) else {
+            return Ok(Revision::AsIs(audience.refused("The key was unbound meanwhile.", "unbound meanwhile")));
         };
         let state = &record.state;
         let counter = match key::moved_on(state.keys_used.counter(key), proved.counter) {
             Ok(counter) => counter,
-            Err(back) => return Ok(by_key(audience.refused(said(back), &format!("key {}: {back}", key.id)))),
+            Err(back) => {
+                return Ok(Revision::AsIs(audience.refused(said(back), &format!("key {}: {back}", key.id))));
+            }
         };
         let remembered = match audience.remember {
             Some(memory) => state.remembered.with(memory.ticket(now)),
             None => state.remembered.clone(),
         };
         let keys_used = state.keys_used.with(key, counter, now, bound.keys());
+        let left = code::few_left(audience.lang, bound, state, host);
         let next = State { keys_used, last_used: code::used(audience, state, now), remembered, ..state.clone() };
-        match store.commit(&record, Change::State(&next)) {
-            Ok(()) => {
-                let left = code::few_left(audience.lang, bound, state, host);
-                return Ok(by_key(Decision::new(Outcome::Accepted, left, format!("key {}", key.id))));
-            }
-            Err(CommitError::Conflict) => record = store.load(record.user())?,
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
-    }
-    Err(lost_races())
+        Ok(Revision::Keep(next, Decision::new(Outcome::Accepted, left, format!("key {}", key.id))))
+    })?;
+    Ok(Decision { factor: U2F, ..decision })
 }
 
 fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
@@ -295,34 +291,28 @@ pub fn counted(
         return Ok(Err(String::new()));
     };
     let mut demands = None;
-    for _ in 0..RACES {
-        let record = store.load(user)?;
+    revise(store.load(user)?, store, |record| {
         let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
         let Some(key) = keys.iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
-            return Ok(Err(String::new()));
+            return Ok(Revision::AsIs(Err(String::new())));
         };
         // Asked once, and only about a key that is bound.
-        let demands = demands.get_or_insert_with(|| touch_was_demanded(login, host));
-        match demands {
-            Ok(demands) if demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin) => {}
-            Ok(_) => return Ok(Err(format!("key {} does not count: sshd does not demand verify-required", key.id))),
-            Err(why) => return Ok(Err(format!("key {} does not count: {why}", key.id))),
+        let why = match demands.get_or_insert_with(|| touch_was_demanded(login, host)) {
+            Ok(demands) if demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin) => None,
+            Ok(_) => Some("sshd does not demand verify-required"),
+            Err(why) => Some(why.as_str()),
+        };
+        if let Some(why) = why {
+            return Ok(Revision::AsIs(Err(format!("key {} does not count: {why}", key.id))));
         }
         // What it has counted to sshd does not say.
         let now = (host.now)();
         let keys_used = record.state.keys_used.with(key, record.state.keys_used.counter(key), now, keys);
         let state = State { keys_used, last_used: now, ..record.state.clone() };
-        match store.commit(&record, Change::State(&state)) {
-            Err(CommitError::Conflict) => {}
-            done => {
-                done?;
-                let reason = format!("key {}, checked by sshd", key.id);
-                let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
-                return Ok(Ok(Decision { factor: U2F, ..accepted }));
-            }
-        }
-    }
-    Err(lost_races())
+        let reason = format!("key {}, checked by sshd", key.id);
+        let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
+        Ok(Revision::Keep(state, Ok(Decision { factor: U2F, ..accepted })))
+    })
 }
 
 /// The security key that sshd has just accepted.

@@ -10,8 +10,9 @@ use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
 use super::code::Audience;
 use super::no_way::NoWay;
 use super::place::place;
+use super::revise::{RACES, Revision, lost_races, revise};
 use super::user::find;
-use super::{Decision, RACES, ask_for_device, enroll, first_factor, hand_over, keys, lost_races, permission, remember};
+use super::{Decision, ask_for_device, enroll, first_factor, hand_over, keys, permission, remember};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -268,41 +269,26 @@ fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> De
 
 /// Writes down that this user has been let past the auth phase on the condition that a device is bound. It holds where
 /// a program remembers that phase and goes straight to the next one (sudo-rs keeps its ticket before the account phase).
-fn owe(mut record: Record, here: Option<&str>, store: &Store) -> Result<(), Decision> {
-    for _ in 0..RACES {
+fn owe(record: Record, here: Option<&str>, store: &Store) -> Result<(), Decision> {
+    revise(record, store, |record| {
         if record.credentials.is_some() {
             return Err(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
         }
-        let owes = record.state.owes.with(here);
-        if record.state.owes == owes {
-            return Ok(());
-        }
-        let state = State { owes, ..record.state.clone() };
-        match store.commit(&record, Change::State(&state)) {
-            Ok(()) => return Ok(()),
-            Err(CommitError::Conflict) => record = store.load(record.user())?,
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
-    }
-    Err(lost_races())
+        Ok(owing(record, record.state.owes.with(here)))
+    })
 }
 
 /// Writes down that a code was given where a device was owed. Until that is durable nobody is let in by it, so that what
 /// is remembered there is asked for again and not less.
 fn settle(user: &str, here: Option<&str>, store: &Store) -> Result<(), Decision> {
-    for _ in 0..RACES {
-        let record = store.load(user)?;
-        let owes = record.state.owes.without(here);
-        if record.state.owes == owes {
-            return Ok(());
-        }
-        match store.commit(&record, Change::State(&State { owes, ..record.state.clone() })) {
-            Ok(()) => return Ok(()),
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
+    revise(store.load(user)?, store, |record| Ok(owing(record, record.state.owes.without(here))))
+}
+
+fn owing(record: &Record, owes: Owes) -> Revision<()> {
+    match record.state.owes == owes {
+        true => Revision::AsIs(()),
+        false => Revision::Keep(State { owes, ..record.state.clone() }, ()),
     }
-    Err(lost_races())
 }
 
 /// What is said where two logins bind at once.

@@ -18,6 +18,7 @@ pub mod proof;
 pub mod recovery;
 pub mod remember;
 pub mod require;
+mod revise;
 pub mod standing;
 pub mod unbind;
 mod user;
@@ -34,13 +35,6 @@ use crate::store::{CommitError, Record, Store, StoreError};
 
 /// How often a person may enter two codes in one conversation.
 pub const TRIES: usize = 3;
-
-/// How often a change is tried again that lost a race against another login of the same user.
-const RACES: usize = 8;
-
-fn lost_races() -> Decision {
-    Decision::unavailable(format!("lost {RACES} races in a row against other logins of this user"))
-}
 
 /// How a conversation ended, for the person and for the log.
 #[must_use]
@@ -66,7 +60,7 @@ impl Decision {
     }
 
     /// No decision is possible. The reason is the administrator's to read, in the log.
-    fn unavailable(reason: impl ToString) -> Decision {
+    pub fn unavailable(reason: impl ToString) -> Decision {
         Decision::new(Outcome::Unavailable, mfa_wire::UNAVAILABLE, reason.to_string())
     }
 

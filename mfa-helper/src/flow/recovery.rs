@@ -5,8 +5,9 @@ use mfa_core::recovery::Set;
 use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
 
 use super::proof::{Proof, Proved};
+use super::revise::{RACES, Revision, revise};
 use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, RACES, TRIES};
+use super::{Decision, TRIES};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::lang::Text;
@@ -83,33 +84,32 @@ pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversa
     }
     let store = host.store()?;
     let user = known(user)?.name;
-    let mut record = store.load(&user)?;
+    let record = store.load(&user)?;
     let (set, code) = Set::make(seconds.min(1), host.random)?;
     let bypass = if seconds > 0 { Bypass { set, expires: (host.now)() + seconds } } else { Bypass::default() };
     let expires = bypass.expires;
-    for _ in 0..RACES {
-        if record.credentials.is_none() {
-            let text =
-                format!("No device is bound for {0}. To bind one: mfa-enroll totp --user {0}", printable(&user, 64));
-            return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
-        }
-        let state = State { bypass: bypass.clone(), ..record.state.clone() };
-        match store.commit(&record, Change::State(&state)) {
-            // Whoever goes on guessing changes the record meanwhile.
-            Err(CommitError::Conflict) => record = store.load(&user)?,
-            done => {
-                done?;
-                let Some(code) = code.first().and_then(Secret::text) else {
-                    let text = format!("No bypass code is good for {} any more.", printable(&user, 64));
-                    return Ok(Decision::new(Outcome::Accepted, text, "bypass code void"));
-                };
-                conversation.send(&FromHelper::Report(format!("{code}\n")))?;
-                let text = format!("Good once for {} until {}.", printable(&user, 64), utc(expires));
-                return Ok(Decision::new(Outcome::Accepted, text, format!("bypass code made until {}", utc(expires))));
+    let refused = revise(record, &store, |record| {
+        Ok(match record.credentials {
+            Some(_) => Revision::Keep(State { bypass: bypass.clone(), ..record.state.clone() }, None),
+            None => {
+                let text = format!(
+                    "No device is bound for {0}. To bind one: mfa-enroll totp --user {0}",
+                    printable(&user, 64)
+                );
+                Revision::AsIs(Some(Decision::new(Outcome::NotFound, text, "not bound")))
             }
-        }
+        })
+    })?;
+    if let Some(refused) = refused {
+        return Ok(refused);
     }
-    Err(CommitError::Conflict.into())
+    let Some(code) = code.first().and_then(Secret::text) else {
+        let text = format!("No bypass code is good for {} any more.", printable(&user, 64));
+        return Ok(Decision::new(Outcome::Accepted, text, "bypass code void"));
+    };
+    conversation.send(&FromHelper::Report(format!("{code}\n")))?;
+    let text = format!("Good once for {} until {}.", printable(&user, 64), utc(expires));
+    Ok(Decision::new(Outcome::Accepted, text, format!("bypass code made until {}", utc(expires))))
 }
 
 /// As many codes as the policy says.

@@ -9,13 +9,13 @@ use mfa_core::ticket::{Origin, Ticket, Tickets};
 use mfa_wire::{FromHelper, Login, Outcome, Remembered, printable};
 use sha2::{Digest, Sha256};
 
+use super::Decision;
+use super::revise::{Revision, revise};
 use super::user::known_or_kept;
-use super::{Decision, RACES};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::lang::duration;
 use crate::policy::{Require, Requirement, place};
-use crate::store::{Change, CommitError};
 
 /// A login that can be remembered.
 pub struct Memory {
@@ -120,18 +120,17 @@ pub fn tickets(
     let store = host.store()?;
     let user = known_or_kept(user, &store)?;
     let name = printable(&user, 64);
-    for _ in 0..RACES {
-        let record = store.load(&user)?;
+    let record = store.load(&user)?;
+    let Some(id) = revoke else {
+        let good: Vec<&Ticket> = record.state.remembered.good((host.now)()).collect();
+        for ticket in &good {
+            conversation.send(&FromHelper::Remembered(shown(ticket)))?;
+        }
+        let text = if good.is_empty() { format!("No login of {name} is remembered.") } else { String::new() };
+        return Ok(Decision::new(Outcome::Accepted, text, "shown"));
+    };
+    revise(record, &store, |record| {
         let tickets = &record.state.remembered;
-        let now = (host.now)();
-        let Some(id) = revoke else {
-            for ticket in tickets.good(now) {
-                conversation.send(&FromHelper::Remembered(shown(ticket)))?;
-            }
-            let nothing = format!("No login of {name} is remembered.");
-            let text = if tickets.good(now).next().is_none() { nothing } else { String::new() };
-            return Ok(Decision::new(Outcome::Accepted, text, "shown"));
-        };
         let remembered = if id == ALL { Tickets::default() } else { tickets.without(id) };
         if remembered == *tickets {
             let text = match id {
@@ -140,17 +139,10 @@ pub fn tickets(
             };
             return Err(Decision::new(Outcome::NotFound, text, "no such ticket"));
         }
-        match store.commit(&record, Change::State(&State { remembered, ..record.state.clone() })) {
-            // Whoever logs in changes the record meanwhile.
-            Err(CommitError::Conflict) => {}
-            done => {
-                done?;
-                let text = format!("Forgotten: {name} is asked for the code there again.");
-                return Ok(Decision::new(Outcome::Accepted, text, format!("revoked {id}")));
-            }
-        }
-    }
-    Err(CommitError::Conflict.into())
+        let text = format!("Forgotten: {name} is asked for the code there again.");
+        let forgotten = Decision::new(Outcome::Accepted, text, format!("revoked {id}"));
+        Ok(Revision::Keep(State { remembered, ..record.state.clone() }, forgotten))
+    })
 }
 
 /// In place of an id: every one.
