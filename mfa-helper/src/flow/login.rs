@@ -12,7 +12,7 @@ use super::no_way::NoWay;
 use super::place::place;
 use super::revise::{RACES, Revision, lost_races, revise};
 use super::user::find;
-use super::{Decision, ask_for_device, enroll, first_factor, hand_over, keys, permission, remember};
+use super::{Decision, ask_for_device, enroll, first_factor, hand_over, key_asked, permission, remember};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -197,7 +197,7 @@ fn second_factor(
                 return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
             }
             let news = first.as_deref();
-            let not_counted = match keys::counted(news, asked, user, login, &store, host)? {
+            let not_counted = match key_asked::counted(news, asked, user, login, &store, host)? {
                 Ok(accepted) if !trial => return Ok(accepted),
                 Ok(_) => String::new(),
                 Err(why) => why,

@@ -6,6 +6,7 @@ mod enroll;
 pub mod first_factor;
 pub mod hand_over;
 pub mod import;
+mod key_asked;
 pub mod keys;
 pub mod login;
 mod no_way;
@@ -122,7 +123,7 @@ fn ask_for_device(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     match record.credentials.as_ref().map(|bound| &bound.device) {
-        Some(Device::Keys(_)) => keys::ask(notice, audience, login, record, store, host, conversation),
+        Some(Device::Keys(_)) => key_asked::ask(notice, audience, login, record, store, host, conversation),
         _ => code::ask(notice, audience, record, store, host, conversation),
     }
 }
