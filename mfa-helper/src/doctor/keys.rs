@@ -46,7 +46,7 @@ fn without_library(people: &[Person], loads: &dyn Fn() -> Result<(), String>) ->
     Some(Finding::grave("no-libfido2", "libfido2.so.1", what, remedy))
 }
 
-/// The rule counts a key that sshd lets in without what makes it count: `keys::counted` then asks.
+/// The rule counts a key that sshd lets in without what makes it count: `key_asked::counted` then asks.
 fn not_demanded(
     people: &[Person],
     password: bool,
