@@ -2,8 +2,7 @@
 
 use mfa_core::lockout::Failures;
 use mfa_core::pair::{self, Pair, PairError};
-use mfa_core::record::{App, Credentials, Device, Invitation, Latest, PENDING_LIFE, Pending, State};
-use mfa_core::recovery::Set;
+use mfa_core::record::{App, Credentials, Invitation, Latest, PENDING_LIFE, Pending, State};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
@@ -11,7 +10,7 @@ use mfa_wire::{FromHelper, Outcome, Secret, printable};
 use super::proof::{Proof, Proved, ROOT};
 use super::revise::{RACES, Revision, revise};
 use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, TRIES, permission, recovery};
+use super::{Decision, TRIES, codes, new_app, permission};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration};
@@ -44,13 +43,14 @@ pub fn totp(
     // The log says what was proved, however it ends.
     let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let proved = |decision: Decision| Decision { factor, ..decision };
-    let totp = new_totp(host)?;
+    let totp = new_app::new_totp(host)?;
     conversation.send(&shown(user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation).map_err(proved)?;
-    let (recovery, codes) = recovery::new_set(host)?;
-    let credentials = Credentials { recovery, ..bound(new_id(host)?, label, proof.from(user), totp, pair, host) };
+    let (recovery, codes) = codes::new_set(host)?;
+    let credentials =
+        Credentials { recovery, ..new_app::bound(new_app::new_id(host)?, label, proof.from(user), totp, pair, host) };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
-    Ok(proved(done(user, recovery::hand_out(codes, user, host, conversation), host)))
+    Ok(proved(done(user, codes::hand_out(codes, user, host, conversation), host)))
 }
 
 /// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.
@@ -73,14 +73,14 @@ pub fn replace(
     let Some(old) = Proved::by(&record) else { return Ok(not_bound(user)) };
     // The log says what was proved, however it ends.
     let proved = |decision: Decision| Decision { factor, ..decision };
-    let totp = new_totp(host)?;
+    let totp = new_app::new_totp(host)?;
     conversation.send(&shown(user, &totp, host, None))?;
     let pair = two_codes(&totp, TRIES, host, conversation).map_err(proved)?;
-    let (recovery, codes) = recovery::new_set(host)?;
-    let new = bound(new_id(host)?, label, proof.from(user), totp, pair, host);
+    let (recovery, codes) = codes::new_set(host)?;
+    let new = new_app::bound(new_app::new_id(host)?, label, proof.from(user), totp, pair, host);
     let new = Credentials { recovery, latest: Latest::Replaced, ..new };
     bind(record, &new, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
-    Ok(proved(replaced(user, recovery::hand_out(codes, user, host, conversation), host)))
+    Ok(proved(replaced(user, codes::hand_out(codes, user, host, conversation), host)))
 }
 
 /// Binds `new`, whatever was tried to log in since `record` was loaded, if what it goes by is `still` there.
@@ -142,12 +142,12 @@ fn pend(
 ) -> Result<Decision, Decision> {
     let expires = (host.now)() + PENDING_LIFE;
     let pending = Pending {
-        id: new_id(host)?,
+        id: new_app::new_id(host)?,
         label: checked_label(label)?,
         expires,
         from: ROOT.into(),
         replaces,
-        totp: new_totp(host)?,
+        totp: new_app::new_totp(host)?,
     };
     // Kept before it is shown: what is shown can be confirmed.
     store.commit(record, Change::Pend(&pending))?;
@@ -181,7 +181,7 @@ pub fn confirm(user: &str, host: &Host, conversation: &mut Conversation) -> Resu
     }
     let pair = two_codes(&pending.totp, 1, host, conversation)?;
     let latest = if replaces { Latest::Replaced } else { Latest::Bound };
-    let new = Credentials { latest, ..bound(pending.id, pending.label, ROOT, pending.totp, pair, host) };
+    let new = Credentials { latest, ..new_app::bound(pending.id, pending.label, ROOT, pending.totp, pair, host) };
     // A pending device is there only as long as what it replaces is.
     let still = |record: &Record| record.pending.as_ref().is_some_and(|waits| waits.id == new.id);
     bind(record, &new, &store, still)?;
@@ -319,19 +319,6 @@ pub(super) fn checked_label(label: Option<&str>) -> Result<String, Decision> {
     Ok(label.to_owned())
 }
 
-pub(super) fn new_id(host: &Host) -> Result<Id, Decision> {
-    let mut id = Id::default();
-    (host.random)(&mut id.0)?;
-    Ok(id)
-}
-
-pub(super) fn new_totp(host: &Host) -> Result<Totp, Decision> {
-    let parameters = host.loaded.policy.totp;
-    let mut key = Secret::zeroed(parameters.algorithm.key_length());
-    (host.random)(key.bytes_mut())?;
-    Totp::new(parameters, key).ok_or_else(|| Decision::unavailable("the TOTP parameters of the policy"))
-}
-
 fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelper {
     let Parameters { algorithm, digits, period } = totp.parameters;
     let issuer = host.issuer();
@@ -347,18 +334,6 @@ fn shown(user: &str, totp: &Totp, host: &Host, expires: Option<u64>) -> FromHelp
     })
 }
 
-pub(super) fn bound(id: Id, label: String, from: &str, totp: Totp, pair: Pair, host: &Host) -> Credentials {
-    let (created, created_from) = ((host.now)(), from.to_owned());
-    Credentials {
-        id,
-        created,
-        created_from,
-        device: Device::App(App { label, totp, burnt: [pair.first, pair.first + 1] }),
-        recovery: Set::default(),
-        latest: Latest::Bound,
-    }
-}
-
 /// Asks for two consecutive codes, and says which rule a wrong pair broke.
 fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversation) -> Result<Pair, Decision> {
     let mut last = PairError::Wrong;
@@ -369,7 +344,7 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
         let [first, second] = ask_two(host, conversation)?;
         match Pair::find(totp, &first, &second, (host.now)(), host.loaded.policy.window) {
             Ok(pair) => {
-                if let Some(remark) = remark(&pair, totp, host.loaded.policy.lang) {
+                if let Some(remark) = new_app::remark(&pair, totp, host.loaded.policy.lang) {
                     conversation.tell(&remark)?;
                 }
                 return Ok(pair);
@@ -379,12 +354,6 @@ fn two_codes(totp: &Totp, tries: usize, host: &Host, conversation: &mut Conversa
     }
     let why = Lang::En.say(Text::Pair(&last));
     Err(Decision::new(Outcome::Refused, format!("{why} Nothing was bound."), why))
-}
-
-/// What is to be said about the app's clock. A code that is one step old may simply have been typed slowly.
-pub(super) fn remark(pair: &Pair, totp: &Totp, lang: Lang) -> Option<String> {
-    let typed_slowly = (-totp.parameters.period.cast_signed()..=0).contains(&pair.offset);
-    (!typed_slowly).then(|| lang.say(Text::SetClock(pair.offset)))
 }
 
 fn ask_two(host: &Host, conversation: &mut Conversation) -> Result<[Secret; 2], NoAnswer> {
@@ -436,15 +405,5 @@ mod tests {
         }
         let why = learnt([CODES[4], CODES[5]], 5, 4 + 119).unwrap_err();
         assert!(why.contains("wait an hour, or replace the device."), "{why}");
-    }
-
-    #[test]
-    fn a_clock_that_is_off_is_spoken_of_unless_the_code_was_typed_slowly() {
-        let remark = |offset| remark(&Pair { first: 1, offset }, &app(), Lang::En);
-        assert_eq!((remark(0), remark(-30)), (None, None));
-        let behind = "The device's clock is about 1 min behind this host's: use automatic time.";
-        assert_eq!(remark(-60).as_deref(), Some(behind));
-        let ahead = "The device's clock is about 30 s ahead of this host's: use automatic time.";
-        assert_eq!(remark(30).as_deref(), Some(ahead));
     }
 }

@@ -6,12 +6,11 @@ use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
 use mfa_core::{Id, Kind};
 use mfa_wire::{Login, Outcome};
 
-use super::device;
 use super::keys::Touched;
 use super::page::{self, Look};
 use super::permission::ask_for_ticket;
 use super::place::origin;
-use super::{Decision, TRIES, keys, openers, recovery};
+use super::{Decision, TRIES, codes, keys, new_app, openers};
 use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::lang::{Lang, Text};
@@ -154,12 +153,12 @@ fn app_at_login(
 /// Keeps a new device before it is shown, in place of any other that waits.
 fn begin(record: Record, from: Option<&str>, store: &Store, host: &Host) -> Result<Record, Decision> {
     let pending = Pending {
-        id: device::new_id(host)?,
+        id: new_app::new_id(host)?,
         label: String::new(),
         expires: (host.now)() + PENDING_LIFE,
         from: from.unwrap_or_default().to_owned(),
         replaces: Id::default(),
-        totp: device::new_totp(host)?,
+        totp: new_app::new_totp(host)?,
     };
     store.commit(&record, Change::Pend(&pending))?;
     let record = store.load(record.user())?;
@@ -187,10 +186,10 @@ fn bind(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
-    let remark = device::remark(&pair, &totp, lang);
-    let (recovery, codes) = recovery::new_set(host)?;
+    let remark = new_app::remark(&pair, &totp, lang);
+    let (recovery, codes) = codes::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
-    let credentials = Credentials { recovery, ..device::bound(id, label, from, totp, pair, host) };
+    let credentials = Credentials { recovery, ..new_app::bound(id, label, from, totp, pair, host) };
     store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
     if let Some(remark) = remark {
         conversation.tell(&remark)?;

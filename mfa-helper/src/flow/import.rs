@@ -5,10 +5,9 @@ use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
-use super::device;
 use super::proof::ROOT;
 use super::user::{already, known};
-use super::{Decision, keys};
+use super::{Decision, keys, new_app};
 use crate::host::{Host, host_name};
 use crate::store::Change;
 
@@ -72,7 +71,7 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host:
     }
     if before == 0 {
         let credentials = Credentials {
-            id: device::new_id(host)?,
+            id: new_app::new_id(host)?,
             created: (host.now)(),
             created_from: ROOT.into(),
             device: Device::Keys(all),
@@ -115,7 +114,7 @@ fn with(bound: &[Key], new: &[Key]) -> Vec<Key> {
 }
 
 fn kept(Listed { rp_id, credential, public, verified, label }: Listed, host: &Host) -> Result<Key, Decision> {
-    let (id, created, created_from) = (device::new_id(host)?, (host.now)(), ROOT.into());
+    let (id, created, created_from) = (new_app::new_id(host)?, (host.now)(), ROOT.into());
     // What it has counted to is not in the file: the first use says.
     Ok(Key { id, label, created, created_from, rp_id, credential, public, verified, counter: 0 })
 }

@@ -1,23 +1,19 @@
 //! Binding security keys: the first, more beside it, others in its place.
 
-use std::time::Duration;
-
 use mfa_core::Kind;
-use mfa_core::key::{self, Key, PublicKey};
+use mfa_core::key::{self, Key};
 use mfa_core::record::{Amendment, Credentials, Device, Latest};
 use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, NewKey, Outcome, printable};
 
 use super::device;
-use super::key_asked::{
-    AtTheKey, NotProved, Proved, U2F, by_front_end, challenge, judge, shown_to_sshd, touch_was_demanded,
-};
+use super::key_asked::{U2F, shown_to_sshd, touch_was_demanded};
+use super::new_key::{by_touch, key_of, make, of_keys};
 use super::proof::{Proof, Proved as ProvedBinding};
 use super::revise::RACES;
 use super::user::{already, known, not_bound};
-use super::{Decision, openers, page, permission, place, recovery};
+use super::{Decision, codes, openers, page, permission, place};
 use crate::conversation::Conversation;
-use crate::factor::usb;
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
@@ -63,10 +59,10 @@ fn first(
     let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let proved = |decision: Decision| Decision { factor, ..decision };
     let key = make(new, label, user, proof, &[], host, conversation).map_err(proved)?;
-    let (recovery, codes) = recovery::new_set(host)?;
+    let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
-    let lines = [Some(Text::KeyBound(user)), recovery::hand_out(codes, user, host, conversation)];
+    let lines = [Some(Text::KeyBound(user)), codes::hand_out(codes, user, host, conversation)];
     Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "bound")))
 }
 
@@ -125,10 +121,10 @@ pub fn replace(
     // The proof was for this binding as it is.
     let Some(old) = ProvedBinding::by(&record) else { return Ok(not_bound(user)) };
     let key = make(new, &label, user, proof, &[], host, conversation).map_err(proved)?;
-    let (recovery, codes) = recovery::new_set(host)?;
+    let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
     device::bind(record, &credentials, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
-    let lines = [Some(Text::KeyReplaced(user)), recovery::hand_out(codes, user, host, conversation)];
+    let lines = [Some(Text::KeyReplaced(user)), codes::hand_out(codes, user, host, conversation)];
     Ok(proved(Decision::new(Outcome::Accepted, device::lines(lines, host), "replaced")))
 }
 
@@ -197,7 +193,7 @@ pub fn at_login(
         Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
         None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
     };
-    let (recovery, codes) = recovery::new_set(host)?;
+    let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
     let text = page::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
@@ -225,138 +221,4 @@ pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touche
     let key = shown_to_sshd(login)?;
     let verified = touch_was_demanded(login, host).ok()?.verify;
     (verified || host.loaded.policy.u2f.pin != Pin::Require).then_some(Touched { key, verified })
-}
-
-/// A new key, after its owner has proved to have it.
-fn make(
-    new: &NewKey,
-    label: &str,
-    user: &str,
-    proof: Proof,
-    bound: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Key, Decision> {
-    let from = proof.from(user).to_owned();
-    let lang = host.loaded.policy.lang;
-    let key = match &new.ssh_key {
-        Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
-            let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
-            return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
-        }
-        Some(line) => by_signature(line, label, bound, host, conversation)?,
-        // Root may be anywhere: whoever is asked to plug the key in is told by root.
-        None if proof != Proof::Root && !host.caller_is_here() => {
-            let text = "A key is bound where it is plugged in, at this machine's own console.\n\
-                        From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
-            return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));
-        }
-        None => by_touch(user, label, bound, true, lang, host, conversation)?,
-    };
-    Ok(Key { created_from: from, ..key })
-}
-
-/// A key that is plugged in here: it makes a pair of keys for us.
-fn by_touch(
-    user: &str,
-    label: &str,
-    bound: &[Key],
-    own_command: bool,
-    lang: Lang,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Key, Decision> {
-    let (challenge, user_id) = (challenge(host)?, challenge(host)?);
-    let u2f = &host.loaded.policy.u2f;
-    let rp_id = host.rp_id();
-    let wanted = usb::Make {
-        rp_id: &rp_id,
-        user_name: user,
-        user_id,
-        exclude: bound,
-        challenge,
-        pin: u2f.pin,
-        spare_tries: !own_command,
-        aaguids: &u2f.aaguids,
-        deadline: Duration::from_secs(u2f.timeout),
-    };
-    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation };
-    let made = usb::make(&wanted, &mut person).map_err(|failure| {
-        let reason = failure.reason();
-        match failure {
-            usb::Failure::Gone(none) => none.into(),
-            failure => Decision::new(Outcome::Refused, format!("{failure}\nNothing was bound."), reason),
-        }
-    })?;
-    Ok(Key {
-        id: device::new_id(host)?,
-        label: label.to_owned(),
-        created: (host.now)(),
-        created_from: String::new(),
-        rp_id,
-        credential: made.credential,
-        public: made.public,
-        verified: made.verified,
-        counter: made.counter,
-    })
-}
-
-/// An ssh key of one: it signs, with a touch.
-fn by_signature(
-    line: &str,
-    label: &str,
-    bound: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Key, Decision> {
-    let refused = |text: String, reason: &str| Decision::new(Outcome::Refused, text, reason);
-    let line = match mfa_ssh::Line::parse(line) {
-        Ok(Some(line)) => line,
-        Ok(None) => return Err(refused("There is no key in that file.".into(), "no ssh key")),
-        Err(error) => return Err(refused(error.to_string(), "no ssh key of a security key")),
-    };
-    let label = if label.is_empty() { printable(&line.label, 64) } else { label.to_owned() };
-    let key = key_of(&line.key, &label, host)?;
-    if bound.iter().any(|other| other.public == key.public) {
-        return Err(refused("This key is bound already.".into(), "bound already"));
-    }
-    let challenge = challenge(host)?;
-    conversation.notice(&host.loaded.policy.lang.say(Text::Touch))?;
-    let one = std::slice::from_ref(&key);
-    let (_, signed, hash) = by_front_end(one, &challenge, conversation).map_err(|not| match not {
-        NotProved::Failed(decision) => decision,
-        NotProved::Unreachable(..) => refused("No signature: nothing was bound.".into(), "no signature of the ssh key"),
-    })?;
-    let pin = host.loaded.policy.u2f.pin;
-    let Proved { counter, .. } = judge(&key, &signed, &hash, pin)
-        .map_err(|decision| Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision })?;
-    // Only what the signature says: the file says what its owner likes.
-    Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
-}
-
-/// What is kept of an ssh key.
-fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
-    let not_good = || Decision::new(Outcome::Refused, "That is no good public key.", "a weak or impossible public key");
-    Ok(Key {
-        id: device::new_id(host)?,
-        label: label.to_owned(),
-        created: (host.now)(),
-        created_from: String::new(),
-        rp_id: shown.application.clone(),
-        credential: Vec::new(),
-        public: PublicKey::of_ssh(&shown.point).ok_or_else(not_good)?,
-        verified: false,
-        counter: 0,
-    })
-}
-
-fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
-    Ok(Credentials {
-        id: device::new_id(host)?,
-        created: key.created,
-        created_from: key.created_from.clone(),
-        device: Device::Keys(vec![key]),
-        recovery: Default::default(),
-        latest: Latest::Bound,
-    })
 }

@@ -1,6 +1,7 @@
 //! What happens in each kind of conversation: functions that read like the man page.
 
 mod code;
+mod codes;
 pub mod device;
 mod enroll;
 pub mod first_factor;
@@ -9,6 +10,8 @@ pub mod import;
 mod key_asked;
 pub mod keys;
 pub mod login;
+mod new_app;
+mod new_key;
 mod no_way;
 mod openers;
 mod page;

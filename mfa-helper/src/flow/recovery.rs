@@ -1,14 +1,14 @@
-//! Codes for who has lost the device, and tickets: making and showing them.
+//! Codes for who has lost the device, and tickets: what root and their owner ask for.
 
 use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
-use mfa_wire::{Cancelled, FromHelper, Outcome, Secret, printable, utc};
+use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
 
 use super::proof::{Proof, Proved};
 use super::revise::{RACES, Revision, revise};
 use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, TRIES};
-use crate::conversation::{Conversation, NoAnswer};
+use super::{Decision, codes};
+use crate::conversation::Conversation;
 use crate::host::Host;
 use crate::lang::Text;
 use crate::store::{Change, CommitError};
@@ -25,10 +25,10 @@ pub fn renew(user: &str, proof: Proof, host: &Host, conversation: &mut Conversat
     let (mut record, factor) = proof.record_of(&user, &store, host, conversation)?;
     // The proof was for this binding with these codes and keys, whatever was tried to log in meanwhile.
     let Some(proved) = Proved::by(&record) else { return Ok(not_bound(&user)) };
-    let (set, codes) = new_set(host)?;
+    let (set, codes) = codes::new_set(host)?;
     let void = |why: Decision| Decision { text: VOID.to_owned(), factor, ..why };
     // Kept only now: whoever leaves before keeps the codes that they have.
-    show(codes, host, conversation).map_err(|none| void(none.into()))?;
+    codes::show(codes, host, conversation).map_err(|none| void(none.into()))?;
     for _ in 0..RACES {
         if !proved.holds(&record) {
             break;
@@ -110,33 +110,4 @@ pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversa
     conversation.send(&FromHelper::Report(format!("{code}\n")))?;
     let text = format!("Good once for {} until {}.", printable(&user, 64), utc(expires));
     Ok(Decision::new(Outcome::Accepted, text, format!("bypass code made until {}", utc(expires))))
-}
-
-/// As many codes as the policy says.
-pub fn new_set(host: &Host) -> Result<(Set, Vec<Secret>), Decision> {
-    Ok(Set::make(host.loaded.policy.recovery_codes, host.random)?)
-}
-
-/// Shows the codes of what was just bound. Bound all the same, should nobody be there to read them any more: then it is
-/// left to be said how to come to new ones.
-pub fn hand_out<'a>(
-    codes: Vec<Secret>,
-    user: &'a str,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Option<Text<'a>> {
-    let unread = !codes.is_empty() && show(codes, host, conversation).is_err();
-    unread.then_some(Text::MakeCodesFor(user))
-}
-
-/// Shows the codes until the person says that they have them.
-pub fn show(codes: Vec<Secret>, host: &Host, conversation: &mut Conversation) -> Result<(), NoAnswer> {
-    conversation.send(&FromHelper::RecoveryCodes(codes))?;
-    let question = host.loaded.policy.lang.say(Text::WrittenDown);
-    for _ in 0..TRIES {
-        if conversation.ask(&question)?.bytes().trim_ascii().eq_ignore_ascii_case(b"ok") {
-            return Ok(());
-        }
-    }
-    Err(NoAnswer::Cancelled(Cancelled::ByUser))
 }

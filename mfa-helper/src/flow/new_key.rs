@@ -1,0 +1,152 @@
+//! A security key that is to be bound, after its owner has shown to have it.
+
+use std::time::Duration;
+
+use mfa_core::key::{Key, PublicKey};
+use mfa_core::record::{Credentials, Device, Latest};
+use mfa_ssh::SkPublicKey;
+use mfa_wire::{NewKey, Outcome, printable};
+
+use super::Decision;
+use super::key_asked::{AtTheKey, NotProved, Proved, by_front_end, challenge, judge};
+use super::new_app::new_id;
+use super::proof::Proof;
+use crate::conversation::Conversation;
+use crate::factor::usb;
+use crate::host::Host;
+use crate::lang::{Lang, Text};
+use crate::policy::Pin;
+
+/// A new key, after its owner has proved to have it.
+pub fn make(
+    new: &NewKey,
+    label: &str,
+    user: &str,
+    proof: Proof,
+    bound: &[Key],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let from = proof.from(user).to_owned();
+    let lang = host.loaded.policy.lang;
+    let key = match &new.ssh_key {
+        Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
+            let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
+            return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
+        }
+        Some(line) => by_signature(line, label, bound, host, conversation)?,
+        // Root may be anywhere: whoever is asked to plug the key in is told by root.
+        None if proof != Proof::Root && !host.caller_is_here() => {
+            let text = "A key is bound where it is plugged in, at this machine's own console.\n\
+                        From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
+            return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));
+        }
+        None => by_touch(user, label, bound, true, lang, host, conversation)?,
+    };
+    Ok(Key { created_from: from, ..key })
+}
+
+/// A key that is plugged in here: it makes a pair of keys for us.
+pub fn by_touch(
+    user: &str,
+    label: &str,
+    bound: &[Key],
+    own_command: bool,
+    lang: Lang,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let (challenge, user_id) = (challenge(host)?, challenge(host)?);
+    let u2f = &host.loaded.policy.u2f;
+    let rp_id = host.rp_id();
+    let wanted = usb::Make {
+        rp_id: &rp_id,
+        user_name: user,
+        user_id,
+        exclude: bound,
+        challenge,
+        pin: u2f.pin,
+        spare_tries: !own_command,
+        aaguids: &u2f.aaguids,
+        deadline: Duration::from_secs(u2f.timeout),
+    };
+    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation };
+    let made = usb::make(&wanted, &mut person).map_err(|failure| {
+        let reason = failure.reason();
+        match failure {
+            usb::Failure::Gone(none) => none.into(),
+            failure => Decision::new(Outcome::Refused, format!("{failure}\nNothing was bound."), reason),
+        }
+    })?;
+    Ok(Key {
+        id: new_id(host)?,
+        label: label.to_owned(),
+        created: (host.now)(),
+        created_from: String::new(),
+        rp_id,
+        credential: made.credential,
+        public: made.public,
+        verified: made.verified,
+        counter: made.counter,
+    })
+}
+
+/// An ssh key of one: it signs, with a touch.
+pub fn by_signature(
+    line: &str,
+    label: &str,
+    bound: &[Key],
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Key, Decision> {
+    let refused = |text: String, reason: &str| Decision::new(Outcome::Refused, text, reason);
+    let line = match mfa_ssh::Line::parse(line) {
+        Ok(Some(line)) => line,
+        Ok(None) => return Err(refused("There is no key in that file.".into(), "no ssh key")),
+        Err(error) => return Err(refused(error.to_string(), "no ssh key of a security key")),
+    };
+    let label = if label.is_empty() { printable(&line.label, 64) } else { label.to_owned() };
+    let key = key_of(&line.key, &label, host)?;
+    if bound.iter().any(|other| other.public == key.public) {
+        return Err(refused("This key is bound already.".into(), "bound already"));
+    }
+    let challenge = challenge(host)?;
+    conversation.notice(&host.loaded.policy.lang.say(Text::Touch))?;
+    let one = std::slice::from_ref(&key);
+    let (_, signed, hash) = by_front_end(one, &challenge, conversation).map_err(|not| match not {
+        NotProved::Failed(decision) => decision,
+        NotProved::Unreachable(..) => refused("No signature: nothing was bound.".into(), "no signature of the ssh key"),
+    })?;
+    let pin = host.loaded.policy.u2f.pin;
+    let Proved { counter, .. } = judge(&key, &signed, &hash, pin)
+        .map_err(|decision| Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision })?;
+    // Only what the signature says: the file says what its owner likes.
+    Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
+}
+
+/// What is kept of an ssh key.
+pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
+    let not_good = || Decision::new(Outcome::Refused, "That is no good public key.", "a weak or impossible public key");
+    Ok(Key {
+        id: new_id(host)?,
+        label: label.to_owned(),
+        created: (host.now)(),
+        created_from: String::new(),
+        rp_id: shown.application.clone(),
+        credential: Vec::new(),
+        public: PublicKey::of_ssh(&shown.point).ok_or_else(not_good)?,
+        verified: false,
+        counter: 0,
+    })
+}
+
+pub fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
+    Ok(Credentials {
+        id: new_id(host)?,
+        created: key.created,
+        created_from: key.created_from.clone(),
+        device: Device::Keys(vec![key]),
+        recovery: Default::default(),
+        latest: Latest::Bound,
+    })
+}
