@@ -44,8 +44,9 @@ use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 use crate::audit::Level;
 use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
+use crate::flow::manage::{device, import, keys, recovery, require, standing, tickets, unbind};
 use crate::flow::proof::Proof;
-use crate::flow::{Decision, device, first_factor, import, keys, login, recovery, remember, require, standing, unbind};
+use crate::flow::{Decision, first_factor, login};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -239,7 +240,7 @@ fn serve_verb(
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
         Verb::Unlock { .. } => device::unlock(user, host),
-        Verb::Tickets { revoke, .. } => remember::tickets(user, revoke.as_deref(), host, conversation),
+        Verb::Tickets { revoke, .. } => tickets::tickets(user, revoke.as_deref(), host, conversation),
         Verb::Status { .. } => standing::status(user, host, conversation),
         Verb::List => standing::list(host, conversation),
         Verb::ListOf { group, missing } => standing::list_of(group.as_deref(), *missing, host, conversation),
@@ -248,9 +249,9 @@ fn serve_verb(
         Verb::Unrequire(required) => require::unrequire(required, config),
         Verb::ConfirmRequired => require::confirm(config, host),
         Verb::Invite { .. } => recovery::invite(user, host, conversation),
-        Verb::PolicyCheck => flow::policy::check(config, host, conversation),
+        Verb::PolicyCheck => flow::manage::policy::check(config, host, conversation),
         Verb::PolicyExplain { service, rhost, ssh_key, .. } => {
-            flow::policy::explain(user, service, rhost.as_deref(), ssh_key.as_deref(), host, conversation)
+            flow::manage::policy::explain(user, service, rhost.as_deref(), ssh_key.as_deref(), host, conversation)
         }
     }
 }

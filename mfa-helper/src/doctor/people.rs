@@ -9,9 +9,9 @@ use mfa_wire::Login;
 
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
-use crate::flow::hand_over;
-use crate::flow::login::{Auth, auth};
-use crate::flow::standing::{everybody, standing};
+use crate::flow::login::auth::{Auth, auth};
+use crate::flow::login::hand_over;
+use crate::flow::manage::standing::{everybody, standing};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;

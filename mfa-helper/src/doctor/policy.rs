@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{Finding, edit, remedy_in, rule_file};
-use crate::flow::policy::findings;
-use crate::flow::require;
+use crate::flow::manage::policy::findings;
+use crate::flow::manage::require;
 use crate::host::Host;
 use crate::policy::Policy;
 use crate::policy::files::{Loaded, in_place as read};
@@ -64,7 +64,7 @@ pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
 pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
     let policy = &host.loaded.policy;
     let found = findings(policy, (host.now)());
-    let finding = |found: crate::flow::policy::Finding| {
+    let finding = |found: crate::flow::manage::policy::Finding| {
         // Its text begins with the rule's file and line; or it is about somebody, and ends in the rule that exempts.
         let from_rule = if found.id == "rule-exempts" { found.text.rsplit(" by ").next() } else { Some(&*found.text) };
         let place = from_rule.unwrap_or_default().split([' ', ',']).next().unwrap_or_default().trim_end_matches(':');

@@ -2,29 +2,17 @@
 
 mod code;
 mod codes;
-pub mod device;
-mod enroll;
 pub mod first_factor;
-pub mod hand_over;
-pub mod import;
 mod key_asked;
-pub mod keys;
 pub mod login;
+pub mod manage;
 mod new_app;
 mod new_key;
-mod no_way;
-mod openers;
-mod page;
 mod permission;
 mod place;
-pub mod policy;
 pub mod proof;
-pub mod recovery;
 pub mod remember;
-pub mod require;
 mod revise;
-pub mod standing;
-pub mod unbind;
 mod user;
 
 use mfa_core::record::Device;

@@ -4,7 +4,7 @@ use mfa_core::Process;
 use mfa_core::record::{PENDING_LIFE, Provisional};
 use mfa_wire::Login;
 
-use super::Decision;
+use crate::flow::Decision;
 use crate::host::Host;
 use crate::process;
 

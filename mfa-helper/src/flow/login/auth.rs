@@ -1,27 +1,25 @@
-//! A login: its auth phase and its account phase.
+//! The auth phase of a login.
 
-use mfa_core::Process;
 use mfa_core::key::Key;
 use mfa_core::lockout::Way;
-use mfa_core::record::{Amendment, Credentials, Latest, Owes, State};
+use mfa_core::record::{Amendment, Credentials, Latest, State};
 use mfa_core::totp::{Code, Parameters, Spent, Totp};
-use mfa_wire::{AuthHook, Login, Outcome, REFUSED, Secret, printable};
+use mfa_wire::{Login, Outcome, REFUSED, Secret, printable};
 
-use super::code::Audience;
-use super::no_way::NoWay;
-use super::place::place;
-use super::revise::{RACES, Revision, lost_races, revise};
-use super::user::find;
-use super::{Decision, ask_for_device, enroll, first_factor, hand_over, key_asked, permission, remember};
+use super::no_way::{NoWay, way_to_a_device};
+use super::owed::{owe, settle};
+use super::{hand_over, requirement};
 use crate::conversation::{Conversation, NoAnswer};
+use crate::flow::code::Audience;
+use crate::flow::place::place;
+use crate::flow::user::find;
+use crate::flow::{Decision, ask_for_device, first_factor, key_asked, remember};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
-use crate::policy::place::Place;
-use crate::policy::{Enroll, Facts, Require, Requirement, SshKey};
-use crate::process;
-use crate::program::{is_service_of_sudo, is_sudo};
-use crate::store::{Change, CommitError, Record, Store};
+use crate::policy::{Require, Requirement};
+use crate::program::is_sudo;
+use crate::store::{Record, Store};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,24 +54,6 @@ pub fn auth(
             Ok(()) => Auth::HandOver,
             Err(no_way) => Auth::Refuse(no_way),
         },
-    }
-}
-
-fn way_to_a_device(asked: &Requirement, record: &Record, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
-    if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
-        Err(NoWay::ByAdmin)
-    } else if enroll::offers(asked, login, host).is_empty() {
-        Err(NoWay::NoKeyHere)
-    } else if asked.enroll == Enroll::Invited && !permission::is_invited(&record.state, (host.now)()) {
-        Err(NoWay::NotInvited)
-    } else if asked.enroll == Enroll::Invited && is_sudo(login) {
-        // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the
-        // owner of the invitation has bound.
-        Err(NoWay::NoDialogue)
-    } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
-        Err(NoWay::NoDialogue)
-    } else {
-        Ok(())
     }
 }
 
@@ -267,33 +247,6 @@ fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> De
     Decision::new(Outcome::Refused, text, "required and not bound: a login would lead through binding")
 }
 
-/// Writes down that this user has been let past the auth phase on the condition that a device is bound. It holds where
-/// a program remembers that phase and goes straight to the next one (sudo-rs keeps its ticket before the account phase).
-fn owe(record: Record, here: Option<&str>, store: &Store) -> Result<(), Decision> {
-    revise(record, store, |record| {
-        if record.credentials.is_some() {
-            return Err(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
-        }
-        Ok(owing(record, record.state.owes.with(here)))
-    })
-}
-
-/// Writes down that a code was given where a device was owed. Until that is durable nobody is let in by it, so that what
-/// is remembered there is asked for again and not less.
-fn settle(user: &str, here: Option<&str>, store: &Store) -> Result<(), Decision> {
-    revise(store.load(user)?, store, |record| Ok(owing(record, record.state.owes.without(here))))
-}
-
-fn owing(record: &Record, owes: Owes) -> Revision<()> {
-    match record.state.owes == owes {
-        true => Revision::AsIs(()),
-        false => Revision::Keep(State { owes, ..record.state.clone() }, ()),
-    }
-}
-
-/// What is said where two logins bind at once.
-const BOUND_MEANWHILE: &str = "A device was bound meanwhile: log in again, and its code is asked.";
-
 /// What who has no device reads while there is still time.
 fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
@@ -339,16 +292,6 @@ fn added_key<'a>(bound: &'a Credentials, state: &State, now: u64) -> Option<&'a 
     bound.keys().iter().filter(is_news).max_by_key(|key| key.created)
 }
 
-fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
-    host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group))
-}
-
-/// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
-fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
-    let place = if host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
-    Facts { user, service: &login.service, place, now: (host.now)() }
-}
-
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
 fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
     match question_for_nobody(login, host, conversation) {
@@ -365,212 +308,4 @@ fn question_for_nobody(login: &Login, host: &Host, conversation: &mut Conversati
         std::hint::black_box(nobody.find(&code, 1, 3, Spent::NOTHING));
     }
     Ok(())
-}
-
-/// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
-/// for a key, sudo while it remembers.
-pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
-    let ignored = |reason| Decision::new(Outcome::Ignored, "", reason);
-    if login.service == first_factor::SERVICE {
-        return ignored("the first factor alone is asked here");
-    }
-    // sudo remembers, whether devices are bound there now or not.
-    let listed = host.loaded.policy.enroll_services.contains(&login.service);
-    let may_owe = (listed || is_service_of_sudo(&login.service)) && !by_root(login);
-    match hook {
-        AuthHook::Ignored => return ignored("decided in auth"),
-        // A device is bound now, from which the session phase is to be reached.
-        AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
-        AuthHook::HandedOver => {}
-        AuthHook::NotRun if login.came_by_sshd() => return key_alone(login, host).unwrap_or_else(|failed| failed),
-        AuthHook::NotRun if may_owe && way == Way::Login => {}
-        // cron, at, systemd-user, su from root: nobody is there to ask.
-        AuthHook::NotRun => return ignored("no auth phase"),
-    }
-    let user = match known(login) {
-        Ok(user) => user,
-        Err(failed) => return failed,
-    };
-    let asked = requirement(login, &user, host);
-    let decision = bind_what_is_owed(login, hook, way, &user, &asked, host, conversation);
-    decision.unwrap_or_else(|failed| failed).by(asked)
-}
-
-fn bind_what_is_owed(
-    login: &Login,
-    hook: AuthHook,
-    way: Way,
-    identity: &Identity,
-    asked: &Requirement,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let user = identity.name.as_str();
-    // Auth has let past on the condition that a device is bound. Whatever the policy says by now, or that of another line:
-    // it ends as bound or refused.
-    if hook == AuthHook::HandedOver && asked.require != Require::Mfa {
-        let text = "The policy was changed meanwhile: log in again.";
-        return Ok(Decision::new(
-            Outcome::Refused,
-            text,
-            "handed over by auth, and not required by the policy of account",
-        ));
-    }
-    let unasked = || Ok(Decision::new(Outcome::Ignored, "", "no auth phase"));
-    if asked.require == Require::Off {
-        return unasked();
-    }
-    let store = host.store()?;
-    let record = store.load(user)?;
-    let here = place(login, host);
-    let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
-    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
-    match (&record.credentials, hook) {
-        // A sudo that remembers a login in which nothing was owed.
-        (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
-        // It remembers one that was let past when there was no device to ask for.
-        (Some(_), AuthHook::NotRun) => {
-            return code_that_is_owed(login, here.as_deref(), record, &store, host, conversation);
-        }
-        (Some(_), _) => {
-            return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
-        }
-        (None, _) if asked.require != Require::Mfa => return unasked(),
-        (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
-        (None, AuthHook::NotRun) if !is_remembered(login, &owes, here.as_deref()) => {
-            return Ok(NoWay::NotAsked.decision(user, host.loaded.policy.self_service));
-        }
-        (None, _) => {}
-    }
-    if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
-        return Ok(no_way.decision(user, host.loaded.policy.self_service));
-    }
-    if host.in_service {
-        return Ok(Decision::start_your_own());
-    }
-    if let Err(no_way) = hand_over::proves_something(login, identity) {
-        return Ok(no_way.decision(user, host.loaded.policy.self_service));
-    }
-    enroll::at_login(login, user, asked, record, &store, host, conversation)
-}
-
-/// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
-/// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and whoever it is would bind a device of theirs:
-/// that one is owed says nothing about who is here, but in the very session of a terminal in which sudo has asked. Where
-/// sudo's line is untrue, it was perhaps noted for a stranger.
-fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
-    is_service_of_sudo(&login.service) && owes.names(here) && hand_over::is_true(&login.service).is_ok()
-}
-
-/// The session phase of a login whose account phase has bound a device: from here on it holds.
-///
-/// By the process, whatever the login says of itself: the one that has bound, or of sshd, which holds the account phase in a
-/// process of its own, the one that has started that.
-pub fn session(login: &Login, host: &Host) -> Decision {
-    confirm(login, host).unwrap_or_else(|failed| failed)
-}
-
-fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
-    let user = known(login)?;
-    let store = host.store()?;
-    let here = place(login, host);
-    let opener = process::now(host.caller_pid);
-    for _ in 0..RACES {
-        let mut record = store.load(&user.name)?;
-        let Some((bound, waits)) = record.provisional.take() else {
-            return Ok(Decision::new(Outcome::Ignored, "", "no device waits for this session"));
-        };
-        if waits.expires <= (host.now)() {
-            return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
-        }
-        if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
-            return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
-        }
-        // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
-        let owes = record.state.owes.without(here.as_deref());
-        match store.commit(&record, Change::Bind(&bound, &owes)) {
-            Ok(()) => {
-                return Ok(Decision { factor: bound.kind().word(), ..Decision::new(Outcome::Accepted, "", "bound") });
-            }
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
-    }
-    Err(lost_races())
-}
-
-/// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
-/// another place: here its code is due, as in the auth phase.
-fn code_that_is_owed(
-    login: &Login,
-    here: Option<&str>,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let user = record.user().to_owned();
-    // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
-    // and locks no login.
-    let lang = host.loaded.policy.lang.everywhere(login);
-    let audience = Audience {
-        way: Way::OwnProcess,
-        first_factor_known: false,
-        own_command: false,
-        bypass: true,
-        lang,
-        remember: None,
-    };
-    let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
-    if decision.outcome == Outcome::Accepted {
-        settle(&user, here, store)?;
-    }
-    Ok(decision)
-}
-
-/// Who has passed the auth phase is somebody.
-fn known(login: &Login) -> Result<Identity, Decision> {
-    find(&login.user)?.ok_or_else(|| Decision::unavailable("unknown to the name service"))
-}
-
-/// su and sudo by root skip the auth phase, because root could become anybody anyhow.
-fn by_root(login: &Login) -> bool {
-    matches!(login.service.as_str(), "su" | "su-l" | "sudo" | "sudo-i")
-        && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
-}
-
-/// What a key alone is worth.
-pub enum Account {
-    /// It lets in.
-    Enough,
-    /// It does not.
-    NotEnough,
-}
-
-/// Decides the account phase of a login by key alone.
-pub fn key_alone_is(asked: &Requirement, record: &Record) -> Account {
-    match (asked.require, asked.ssh_key) {
-        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
-        (Require::IfBound, SshKey::Deny) if record.credentials.is_none() => Account::Enough,
-        (Require::IfBound | Require::Mfa, SshKey::Deny) => Account::NotEnough,
-    }
-}
-
-fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
-    let user = known(login)?;
-    let asked = requirement(login, &user, host);
-    let enough = match (asked.require, asked.ssh_key) {
-        // Not even the store is looked at.
-        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
-        _ => key_alone_is(&asked, &host.store()?.load(&user.name)?),
-    };
-    let decision = match enough {
-        Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),
-        Account::NotEnough => Decision::new(
-            Outcome::Refused,
-            "MFA is required: a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive",
-            "a key alone",
-        ),
-    };
-    Ok(decision.by(asked))
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use mfa_wire::{Outcome, Required, printable, utc};
 
-use super::{Decision, policy};
+use super::policy;
 use crate::conversation::Conversation;
+use crate::flow::Decision;
 use crate::host::Host;
 use crate::identity;
 use crate::policy::files;

@@ -3,10 +3,11 @@
 use mfa_core::record::{Credentials, Device};
 use mfa_wire::{Outcome, printable};
 
-use super::proof::Proof;
-use super::user::{find, known_or_kept, not_bound};
-use super::{Decision, keys};
+use super::keys;
 use crate::conversation::Conversation;
+use crate::flow::Decision;
+use crate::flow::proof::Proof;
+use crate::flow::user::{find, known_or_kept, not_bound};
 use crate::host::Host;
 use crate::lang::Text;
 use crate::policy::{Answer, Require};

@@ -5,9 +5,10 @@ use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
-use super::proof::ROOT;
-use super::user::{already, known};
-use super::{Decision, keys, new_app};
+use super::keys;
+use crate::flow::proof::ROOT;
+use crate::flow::user::{already, known};
+use crate::flow::{Decision, new_app};
 use crate::host::{Host, host_name};
 use crate::store::Change;
 

@@ -1,8 +1,14 @@
 //! Why somebody who is required and has no device cannot bind one here.
 
-use mfa_wire::{Outcome, printable};
+use mfa_core::lockout::Way;
+use mfa_wire::{Login, Outcome, printable};
 
-use super::Decision;
+use super::enroll;
+use crate::flow::{Decision, permission};
+use crate::host::Host;
+use crate::policy::{Enroll, Requirement};
+use crate::program::is_sudo;
+use crate::store::Record;
 
 /// Why who is required and has no device cannot bind one here.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,5 +56,30 @@ impl NoWay {
         };
         let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
         Decision::new(Outcome::Refused, text, reason)
+    }
+}
+
+/// Whether there is one: the policy, the place and the service allow it.
+pub fn way_to_a_device(
+    asked: &Requirement,
+    record: &Record,
+    login: &Login,
+    way: Way,
+    host: &Host,
+) -> Result<(), NoWay> {
+    if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
+        Err(NoWay::ByAdmin)
+    } else if enroll::offers(asked, login, host).is_empty() {
+        Err(NoWay::NoKeyHere)
+    } else if asked.enroll == Enroll::Invited && !permission::is_invited(&record.state, (host.now)()) {
+        Err(NoWay::NotInvited)
+    } else if asked.enroll == Enroll::Invited && is_sudo(login) {
+        // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the
+        // owner of the invitation has bound.
+        Err(NoWay::NoDialogue)
+    } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
+        Err(NoWay::NoDialogue)
+    } else {
+        Ok(())
     }
 }

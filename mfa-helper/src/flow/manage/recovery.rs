@@ -4,11 +4,11 @@ use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
 use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
 
-use super::proof::{Proof, Proved};
-use super::revise::{RACES, Revision, revise};
-use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, codes};
 use crate::conversation::Conversation;
+use crate::flow::proof::{Proof, Proved};
+use crate::flow::revise::{RACES, Revision, revise};
+use crate::flow::user::{already, known, known_or_kept, not_bound};
+use crate::flow::{Decision, codes};
 use crate::host::Host;
 use crate::lang::Text;
 use crate::store::{Change, CommitError};

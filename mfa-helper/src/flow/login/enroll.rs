@@ -6,12 +6,13 @@ use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
 use mfa_core::{Id, Kind};
 use mfa_wire::{Login, Outcome};
 
-use super::keys::Touched;
+use super::enroll_key::{self, Touched};
+use super::openers;
 use super::page::{self, Look};
-use super::permission::ask_for_ticket;
-use super::place::origin;
-use super::{Decision, TRIES, codes, keys, new_app, openers};
 use crate::conversation::Conversation;
+use crate::flow::permission::ask_for_ticket;
+use crate::flow::place::origin;
+use crate::flow::{Decision, TRIES, codes, new_app};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::policy::{Enroll, Requirement};
@@ -43,8 +44,10 @@ pub fn at_login(
     }
     match choose(&offers(asked, login, host), everywhere, conversation)? {
         Offer::App => app_at_login(login, user, record, store, host, conversation),
-        Offer::Plugged => keys::at_login(login, None, record, everywhere, store, host, conversation),
-        Offer::Ssh(touched) => keys::at_login(login, Some(&touched), record, everywhere, store, host, conversation),
+        Offer::Plugged => enroll_key::at_login(login, None, record, everywhere, store, host, conversation),
+        Offer::Ssh(touched) => {
+            enroll_key::at_login(login, Some(&touched), record, everywhere, store, host, conversation)
+        }
     }
 }
 
@@ -69,7 +72,7 @@ pub fn offers(asked: &Requirement, login: &Login, host: &Host) -> Vec<Offer> {
         if host.is_local(login) {
             offers.push(Offer::Plugged);
         }
-        offers.extend(keys::offered(asked, login, host).map(Offer::Ssh));
+        offers.extend(enroll_key::offered(asked, login, host).map(Offer::Ssh));
     }
     offers
 }

@@ -8,9 +8,9 @@ use mfa_core::record::{Credentials, Device, State};
 use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
 use nix::errno::Errno;
 
-use super::Decision;
-use super::user::known_or_kept;
 use crate::conversation::Conversation;
+use crate::flow::Decision;
+use crate::flow::user::known_or_kept;
 use crate::host::Host;
 use crate::identity;
 use crate::policy::place::Place;

@@ -3,21 +3,18 @@
 use mfa_core::Kind;
 use mfa_core::key::{self, Key};
 use mfa_core::record::{Amendment, Credentials, Device, Latest};
-use mfa_ssh::SkPublicKey;
-use mfa_wire::{Login, NewKey, Outcome, printable};
+use mfa_wire::{NewKey, Outcome, printable};
 
 use super::device;
-use super::key_asked::{U2F, shown_to_sshd, touch_was_demanded};
-use super::new_key::{by_touch, key_of, make, of_keys};
-use super::proof::{Proof, Proved as ProvedBinding};
-use super::revise::RACES;
-use super::user::{already, known, not_bound};
-use super::{Decision, codes, openers, page, permission, place};
 use crate::conversation::Conversation;
+use crate::flow::new_key::{make, of_keys};
+use crate::flow::proof::{Proof, Proved as ProvedBinding};
+use crate::flow::revise::RACES;
+use crate::flow::user::{already, known, not_bound};
+use crate::flow::{Decision, codes, permission};
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::lang::{Lang, Text};
-use crate::policy::{Pin, Requirement, SkKey};
+use crate::lang::Text;
 use crate::store::{Change, CommitError, Record, Store};
 
 /// Binds a security key: the first device, or one more beside other keys.
@@ -174,51 +171,4 @@ pub(super) fn amend(
         }
     }
     Err(CommitError::Conflict)
-}
-
-/// Inside a login: the key that is plugged in here, or that of the ssh connection.
-pub fn at_login(
-    login: &Login,
-    of_ssh: Option<&Touched>,
-    record: Record,
-    lang: Lang,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let user = record.user().to_owned();
-    let from = place::origin(login).unwrap_or("an unknown place").to_owned();
-    let key = match of_ssh {
-        // sshd has asked for the touch that binds it, a moment ago.
-        Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
-        None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
-    };
-    let (recovery, codes) = codes::new_set(host)?;
-    let credentials = Credentials { recovery, ..of_keys(key, host)? };
-    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
-    let text = page::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
-    Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
-}
-
-/// A security key that sshd has just had touched, and whether it has demanded PIN or fingerprint too. Asked of sshd once: an
-/// answer that fails to come later must not bind it as one that needs neither.
-#[derive(Clone)]
-pub struct Touched {
-    /// The key.
-    pub key: SkPublicKey,
-    verified: bool,
-}
-
-/// The one that a login could bind, and that would be enough from then on.
-pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touched> {
-    if asked.sk_key != SkKey::Counts {
-        return None;
-    }
-    if !host.loaded.policy.u2f.aaguids.is_empty() {
-        // Which model it is, an ssh key does not say.
-        return None;
-    }
-    let key = shown_to_sshd(login)?;
-    let verified = touch_was_demanded(login, host).ok()?.verify;
-    (verified || host.loaded.policy.u2f.pin != Pin::Require).then_some(Touched { key, verified })
 }

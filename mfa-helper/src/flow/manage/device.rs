@@ -7,11 +7,11 @@ use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
-use super::proof::{Proof, Proved, ROOT};
-use super::revise::{RACES, Revision, revise};
-use super::user::{already, known, known_or_kept, not_bound};
-use super::{Decision, TRIES, codes, new_app, permission};
 use crate::conversation::{Conversation, NoAnswer};
+use crate::flow::proof::{Proof, Proved, ROOT};
+use crate::flow::revise::{RACES, Revision, revise};
+use crate::flow::user::{already, known, known_or_kept, not_bound};
+use crate::flow::{Decision, TRIES, codes, new_app, permission};
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration};
 use crate::store::{Change, CommitError, Record, Store};

@@ -1,0 +1,186 @@
+//! The account phase of a login.
+
+use mfa_core::Process;
+use mfa_core::lockout::Way;
+use mfa_core::record::Owes;
+use mfa_wire::{AuthHook, Login, Outcome};
+
+use super::no_way::{NoWay, way_to_a_device};
+use super::owed::{BOUND_MEANWHILE, settle};
+use super::{enroll, hand_over, known, requirement};
+use crate::conversation::Conversation;
+use crate::flow::code::Audience;
+use crate::flow::place::place;
+use crate::flow::{Decision, ask_for_device, first_factor};
+use crate::host::Host;
+use crate::identity::Identity;
+use crate::policy::{Require, Requirement, SshKey};
+use crate::process;
+use crate::program::is_service_of_sudo;
+use crate::store::{Record, Store};
+
+/// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
+/// for a key, sudo while it remembers.
+pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+    let ignored = |reason| Decision::new(Outcome::Ignored, "", reason);
+    if login.service == first_factor::SERVICE {
+        return ignored("the first factor alone is asked here");
+    }
+    // sudo remembers, whether devices are bound there now or not.
+    let listed = host.loaded.policy.enroll_services.contains(&login.service);
+    let may_owe = (listed || is_service_of_sudo(&login.service)) && !by_root(login);
+    match hook {
+        AuthHook::Ignored => return ignored("decided in auth"),
+        // A device is bound now, from which the session phase is to be reached.
+        AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
+        AuthHook::HandedOver => {}
+        AuthHook::NotRun if login.came_by_sshd() => return key_alone(login, host).unwrap_or_else(|failed| failed),
+        AuthHook::NotRun if may_owe && way == Way::Login => {}
+        // cron, at, systemd-user, su from root: nobody is there to ask.
+        AuthHook::NotRun => return ignored("no auth phase"),
+    }
+    let user = match known(login) {
+        Ok(user) => user,
+        Err(failed) => return failed,
+    };
+    let asked = requirement(login, &user, host);
+    let decision = bind_what_is_owed(login, hook, way, &user, &asked, host, conversation);
+    decision.unwrap_or_else(|failed| failed).by(asked)
+}
+
+fn bind_what_is_owed(
+    login: &Login,
+    hook: AuthHook,
+    way: Way,
+    identity: &Identity,
+    asked: &Requirement,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = identity.name.as_str();
+    // Auth has let past on the condition that a device is bound. Whatever the policy says by now, or that of another line:
+    // it ends as bound or refused.
+    if hook == AuthHook::HandedOver && asked.require != Require::Mfa {
+        let text = "The policy was changed meanwhile: log in again.";
+        return Ok(Decision::new(
+            Outcome::Refused,
+            text,
+            "handed over by auth, and not required by the policy of account",
+        ));
+    }
+    let unasked = || Ok(Decision::new(Outcome::Ignored, "", "no auth phase"));
+    if asked.require == Require::Off {
+        return unasked();
+    }
+    let store = host.store()?;
+    let record = store.load(user)?;
+    let here = place(login, host);
+    let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
+    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
+    match (&record.credentials, hook) {
+        // A sudo that remembers a login in which nothing was owed.
+        (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
+        // It remembers one that was let past when there was no device to ask for.
+        (Some(_), AuthHook::NotRun) => {
+            return code_that_is_owed(login, here.as_deref(), record, &store, host, conversation);
+        }
+        (Some(_), _) => {
+            return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
+        }
+        (None, _) if asked.require != Require::Mfa => return unasked(),
+        (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
+        (None, AuthHook::NotRun) if !is_remembered(login, &owes, here.as_deref()) => {
+            return Ok(NoWay::NotAsked.decision(user, host.loaded.policy.self_service));
+        }
+        (None, _) => {}
+    }
+    if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
+        return Ok(no_way.decision(user, host.loaded.policy.self_service));
+    }
+    if host.in_service {
+        return Ok(Decision::start_your_own());
+    }
+    if let Err(no_way) = hand_over::proves_something(login, identity) {
+        return Ok(no_way.decision(user, host.loaded.policy.self_service));
+    }
+    enroll::at_login(login, user, asked, record, &store, host, conversation)
+}
+
+/// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
+/// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and whoever it is would bind a device of theirs:
+/// that one is owed says nothing about who is here, but in the very session of a terminal in which sudo has asked. Where
+/// sudo's line is untrue, it was perhaps noted for a stranger.
+fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
+    is_service_of_sudo(&login.service) && owes.names(here) && hand_over::is_true(&login.service).is_ok()
+}
+
+/// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
+/// another place: here its code is due, as in the auth phase.
+fn code_that_is_owed(
+    login: &Login,
+    here: Option<&str>,
+    record: Record,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = record.user().to_owned();
+    // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
+    // and locks no login.
+    let lang = host.loaded.policy.lang.everywhere(login);
+    let audience = Audience {
+        way: Way::OwnProcess,
+        first_factor_known: false,
+        own_command: false,
+        bypass: true,
+        lang,
+        remember: None,
+    };
+    let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
+    if decision.outcome == Outcome::Accepted {
+        settle(&user, here, store)?;
+    }
+    Ok(decision)
+}
+
+/// su and sudo by root skip the auth phase, because root could become anybody anyhow.
+fn by_root(login: &Login) -> bool {
+    matches!(login.service.as_str(), "su" | "su-l" | "sudo" | "sudo-i")
+        && login.ruser.as_deref().is_some_and(|ruser| ruser == "root")
+}
+
+/// What a key alone is worth.
+pub enum Account {
+    /// It lets in.
+    Enough,
+    /// It does not.
+    NotEnough,
+}
+
+/// Decides the account phase of a login by key alone.
+pub fn key_alone_is(asked: &Requirement, record: &Record) -> Account {
+    match (asked.require, asked.ssh_key) {
+        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
+        (Require::IfBound, SshKey::Deny) if record.credentials.is_none() => Account::Enough,
+        (Require::IfBound | Require::Mfa, SshKey::Deny) => Account::NotEnough,
+    }
+}
+
+fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
+    let user = known(login)?;
+    let asked = requirement(login, &user, host);
+    let enough = match (asked.require, asked.ssh_key) {
+        // Not even the store is looked at.
+        (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
+        _ => key_alone_is(&asked, &host.store()?.load(&user.name)?),
+    };
+    let decision = match enough {
+        Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),
+        Account::NotEnough => Decision::new(
+            Outcome::Refused,
+            "MFA is required: a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive",
+            "a key alone",
+        ),
+    };
+    Ok(decision.by(asked))
+}

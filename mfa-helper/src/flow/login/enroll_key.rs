@@ -1,0 +1,63 @@
+//! Binding a security key inside a login.
+
+use mfa_core::key::Key;
+use mfa_core::record::Credentials;
+use mfa_ssh::SkPublicKey;
+use mfa_wire::{Login, Outcome};
+
+use super::{openers, page};
+use crate::conversation::Conversation;
+use crate::flow::key_asked::{U2F, shown_to_sshd, touch_was_demanded};
+use crate::flow::new_key::{by_touch, key_of, of_keys};
+use crate::flow::{Decision, codes, place};
+use crate::host::Host;
+use crate::lang::{Lang, Text};
+use crate::policy::{Pin, Requirement, SkKey};
+use crate::store::{Change, Record, Store};
+
+/// Inside a login: the key that is plugged in here, or that of the ssh connection.
+pub fn at_login(
+    login: &Login,
+    of_ssh: Option<&Touched>,
+    record: Record,
+    lang: Lang,
+    store: &Store,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let user = record.user().to_owned();
+    let from = place::origin(login).unwrap_or("an unknown place").to_owned();
+    let key = match of_ssh {
+        // sshd has asked for the touch that binds it, a moment ago.
+        Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
+        None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
+    };
+    let (recovery, codes) = codes::new_set(host)?;
+    let credentials = Credentials { recovery, ..of_keys(key, host)? };
+    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
+    let text = page::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
+    Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+}
+
+/// A security key that sshd has just had touched, and whether it has demanded PIN or fingerprint too. Asked of sshd once: an
+/// answer that fails to come later must not bind it as one that needs neither.
+#[derive(Clone)]
+pub struct Touched {
+    /// The key.
+    pub key: SkPublicKey,
+    verified: bool,
+}
+
+/// The one that a login could bind, and that would be enough from then on.
+pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touched> {
+    if asked.sk_key != SkKey::Counts {
+        return None;
+    }
+    if !host.loaded.policy.u2f.aaguids.is_empty() {
+        // Which model it is, an ssh key does not say.
+        return None;
+    }
+    let key = shown_to_sshd(login)?;
+    let verified = touch_was_demanded(login, host).ok()?.verify;
+    (verified || host.loaded.policy.u2f.pin != Pin::Require).then_some(Touched { key, verified })
+}
