@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mfa_core::lockout::Way;
 use mfa_wire::Login;
 
 use crate::caller::{Caller, Held};
@@ -35,6 +36,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whose failures wrong codes are.
+    pub fn way(&self) -> Way {
+        if self.caller_is_root { Way::Login } else { Way::OwnProcess }
+    }
+
     /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
     pub fn real(path: &Path, caller: Caller, held: Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());

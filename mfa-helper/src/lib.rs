@@ -192,7 +192,7 @@ fn serve(
         Request::Test(login) => login::test(login, caller.way(), host, conversation),
         Request::Session(login) => login::session(login, host),
         Request::Verb(verb) => {
-            let served = serve_verb(caller, verb, right(request), subject, config, host, conversation);
+            let served = serve_verb(verb, right(request), subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
             // Root at the command line may read what everybody else is sent to the log for.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
@@ -204,7 +204,6 @@ fn serve(
 }
 
 fn serve_verb(
-    caller: Caller,
     verb: &Verb,
     right: Right,
     user: &str,
@@ -212,14 +211,14 @@ fn serve_verb(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    if caller.is_root()
+    if host.caller_is_root
         && !matches!(verb, Verb::PolicyCheck | Verb::Doctor)
         && let Some(error) = &host.loaded.error
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
     let mut proof = || match right {
-        _ if caller.is_root() => Ok(Proof::Root),
+        _ if host.caller_is_root => Ok(Proof::Root),
         Right::Invited => Ok(Proof::Invitation),
         _ => first_factor::ask(user, conversation),
     };

@@ -3,7 +3,7 @@
 use mfa_core::lockout::{Failures, Way};
 use mfa_core::record::{Bypass, Credentials, State};
 use mfa_core::{recovery, totp};
-use mfa_wire::{Outcome, REFUSED, Secret};
+use mfa_wire::{Login, Outcome, REFUSED, Secret};
 
 use super::remember::Memory;
 use super::revise::{Revision, revise};
@@ -34,6 +34,8 @@ pub struct Audience<'a> {
     pub own_command: bool,
     /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
     pub bypass: bool,
+    /// The login that it is for; none where it is mfa-enroll that asks, for a change.
+    pub login: Option<&'a Login>,
     /// What they are asked in. A refusal is English.
     pub lang: Lang,
     /// What is remembered of it when a code of the device is right. Nothing but that code: others are for who has not got
@@ -268,6 +270,7 @@ mod tests {
         first_factor_known: true,
         own_command: false,
         bypass: true,
+        login: None,
         lang: Lang::En,
         remember: None,
     };
@@ -277,6 +280,7 @@ mod tests {
         first_factor_known: true,
         own_command: true,
         bypass: false,
+        login: None,
         lang: Lang::En,
         remember: None,
     };

@@ -52,7 +52,6 @@ impl<T: Into<Decision>> From<T> for NotProved {
 pub fn ask(
     mut notice: Option<&str>,
     audience: Audience,
-    login: Option<&Login>,
     record: Record,
     store: &Store,
     host: &Host,
@@ -60,11 +59,11 @@ pub fn ask(
 ) -> Result<Decision, Decision> {
     let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
     let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
-    if !audience.first_factor_known && !login.is_some_and(about_oneself) {
+    if !audience.first_factor_known && !audience.login.is_some_and(about_oneself) {
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
         return code::ask(notice, audience, record, store, host, conversation);
     }
-    match prove(&mut notice, audience, login, keys, host, conversation) {
+    match prove(&mut notice, audience, keys, host, conversation) {
         Ok(proved) => accept(audience, &proved, record, store, host),
         Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
         Err(NotProved::Unreachable(text, reason)) => {
@@ -87,11 +86,11 @@ fn agent_of<'a>(login: &'a Login, host: &Host) -> Option<&'a str> {
 fn prove(
     notice: &mut Option<&str>,
     audience: Audience,
-    login: Option<&Login>,
     keys: &[Key],
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Proved, NotProved> {
+    let login = audience.login;
     let (of_ssh, plugged): (Vec<Key>, Vec<Key>) = keys.iter().cloned().partition(|key| key.of_ssh().is_some());
     let here = login.map_or_else(|| host.caller_is_here(), |login| host.is_local(login));
     let socket = login.and_then(|login| agent_of(login, host));
@@ -273,9 +272,16 @@ fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
     bound.keys().iter().find(|key| key.id == id).map(|key| (bound, key))
 }
 
+/// What the ssh key is worth that a login has shown to sshd.
+pub enum Counted {
+    /// It is the second factor.
+    LetsIn(Decision),
+    /// It is not, and what is bound is asked as ever. Why a bound one does not count, for the log.
+    Not(String),
+}
+
 /// Lets in by the key that this login has shown to sshd before, where the rule counts it as the second factor, it is
-/// bound, and sshd demands of it what we would. Otherwise why a bound one does not count, for the log, and what is bound is
-/// asked as ever. `news` is for the person, whom nothing is asked.
+/// bound, and sshd demands of it what we would. `news` is for the person, whom nothing is asked.
 pub fn counted(
     news: Option<&str>,
     asked: &Requirement,
@@ -283,15 +289,15 @@ pub fn counted(
     login: &Login,
     store: &Store,
     host: &Host,
-) -> Result<Result<Decision, String>, Decision> {
+) -> Result<Counted, Decision> {
     let Some(shown) = shown_to_sshd(login).filter(|_| asked.sk_key == SkKey::Counts && host.caller_is_root) else {
-        return Ok(Err(String::new()));
+        return Ok(Counted::Not(String::new()));
     };
     let mut demands = None;
     revise(store.load(user)?, store, |record| {
         let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
         let Some(key) = keys.iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
-            return Ok(Revision::AsIs(Err(String::new())));
+            return Ok(Revision::AsIs(Counted::Not(String::new())));
         };
         // Asked once, and only about a key that is bound.
         let why = match demands.get_or_insert_with(|| touch_was_demanded(login, host)) {
@@ -300,7 +306,7 @@ pub fn counted(
             Err(why) => Some(why.as_str()),
         };
         if let Some(why) = why {
-            return Ok(Revision::AsIs(Err(format!("key {} does not count: {why}", key.id))));
+            return Ok(Revision::AsIs(Counted::Not(format!("key {} does not count: {why}", key.id))));
         }
         // What it has counted to sshd does not say.
         let now = (host.now)();
@@ -308,7 +314,7 @@ pub fn counted(
         let state = State { keys_used, last_used: now, ..record.state.clone() };
         let reason = format!("key {}, checked by sshd", key.id);
         let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
-        Ok(Revision::Keep(state, Ok(Decision { factor: U2F, ..accepted })))
+        Ok(Revision::Keep(state, Counted::LetsIn(Decision { factor: U2F, ..accepted })))
     })
 }
 

@@ -16,7 +16,7 @@ mod revise;
 mod user;
 
 use mfa_core::record::Device;
-use mfa_wire::{Broken, Cancelled, Login, Outcome, Verdict};
+use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 use nix::errno::Errno;
 
 use crate::caller::NotAllowed;
@@ -102,19 +102,17 @@ impl Decision {
     }
 }
 
-/// Asks for what is bound, with a notice in front, and judges it. `login` is the login that it is for; without one it is
-/// `mfa-enroll` that asks, for a change.
+/// Asks for what is bound, with a notice in front, and judges it.
 fn ask_for_device(
     notice: Option<&str>,
     audience: code::Audience,
-    login: Option<&Login>,
     record: Record,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     match record.credentials.as_ref().map(|bound| &bound.device) {
-        Some(Device::Keys(_)) => key_asked::ask(notice, audience, login, record, store, host, conversation),
+        Some(Device::Keys(_)) => key_asked::ask(notice, audience, record, store, host, conversation),
         _ => code::ask(notice, audience, record, store, host, conversation),
     }
 }

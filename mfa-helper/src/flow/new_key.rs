@@ -5,7 +5,7 @@ use std::time::Duration;
 use mfa_core::key::{Key, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_ssh::SkPublicKey;
-use mfa_wire::{NewKey, Outcome, printable};
+use mfa_wire::{Login, Outcome, printable};
 
 use super::Decision;
 use super::key_asked::{AtTheKey, NotProved, Proved, by_front_end, challenge, judge};
@@ -14,22 +14,27 @@ use super::proof::Proof;
 use crate::conversation::Conversation;
 use crate::factor::usb;
 use crate::host::Host;
-use crate::lang::{Lang, Text};
+use crate::lang::Text;
 use crate::policy::Pin;
 
-/// A new key, after its owner has proved to have it.
-pub fn make(
-    new: &NewKey,
-    label: &str,
-    user: &str,
-    proof: Proof,
-    bound: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Key, Decision> {
+/// A key that somebody wants to bind by a verb.
+pub struct Wanted<'a> {
+    /// The line of an ssh key; none where it is plugged in here.
+    pub ssh_key: Option<&'a str>,
+    /// What it will be called.
+    pub label: String,
+    /// Whose it will be.
+    pub user: &'a str,
+    /// What they have proved.
+    pub proof: Proof,
+}
+
+/// A new key beside those that are bound, after its owner has shown to have it.
+pub fn make(wanted: &Wanted, bound: &[Key], host: &Host, conversation: &mut Conversation) -> Result<Key, Decision> {
+    let Wanted { ssh_key, label, user, proof } = wanted;
+    let (label, proof) = (label.as_str(), *proof);
     let from = proof.from(user).to_owned();
-    let lang = host.loaded.policy.lang;
-    let key = match &new.ssh_key {
+    let key = match ssh_key {
         Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
             let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
             return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
@@ -41,23 +46,24 @@ pub fn make(
                         From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
             return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));
         }
-        None => by_touch(user, label, bound, true, lang, host, conversation)?,
+        None => by_touch(user, label, bound, None, host, conversation)?,
     };
     Ok(Key { created_from: from, ..key })
 }
 
-/// A key that is plugged in here: it makes a pair of keys for us.
+/// A key that is plugged in here: it makes a pair of keys for us. Inside a login, or by a verb.
 pub fn by_touch(
     user: &str,
     label: &str,
     bound: &[Key],
-    own_command: bool,
-    lang: Lang,
+    login: Option<&Login>,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Key, Decision> {
     let (challenge, user_id) = (challenge(host)?, challenge(host)?);
     let u2f = &host.loaded.policy.u2f;
+    let lang = host.loaded.policy.lang;
+    let lang = login.map_or(lang, |login| lang.everywhere(login));
     let rp_id = host.rp_id();
     let wanted = usb::Make {
         rp_id: &rp_id,
@@ -66,7 +72,8 @@ pub fn by_touch(
         exclude: bound,
         challenge,
         pin: u2f.pin,
-        spare_tries: !own_command,
+        // The last tries of a PIN are its owner's to use at the command line.
+        spare_tries: login.is_some(),
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
     };

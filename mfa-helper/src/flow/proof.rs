@@ -47,10 +47,11 @@ impl Proof {
             first_factor_known: true,
             own_command: true,
             bypass: false,
+            login: None,
             lang,
             remember: None,
         };
-        let decision = ask_for_device(None, audience, None, record, store, host, conversation)?;
+        let decision = ask_for_device(None, audience, record, store, host, conversation)?;
         if decision.outcome != Outcome::Accepted {
             return Err(decision);
         }

@@ -44,14 +44,13 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         Err(failed) => return failed,
     };
     let asked = requirement(login, &user, host);
-    let decision = bind_what_is_owed(login, hook, way, &user, &asked, host, conversation);
+    let decision = bind_what_is_owed(login, hook, &user, &asked, host, conversation);
     decision.unwrap_or_else(|failed| failed).by(asked)
 }
 
 fn bind_what_is_owed(
     login: &Login,
     hook: AuthHook,
-    way: Way,
     identity: &Identity,
     asked: &Requirement,
     host: &Host,
@@ -94,7 +93,7 @@ fn bind_what_is_owed(
         }
         (None, _) => {}
     }
-    if let Err(no_way) = way_to_a_device(asked, &record, login, way, host) {
+    if let Err(no_way) = way_to_a_device(asked, &record, login, host.way(), host) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     if host.in_service {
@@ -103,7 +102,7 @@ fn bind_what_is_owed(
     if let Err(no_way) = hand_over::proves_something(login, identity) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
-    enroll::at_login(login, user, asked, record, &store, host, conversation)
+    enroll::at_login(login, asked, record, &store, host, conversation)
 }
 
 /// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
@@ -133,10 +132,11 @@ fn code_that_is_owed(
         first_factor_known: false,
         own_command: false,
         bypass: true,
+        login: Some(login),
         lang,
         remember: None,
     };
-    let decision = ask_for_device(None, audience, Some(login), record, store, host, conversation)?;
+    let decision = ask_for_device(None, audience, record, store, host, conversation)?;
     if decision.outcome == Outcome::Accepted {
         settle(&user, here, store)?;
     }

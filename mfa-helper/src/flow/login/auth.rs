@@ -11,9 +11,10 @@ use super::owed::{owe, settle};
 use super::{hand_over, requirement};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::flow::code::Audience;
+use crate::flow::key_asked::{self, Counted};
 use crate::flow::place::place;
 use crate::flow::user::find;
-use crate::flow::{Decision, ask_for_device, first_factor, key_asked, remember};
+use crate::flow::{Decision, ask_for_device, first_factor, remember};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
@@ -153,7 +154,6 @@ fn second_factor(
         Ok(loaded) => loaded,
         Err(failed) => return Ok(attempt.cannot_be_judged(failed, conversation)),
     };
-    let lang = host.loaded.policy.lang.everywhere(login);
     let login_way = if trial { Way::Login } else { way };
     // What it takes to tell is out of the service's reach.
     let hand_over = || match host.in_service {
@@ -162,54 +162,11 @@ fn second_factor(
         false => hand_over::is_safe(login, identity, host),
     };
     Ok(match auth(asked, &record, login, login_way, host, &hand_over) {
-        Auth::Pass(reason) => Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason),
-        Auth::Ask => {
-            let now = (host.now)();
-            let first = first_login_since(lang, &record, now);
-            let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
-            // A clock that was set back would make old tickets young.
-            let set_back = record.state.last_used > now;
-            let ticket =
-                memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
-            // Whoever has to be told something is asked: the prompt tells it.
-            if let (Some(ticket), None) = (ticket, &first) {
-                let reason = format!("remembered login {}", ticket.id());
-                return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
-            }
-            let news = first.as_deref();
-            let not_counted = match key_asked::counted(news, asked, user, login, &store, host)? {
-                Ok(accepted) if !trial => return Ok(accepted),
-                Ok(_) => String::new(),
-                Err(why) => why,
-            };
-            let bypass = way == Way::Login && !trial;
-            let remember = memory.as_ref();
-            let audience = Audience { way, first_factor_known, own_command: trial, bypass, lang, remember };
-            // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
-            // A screen locker has room for the prompt alone.
-            let (notice, first) = match (way, audience.first_factor_known) {
-                (Way::OwnProcess, _) if !trial => (None, None),
-                (_, true) => (first, None),
-                (_, false) => (None, first),
-            };
-            let owes = &record.state.owes;
-            let here =
-                if trial || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
-            let decision = ask_for_device(notice.as_deref(), audience, Some(login), record, &store, host, conversation)
-                .unwrap_or_else(|failed| failed);
-            if decision.outcome == Outcome::Accepted && here.is_some() {
-                settle(user, here.as_deref(), &store)?;
-            }
-            let text = match (decision.outcome, first) {
-                (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
-                _ => decision.text,
-            };
-            let reason = match not_counted.as_str() {
-                "" => decision.reason,
-                why => format!("{} ({why})", decision.reason),
-            };
-            Decision { text, reason, ..decision }
+        Auth::Pass(reason) => {
+            let lang = host.loaded.policy.lang.everywhere(login);
+            Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason)
         }
+        Auth::Ask => ask(attempt, asked, record, &store, conversation)?,
         Auth::HandOver if host.in_service && !trial => Decision::start_your_own(),
         Auth::HandOver if !trial => {
             if !first_factor_known {
@@ -231,6 +188,62 @@ fn second_factor(
             }
         }
     })
+}
+
+/// Asks for what is bound, unless this login is remembered, or its ssh key counts.
+fn ask(
+    attempt: Attempt,
+    asked: &Requirement,
+    record: Record,
+    store: &Store,
+    conversation: &mut Conversation,
+) -> Result<Decision, Decision> {
+    let Attempt { login, way, trial, first_factor_known, host } = attempt;
+    let user = record.user().to_owned();
+    let lang = host.loaded.policy.lang.everywhere(login);
+    let now = (host.now)();
+    let first = first_login_since(lang, &record, now);
+    let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
+    // A clock that was set back would make old tickets young.
+    let set_back = record.state.last_used > now;
+    let ticket = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
+    // Whoever has to be told something is asked: the prompt tells it.
+    if let (Some(ticket), None) = (ticket, &first) {
+        let reason = format!("remembered login {}", ticket.id());
+        return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
+    }
+    let news = first.as_deref();
+    let not_counted = match key_asked::counted(news, asked, &user, login, store, host)? {
+        Counted::LetsIn(accepted) if !trial => return Ok(accepted),
+        Counted::LetsIn(_) => String::new(),
+        Counted::Not(why) => why,
+    };
+    let bypass = way == Way::Login && !trial;
+    let remember = memory.as_ref();
+    let audience = Audience { way, first_factor_known, own_command: trial, bypass, login: Some(login), lang, remember };
+    // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
+    // A screen locker has room for the prompt alone.
+    let (notice, first) = match (way, audience.first_factor_known) {
+        (Way::OwnProcess, _) if !trial => (None, None),
+        (_, true) => (first, None),
+        (_, false) => (None, first),
+    };
+    let owes = &record.state.owes;
+    let here = if trial || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
+    let decision =
+        ask_for_device(notice.as_deref(), audience, record, store, host, conversation).unwrap_or_else(|failed| failed);
+    if decision.outcome == Outcome::Accepted && here.is_some() {
+        settle(&user, here.as_deref(), store)?;
+    }
+    let text = match (decision.outcome, first) {
+        (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
+        _ => decision.text,
+    };
+    let reason = match not_counted.as_str() {
+        "" => decision.reason,
+        why => format!("{} ({why})", decision.reason),
+    };
+    Ok(Decision { text, reason, ..decision })
 }
 
 fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> Decision {

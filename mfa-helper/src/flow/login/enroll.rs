@@ -4,7 +4,7 @@
 use mfa_core::pair::Pair;
 use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
 use mfa_core::{Id, Kind};
-use mfa_wire::{Login, Outcome};
+use mfa_wire::{Login, Outcome, Secret};
 
 use super::enroll_key::{self, Touched};
 use super::openers;
@@ -21,10 +21,9 @@ use crate::store::{Change, Record, Store};
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;
 
-/// Leads `user` through binding a device. Whatever ends before it is bound ends the login.
+/// Leads the user of this record through binding a device. Whatever ends before it is bound ends the login.
 pub fn at_login(
     login: &Login,
-    user: &str,
     asked: &Requirement,
     record: Record,
     store: &Store,
@@ -43,11 +42,9 @@ pub fn at_login(
         ask_for_ticket(&record.state, everywhere, host, conversation)?;
     }
     match choose(&offers(asked, login, host), everywhere, conversation)? {
-        Offer::App => app_at_login(login, user, record, store, host, conversation),
-        Offer::Plugged => enroll_key::at_login(login, None, record, everywhere, store, host, conversation),
-        Offer::Ssh(touched) => {
-            enroll_key::at_login(login, Some(&touched), record, everywhere, store, host, conversation)
-        }
+        Offer::App => app_at_login(login, record, store, host, conversation),
+        Offer::Plugged => enroll_key::at_login(login, None, record, store, host, conversation),
+        Offer::Ssh(touched) => enroll_key::at_login(login, Some(&touched), record, store, host, conversation),
     }
 }
 
@@ -103,7 +100,6 @@ fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Resu
 
 fn app_at_login(
     login: &Login,
-    user: &str,
     record: Record,
     store: &Store,
     host: &Host,
@@ -111,7 +107,7 @@ fn app_at_login(
 ) -> Result<Decision, Decision> {
     let lang = host.loaded.policy.lang;
     let (everywhere, beside_a_picture) = (lang.everywhere(login), lang.beside_a_picture(login));
-    let from = origin(login);
+    let (user, from) = (record.user().to_owned(), origin(login));
     let begun = record
         .pending
         .as_ref()
@@ -127,7 +123,7 @@ fn app_at_login(
         let Some(pending) = &record.pending else { return Err(begun_elsewhere()) };
         // Whoever answers a page of half blocks can take more than ASCII, and who could not is offered the key alone.
         let lang = if look.is_ascii() { everywhere } else { beside_a_picture };
-        let first = conversation.ask_with(true, page::binding(user, pending, look, &notice, &host.issuer(), lang))?;
+        let first = conversation.ask_with(true, page::binding(&user, pending, look, &notice, &host.issuer(), lang))?;
         notice.clear();
         match page::wish(&first) {
             Some(page::Wish::Look(other)) => look = other,
@@ -136,7 +132,16 @@ fn app_at_login(
                 let second = conversation.ask(&lang.say(Text::SecondNext))?;
                 let window = host.loaded.policy.window;
                 match Pair::find(&pending.totp, &first, &second, (host.now)(), window) {
-                    Ok(pair) => return bind(login, record, pair, lang, store, host, conversation),
+                    Ok(pair) => {
+                        let remark = new_app::remark(&pair, &pending.totp, lang);
+                        let codes = bind(login, record, pair, store, host)?;
+                        if let Some(remark) = remark {
+                            conversation.tell(&remark)?;
+                        }
+                        let text = page::show_codes(login, &codes, Text::BoundInLogin(&user), lang, conversation);
+                        let bound = Decision::new(Outcome::Accepted, text, "bound inside the login");
+                        return Ok(Decision { factor: "totp", ..bound });
+                    }
                     Err(error) => {
                         tries -= 1;
                         if tries == 0 {
@@ -179,24 +184,12 @@ fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
     from.is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
 }
 
-fn bind(
-    login: &Login,
-    mut record: Record,
-    pair: Pair,
-    lang: Lang,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
+/// Binds what is pending, on the condition that the login goes on. Gives the recovery codes that belong to it.
+fn bind(login: &Login, mut record: Record, pair: Pair, store: &Store, host: &Host) -> Result<Vec<Secret>, Decision> {
     let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
-    let remark = new_app::remark(&pair, &totp, lang);
     let (recovery, codes) = codes::new_set(host)?;
     let from = origin(login).unwrap_or("an unknown place");
     let credentials = Credentials { recovery, ..new_app::bound(id, label, from, totp, pair, host) };
     store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
-    if let Some(remark) = remark {
-        conversation.tell(&remark)?;
-    }
-    let text = page::show_codes(login, &codes, Text::BoundInLogin(record.user()), lang, conversation);
-    Ok(Decision { factor: "totp", ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+    Ok(codes)
 }

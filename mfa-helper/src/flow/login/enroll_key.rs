@@ -11,7 +11,7 @@ use crate::flow::key_asked::{U2F, shown_to_sshd, touch_was_demanded};
 use crate::flow::new_key::{by_touch, key_of, of_keys};
 use crate::flow::{Decision, codes, place};
 use crate::host::Host;
-use crate::lang::{Lang, Text};
+use crate::lang::Text;
 use crate::policy::{Pin, Requirement, SkKey};
 use crate::store::{Change, Record, Store};
 
@@ -20,17 +20,17 @@ pub fn at_login(
     login: &Login,
     of_ssh: Option<&Touched>,
     record: Record,
-    lang: Lang,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    let lang = host.loaded.policy.lang.everywhere(login);
     let user = record.user().to_owned();
     let from = place::origin(login).unwrap_or("an unknown place").to_owned();
     let key = match of_ssh {
         // sshd has asked for the touch that binds it, a moment ago.
         Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
-        None => Key { created_from: from, ..by_touch(&user, "", &[], false, lang, host, conversation)? },
+        None => Key { created_from: from, ..by_touch(&user, "", &[], Some(login), host, conversation)? },
     };
     let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };

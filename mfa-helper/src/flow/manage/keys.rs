@@ -7,7 +7,7 @@ use mfa_wire::{NewKey, Outcome, printable};
 
 use super::device;
 use crate::conversation::Conversation;
-use crate::flow::new_key::{make, of_keys};
+use crate::flow::new_key::{Wanted, make, of_keys};
 use crate::flow::proof::{Proof, Proved as ProvedBinding};
 use crate::flow::revise::RACES;
 use crate::flow::user::{already, known, not_bound};
@@ -29,33 +29,31 @@ pub fn bind(
     let label = device::checked_label(new.label.as_deref())?;
     let identity = known(user)?;
     let user = &identity.name;
+    let wanted = Wanted { ssh_key: new.ssh_key.as_deref(), label, user, proof };
     let store = host.store()?;
     let record = store.load(user)?;
     match record.credentials.as_ref().map(|bound| &bound.device) {
         Some(Device::App(_)) => Ok(already(user)),
-        Some(Device::Keys(_)) => add(new, &label, &identity, proof, &store, host, conversation),
-        None => first(new, &label, &identity, proof, record, &store, host, conversation),
+        Some(Device::Keys(_)) => add(&wanted, &identity, &store, host, conversation),
+        None => first(&wanted, &identity, record, &store, host, conversation),
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "all of them are of one binding")]
 fn first(
-    new: &NewKey,
-    label: &str,
+    wanted: &Wanted,
     identity: &Identity,
-    proof: Proof,
     record: Record,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let user = &identity.name;
+    let (user, proof) = (wanted.user, wanted.proof);
     if proof != Proof::Root {
         permission::may_bind(identity, Kind::U2f, proof, &record.state, host, conversation)?;
     }
     let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let proved = |decision: Decision| Decision { factor, ..decision };
-    let key = make(new, label, user, proof, &[], host, conversation).map_err(proved)?;
+    let key = make(wanted, &[], host, conversation).map_err(proved)?;
     let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, ..of_keys(key, host)? };
     store.commit(&record, Change::Bind(&credentials, &record.state.owes)).map_err(|lost| proved(lost.into()))?;
@@ -65,15 +63,13 @@ fn first(
 
 /// One more key takes the same proof as any other change.
 fn add(
-    new: &NewKey,
-    label: &str,
+    wanted: &Wanted,
     identity: &Identity,
-    proof: Proof,
     store: &Store,
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let user = &identity.name;
+    let (user, proof) = (wanted.user, wanted.proof);
     if proof == Proof::Invitation {
         return Ok(already(user));
     }
@@ -87,7 +83,7 @@ fn add(
         let text = format!("{} has {} keys already: unbind one before.", printable(user, 64), key::MOST);
         return Ok(proved(Decision::new(Outcome::Refused, text, "as many keys as there may be")));
     }
-    let key = make(new, label, user, proof, bound.keys(), host, conversation).map_err(proved)?;
+    let key = make(wanted, bound.keys(), host, conversation).map_err(proved)?;
     let added = |keys: &[Key]| {
         let room = keys.len() < key::MOST && !keys.iter().any(|other| other.public == key.public);
         room.then(|| [keys, std::slice::from_ref(&key)].concat())
@@ -109,6 +105,7 @@ pub fn replace(
     let label = device::checked_label(new.label.as_deref())?;
     let identity = known(user)?;
     let user = &identity.name;
+    let wanted = Wanted { ssh_key: new.ssh_key.as_deref(), label, user, proof };
     if proof != Proof::Root {
         permission::may_replace(&identity, Kind::U2f, host)?;
     }
@@ -117,7 +114,7 @@ pub fn replace(
     let proved = |decision: Decision| Decision { factor, ..decision };
     // The proof was for this binding as it is.
     let Some(old) = ProvedBinding::by(&record) else { return Ok(not_bound(user)) };
-    let key = make(new, &label, user, proof, &[], host, conversation).map_err(proved)?;
+    let key = make(&wanted, &[], host, conversation).map_err(proved)?;
     let (recovery, codes) = codes::new_set(host)?;
     let credentials = Credentials { recovery, latest: Latest::Replaced, ..of_keys(key, host)? };
     device::bind(record, &credentials, &store, |record| old.holds(record)).map_err(|lost| proved(lost.into()))?;
