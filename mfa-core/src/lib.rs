@@ -14,7 +14,7 @@ pub mod pair;
 mod process;
 pub mod record;
 pub mod recovery;
-pub mod ticket;
+pub mod remembered;
 pub mod totp;
 
 pub use id::Id;

@@ -6,7 +6,7 @@ pub use format::{Binding, CREDENTIALS_LIMIT, Damage, SLOT, decode_credentials, e
 
 use crate::key::Key;
 use crate::lockout::{Failures, Way};
-use crate::ticket::Tickets;
+use crate::remembered::RememberedLogins;
 use crate::totp::Totp;
 use crate::{Id, Kind, Process, recovery};
 
@@ -161,17 +161,17 @@ pub struct State {
     /// Wrong codes by processes of the user's own.
     pub own_failures: Failures,
     /// Logins that are remembered.
-    pub remembered: Tickets,
+    pub remembered: RememberedLogins,
     /// Where a login was let past its auth phase on the condition that a device is bound.
     pub owes: Owes,
     /// The invitation to bind one.
     pub invitation: Invitation,
 }
 
-/// A ticket to bind a device, good until it is used or runs out.
+/// The permission to bind a device, good until it is used or runs out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invitation {
-    /// The ticket: a recovery code in form and strength.
+    /// The invitation code: a recovery code in form and strength.
     pub set: recovery::Set,
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
@@ -323,7 +323,7 @@ impl State {
             bypass: Bypass::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
-            remembered: Tickets::default(),
+            remembered: RememberedLogins::default(),
             owes: Owes::default(),
             invitation: Invitation::default(),
         }

@@ -23,8 +23,8 @@ pub enum Lang {
 pub enum Text<'a> {
     /// The question for the code of a bound device.
     Code,
-    /// The question for the ticket of an invitation.
-    Ticket,
+    /// The question for an invitation code.
+    InvitationCode,
     /// The question of who has keys, where none can be asked.
     RecoveryCode,
     /// The question for the PIN of a security key, and how many tries are left.
@@ -130,7 +130,7 @@ impl Lang {
 fn english(text: Text) -> String {
     match text {
         Text::Code => "One-time code: ".into(),
-        Text::Ticket => "Invitation ticket: ".into(),
+        Text::InvitationCode => "Invitation ticket: ".into(),
         Text::RecoveryCode => "Recovery code: ".into(),
         Text::Pin(None) => "PIN of the key: ".into(),
         Text::Pin(Some(1)) => "PIN of the key (one try is left): ".into(),
@@ -299,7 +299,7 @@ fn chinese_ago(n: u64) -> String {
 fn chinese(text: Text) -> String {
     match text {
         Text::Code => "One-time code 一次性验证码: ".into(),
-        Text::Ticket => "Invitation ticket 邀请码: ".into(),
+        Text::InvitationCode => "Invitation ticket 邀请码: ".into(),
         Text::RecoveryCode => "Recovery code 恢复码: ".into(),
         Text::Pin(None) => "PIN of the key 安全密钥的 PIN: ".into(),
         Text::Pin(Some(1)) => "PIN of the key 安全密钥的 PIN (最后一次机会): ".into(),
@@ -440,8 +440,8 @@ mod tests {
         const FROM: &str = "2001:db8::17";
         const SSH: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDJKfgCl6gBZDYyIYs";
         Some(match text {
-            Text::Code => Text::Ticket,
-            Text::Ticket => Text::RecoveryCode,
+            Text::Code => Text::InvitationCode,
+            Text::InvitationCode => Text::RecoveryCode,
             Text::RecoveryCode => Text::Pin(None),
             Text::Pin(None) => Text::Pin(Some(1)),
             Text::Pin(Some(1)) => Text::Pin(Some(8)),

@@ -11,7 +11,7 @@ use mfa_core::record::{
     Binding, CREDENTIALS_LIMIT, Credentials, Damage, Owes, Pending, Provisional, SLOT, State, decode_credentials,
     encode_disabled,
 };
-use mfa_core::ticket::Tickets;
+use mfa_core::remembered::RememberedLogins;
 use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -197,9 +197,13 @@ impl Store {
             // key a login is remembered for is not known, and it may be the one that goes. First, so that a cut leaves
             // too little and not too much.
             Change::Amend(credentials) => {
-                if record.state.remembered != Tickets::default() {
+                if record.state.remembered != RememberedLogins::default() {
                     let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
-                    write_state(&dir, newest, &State { remembered: Tickets::default(), ..record.state.clone() })?;
+                    write_state(
+                        &dir,
+                        newest,
+                        &State { remembered: RememberedLogins::default(), ..record.state.clone() },
+                    )?;
                 }
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
             }

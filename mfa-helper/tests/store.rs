@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mfa_core::key::{Key, PublicKey};
 use mfa_core::record::{App, Bypass, Credentials, Device, Invitation, Latest, Owes, Pending, Provisional, State};
-use mfa_core::ticket::{Origin, Ticket, Tickets};
+use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Process, recovery};
 use mfa_helper::store::{Change, CommitError, FORMAT, Record, Store, StoreError};
@@ -357,7 +357,7 @@ fn a_key_that_goes_takes_what_is_remembered_along_and_leaves_what_the_others_hav
     assert_eq!(bound.keys(), [security_key(1), security_key(2)]);
     assert_eq!(record.state.keys_used.counter(&security_key(1)), 7, "that of its binding");
     let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
-    let remembered = Tickets::default().with(Ticket { origin, made: 1000, expires: u64::MAX });
+    let remembered = RememberedLogins::default().with(RememberedLogin { origin, made: 1000, expires: u64::MAX });
     let used = record.state.keys_used.with(&security_key(1), 9, 1000, bound.keys());
     let keys_used = used.with(&security_key(2), 12, 1001, bound.keys());
     let state = State { remembered, keys_used, last_used: 1001, ..record.state.clone() };
@@ -367,8 +367,8 @@ fn a_key_that_goes_takes_what_is_remembered_along_and_leaves_what_the_others_hav
     store.commit(&record, Change::Amend(&keys(&[1]))).unwrap();
     let after = store.load("alice").unwrap();
     assert_eq!(after.credentials.as_ref().unwrap().keys(), [security_key(1)]);
-    assert_eq!(after.state.remembered, Tickets::default(), "one of them may be by the key that is gone");
-    assert_eq!(after.state, State { remembered: Tickets::default(), ..state });
+    assert_eq!(after.state.remembered, RememberedLogins::default(), "one of them may be by the key that is gone");
+    assert_eq!(after.state, State { remembered: RememberedLogins::default(), ..state });
     assert_eq!(after.state.keys_used.counter(&security_key(1)), 9);
     assert_eq!(store.commit(&record, Change::Amend(&keys(&[1, 2]))), Err(CommitError::Conflict));
 }
@@ -381,7 +381,7 @@ fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
     let set = recovery::Set { id: Id([9; 16]), hashes: vec![[9; 32]] };
     let bypass = Bypass { set, expires: u64::MAX };
     let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
-    let remembered = Tickets::default().with(Ticket { origin, made: 1000, expires: u64::MAX });
+    let remembered = RememberedLogins::default().with(RememberedLogin { origin, made: 1000, expires: u64::MAX });
     let mut state = State { clock_offset: -120, bypass, remembered, ..record.state.clone() };
     state.failures.locked_until = 1000;
     state.own_failures.forgotten = 2000;

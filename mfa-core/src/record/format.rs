@@ -17,7 +17,7 @@ use super::{
 use crate::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::lockout::Failures;
 use crate::recovery::{self, MOST};
-use crate::ticket::Tickets;
+use crate::remembered::RememberedLogins;
 use crate::totp::{Algorithm, Parameters, Totp};
 use crate::{Id, Kind, Process};
 
@@ -222,7 +222,7 @@ impl State {
             bypass: Bypass { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
-            remembered: Tickets::parse(lines.value("remembered")?).ok_or(Damage::Line)?,
+            remembered: RememberedLogins::parse(lines.value("remembered")?).ok_or(Damage::Line)?,
             owes: Owes::parse(lines.value("owes")?).ok_or(Damage::Line)?,
             invitation: Invitation { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
         };
@@ -532,7 +532,7 @@ mod tests {
     use proptest::sample::{Index, select};
 
     use super::*;
-    use crate::ticket::{Origin, Ticket};
+    use crate::remembered::{Origin, RememberedLogin};
 
     /// What writers and readers disagree about: other spellings of a number, line ends, blanks, comments, doubles, names
     /// that begin like another, what looks like a seal.
@@ -675,20 +675,21 @@ mod tests {
             .prop_map(|places| places.iter().fold(Owes::default(), |owes, place| owes.with(place.as_deref())))
     }
 
-    fn any_tickets() -> impl Strategy<Value = Tickets> {
+    fn any_remembered() -> impl Strategy<Value = RememberedLogins> {
         let key = proptest::option::of(any::<[u8; 32]>());
-        let ticket = ("[!-~]{1,64}", "[0-9a-f:.]{1,39}|session:[0-9]{1,10}:[0-9a-f-]{36}", key, any::<u32>()).prop_map(
+        let login = ("[!-~]{1,64}", "[0-9a-f:.]{1,39}|session:[0-9]{1,10}:[0-9a-f-]{36}", key, any::<u32>()).prop_map(
             |(service, place, key, made)| {
                 let origin = Origin::new(&service, &place, key.as_ref()).unwrap();
-                Ticket { origin, made: u64::from(made), expires: u64::MAX }
+                RememberedLogin { origin, made: u64::from(made), expires: u64::MAX }
             },
         );
-        vec(ticket, 0..10).prop_map(|tickets| tickets.into_iter().fold(Tickets::default(), |all, one| all.with(one)))
+        vec(login, 0..10)
+            .prop_map(|logins| logins.into_iter().fold(RememberedLogins::default(), |all, one| all.with(one)))
     }
 
     prop_compose! {
         fn any_state()(id in any_id(), numbers: [u64; 8], clock_offset: i64, set in any_id(), bypass in any_set(1),
-                owes in any_owes(), ticket in any_set(1), remembered in any_tickets(),
+                owes in any_owes(), invitation in any_set(1), remembered in any_remembered(),
                 keys_used in any_keys_used()) -> State {
             let [last_step, told, last_used, codes, a, b, c, d] = numbers;
             State {
@@ -704,7 +705,7 @@ mod tests {
                 own_failures: Failures { forgotten: c, locked_until: d },
                 remembered,
                 owes,
-                invitation: Invitation { set: ticket, expires: a ^ d },
+                invitation: Invitation { set: invitation, expires: a ^ d },
             }
         }
     }
@@ -822,13 +823,13 @@ mod tests {
         let owes = (0..Owes::MOST).fold(Owes::default(), |owes, n| owes.with(Some(&longest(n))));
         let set = recovery::Set { id: Id([1; 16]), hashes: vec![[7; 32]; 1] };
         let longest = |n: usize| format!("{n}{}", "x".repeat(Origin::LONGEST - 1));
-        let ticket = |n| Ticket {
+        let login = |n| RememberedLogin {
             origin: Origin::new(&longest(n), &longest(n), Some(&[7; 32])).unwrap(),
             made: u64::MAX - 1,
             expires: u64::MAX,
         };
-        let remembered = (0..Tickets::MOST).fold(Tickets::default(), |all, n| all.with(ticket(n)));
-        assert_eq!(remembered.good(u64::MAX - 1).count(), Tickets::MOST);
+        let remembered = (0..RememberedLogins::MOST).fold(RememberedLogins::default(), |all, n| all.with(login(n)));
+        assert_eq!(remembered.good(u64::MAX - 1).count(), RememberedLogins::MOST);
         let id = |n: usize| Id([n as u8; 16]);
         let state = State {
             remembered,

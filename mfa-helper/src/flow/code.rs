@@ -105,7 +105,7 @@ fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State
     match app.totp.find(&code, step.saturating_sub(window), step + window, spent) {
         totp::Match { fresh: Some(step), .. } => {
             let remembered = match audience.remember {
-                Some(memory) => state.remembered.with(memory.ticket(now)),
+                Some(memory) => state.remembered.with(memory.remembered(now)),
                 None => state.remembered.clone(),
             };
             let last_used = used(audience, state, now);

@@ -256,7 +256,7 @@ fn accept(
             }
         };
         let remembered = match audience.remember {
-            Some(memory) => state.remembered.with(memory.ticket(now)),
+            Some(memory) => state.remembered.with(memory.remembered(now)),
             None => state.remembered.clone(),
         };
         let keys_used = state.keys_used.with(key, counter, now, bound.keys());

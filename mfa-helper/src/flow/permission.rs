@@ -15,7 +15,7 @@ use crate::policy::{Enroll, Require, Requirement};
 
 /// Whether a rule that requires a device of this user leaves binding to them. Otherwise whoever has the first factor
 /// alone could bind at home what an invitation is needed for at the login. Who proves nothing but an invitation is asked
-/// for its ticket in any case.
+/// for its code in any case.
 pub fn may_bind(
     user: &Identity,
     kind: Kind,
@@ -31,7 +31,7 @@ pub fn may_bind(
         allowed(&asked, kind)?;
     }
     if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
-        return ask_for_ticket(state, host.loaded.policy.lang, host, conversation);
+        return ask_for_invitation(state, host.loaded.policy.lang, host, conversation);
     }
     Ok(())
 }
@@ -62,16 +62,21 @@ pub fn is_invited(state: &State, now: u64) -> bool {
     !state.invitation.set.hashes.is_empty() && state.invitation.expires > now
 }
 
-/// The ticket of an invitation, as the log says it.
+/// An invitation code, as the log says it.
 pub const INVITATION: &str = "invitation";
 
-/// Asks for the ticket of an invitation. It has 80 bits, so no guess is counted; and it is used up by the binding, which
+/// Asks for an invitation code. It has 80 bits, so no guess is counted; and it is used up by the binding, which
 /// replaces the state that holds it.
-pub fn ask_for_ticket(state: &State, lang: Lang, host: &Host, conversation: &mut Conversation) -> Result<(), Decision> {
-    let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::Ticket));
-    let ticket = Code::parse(&answer?);
+pub fn ask_for_invitation(
+    state: &State,
+    lang: Lang,
+    host: &Host,
+    conversation: &mut Conversation,
+) -> Result<(), Decision> {
+    let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::InvitationCode));
+    let code = Code::parse(&answer?);
     let invitation: &Set = &state.invitation.set;
-    if is_invited(state, (host.now)()) && ticket.is_some_and(|ticket| invitation.find(&ticket).is_some()) {
+    if is_invited(state, (host.now)()) && code.is_some_and(|code| invitation.find(&code).is_some()) {
         Ok(())
     } else {
         let text = "That is not the ticket of a valid invitation.";

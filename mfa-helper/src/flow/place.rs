@@ -22,7 +22,7 @@ pub fn origin(login: &Login) -> Option<&str> {
 pub fn place(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
         _ if login.came_by_sshd() => Some(String::from("sshd")),
-        // A ticket of the one is good for the other.
+        // What the one remembers is good for the other.
         "sudo" | "sudo-i" => {
             session::on_a_terminal(host.caller_pid).map(|leader| format!("{}{leader}", Owes::REMEMBERS))
         }

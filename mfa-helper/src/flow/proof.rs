@@ -18,7 +18,7 @@ pub enum Proof {
     Root,
     /// The first factor.
     FirstFactor,
-    /// Nothing yet: the ticket of an invitation is asked in place of the first factor, of who has nothing bound.
+    /// Nothing yet: an invitation code is asked in place of the first factor, of who has nothing bound.
     Invitation,
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use mfa_core::lockout::Way;
-use mfa_core::ticket::{Origin, Ticket, Tickets};
+use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
 use mfa_wire::Login;
 use sha2::{Digest, Sha256};
 
@@ -19,15 +19,15 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The ticket of a code that is given now.
-    pub fn ticket(&self, now: u64) -> Ticket {
-        Ticket { origin: self.origin.clone(), made: now, expires: now.saturating_add(self.seconds) }
+    /// What is remembered of a code that is given now.
+    pub fn remembered(&self, now: u64) -> RememberedLogin {
+        RememberedLogin { origin: self.origin.clone(), made: now, expires: now.saturating_add(self.seconds) }
     }
 
-    /// The ticket that lets this login in. The rule of today decides: what was promised for longer is asked again.
-    pub fn find<'a>(&self, tickets: &'a Tickets, now: u64) -> Option<&'a Ticket> {
-        let young = |ticket: &&Ticket| now < ticket.made.saturating_add(self.seconds);
-        tickets.good(now).find(|ticket| ticket.origin == self.origin).filter(young)
+    /// The remembered login that lets this one in. The rule of today decides: what was promised for longer is asked again.
+    pub fn find<'a>(&self, logins: &'a RememberedLogins, now: u64) -> Option<&'a RememberedLogin> {
+        let young = |login: &&RememberedLogin| now < login.made.saturating_add(self.seconds);
+        logins.good(now).find(|login| login.origin == self.origin).filter(young)
     }
 }
 
@@ -232,9 +232,9 @@ mod tests {
             of("sshd", "192.0.2.7", Some("publickey ssh-ed25519 a2V6\n")),
         ];
         for (n, given) in logins.iter().enumerate() {
-            let tickets = Tickets::default().with(given.ticket(NOW));
+            let kept = RememberedLogins::default().with(given.remembered(NOW));
             for (m, tried) in logins.iter().enumerate() {
-                assert_eq!(tried.find(&tickets, NOW).is_some(), n == m, "{n} {m}");
+                assert_eq!(tried.find(&kept, NOW).is_some(), n == m, "{n} {m}");
             }
         }
     }
@@ -245,8 +245,8 @@ mod tests {
             let asked = asked(&format!("remember = \"{remember}\""));
             memory(&asked, &login("sshd", Some("192.0.2.7"), None), Way::Login, &host(None)).unwrap()
         };
-        let tickets = Tickets::default().with(of("8h").ticket(NOW));
-        let good = |remember, now| of(remember).find(&tickets, now).is_some();
+        let logins = RememberedLogins::default().with(of("8h").remembered(NOW));
+        let good = |remember, now| of(remember).find(&logins, now).is_some();
         assert_eq!([NOW, NOW + 28_799, NOW + 28_800].map(|now| good("8h", now)), [true, true, false]);
         assert_eq!([NOW + 3599, NOW + 3600].map(|now| good("1h", now)), [true, false], "shortened");
         assert!(!good("720h", NOW + 28_800), "lengthened");

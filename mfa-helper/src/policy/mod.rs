@@ -54,7 +54,7 @@ pub enum SshKey {
 pub enum Enroll {
     /// Led through it inside the login.
     AtLogin,
-    /// The same, by who has a ticket.
+    /// The same, by who has an invitation code.
     Invited,
     /// By root.
     ByAdmin,

@@ -204,12 +204,12 @@ fn ask(
     let now = (host.now)();
     let first = first_login_since(lang, &record, now);
     let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
-    // A clock that was set back would make old tickets young.
+    // A clock that was set back would make old remembered logins young.
     let set_back = record.state.last_used > now;
-    let ticket = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
+    let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
     // Whoever has to be told something is asked: the prompt tells it.
-    if let (Some(ticket), None) = (ticket, &first) {
-        let reason = format!("remembered login {}", ticket.id());
+    if let (Some(remembered), None) = (again, &first) {
+        let reason = format!("remembered login {}", remembered.id());
         return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
     }
     let news = first.as_deref();

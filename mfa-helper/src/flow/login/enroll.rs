@@ -10,7 +10,7 @@ use super::enroll_key::{self, Touched};
 use super::openers;
 use super::page::{self, Look};
 use crate::conversation::Conversation;
-use crate::flow::permission::ask_for_ticket;
+use crate::flow::permission::ask_for_invitation;
 use crate::flow::place::origin;
 use crate::flow::{Decision, TRIES, codes, new_app};
 use crate::host::Host;
@@ -39,7 +39,7 @@ pub fn at_login(
         conversation.tell(&everywhere.say(Text::Lapsed(ago, &lapsed.created_from)))?;
     }
     if asked.enroll == Enroll::Invited {
-        ask_for_ticket(&record.state, everywhere, host, conversation)?;
+        ask_for_invitation(&record.state, everywhere, host, conversation)?;
     }
     match choose(&offers(asked, login, host), everywhere, conversation)? {
         Offer::App => app_at_login(login, record, store, host, conversation),

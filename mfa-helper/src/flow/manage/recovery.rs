@@ -1,4 +1,4 @@
-//! Codes for who has lost the device, and tickets: what root and their owner ask for.
+//! Codes for who has lost the device, and invitation codes: what root and their owner ask for.
 
 use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
 use mfa_core::recovery::Set;
@@ -55,7 +55,7 @@ const VOID: &str = "The codes shown are void; the ones before hold.";
 /// How long an invitation is good, in seconds: a week.
 const INVITATION_LIFE: u64 = 7 * 86_400;
 
-/// Makes a ticket by which a user may bind a device inside a login, in place of any other.
+/// Makes an invitation code by which a user may bind a device inside a login, in place of any other.
 pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     let store = host.store()?;
     let user = known(user)?.name;
@@ -63,12 +63,12 @@ pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     if record.credentials.is_some() {
         return Ok(already(&user));
     }
-    let (set, ticket) = Set::make(1, host.random)?;
+    let (set, code) = Set::make(1, host.random)?;
     let expires = (host.now)() + INVITATION_LIFE;
     let state = State { invitation: Invitation { set, expires }, ..record.state.clone() };
     store.commit(&record, Change::State(&state))?;
-    let ticket = ticket.first().and_then(Secret::text).unwrap_or_default();
-    conversation.send(&FromHelper::Report(format!("{ticket}\n")))?;
+    let code = code.first().and_then(Secret::text).unwrap_or_default();
+    conversation.send(&FromHelper::Report(format!("{code}\n")))?;
     let text = format!("Good for {} until {}.", printable(&user, 64), utc(expires));
     Ok(Decision::new(Outcome::Accepted, text, "invited"))
 }

@@ -1,7 +1,7 @@
 //! Logins that are remembered: shown, and forgotten.
 
 use mfa_core::record::State;
-use mfa_core::ticket::{Ticket, Tickets};
+use mfa_core::remembered::{RememberedLogin, RememberedLogins};
 use mfa_wire::{FromHelper, Outcome, Remembered, printable};
 
 use crate::conversation::Conversation;
@@ -22,17 +22,17 @@ pub fn tickets(
     let name = printable(&user, 64);
     let record = store.load(&user)?;
     let Some(id) = revoke else {
-        let good: Vec<&Ticket> = record.state.remembered.good((host.now)()).collect();
-        for ticket in &good {
-            conversation.send(&FromHelper::Remembered(shown(ticket)))?;
+        let good: Vec<&RememberedLogin> = record.state.remembered.good((host.now)()).collect();
+        for login in &good {
+            conversation.send(&FromHelper::Remembered(shown(login)))?;
         }
         let text = if good.is_empty() { format!("No login of {name} is remembered.") } else { String::new() };
         return Ok(Decision::new(Outcome::Accepted, text, "shown"));
     };
     revise(record, &store, |record| {
-        let tickets = &record.state.remembered;
-        let remembered = if id == ALL { Tickets::default() } else { tickets.without(id) };
-        if remembered == *tickets {
+        let logins = &record.state.remembered;
+        let remembered = if id == ALL { RememberedLogins::default() } else { logins.without(id) };
+        if remembered == *logins {
             let text = match id {
                 ALL => format!("No login of {name} is remembered."),
                 _ => format!("No login of {name} is remembered under the id {}.", printable(id, 64)),
@@ -48,10 +48,10 @@ pub fn tickets(
 /// In place of an id: every one.
 const ALL: &str = "all";
 
-fn shown(ticket: &Ticket) -> Remembered {
-    let Ticket { origin, made, expires } = ticket;
+fn shown(login: &RememberedLogin) -> Remembered {
+    let RememberedLogin { origin, made, expires } = login;
     Remembered {
-        id: ticket.id(),
+        id: login.id(),
         service: origin.service().to_owned(),
         place: origin.place().to_owned(),
         key: origin.key(),

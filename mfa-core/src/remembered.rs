@@ -1,9 +1,9 @@
-//! Tickets: logins that are remembered, so that the device is not asked again.
+//! Remembered logins: for a while the device is not asked again.
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 
-/// Where a login comes from, as far as a ticket is bound to it: all of it has to be the same again.
+/// Where a login comes from, as far as a remembered login is bound to it: all of it has to be the same again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     service: String,
@@ -45,7 +45,7 @@ impl Origin {
 
 /// One login that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct RememberedLogin {
     /// To what it is bound.
     pub origin: Origin,
     /// When the code was given, in seconds since 1970.
@@ -54,8 +54,8 @@ pub struct Ticket {
     pub expires: u64,
 }
 
-impl Ticket {
-    /// By which it is revoked: no secret, and no other ticket of the user has it but by chance.
+impl RememberedLogin {
+    /// By which it is revoked: no secret, and no other one of the user has it but by chance.
     pub fn id(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.words())[..4])
     }
@@ -70,63 +70,63 @@ impl Ticket {
         format!("{service} {place} {key} {} {}", self.made, self.expires)
     }
 
-    fn parse(words: &[&str]) -> Option<Ticket> {
+    fn parse(words: &[&str]) -> Option<RememberedLogin> {
         let [service, place, key, made, expires] = words else { return None };
         let key = match *key {
             NO_KEY => None,
             key => Some(BASE64_NOPAD.decode(key.as_bytes()).ok()?.try_into().ok()?),
         };
         let origin = Origin::new(service, place, key.as_ref())?;
-        Some(Ticket { origin, made: made.parse().ok()?, expires: expires.parse().ok()? })
+        Some(RememberedLogin { origin, made: made.parse().ok()?, expires: expires.parse().ok()? })
     }
 }
 
-/// The tickets of one user, in the order in which they were made.
+/// The remembered logins of one user, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tickets(Vec<Ticket>);
+pub struct RememberedLogins(Vec<RememberedLogin>);
 
-impl Tickets {
+impl RememberedLogins {
     /// The most that are kept.
     pub(crate) const MOST: usize = 8;
 
     /// Those that are good.
-    pub fn good(&self, now: u64) -> impl Iterator<Item = &Ticket> {
-        self.0.iter().filter(move |ticket| ticket.is_good(now))
+    pub fn good(&self, now: u64) -> impl Iterator<Item = &RememberedLogin> {
+        self.0.iter().filter(move |login| login.is_good(now))
     }
 
     /// The same, and this one: in place of what it makes needless, or, where there is no room, of the oldest.
     #[must_use]
-    pub fn with(&self, ticket: Ticket) -> Tickets {
-        let others = self.good(ticket.made).filter(|other| other.origin != ticket.origin).cloned();
-        let mut tickets: Vec<Ticket> = others.collect();
-        if tickets.len() >= Tickets::MOST {
-            tickets.remove(0);
+    pub fn with(&self, login: RememberedLogin) -> RememberedLogins {
+        let others = self.good(login.made).filter(|other| other.origin != login.origin).cloned();
+        let mut logins: Vec<RememberedLogin> = others.collect();
+        if logins.len() >= RememberedLogins::MOST {
+            logins.remove(0);
         }
-        tickets.push(ticket);
-        Tickets(tickets)
+        logins.push(login);
+        RememberedLogins(logins)
     }
 
     /// The same, without those of that id.
     #[must_use]
-    pub fn without(&self, id: &str) -> Tickets {
-        Tickets(self.0.iter().filter(|ticket| ticket.id() != id).cloned().collect())
+    pub fn without(&self, id: &str) -> RememberedLogins {
+        RememberedLogins(self.0.iter().filter(|login| login.id() != id).cloned().collect())
     }
 
     pub(crate) fn word(&self) -> String {
         if self.0.is_empty() {
             return String::from("none");
         }
-        self.0.iter().map(Ticket::words).collect::<Vec<_>>().join(" ")
+        self.0.iter().map(RememberedLogin::words).collect::<Vec<_>>().join(" ")
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Tickets> {
+    pub(crate) fn parse(text: &str) -> Option<RememberedLogins> {
         if text == "none" {
-            return Some(Tickets::default());
+            return Some(RememberedLogins::default());
         }
         let words: Vec<&str> = text.split(' ').collect();
-        let tickets = Tickets(words.chunks(5).map(Ticket::parse).collect::<Option<_>>()?);
+        let logins = RememberedLogins(words.chunks(5).map(RememberedLogin::parse).collect::<Option<_>>()?);
         // Only what we would write ourselves.
-        (tickets.0.len() <= Tickets::MOST && tickets.word() == text).then_some(tickets)
+        (logins.0.len() <= RememberedLogins::MOST && logins.word() == text).then_some(logins)
     }
 }
 
@@ -136,8 +136,8 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
-    fn ticket(service: &str, place: &str, made: u64) -> Ticket {
-        Ticket { origin: Origin::new(service, place, None).unwrap(), made, expires: made + 3600 }
+    fn login(service: &str, place: &str, made: u64) -> RememberedLogin {
+        RememberedLogin { origin: Origin::new(service, place, None).unwrap(), made, expires: made + 3600 }
     }
 
     #[test]
@@ -152,52 +152,53 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_from_the_moment_it_was_made_until_it_expires() {
-        let ticket = ticket("sshd", "192.0.2.7", NOW);
-        let good = [NOW - 1, NOW, NOW + 3599, NOW + 3600].map(|now| ticket.is_good(now));
+        let login = login("sshd", "192.0.2.7", NOW);
+        let good = [NOW - 1, NOW, NOW + 3599, NOW + 3600].map(|now| login.is_good(now));
         assert_eq!(good, [false, true, true, false]);
     }
 
     #[test]
     fn a_further_ticket_drops_the_one_it_replaces_those_that_are_void_and_else_the_oldest() {
-        let full = (0..8).fold(Tickets::default(), |all, n| all.with(ticket("sshd", &format!("192.0.2.{n}"), NOW + n)));
+        let full = (0..8)
+            .fold(RememberedLogins::default(), |all, n| all.with(login("sshd", &format!("192.0.2.{n}"), NOW + n)));
         assert_eq!(full.good(NOW + 8).count(), 8);
-        let ids = |tickets: &Tickets| tickets.0.iter().map(Ticket::id).collect::<Vec<_>>();
-        let more = full.with(ticket("sshd", "192.0.2.8", NOW + 8));
+        let ids = |logins: &RememberedLogins| logins.0.iter().map(RememberedLogin::id).collect::<Vec<_>>();
+        let more = full.with(login("sshd", "192.0.2.8", NOW + 8));
         assert_eq!(ids(&more)[..7], ids(&full)[1..]);
-        let again = full.with(ticket("sshd", "192.0.2.3", NOW + 9));
+        let again = full.with(login("sshd", "192.0.2.3", NOW + 9));
         assert_eq!((again.0.len(), ids(&again).contains(&ids(&full)[3])), (8, false));
-        assert_eq!(full.with(ticket("su", "192.0.2.0", NOW + 3600 + 6)).0.len(), 2, "seven have expired");
-        assert_eq!(full.with(ticket("su", "192.0.2.0", NOW - 1)).0.len(), 1, "the clock was set back");
+        assert_eq!(full.with(login("su", "192.0.2.0", NOW + 3600 + 6)).0.len(), 2, "seven have expired");
+        assert_eq!(full.with(login("su", "192.0.2.0", NOW - 1)).0.len(), 1, "the clock was set back");
     }
 
     #[test]
     fn one_is_revoked_by_its_id() {
-        let two = Tickets::default().with(ticket("sshd", "192.0.2.7", NOW)).with(ticket("su", "192.0.2.7", NOW));
+        let two = RememberedLogins::default().with(login("sshd", "192.0.2.7", NOW)).with(login("su", "192.0.2.7", NOW));
         let [first, second] = [0, 1].map(|n| two.0[n].id());
         assert_eq!(first.len(), 8);
         assert_eq!(two.without(&first).0[..], two.0[1..]);
-        assert_eq!(two.without(&first).without(&second), Tickets::default());
+        assert_eq!(two.without(&first).without(&second), RememberedLogins::default());
         assert_eq!(two.without("00000000"), two);
     }
 
     #[test]
-    fn tickets_have_one_spelling() {
+    fn remembered_logins_have_one_spelling() {
         let key = Origin::new("sshd", "2001:db8::1", Some(&[7; 32])).unwrap();
         assert_eq!(key.key().as_deref(), Some("SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"));
-        let tickets = Tickets::default().with(ticket("sudo", "session:3:boot", NOW)).with(Ticket {
+        let logins = RememberedLogins::default().with(login("sudo", "session:3:boot", NOW)).with(RememberedLogin {
             origin: key,
             made: NOW,
             expires: NOW + 60,
         });
-        let text = tickets.word();
-        assert_eq!(Tickets::parse(&text), Some(tickets));
-        assert_eq!(Tickets::parse("none"), Some(Tickets::default()));
+        let text = logins.word();
+        assert_eq!(RememberedLogins::parse(&text), Some(logins));
+        assert_eq!(RememberedLogins::parse("none"), Some(RememberedLogins::default()));
         let nine = ["su 192.0.2.7 - 1 2"; 9].join(" ");
         for other in ["", " ", "none ", "su 192.0.2.7 - 1", "su 192.0.2.7 - 1 2 ", "su 192.0.2.7 - 01 2", &nine] {
-            assert_eq!(Tickets::parse(other), None, "{other:?}");
+            assert_eq!(RememberedLogins::parse(other), None, "{other:?}");
         }
         for key in ["--", "=", "BwcH", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwd"] {
-            assert_eq!(Tickets::parse(&format!("su 192.0.2.7 {key} 1 2")), None, "{key}");
+            assert_eq!(RememberedLogins::parse(&format!("su 192.0.2.7 {key} 1 2")), None, "{key}");
         }
     }
 }
