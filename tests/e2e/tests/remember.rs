@@ -121,12 +121,13 @@ fn shell(machine: &Machine) -> Terminal {
     let mut t = machine.terminal().user("visitor").run(command);
     t.wait_for("Password: ");
     t.type_line("pw-seppo");
-    t.wait_for("$ ");
     t
 }
 
-/// Gives the password to sudo, which forgets it again.
+/// Gives the password to sudo, which forgets it again. At the shell's prompt: what is typed before is thrown away where
+/// sudo ends.
 fn sudo(t: &mut Terminal) {
+    t.wait_for("$ ");
     t.type_line("sudo -k; sudo sh -c 'echo \"as uid $(id -u).\"'");
     t.wait_for("password for seppo: ");
     t.type_line("pw-seppo");
@@ -145,6 +146,7 @@ fn sudo_is_remembered_in_the_audit_session_of_the_login_and_not_after_a_reboot()
     machine.sh_ok(&format!("mfa-enroll confirm --user seppo {} {}", codes.previous, codes.present));
 
     let mut t = shell(&machine);
+    t.wait_for("$ ");
     t.type_line("grep --quiet 4294967295 /proc/self/sessionid || echo \"in a ses\"sion");
     t.wait_for("in a session");
     sudo(&mut t);
