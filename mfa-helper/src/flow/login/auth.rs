@@ -73,17 +73,12 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
-    let known = match find(&login.user) {
-        Ok(Some(user)) => {
-            let asked = requirement(login, &user, host);
-            if asked.require == Require::Off {
-                // Neither the stack nor the store is looked at.
-                return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
-            }
-            Ok(Some((user, asked)))
+    let known = match find(&login.user).map(|user| user.map(|user| (requirement(login, &user, host), user))) {
+        // Neither the stack nor the store is looked at.
+        Ok(Some((asked, _))) if asked.require == Require::Off => {
+            return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
         }
-        Ok(None) => Ok(None),
-        Err(failed) => Err(failed),
+        known => known,
     };
     // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
     // Who tries it out sits at the command line, and no stack lies before.
@@ -91,7 +86,7 @@ fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut C
     let first_factor_known = login.stack_complete && untrue.is_none();
     let attempt = Attempt { login, way, trial, first_factor_known, host };
     let decision = match known {
-        Ok(Some((user, asked))) => {
+        Ok(Some((asked, user))) => {
             second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
         }
         Ok(None) => ask_in_vain(login, host, conversation, "unknown to the name service"),
