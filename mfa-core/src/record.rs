@@ -154,8 +154,8 @@ pub struct State {
     pub keys_used: KeysUsed,
     /// Which recovery codes are used.
     pub recovery: recovery::Used,
-    /// The one-time code that root has made for who has lost the device.
-    pub bypass: Bypass,
+    /// A code that root has made for a user who has lost the device: it lets in once.
+    pub bypass: OneTime,
     /// Wrong codes by logins.
     pub failures: Failures,
     /// Wrong codes by processes of the user's own.
@@ -164,32 +164,28 @@ pub struct State {
     pub remembered: RememberedLogins,
     /// Where a login was let past its auth phase on the condition that a device is bound.
     pub owes: Owes,
-    /// The invitation to bind one.
-    pub invitation: Invitation,
+    /// The invitation code: the permission to bind one.
+    pub invitation: OneTime,
 }
 
-/// The permission to bind a device, good until it is used or runs out.
+/// A code that is good once, until it is used or runs out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Invitation {
-    /// The invitation code: a recovery code in form and strength.
+pub struct OneTime {
+    /// The code: a recovery code in form and strength. Empty for none.
     pub set: recovery::Set,
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
 }
 
-/// A code that lets in once, until it is used or runs out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bypass {
-    /// The code: a recovery code in form and strength.
-    pub set: recovery::Set,
-    /// From then on it is void, in seconds since 1970.
-    pub expires: u64,
-}
-
-impl Bypass {
+impl OneTime {
     /// Whether there is one that is still good.
     pub fn is_good(&self, now: u64) -> bool {
         !self.set.hashes.is_empty() && self.expires > now
+    }
+
+    /// Whether this is the code, good or not.
+    pub fn is(&self, code: &recovery::Code) -> bool {
+        self.set.find(code).is_some()
     }
 }
 
@@ -320,12 +316,12 @@ impl State {
             last_used: 0,
             keys_used: KeysUsed::default(),
             recovery: recovery::Used::default(),
-            bypass: Bypass::default(),
+            bypass: OneTime::default(),
             failures: Failures::default(),
             own_failures: Failures::default(),
             remembered: RememberedLogins::default(),
             owes: Owes::default(),
-            invitation: Invitation::default(),
+            invitation: OneTime::default(),
         }
     }
 

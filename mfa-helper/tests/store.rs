@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use mfa_core::key::{Key, PublicKey};
-use mfa_core::record::{App, Bypass, Credentials, Device, Invitation, Latest, Owes, Pending, Provisional, State};
+use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Owes, Pending, Provisional, State};
 use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Process, recovery};
@@ -195,7 +195,7 @@ fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     let store = place.store();
     let nobody = store.load("alice").unwrap();
     let (owes, expires) = (Owes::default().with(Some("sshd")), 1_700_600_000);
-    let invitation = Invitation { set: recovery::Set { id: Id([5; 16]), hashes: vec![[5; 32]] }, expires };
+    let invitation = OneTime { set: recovery::Set { id: Id([5; 16]), hashes: vec![[5; 32]] }, expires };
     let state = State { owes: owes.clone(), invitation: invitation.clone(), ..nobody.state.clone() };
     store.commit(&nobody, Change::State(&state)).unwrap();
     store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
@@ -220,7 +220,7 @@ fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     let record = store.load("alice").unwrap();
     assert_eq!(record.credentials.map(|bound| bound.id), Some(Id([2; 16])));
     assert!(record.provisional.is_none() && record.state.owes.nothing());
-    assert_eq!((record.state.id, record.state.invitation), (Id([2; 16]), Invitation::default()));
+    assert_eq!((record.state.id, record.state.invitation), (Id([2; 16]), OneTime::default()));
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
     let store = place.bound();
     let record = store.load("alice").unwrap();
     let set = recovery::Set { id: Id([9; 16]), hashes: vec![[9; 32]] };
-    let bypass = Bypass { set, expires: u64::MAX };
+    let bypass = OneTime { set, expires: u64::MAX };
     let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
     let remembered = RememberedLogins::default().with(RememberedLogin { origin, made: 1000, expires: u64::MAX });
     let mut state = State { clock_offset: -120, bypass, remembered, ..record.state.clone() };
@@ -682,7 +682,7 @@ fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
     assert!(store.load("alice").unwrap().credentials.is_none());
     // What is written from there on is there, as where nothing was cut.
     let cut = store.load("alice").unwrap();
-    let invitation = Invitation { set: credentials(1).recovery, expires: 7 };
+    let invitation = OneTime { set: credentials(1).recovery, expires: 7 };
     store.commit(&cut, Change::State(&State { invitation: invitation.clone(), ..cut.state.clone() })).unwrap();
     assert_eq!(store.load("alice").unwrap().state.invitation, invitation);
     assert!(!place.of_alice("credentials").exists());

@@ -11,9 +11,7 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_wire::Secret;
 use sha2::{Digest, Sha256};
 
-use super::{
-    Amendment, App, Bypass, Credentials, Device, Invitation, KeysUsed, Latest, Owes, Pending, Provisional, State, Use,
-};
+use super::{Amendment, App, Credentials, Device, KeysUsed, Latest, OneTime, Owes, Pending, Provisional, State, Use};
 use crate::key::{self, Key, MOST_CREDENTIAL, PublicKey};
 use crate::lockout::Failures;
 use crate::recovery::{self, MOST};
@@ -219,12 +217,12 @@ impl State {
                 let (set, codes) = lines.value("recovery")?.split_once(' ').ok_or(Damage::Line)?;
                 recovery::Used { set: id(set)?, codes: number(codes)? }
             },
-            bypass: Bypass { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
+            bypass: OneTime { set: lines.set("bypass")?, expires: lines.number("bypass-expires")? },
             failures: lines.failures("failures")?,
             own_failures: lines.failures("own-failures")?,
             remembered: RememberedLogins::parse(lines.value("remembered")?).ok_or(Damage::Line)?,
             owes: Owes::parse(lines.value("owes")?).ok_or(Damage::Line)?,
-            invitation: Invitation { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
+            invitation: OneTime { set: lines.set("ticket")?, expires: lines.number("ticket-expires")? },
         };
         lines.end()?;
         Ok((sequence, state))
@@ -700,12 +698,12 @@ mod tests {
                 last_used,
                 keys_used,
                 recovery: recovery::Used { set, codes },
-                bypass: Bypass { set: bypass, expires: b ^ c },
+                bypass: OneTime { set: bypass, expires: b ^ c },
                 failures: Failures { forgotten: a, locked_until: b },
                 own_failures: Failures { forgotten: c, locked_until: d },
                 remembered,
                 owes,
-                invitation: Invitation { set: invitation, expires: a ^ d },
+                invitation: OneTime { set: invitation, expires: a ^ d },
             }
         }
     }
@@ -837,11 +835,11 @@ mod tests {
             keys_used: KeysUsed((0..key::MOST).map(|n| Use { key: id(n), counter: u32::MAX, at: u64::MAX }).collect()),
             told: u64::MAX,
             clock_offset: i64::MIN,
-            bypass: Bypass { set: set.clone(), expires: u64::MAX },
+            bypass: OneTime { set: set.clone(), expires: u64::MAX },
             last_used: u64::MAX,
             failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },
             own_failures: Failures { forgotten: u64::MAX, locked_until: u64::MAX },
-            invitation: Invitation { set, expires: u64::MAX },
+            invitation: OneTime { set, expires: u64::MAX },
             ..State::fresh(Id([1; 16]), [u64::MAX, 0])
         };
         assert_eq!(State::decode(&state.encode(u64::MAX)), Ok((u64::MAX, state)));

@@ -1,7 +1,7 @@
 //! Asking for the code of a bound device, and judging the answer.
 
 use mfa_core::lockout::{Failures, Way};
-use mfa_core::record::{Bypass, Credentials, State};
+use mfa_core::record::{Credentials, OneTime, State};
 use mfa_core::{recovery, totp};
 use mfa_wire::{Login, Outcome, REFUSED, Secret};
 
@@ -72,7 +72,7 @@ pub fn ask(
 fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Revision<Decision> {
     // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
     if let Some(code) = recovery::Code::parse(answer) {
-        if audience.bypass && state.bypass.set.find(&code).is_some() {
+        if audience.bypass && state.bypass.is(&code) {
             return bypass_code(audience, state, (host.now)());
         }
         return recovery_code(audience, &code, bound, state, host);
@@ -194,7 +194,7 @@ fn bypass_code(audience: Audience, state: &State, now: u64) -> Revision<Decision
     // It ends the wait as a recovery code does.
     let counter = audience.counter();
     let failures = Failures { locked_until: 0, ..state.failures(counter) };
-    let state = State { bypass: Bypass::default(), ..state.with_failures(counter, failures) };
+    let state = State { bypass: OneTime::default(), ..state.with_failures(counter, failures) };
     let text = audience.lang.say(Text::BypassUsed);
     Revision::Keep(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
 }
@@ -414,7 +414,7 @@ mod tests {
 
     fn with_bypass(bound: &Credentials, expires: u64) -> (State, Secret) {
         let (set, mut shown) = recovery::Set::make(1, getrandom::fill).unwrap();
-        (State { bypass: Bypass { set, expires }, ..locked(LOGIN, bound) }, shown.remove(0))
+        (State { bypass: OneTime { set, expires }, ..locked(LOGIN, bound) }, shown.remove(0))
     }
 
     #[test]

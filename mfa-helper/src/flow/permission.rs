@@ -2,7 +2,7 @@
 
 use mfa_core::Kind;
 use mfa_core::record::State;
-use mfa_core::recovery::{Code, Set};
+use mfa_core::recovery::Code;
 use mfa_wire::{Outcome, Secret};
 
 use super::Decision;
@@ -57,11 +57,6 @@ fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
     Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
 }
 
-/// Whether `state` holds an invitation that is still good.
-pub fn is_invited(state: &State, now: u64) -> bool {
-    !state.invitation.set.hashes.is_empty() && state.invitation.expires > now
-}
-
 /// An invitation code, as the log says it.
 pub const INVITATION: &str = "invitation";
 
@@ -75,8 +70,8 @@ pub fn ask_for_invitation(
 ) -> Result<(), Decision> {
     let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::InvitationCode));
     let code = Code::parse(&answer?);
-    let invitation: &Set = &state.invitation.set;
-    if is_invited(state, (host.now)()) && code.is_some_and(|code| invitation.find(&code).is_some()) {
+    let invitation = &state.invitation;
+    if invitation.is_good((host.now)()) && code.is_some_and(|code| invitation.is(&code)) {
         Ok(())
     } else {
         let text = "That is not the ticket of a valid invitation.";

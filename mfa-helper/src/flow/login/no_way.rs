@@ -4,7 +4,7 @@ use mfa_core::lockout::Way;
 use mfa_wire::{Login, Outcome, printable};
 
 use super::enroll;
-use crate::flow::{Decision, permission};
+use crate::flow::Decision;
 use crate::host::Host;
 use crate::policy::{Enroll, Requirement};
 use crate::program::is_sudo;
@@ -71,7 +71,7 @@ pub fn way_to_a_device(
         Err(NoWay::ByAdmin)
     } else if enroll::offers(asked, login, host).is_empty() {
         Err(NoWay::NoKeyHere)
-    } else if asked.enroll == Enroll::Invited && !permission::is_invited(&record.state, (host.now)()) {
+    } else if asked.enroll == Enroll::Invited && !record.state.invitation.is_good((host.now)()) {
         Err(NoWay::NotInvited)
     } else if asked.enroll == Enroll::Invited && is_sudo(login) {
         // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the

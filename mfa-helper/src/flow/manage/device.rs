@@ -2,7 +2,7 @@
 
 use mfa_core::lockout::Failures;
 use mfa_core::pair::{self, Pair, PairError};
-use mfa_core::record::{App, Credentials, Invitation, Latest, PENDING_LIFE, Pending, State};
+use mfa_core::record::{App, Credentials, Latest, OneTime, PENDING_LIFE, Pending, State};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Kind};
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
@@ -196,13 +196,13 @@ pub fn cancel(user: &str, host: &Host) -> Result<Decision, Decision> {
     let record = store.load(&user)?;
     // One that a login has bound, and that has not been confirmed, waits as well.
     let pending = record.pending.is_some() || record.provisional.is_some();
-    let invited = record.state.invitation != Invitation::default();
+    let invited = record.state.invitation != OneTime::default();
     if !pending && !invited {
         let text = format!("{} has no pending device and no invitation.", printable(&user, 64));
         return Ok(Decision::new(Outcome::NotFound, text, "nothing pending"));
     }
     if invited {
-        let state = State { invitation: Invitation::default(), ..record.state.clone() };
+        let state = State { invitation: OneTime::default(), ..record.state.clone() };
         store.commit(&record, Change::State(&state))?;
     }
     if pending {

@@ -1,6 +1,6 @@
 //! Codes for who has lost the device, and invitation codes: what root and their owner ask for.
 
-use mfa_core::record::{Amendment, Bypass, Invitation, Latest, State};
+use mfa_core::record::{Amendment, Latest, OneTime, State};
 use mfa_core::recovery::Set;
 use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
 
@@ -65,7 +65,7 @@ pub fn invite(user: &str, host: &Host, conversation: &mut Conversation) -> Resul
     }
     let (set, code) = Set::make(1, host.random)?;
     let expires = (host.now)() + INVITATION_LIFE;
-    let state = State { invitation: Invitation { set, expires }, ..record.state.clone() };
+    let state = State { invitation: OneTime { set, expires }, ..record.state.clone() };
     store.commit(&record, Change::State(&state))?;
     let code = code.first().and_then(Secret::text).unwrap_or_default();
     conversation.send(&FromHelper::Report(format!("{code}\n")))?;
@@ -86,7 +86,7 @@ pub fn bypass(user: &str, seconds: u64, host: &Host, conversation: &mut Conversa
     let user = known(user)?.name;
     let record = store.load(&user)?;
     let (set, code) = Set::make(seconds.min(1), host.random)?;
-    let bypass = if seconds > 0 { Bypass { set, expires: (host.now)() + seconds } } else { Bypass::default() };
+    let bypass = if seconds > 0 { OneTime { set, expires: (host.now)() + seconds } } else { OneTime::default() };
     let expires = bypass.expires;
     let refused = revise(record, &store, |record| {
         Ok(match record.credentials {
