@@ -40,6 +40,30 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
+/// Whether a security key asks for its PIN: `[u2f] pin` of mfa.toml.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Where it has one.
+    #[default]
+    IfSet,
+    /// Always, so a key without one cannot be used.
+    Require,
+    /// Not at all: a touch is enough.
+    Never,
+}
+
+impl Pin {
+    /// Whether PIN or fingerprint is demanded of `key`. A key that was bound with one is always asked for it, unless the
+    /// policy wants none: otherwise a thief of the key would look for a host that forgets to ask (CVE-2021-31924).
+    pub fn is_demanded_of(self, key: &Key) -> bool {
+        match self {
+            Pin::Require => true,
+            Pin::IfSet => key.verified,
+            Pin::Never => false,
+        }
+    }
+}
+
 /// What is kept of one bound key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {

@@ -130,6 +130,29 @@ impl RememberedLogins {
     }
 }
 
+/// A login that can be remembered.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// To what that is bound.
+    pub origin: Origin,
+    /// For how long, in seconds.
+    pub seconds: u64,
+}
+
+impl Memory {
+    /// What is remembered of a code that is given now.
+    pub fn remembered(&self, now: u64) -> RememberedLogin {
+        RememberedLogin { origin: self.origin.clone(), made: now, expires: now.saturating_add(self.seconds) }
+    }
+
+    /// The remembered login that lets this one in. Today's rule decides: a login that was remembered for longer is asked
+    /// again.
+    pub fn find<'a>(&self, logins: &'a RememberedLogins, now: u64) -> Option<&'a RememberedLogin> {
+        let young = |login: &&RememberedLogin| now < login.made.saturating_add(self.seconds);
+        logins.good(now).find(|login| login.origin == self.origin).filter(young)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

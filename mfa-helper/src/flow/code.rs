@@ -2,10 +2,10 @@
 
 use mfa_core::lockout::{Failures, Way};
 use mfa_core::record::{Credentials, OneTime, State};
+use mfa_core::remembered::Memory;
 use mfa_core::{recovery, totp};
 use mfa_wire::{Login, Outcome, REFUSED, Secret};
 
-use super::remember::Memory;
 use super::revise::{Revision, revise};
 use super::{Decision, below};
 use crate::conversation::Conversation;

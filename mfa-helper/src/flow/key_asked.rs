@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mfa_core::Id;
-use mfa_core::key::{self, Key, Refused, Signed};
+use mfa_core::key::{self, Key, Pin, Refused, Signed};
 use mfa_core::lockout::Way;
 use mfa_core::record::{Credentials, State};
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
@@ -19,7 +19,7 @@ use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
-use crate::policy::{Pin, Requirement, SkKey};
+use crate::policy::{Requirement, SkKey};
 use crate::stack;
 use crate::store::{Record, Store};
 
@@ -206,19 +206,9 @@ fn garbage() -> Decision {
 
 /// Whether that is the answer of `key`, with all that is demanded of it.
 pub fn judge(key: &Key, signed: &Signed, hash: &[u8; 32], pin: Pin) -> Result<Proved, Decision> {
-    match key::check(key, signed, hash, demands_pin(key, pin)) {
+    match key::check(key, signed, hash, pin.is_demanded_of(key)) {
         Ok(counter) => Ok(Proved { key: key.id, counter }),
         Err(refused) => Err(Decision::new(Outcome::Refused, said(refused), refused.to_string())),
-    }
-}
-
-/// Whether PIN or fingerprint is demanded of `key`. Of one that was bound with it always, but where the policy wants
-/// none: who takes the key shall not get around it by a host that forgets to ask (CVE-2021-31924).
-fn demands_pin(key: &Key, pin: Pin) -> bool {
-    match pin {
-        Pin::Require => true,
-        Pin::IfSet => key.verified,
-        Pin::Never => false,
     }
 }
 
@@ -301,7 +291,7 @@ pub fn counted(
         };
         // Asked once, and only about a key that is bound.
         let why = match demands.get_or_insert_with(|| touch_was_demanded(login, host)) {
-            Ok(demands) if demands.verify || !demands_pin(key, host.loaded.policy.u2f.pin) => None,
+            Ok(demands) if demands.verify || !host.loaded.policy.u2f.pin.is_demanded_of(key) => None,
             Ok(_) => Some("sshd does not demand verify-required"),
             Err(why) => Some(why.as_str()),
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mfa_core::key::{Key, PublicKey};
+use mfa_core::key::{Key, Pin, PublicKey};
 use mfa_core::record::{Credentials, Device, Latest};
 use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, printable};
@@ -15,7 +15,6 @@ use crate::conversation::Conversation;
 use crate::factor::usb;
 use crate::host::Host;
 use crate::lang::Text;
-use crate::policy::Pin;
 
 /// A key that somebody wants to bind by a verb.
 pub struct Wanted<'a> {

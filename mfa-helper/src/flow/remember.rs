@@ -4,32 +4,13 @@ use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use mfa_core::lockout::Way;
-use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
+use mfa_core::remembered::{Memory, Origin};
 use mfa_wire::Login;
 use sha2::{Digest, Sha256};
 
 use crate::host::Host;
 use crate::lang::duration;
 use crate::policy::{Require, Requirement, place};
-
-/// A login that can be remembered.
-pub struct Memory {
-    origin: Origin,
-    seconds: u64,
-}
-
-impl Memory {
-    /// What is remembered of a code that is given now.
-    pub fn remembered(&self, now: u64) -> RememberedLogin {
-        RememberedLogin { origin: self.origin.clone(), made: now, expires: now.saturating_add(self.seconds) }
-    }
-
-    /// The remembered login that lets this one in. The rule of today decides: what was promised for longer is asked again.
-    pub fn find<'a>(&self, logins: &'a RememberedLogins, now: u64) -> Option<&'a RememberedLogin> {
-        let young = |login: &&RememberedLogin| now < login.made.saturating_add(self.seconds);
-        logins.good(now).find(|login| login.origin == self.origin).filter(young)
-    }
-}
 
 /// What of this login would be remembered, and would have to be the same again.
 ///
@@ -111,6 +92,7 @@ mod tests {
     use crate::policy::files::Loaded;
     use crate::policy::place::Place as From;
     use crate::policy::{Answer, Facts, Policy, parse};
+    use mfa_core::remembered::RememberedLogins;
 
     const NOW: u64 = 1_800_000_000;
 

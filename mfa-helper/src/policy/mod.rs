@@ -8,6 +8,7 @@ pub mod parse;
 pub mod place;
 
 use mfa_core::Kind;
+use mfa_core::key::Pin;
 use mfa_core::lockout::Lockout;
 use mfa_core::totp::Parameters;
 use serde::Deserialize;
@@ -80,19 +81,6 @@ pub enum SkKey {
     /// A key like any other.
     #[default]
     Ignored,
-}
-
-/// Whether a security key asks for its PIN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pin {
-    /// Where it has one.
-    #[default]
-    IfSet,
-    /// Always, so a key without one cannot be used.
-    Require,
-    /// Not at all: a touch is enough.
-    Never,
 }
 
 /// The table `[u2f]`.

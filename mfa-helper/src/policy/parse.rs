@@ -5,6 +5,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use mfa_core::Kind;
+use mfa_core::key::Pin;
 use mfa_core::lockout::Lockout;
 use mfa_core::recovery::MOST;
 use mfa_core::totp::{Algorithm, Parameters};
@@ -13,7 +14,7 @@ use toml::Spanned;
 use toml::value::{Datetime, Offset};
 
 use super::place::{From, Network};
-use super::{Enroll, Mode, Pin, Policy, Require, Rule, SkKey, SshKey, U2f};
+use super::{Enroll, Mode, Policy, Require, Rule, SkKey, SshKey, U2f};
 use crate::lang::Lang;
 use crate::program;
 
@@ -72,7 +73,7 @@ struct TotpTable {
 #[serde(deny_unknown_fields, default)]
 struct U2fTable {
     rp_id: Option<Spanned<String>>,
-    pin: Option<Pin>,
+    pin: Option<PinWord>,
     timeout: Option<Spanned<String>>,
     consoles: Option<Spanned<Vec<String>>>,
     aaguids: Option<Spanned<Vec<String>>>,
@@ -104,6 +105,25 @@ struct EnrollTable {
 struct StoreTable {
     backend: Option<Spanned<String>>,
     path: Option<Spanned<String>>,
+}
+
+/// A [`Pin`] as the file says it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PinWord {
+    IfSet,
+    Require,
+    Never,
+}
+
+impl PinWord {
+    fn pin(self) -> Pin {
+        match self {
+            PinWord::IfSet => Pin::IfSet,
+            PinWord::Require => Pin::Require,
+            PinWord::Never => Pin::Never,
+        }
+    }
 }
 
 /// A [`Kind`] as the file says it.
@@ -235,7 +255,7 @@ impl File<'_> {
             self.demand(fit && !name.starts_with("ssh:"), &rp_id, rule)?;
             u2f.rp_id = Some(rp_id.into_inner());
         }
-        u2f.pin = table.pin.unwrap_or_default();
+        u2f.pin = table.pin.map(PinWord::pin).unwrap_or_default();
         if let Some(timeout) = table.timeout {
             // A front end waits 120 s for the next message (mfa_wire::FRAME_TIMEOUT), and nobody speaks during a touch.
             let known = seconds(timeout.get_ref()).filter(|s| (5..=90).contains(s));

@@ -18,9 +18,9 @@ use mfa_core::key::{self, Key, Signed};
 use mfa_wire::Secret;
 
 pub use crate::conversation::NoAnswer;
-pub use crate::policy::Pin;
 pub use engine::MOST_PLUGGED;
 pub use made::New;
+pub use mfa_core::key::Pin;
 pub use process::ARGUMENT;
 
 /// The least tries that must be left for the PIN before one is sent at a login: whoever types it wrongly here shall

@@ -1,6 +1,6 @@
 //! Binding a security key inside a login.
 
-use mfa_core::key::Key;
+use mfa_core::key::{Key, Pin};
 use mfa_core::record::Credentials;
 use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome};
@@ -12,7 +12,7 @@ use crate::flow::new_key::{by_touch, key_of, of_keys};
 use crate::flow::{Decision, codes, place};
 use crate::host::Host;
 use crate::lang::Text;
-use crate::policy::{Pin, Requirement, SkKey};
+use crate::policy::{Requirement, SkKey};
 use crate::store::{Change, Record, Store};
 
 /// Inside a login: the key that is plugged in here, or that of the ssh connection.
