@@ -6,7 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bindings;
+pub mod change;
+pub mod engine;
 mod id;
+pub mod judge;
 pub mod key;
 mod kind;
 pub mod lockout;
@@ -16,6 +20,7 @@ pub mod record;
 pub mod recovery;
 pub mod remembered;
 pub mod totp;
+pub mod view;
 
 pub use id::Id;
 pub use kind::Kind;

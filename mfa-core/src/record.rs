@@ -10,6 +10,20 @@ use crate::remembered::RememberedLogins;
 use crate::totp::Totp;
 use crate::{Id, Kind, Process, recovery};
 
+/// All that is kept of one user.
+pub struct Record {
+    /// The user.
+    pub user: String,
+    /// What is bound.
+    pub credentials: Option<Credentials>,
+    /// A device that a login has bound, and whose session has not opened yet: it counts as nothing.
+    pub provisional: Option<(Credentials, Provisional)>,
+    /// What attempts have left.
+    pub state: State,
+    /// A device that waits for its two codes.
+    pub pending: Option<Pending>,
+}
+
 /// What is bound: written when the binding changes, never by a login.
 pub struct Credentials {
     /// The binding's identity.

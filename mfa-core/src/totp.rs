@@ -134,6 +134,12 @@ impl Totp {
         Some(Totp { parameters, key, inner })
     }
 
+    /// Another one of the same key.
+    pub fn copy(&self) -> Totp {
+        let key = Secret::copy_of(self.key.bytes());
+        Totp { parameters: self.parameters, key, inner: self.inner.clone() }
+    }
+
     /// The key as it is typed by hand.
     pub fn key_base32(&self) -> Secret {
         let mut text = Secret::zeroed(BASE32_NOPAD.encode_len(self.key.bytes().len()));

@@ -1,0 +1,164 @@
+//! What stands between the flows of a login and whatever keeps the devices: no secret of a bound device comes out of it.
+
+use mfa_wire::Secret;
+
+use crate::change::{self, Change, Made, New, NewApp, Note, Refusal, Terms};
+use crate::engine::{Engine, Trouble, Unavailable, Write, revise};
+use crate::judge::{Answer, By, Judged, Proved, Rules, judge};
+use crate::totp::{Parameters, Totp};
+use crate::view::View;
+use crate::{Id, recovery};
+
+/// Keeps devices, and judges what answers are worth.
+pub trait Bindings {
+    /// What is kept of `user`, without its secrets.
+    fn look(&self, user: &str) -> Result<View, Unavailable>;
+
+    /// What an answer is worth at this moment. What it changes is durable before this returns: that order makes a code good
+    /// once.
+    fn judge(&self, user: &str, by: By, answer: &Answer) -> Result<Judged, Unavailable>;
+
+    /// What a key is to sign: 32 random bytes, in the place of the hash of a browser's client data, since there is none.
+    fn challenge(&self, user: &str) -> Result<[u8; 32], Unavailable>;
+
+    /// Begins to bind an app. This is the one time that its key is seen.
+    fn begin(&self, user: &str, proved: &Proved, begin: Begin) -> Result<NewApp, Refusal>;
+
+    /// Binds a device in place of any other.
+    fn bind(&self, user: &str, proved: &Proved, new: New, terms: &Terms) -> Result<NowBound, Refusal>;
+
+    /// Changes what is bound.
+    fn change(&self, user: &str, proved: &Proved, change: Change) -> Result<(), Refusal>;
+
+    /// Writes down what is kept beside it.
+    fn note(&self, user: &str, note: Note) -> Result<(), Refusal>;
+
+    /// Destroys whatever is kept of `user`, readable or not.
+    fn destroy(&self, user: &str) -> Result<(), Unavailable>;
+
+    /// Whether anything is kept of `user`.
+    fn has(&self, user: &str) -> Result<bool, Unavailable>;
+
+    /// The users of whom anything is kept, in order of their names: at most so many, from the first one behind `after`. Only
+    /// the names, so that one record that cannot be read hides no other.
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable>;
+}
+
+/// How an app is begun.
+pub enum Begin {
+    /// It is kept nowhere until it is bound.
+    Unkept {
+        /// What the user calls it.
+        label: String,
+    },
+    /// It waits for its two codes, in place of any other that does.
+    Waiting {
+        /// What the user calls it.
+        label: String,
+        /// Where it is begun: a literal address, a terminal, or "root"; empty where nobody can tell.
+        from: String,
+    },
+    /// The one of this identity waits already, and is shown again.
+    Again(Id),
+}
+
+/// A device that was bound.
+pub struct NowBound {
+    /// How far the clock of an app is ahead, in seconds.
+    pub offset: Option<i64>,
+    /// The recovery codes that belong to it, to be shown once.
+    pub codes: Vec<Secret>,
+}
+
+/// Judges here, over an engine that keeps the records.
+pub struct Local<E> {
+    /// The engine.
+    pub engine: E,
+    /// What the policy says of judging.
+    pub rules: Rules,
+    /// How the codes of new apps are made.
+    pub totp: Parameters,
+    /// Seconds since 1970.
+    pub now: fn() -> u64,
+    /// Fills a buffer with random bytes.
+    pub random: fn(&mut [u8]) -> Result<(), Unavailable>,
+}
+
+impl<E: Engine> Local<E> {
+    fn new_id(&self) -> Result<Id, Unavailable> {
+        let mut id = Id::default();
+        (self.random)(&mut id.0)?;
+        Ok(id)
+    }
+
+    fn new_app(&self, label: String) -> Result<NewApp, Unavailable> {
+        let mut key = Secret::zeroed(self.totp.algorithm.key_length());
+        (self.random)(key.bytes_mut())?;
+        let impossible =
+            || Unavailable { kind: Trouble::NotDone, text: String::from("the TOTP parameters of the policy") };
+        Ok(NewApp::new(self.new_id()?, label, Totp::new(self.totp, key).ok_or_else(impossible)?))
+    }
+}
+
+impl<E: Engine> Bindings for Local<E> {
+    fn look(&self, user: &str) -> Result<View, Unavailable> {
+        Ok(View::of(self.engine.load(user)?.0))
+    }
+
+    fn judge(&self, user: &str, by: By, answer: &Answer) -> Result<Judged, Unavailable> {
+        revise(&self.engine, user, |record| {
+            let (judged, after) = judge(&record, by, &self.rules, (self.now)(), answer);
+            Ok((judged, after.map(Write::State)))
+        })
+    }
+
+    fn challenge(&self, _user: &str) -> Result<[u8; 32], Unavailable> {
+        let mut bytes = [0; 32];
+        (self.random)(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn begin(&self, user: &str, proved: &Proved, begin: Begin) -> Result<NewApp, Refusal> {
+        match begin {
+            Begin::Unkept { label } => Ok(self.new_app(label)?),
+            Begin::Again(id) => NewApp::waiting(self.engine.load(user)?.0, id).ok_or(Refusal::Changed),
+            Begin::Waiting { label, from } => {
+                let (app, now) = (self.new_app(label)?, (self.now)());
+                let pend = |record| change::pend(&record, proved, &app, &from, now).map(|write| ((), Some(write)));
+                revise(&self.engine, user, pend)?;
+                Ok(app.waiting_until(now))
+            }
+        }
+    }
+
+    fn bind(&self, user: &str, proved: &Proved, new: New, terms: &Terms) -> Result<NowBound, Refusal> {
+        let (recovery, codes) = recovery::Set::make(terms.codes, self.random)?;
+        let made = Made { id: self.new_id()?, recovery, now: (self.now)(), window: self.rules.window };
+        let offset = revise(&self.engine, user, |record| {
+            change::bind(record, proved, &new, terms, &made).map(|(offset, write)| (offset, Some(write)))
+        })?;
+        Ok(NowBound { offset, codes })
+    }
+
+    fn change(&self, user: &str, proved: &Proved, change: Change) -> Result<(), Refusal> {
+        revise(&self.engine, user, |record| {
+            change::change(record, proved, &change, (self.now)()).map(|write| ((), Some(write)))
+        })
+    }
+
+    fn note(&self, user: &str, note: Note) -> Result<(), Refusal> {
+        revise(&self.engine, user, |record| change::note(record, &note, (self.now)()).map(|write| ((), write)))
+    }
+
+    fn destroy(&self, user: &str) -> Result<(), Unavailable> {
+        self.engine.destroy(user)
+    }
+
+    fn has(&self, user: &str) -> Result<bool, Unavailable> {
+        self.engine.has(user)
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable> {
+        self.engine.list(after, most)
+    }
+}

@@ -1,0 +1,494 @@
+//! What a change makes of a record, if it still holds what the change goes by.
+
+use mfa_wire::Secret;
+
+use crate::engine::{Unavailable, Write};
+use crate::judge::Proved;
+use crate::key::{self, Key};
+use crate::lockout::Failures;
+use crate::pair::{Pair, PairError};
+use crate::record::{
+    Amendment, App, Credentials, Device, Latest, OneTime, Owes, PENDING_LIFE, Pending, Provisional, Record, State,
+};
+use crate::remembered::RememberedLogins;
+use crate::totp::{Parameters, Totp};
+use crate::view::Seen;
+use crate::{Id, Process, recovery};
+
+/// A change of what is bound. It takes a proof.
+pub enum Change {
+    /// These recovery codes are good in place of the ones before. From where they were made.
+    RecoveryCodes(recovery::Set, String),
+    /// These security keys are bound as well: those that are not bound yet.
+    AddKeys(Vec<Key>),
+    /// This security key, of several, is not bound any more. From where that was asked.
+    RemoveKey(Id, String),
+    /// Nothing is bound any more.
+    Unbind,
+}
+
+/// What is written down beside the binding, by root or by a login in its course. It takes no proof, because it lets nobody
+/// do what a bound device is asked for.
+pub enum Note {
+    /// A login was let past its auth phase at this place on the condition that a device is bound; `None` is a place that
+    /// nobody can tell.
+    Owe(Option<String>),
+    /// A code was given at this place, where a device was owed.
+    Settle(Option<String>),
+    /// A session opens at this place, by this process: the device that its login has bound holds from now on.
+    Confirm(Option<Process>, Option<String>),
+    /// There is this invitation, in place of any other.
+    Invite(OneTime),
+    /// There is no invitation any more.
+    VoidInvitation,
+    /// There is this bypass code, in place of any other.
+    Bypass(OneTime),
+    /// All wrong codes are forgotten.
+    Unlock,
+    /// The remembered login of this id is forgotten, or all of them.
+    Forget(Option<String>),
+    /// No device waits any more, neither for its two codes nor for its session.
+    DropPending,
+}
+
+/// A device that is to be bound.
+pub enum New<'a> {
+    /// An app, by two codes in a row.
+    App(&'a NewApp, [&'a Secret; 2]),
+    /// Security keys. They were asked for an answer when they were made, or root says whose they are.
+    Keys(Vec<Key>),
+}
+
+/// On which terms a device is bound.
+pub struct Terms {
+    /// From where it is made.
+    pub from: String,
+    /// So many recovery codes belong to it.
+    pub codes: u64,
+    /// It holds only once the session of its login opens.
+    pub provisional: Option<Provisional>,
+}
+
+/// What was made for a binding before the record was looked at.
+pub struct Made {
+    /// The identity of a binding of keys; an app has its own.
+    pub id: Id,
+    /// The recovery codes.
+    pub recovery: recovery::Set,
+    /// The present time, in seconds since 1970.
+    pub now: u64,
+    /// So many steps around the present one are accepted.
+    pub window: u64,
+}
+
+/// A new app, whose key is shown once. It is not bound yet, so this is no secret of a bound device; what becomes of it
+/// afterwards never comes back.
+pub struct NewApp {
+    id: Id,
+    label: String,
+    totp: Totp,
+    waits: Option<u64>,
+}
+
+impl NewApp {
+    /// An app that is kept nowhere until it is bound.
+    pub fn new(id: Id, label: String, totp: Totp) -> NewApp {
+        NewApp { id, label, totp, waits: None }
+    }
+
+    /// The app that waits in this record for its two codes, if its identity is that.
+    pub fn waiting(record: Record, id: Id) -> Option<NewApp> {
+        let Pending { id, label, expires, totp, .. } = record.pending.filter(|pending| pending.id == id)?;
+        Some(NewApp { id, label, totp, waits: Some(expires) })
+    }
+
+    /// The identity that its binding will have.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// How its codes are made.
+    pub fn parameters(&self) -> Parameters {
+        self.totp.parameters
+    }
+
+    /// The key as it is typed by hand.
+    pub fn key_base32(&self) -> Secret {
+        self.totp.key_base32()
+    }
+
+    /// The address that an app scans.
+    pub fn uri(&self, issuer: &str, account: &str) -> Secret {
+        self.totp.uri(issuer, account)
+    }
+
+    /// Until when it waits, in seconds since 1970, if it is kept.
+    pub fn expires(&self) -> Option<u64> {
+        self.waits
+    }
+
+    /// As it is known once it waits, begun at that time.
+    pub fn waiting_until(self, begun: u64) -> NewApp {
+        NewApp { waits: Some(begun.saturating_add(PENDING_LIFE)), ..self }
+    }
+
+    /// What is kept while it waits for its two codes: begun from there, over what is bound.
+    fn pending(&self, from: String, replaces: Id, expires: u64) -> Pending {
+        let totp = self.totp.copy();
+        Pending { id: self.id, label: self.label.clone(), expires, from, replaces, totp }
+    }
+}
+
+/// Why nothing was changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no answer.
+    Unavailable(Unavailable),
+    /// What the change goes by is not there any more.
+    Changed,
+    /// The two codes are not what they should be.
+    Pair(PairError),
+    /// A device is bound.
+    Bound,
+    /// None is.
+    NotBound,
+    /// There is nothing of that kind.
+    NothingThere,
+    /// Another login has bound the device that waits.
+    AnotherLogin,
+    /// It has waited for too long.
+    Expired,
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(unavailable: Unavailable) -> Refusal {
+        Refusal::Unavailable(unavailable)
+    }
+}
+
+/// Has an app wait for its two codes, in place of any other that does: begun from there.
+pub fn pend(record: &Record, proved: &Proved, app: &NewApp, from: &str, now: u64) -> Result<Write, Refusal> {
+    let seen = Seen::of(record);
+    if !proved.holds(&seen) {
+        return Err(Refusal::Changed);
+    }
+    Ok(Write::Pend(app.pending(from.to_owned(), seen.binding, now.saturating_add(PENDING_LIFE))))
+}
+
+/// Binds a device in place of any other. Says how far the clock of an app is off, in seconds.
+pub fn bind(
+    record: Record,
+    proved: &Proved,
+    new: &New,
+    terms: &Terms,
+    made: &Made,
+) -> Result<(Option<i64>, Write), Refusal> {
+    let (id, device, offset) = match new {
+        New::App(app, [first, second]) => {
+            let pair = Pair::find(&app.totp, first, second, made.now, made.window).map_err(Refusal::Pair)?;
+            let burnt = [pair.first, pair.first + 1];
+            let device = Device::App(App { label: app.label.clone(), totp: app.totp.copy(), burnt });
+            (app.id, device, Some(pair.offset))
+        }
+        New::Keys(keys) => (made.id, Device::Keys(keys.clone()), None),
+    };
+    // An app that waits is there only as long as what it was begun over.
+    let holds = match new {
+        New::App(NewApp { id, waits: Some(_), .. }, _) => {
+            record.pending.as_ref().is_some_and(|pending| pending.id == *id)
+        }
+        _ => proved.holds(&Seen::of(&record)),
+    };
+    if !holds {
+        return Err(Refusal::Changed);
+    }
+    let credentials = Credentials {
+        id,
+        created: made.now,
+        created_from: terms.from.clone(),
+        device,
+        recovery: made.recovery.clone(),
+        latest: if record.credentials.is_some() { Latest::Replaced } else { Latest::Bound },
+    };
+    let write = match &terms.provisional {
+        Some(waits) => Write::BindProvisionally(credentials, waits.clone()),
+        None => Write::bind(&record.state, credentials, &record.state.owes),
+    };
+    Ok((offset, write))
+}
+
+impl Write {
+    /// A device is bound where this was the state before, and this is owed.
+    pub fn bind(before: &State, credentials: Credentials, owes: &Owes) -> Write {
+        let next = before.succeeded_by(credentials.id, credentials.burnt());
+        Write::Bind(credentials, State { owes: owes.remembered(), ..next })
+    }
+}
+
+/// What a change makes of the record.
+pub fn change(record: Record, proved: &Proved, change: &Change, now: u64) -> Result<Write, Refusal> {
+    if !proved.holds(&Seen::of(&record)) {
+        return Err(Refusal::Changed);
+    }
+    match change {
+        Change::RecoveryCodes(set, from) => amend(record, |bound| {
+            let latest = Latest::Changed { what: Amendment::RecoveryCodes, when: now, from: from.clone() };
+            Some(Credentials { recovery: set.clone(), latest, ..bound })
+        }),
+        Change::AddKeys(new) => amend(record, |bound| {
+            let all = with(bound.keys(), new);
+            let room = bound.keys().len() < all.len() && all.len() <= key::MOST;
+            room.then_some(Credentials { device: Device::Keys(all), ..bound })
+        }),
+        Change::RemoveKey(id, from) => amend(record, |bound| {
+            let rest: Vec<Key> = bound.keys().iter().filter(|key| key.id != *id).cloned().collect();
+            let latest = Latest::Changed { what: Amendment::KeyRemoved, when: now, from: from.clone() };
+            let gone = !rest.is_empty() && rest.len() < bound.keys().len();
+            gone.then_some(Credentials { device: Device::Keys(rest), latest, ..bound })
+        }),
+        Change::Unbind => Ok(Write::Unbind),
+    }
+}
+
+/// What a note makes of the record; nothing where it says so already.
+pub fn note(record: Record, note: &Note, now: u64) -> Result<Option<Write>, Refusal> {
+    let (state, is_bound) = (&record.state, record.credentials.is_some());
+    let state = match note {
+        Note::Owe(_) | Note::Invite(_) if is_bound => return Err(Refusal::Bound),
+        Note::Bypass(_) | Note::Unlock if !is_bound => return Err(Refusal::NotBound),
+        Note::Owe(here) => State { owes: state.owes.with(here.as_deref()), ..state.clone() },
+        Note::Settle(here) => State { owes: state.owes.without(here.as_deref()), ..state.clone() },
+        Note::Invite(code) => State { invitation: code.clone(), ..state.clone() },
+        Note::VoidInvitation => State { invitation: OneTime::default(), ..state.clone() },
+        Note::Bypass(code) => State { bypass: code.clone(), ..state.clone() },
+        Note::Unlock => {
+            let (failures, own_failures) = (Failures::default(), Failures::default());
+            State { failures, own_failures, ..state.clone() }
+        }
+        Note::Forget(Some(id)) => forgetting(state, state.remembered.without(id))?,
+        Note::Forget(None) => forgetting(state, RememberedLogins::default())?,
+        Note::DropPending => return Ok(Some(Write::Unpend { provisional: record.provisional.is_some() })),
+        Note::Confirm(opener, here) => return confirm(record, *opener, here.as_deref(), now).map(Some),
+    };
+    Ok((state != record.state).then_some(Write::State(state)))
+}
+
+fn forgetting(state: &State, remembered: RememberedLogins) -> Result<State, Refusal> {
+    match remembered == state.remembered {
+        true => Err(Refusal::NothingThere),
+        false => Ok(State { remembered, ..state.clone() }),
+    }
+}
+
+/// `bound`, and those of `new` whose public key is not among them, each once.
+pub fn with(bound: &[Key], new: &[Key]) -> Vec<Key> {
+    let mut all = bound.to_vec();
+    for key in new {
+        if !all.iter().any(|other| other.public == key.public) {
+            all.push(key.clone());
+        }
+    }
+    all
+}
+
+fn confirm(record: Record, opener: Option<Process>, here: Option<&str>, now: u64) -> Result<Write, Refusal> {
+    let Some((bound, waits)) = record.provisional else { return Err(Refusal::NothingThere) };
+    if waits.expires <= now {
+        return Err(Refusal::Expired);
+    }
+    if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
+        return Err(Refusal::AnotherLogin);
+    }
+    // Nothing is owed here any more; a login that was let past elsewhere gives its code there.
+    Ok(Write::bind(&record.state, bound, &record.state.owes.without(here)))
+}
+
+/// Changes what is bound; `amended` is `None` where that cannot be.
+fn amend(record: Record, amended: impl FnOnce(Credentials) -> Option<Credentials>) -> Result<Write, Refusal> {
+    let Some(credentials) = record.credentials.and_then(amended) else { return Err(Refusal::Changed) };
+    // The state of recovery codes names their set, so it does not hold for others; that of keys names each. By which key a
+    // login was remembered is not known, and it may be the one that goes: so none is remembered any more.
+    let remembers = record.state.remembered != RememberedLogins::default();
+    let forgetful = State { remembered: RememberedLogins::default(), ..record.state };
+    Ok(Write::Amend(credentials, remembers.then_some(forgetful)))
+}
+
+/// Records for the tests of this crate.
+#[cfg(test)]
+pub(crate) mod test_records {
+    use super::*;
+    use crate::key::PublicKey;
+
+    pub const SECRET: &[u8] = b"12345678901234567890";
+
+    fn record(device: Device) -> Record {
+        let credentials = Credentials {
+            id: Id([1; 16]),
+            created: 0,
+            created_from: String::new(),
+            device,
+            recovery: recovery::Set { id: Id([5; 16]), hashes: Vec::new() },
+            latest: Latest::Bound,
+        };
+        let state = State::fresh(credentials.id, credentials.burnt());
+        let user = String::from("alice");
+        Record { user, credentials: Some(credentials), provisional: None, state, pending: None }
+    }
+
+    pub fn app_record() -> Record {
+        let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(SECRET)).unwrap();
+        record(Device::App(App { label: String::new(), totp, burnt: [0, 1] }))
+    }
+
+    pub fn key(id: u8) -> Key {
+        Key {
+            id: Id([id; 16]),
+            label: String::new(),
+            created: 0,
+            created_from: String::new(),
+            rp_id: String::from("pam://web1"),
+            credential: vec![id],
+            public: PublicKey::Ed25519([id; 32]),
+            verified: false,
+            counter: 0,
+        }
+    }
+
+    pub fn keys_record(ids: &[u8]) -> Record {
+        record(Device::Keys(ids.iter().map(|id| key(*id)).collect()))
+    }
+
+    pub fn empty_record() -> Record {
+        let state = State::fresh(Id::default(), [0, 0]);
+        Record { credentials: None, state, ..app_record() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_records::{app_record, empty_record, key, keys_record};
+    use super::*;
+    use crate::remembered::{Origin, RememberedLogin};
+
+    const NOW: u64 = 1000;
+
+    fn root(record: &Record) -> Proved {
+        Proved::by_root(&Seen::of(record))
+    }
+
+    fn with_memory(mut record: Record) -> Record {
+        let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
+        record.state.remembered =
+            RememberedLogins::default().with(RememberedLogin { origin, made: 1, expires: u64::MAX });
+        record
+    }
+
+    #[test]
+    fn no_change_of_a_bound_device_without_a_proof_of_it() {
+        let changes = || {
+            [
+                Change::RecoveryCodes(recovery::Set::default(), String::new()),
+                Change::AddKeys(vec![key(3)]),
+                Change::RemoveKey(Id([1; 16]), String::new()),
+                Change::Unbind,
+            ]
+        };
+        // What was proved where nothing was bound, and what was proved of another binding.
+        let mut other = keys_record(&[1, 2]);
+        other.credentials.iter_mut().for_each(|bound| bound.id = Id([9; 16]));
+        for proved in [Proved::nothing_bound(&Seen::of(&keys_record(&[1, 2]))), root(&other), root(&empty_record())] {
+            for wanted in changes() {
+                let refused = change(keys_record(&[1, 2]), &proved, &wanted, NOW).err();
+                assert_eq!(refused, Some(Refusal::Changed));
+            }
+            let made = Made { id: Id([3; 16]), recovery: recovery::Set::default(), now: NOW, window: 1 };
+            let terms = Terms { from: String::new(), codes: 0, provisional: None };
+            let new = New::Keys(vec![key(3)]);
+            assert_eq!(bind(keys_record(&[1, 2]), &proved, &new, &terms, &made).err(), Some(Refusal::Changed));
+        }
+        for wanted in changes() {
+            assert!(change(keys_record(&[1, 2]), &root(&keys_record(&[1, 2])), &wanted, NOW).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_keys_forgets_every_remembered_login() {
+        let record = with_memory(keys_record(&[1, 2]));
+        let proved = root(&record);
+        let wanted = Change::RemoveKey(Id([2; 16]), String::from("root"));
+        let Ok(Write::Amend(credentials, Some(state))) = change(record, &proved, &wanted, NOW) else {
+            panic!("not amended, or remembered");
+        };
+        assert_eq!((credentials.keys(), &state.remembered), (&[key(1)][..], &RememberedLogins::default()));
+        let removed = Latest::Changed { what: Amendment::KeyRemoved, when: NOW, from: String::from("root") };
+        assert_eq!(credentials.latest, removed);
+    }
+
+    #[test]
+    fn neither_the_last_key_nor_one_too_many_goes_through_a_change_of_keys() {
+        let refused = |ids: &[u8], wanted| change(keys_record(ids), &root(&keys_record(ids)), &wanted, NOW).is_err();
+        assert!(refused(&[1], Change::RemoveKey(Id([1; 16]), String::new())));
+        assert!(refused(&[1, 2], Change::RemoveKey(Id([3; 16]), String::new())), "no such key");
+        let ten: Vec<u8> = (1..=10).collect();
+        assert!(refused(&ten, Change::AddKeys(vec![key(11)])));
+        assert!(refused(&[1, 2], Change::AddKeys(vec![key(2)])), "bound already");
+    }
+
+    #[test]
+    fn a_session_confirms_its_own_device_in_time_and_pays_what_is_owed_there_alone() {
+        let opener = Process { pid: 7, started: 1 };
+        let waiting = || {
+            let bound = app_record().credentials.unwrap();
+            let waits = Provisional { expires: NOW + 1, openers: vec![opener] };
+            let mut record = Record { provisional: Some((bound, waits)), ..empty_record() };
+            record.state.owes = Owes::default().with(Some("sudo:7:1")).with(Some("sudo:8:1"));
+            record
+        };
+        let confirmed = |opener, now| note(waiting(), &Note::Confirm(opener, Some(String::from("sudo:7:1"))), now);
+        let Ok(Some(Write::Bind(bound, state))) = confirmed(Some(opener), NOW) else { panic!("not bound") };
+        assert_eq!((bound.id, state.id), (Id([1; 16]), Id([1; 16])));
+        assert!(!state.owes.at(Some("sudo:7:1")) && state.owes.at(Some("sudo:8:1")));
+        assert_eq!(confirmed(Some(opener), NOW + 1).err(), Some(Refusal::Expired));
+        for stranger in [None, Some(Process { pid: 7, started: 2 })] {
+            assert_eq!(confirmed(stranger, NOW).err(), Some(Refusal::AnotherLogin));
+        }
+        assert_eq!(note(empty_record(), &Note::Confirm(None, None), NOW).err(), Some(Refusal::NothingThere));
+    }
+
+    #[test]
+    fn a_pending_app_is_bound_only_while_it_is_the_one_that_waits() {
+        let app =
+            || NewApp::new(Id([3; 16]), String::new(), app_record().credentials.unwrap().app().unwrap().totp.copy());
+        let record = empty_record();
+        let Ok(Write::Pend(pending)) = pend(&record, &root(&record), &app(), "root", NOW) else { panic!("not kept") };
+        assert_eq!((pending.id, pending.expires), (Id([3; 16]), NOW + PENDING_LIFE));
+        let made = Made { id: Id([4; 16]), recovery: recovery::Set::default(), now: 165, window: 1 };
+        let terms = Terms { from: String::from("root"), codes: 0, provisional: None };
+        // RFC 4226, appendix D: steps 4 and 5.
+        let codes = [Secret::copy_of(b"338314"), Secret::copy_of(b"254676")];
+        let waiting = app().waiting_until(NOW);
+        let new = New::App(&waiting, [&codes[0], &codes[1]]);
+        let bound = |record| bind(record, &root(&empty_record()), &new, &terms, &made);
+        let Ok((offset, Write::Bind(credentials, state))) = bound(Record { pending: Some(pending), ..empty_record() })
+        else {
+            panic!("not bound");
+        };
+        assert_eq!((offset, credentials.id, state.last_step), (Some(0), Id([3; 16]), 5));
+        assert_eq!(bound(empty_record()).err(), Some(Refusal::Changed), "displaced, or dropped");
+        let wrong = New::App(&waiting, [&codes[1], &codes[0]]);
+        let refused = bind(empty_record(), &root(&empty_record()), &wrong, &terms, &made).err();
+        assert_eq!(refused, Some(Refusal::Pair(PairError::Order)));
+    }
+
+    #[test]
+    fn notes_keep_to_what_they_are_about() {
+        let code = || OneTime { set: recovery::Set { id: Id([8; 16]), hashes: vec![[8; 32]] }, expires: 2000 };
+        assert_eq!(note(app_record(), &Note::Owe(None), NOW).err(), Some(Refusal::Bound));
+        assert_eq!(note(app_record(), &Note::Invite(code()), NOW).err(), Some(Refusal::Bound));
+        assert_eq!(note(empty_record(), &Note::Bypass(code()), NOW).err(), Some(Refusal::NotBound));
+        assert_eq!(note(empty_record(), &Note::Unlock, NOW).err(), Some(Refusal::NotBound));
+        assert_eq!(note(app_record(), &Note::Forget(None), NOW).err(), Some(Refusal::NothingThere));
+        assert!(matches!(note(with_memory(app_record()), &Note::Forget(None), NOW), Ok(Some(Write::State(_)))));
+        assert!(matches!(note(app_record(), &Note::Settle(None), NOW), Ok(None)), "nothing is owed: nothing to write");
+    }
+}

@@ -1,0 +1,561 @@
+//! What an answer is worth against a record: a value that says it, and the state to be written before that is told.
+
+use mfa_wire::Secret;
+
+use crate::key::{self, Key, Pin, Refused, Signed};
+use crate::lockout::{Failures, Lockout, Way};
+use crate::pair::{self, PairError};
+use crate::record::{App, Credentials, OneTime, Record, State};
+use crate::remembered::Memory;
+use crate::view::{Codes, Seen};
+use crate::{Id, recovery, totp};
+
+/// How far from now a wrong code is looked for, in seconds: to say how far the device's clock is off, never to accept it.
+const REACH: u64 = 10 * 60;
+
+/// How far off the clock of a device may be that tells it by two codes in a row, in seconds: a wrong time zone, a wrong
+/// date. Two codes in a row out of so many steps are found by chance once in a hundred million times.
+const RESYNC: u64 = 86_400;
+
+/// What the policy says of judging.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// So many steps around the present one are accepted.
+    pub window: u64,
+    /// When wrong codes lock.
+    pub lockout: Lockout,
+    /// When a security key has to have asked for its PIN.
+    pub pin: Pin,
+}
+
+/// By which way an answer comes.
+#[derive(Clone, Copy)]
+pub struct By<'a> {
+    /// Who asks on the user's behalf.
+    pub way: Way,
+    /// The first factor is known to have succeeded.
+    pub first_factor_known: bool,
+    /// A bypass code lets in. It does not where a binding is changed: it proves nothing.
+    pub bypass: bool,
+    /// What is remembered when an answer of the device is right. Recovery and bypass codes are for a user who has not got
+    /// the device, and leave nothing.
+    pub remember: Option<&'a Memory>,
+}
+
+impl By<'_> {
+    /// Whose failures count. Where a stranger may be asked without the first factor, they are counted with those of the
+    /// user's own processes: with doubled waits, and so that no stranger locks the user out of the logins behind it.
+    fn counter(self) -> Way {
+        if self.first_factor_known { self.way } else { Way::OwnProcess }
+    }
+
+    /// When the device was last used at a login, if this is one: the next login is told what was changed since, and a
+    /// screen locker, or the proof of a change, has told nothing.
+    fn last_used(self, state: &State, now: u64) -> u64 {
+        if self.way == Way::Login { now } else { state.last_used }
+    }
+}
+
+/// What was answered.
+pub enum Answer<'a> {
+    /// This was typed where a code is asked for: that of the app, a recovery code, a bypass code.
+    Typed(&'a Secret),
+    /// A security key has signed.
+    Signed {
+        /// Which one.
+        key: Id,
+        /// What it has signed, and the signature.
+        signed: &'a Signed,
+        /// The hash under it: the challenge, or what ssh makes of it.
+        hash: &'a [u8; 32],
+    },
+    /// sshd has checked the signature of this key, and has demanded as much as we would.
+    BySshd(Id),
+    /// This was typed where an invitation code is asked for.
+    Invitation(&'a Secret),
+    /// Two codes in a row, which say how far the device's clock is off.
+    TwoCodes(&'a [Secret; 2]),
+}
+
+/// What an answer is worth.
+pub enum Judged {
+    /// It is right.
+    Accepted(Accepted),
+    /// It is not, for this reason.
+    Not(Why),
+}
+
+/// A right answer.
+pub struct Accepted {
+    /// By what it is right.
+    pub by: Factor,
+    /// The recovery codes after it.
+    pub codes: Codes,
+    /// What that proves.
+    pub proved: Proved,
+}
+
+/// By what an answer was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// A code of the app.
+    Code,
+    /// A recovery code.
+    RecoveryCode,
+    /// The bypass code.
+    BypassCode,
+    /// This security key.
+    Key(Id),
+    /// The invitation code.
+    Invitation,
+    /// Two codes in a row: so many steps of so many seconds is the device's clock ahead.
+    Clock {
+        /// How many steps.
+        steps: i64,
+        /// How long each is, in seconds.
+        period: u64,
+    },
+}
+
+/// Why an answer is not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Nothing is bound, or not any more.
+    NotBound,
+    /// Security keys are bound, and this is no recovery code.
+    NoRecoveryCode,
+    /// It has the form of a recovery code and is none.
+    WrongRecoveryCode,
+    /// That recovery code was used.
+    RecoveryCodeUsed,
+    /// That bypass code has run out.
+    BypassOver,
+    /// No code is judged now.
+    Locked(Lock),
+    /// It has not the form of a code, which has so many digits. It is no guess.
+    NotACode(u8),
+    /// That code was used, or one after it.
+    CodeUsed,
+    /// This host's clock was ahead when a code was accepted: codes are accepted again in so many seconds.
+    ClockWasAhead(u64, WayOut),
+    /// The code is wrong, and counted.
+    WrongCode {
+        /// How far ahead the device's clock seems to be, in seconds, where that was looked for, and found, and may be told.
+        offset: Option<i64>,
+        /// From now on no code is judged.
+        lock: Option<Lock>,
+    },
+    /// That key is not bound any more.
+    KeyGone,
+    /// The answer of the key is not good.
+    BadAnswer(Refused),
+    /// The counter of this key went back.
+    CounterBack(Id, Refused),
+    /// It is not the code of an invitation that is still good.
+    NotInvited,
+    /// Security keys are bound, which have no clock.
+    NoClock,
+    /// The two codes are not what they should be.
+    Pair(PairError),
+    /// A code as late as these was used: for so many seconds they would be good once more.
+    UsedAsLate(u64),
+}
+
+/// A lock that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// The time at which this was judged, in seconds since 1970.
+    pub now: u64,
+    /// Until then, in seconds since 1970.
+    pub until: u64,
+    /// What is accepted meanwhile.
+    pub way_out: WayOut,
+}
+
+/// Whether a recovery code is left, which is accepted also while no code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// One is.
+    RecoveryCode,
+    /// None is.
+    None,
+}
+
+/// What was proved before a change, and of which binding. It holds no longer than what was seen then is there. Only
+/// judging makes one of a user who has a device.
+#[derive(Clone)]
+pub struct Proved {
+    pub(crate) seen: Seen,
+    pub(crate) by: ProvedBy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProvedBy {
+    /// The possession of the device, or a recovery code.
+    Device,
+    /// Nothing that binds: good only where no device is bound.
+    Nothing,
+    /// root asks for it.
+    Root,
+}
+
+impl Proved {
+    /// root asks for a change of what it has seen.
+    pub fn by_root(seen: &Seen) -> Proved {
+        Proved { seen: seen.clone(), by: ProvedBy::Root }
+    }
+
+    /// Nothing was bound, so there was no device to prove.
+    pub fn nothing_bound(seen: &Seen) -> Proved {
+        Proved { seen: seen.clone(), by: ProvedBy::Nothing }
+    }
+
+    /// Whether it still holds, and is enough: a device that is bound takes a proof of it.
+    pub fn holds(&self, now: &Seen) -> bool {
+        self.seen.is_in(now) && (self.by != ProvedBy::Nothing || now.binding == Id::default())
+    }
+}
+
+/// What that comes to, and the state to be written, durably, before it is told: that order is what makes a code good once.
+type Judgement = (Judged, Option<State>);
+
+fn not(why: Why) -> Judgement {
+    (Judged::Not(why), None)
+}
+
+/// Judges an answer.
+pub fn judge(record: &Record, by: By, rules: &Rules, now: u64, answer: &Answer) -> Judgement {
+    let judging = |bound| Judging { record, bound, by, rules, now };
+    match (answer, &record.credentials) {
+        (Answer::Invitation(typed), _) => invitation(record, typed, now),
+        (_, None) => not(Why::NotBound),
+        (Answer::Typed(typed), Some(bound)) => judging(bound).typed(typed),
+        (Answer::Signed { key, signed, hash }, Some(bound)) => judging(bound).signed(*key, signed, hash),
+        (Answer::BySshd(key), Some(bound)) => judging(bound).by_sshd(*key),
+        (Answer::TwoCodes(codes), Some(bound)) => judging(bound).two_codes(codes),
+    }
+}
+
+/// An invitation code has 80 bits, so no guess is counted. It is used up by the binding.
+fn invitation(record: &Record, typed: &Secret, now: u64) -> Judgement {
+    let invitation = &record.state.invitation;
+    if !invitation.is_good(now) || !recovery::Code::parse(typed).is_some_and(|code| invitation.is(&code)) {
+        return not(Why::NotInvited);
+    }
+    let proved = Proved::nothing_bound(&Seen::of(record));
+    (Judged::Accepted(Accepted { by: Factor::Invitation, codes: Codes { made: 0, left: 0 }, proved }), None)
+}
+
+/// What an answer is judged by.
+#[derive(Clone, Copy)]
+struct Judging<'a> {
+    record: &'a Record,
+    bound: &'a Credentials,
+    by: By<'a>,
+    rules: &'a Rules,
+    now: u64,
+}
+
+impl Judging<'_> {
+    fn typed(self, typed: &Secret) -> Judgement {
+        // Also during a lock: nobody guesses 80 bits, and an attacker who keeps the lock up must not keep the owner out.
+        if let Some(code) = recovery::Code::parse(typed) {
+            return match self.by.bypass && self.record.state.bypass.is(&code) {
+                true => self.bypass_code(),
+                false => self.recovery_code(&code),
+            };
+        }
+        match self.bound.app() {
+            Some(app) => self.code(app, typed),
+            None => not(Why::NoRecoveryCode),
+        }
+    }
+
+    fn code(self, app: &App, typed: &Secret) -> Judgement {
+        let Judging { record: Record { state, .. }, now, .. } = self;
+        let counter = self.by.counter();
+        let rule = counter.rule(self.rules.lockout);
+        let failures = rule.on_clock(state.failures(counter), now);
+        if failures.locked_until > now {
+            let locked = Judged::Not(Why::Locked(self.lock(failures.locked_until)));
+            // If the clock was set back during a lock, its end is computed anew from the present time.
+            let adjusted = failures != state.failures(counter);
+            return (locked, adjusted.then(|| state.with_failures(counter, failures)));
+        }
+        let parameters = app.totp.parameters;
+        // By the device's clock, as far as it was learned.
+        let now_there = now.saturating_add_signed(state.clock_offset.saturating_mul(parameters.period.cast_signed()));
+        let Some(code) = totp::Code::parse(typed, parameters.digits) else {
+            return not(Why::NotACode(parameters.digits));
+        };
+        let (step, window) = (parameters.step(now_there), self.rules.window);
+        let spent = totp::Spent { floor: state.last_step, told: state.told };
+        match app.totp.find(&code, step.saturating_sub(window), step + window, spent) {
+            totp::Match { fresh: Some(step), .. } => {
+                let after = State { last_step: step, ..state.clone() };
+                self.accepted(Factor::Code, self.remembering(after))
+            }
+            totp::Match { used: true, .. } if state.last_step > step + window => {
+                let again = state.last_step.saturating_add(1).saturating_mul(parameters.period);
+                not(Why::ClockWasAhead(again.saturating_sub(now_there), self.way_out()))
+            }
+            totp::Match { used: true, .. } => not(Why::CodeUsed),
+            totp::Match { .. } => {
+                let failures = rule.failed(failures, now);
+                let found = match self.by.first_factor_known {
+                    true => app.totp.nearest(&code, step, REACH / parameters.period),
+                    false => None,
+                };
+                let found = found.filter(|found| may_be_told(*found, step, window, state));
+                let told = found.filter(|found| *found > step).unwrap_or(state.told);
+                let here = parameters.step(now);
+                let wrong = Why::WrongCode {
+                    offset: found.map(|found| (found as i64 - here as i64) * parameters.period as i64),
+                    lock: (failures.locked_until > now).then(|| self.lock(failures.locked_until)),
+                };
+                (Judged::Not(wrong), Some(State { told, ..state.with_failures(counter, failures) }))
+            }
+        }
+    }
+
+    fn recovery_code(self, code: &recovery::Code) -> Judgement {
+        let (set, state) = (&self.bound.recovery, &self.record.state);
+        match set.find(code) {
+            None => not(Why::WrongRecoveryCode),
+            Some(n) if state.recovery.holds(set, n) => not(Why::RecoveryCodeUsed),
+            Some(n) => {
+                let after = State { recovery: state.recovery.with(set, n), ..self.unlocked() };
+                self.accepted(Factor::RecoveryCode, after)
+            }
+        }
+    }
+
+    /// The code that root has made: good once, and until it runs out.
+    fn bypass_code(self) -> Judgement {
+        if !self.record.state.bypass.is_good(self.now) {
+            return not(Why::BypassOver);
+        }
+        self.accepted(Factor::BypassCode, State { bypass: OneTime::default(), ..self.unlocked() })
+    }
+
+    fn signed(self, id: Id, signed: &Signed, hash: &[u8; 32]) -> Judgement {
+        let Some(key) = self.key(id) else { return not(Why::KeyGone) };
+        let counter = match key::check(key, signed, hash, self.rules.pin.is_demanded_of(key)) {
+            Ok(counter) => counter,
+            Err(refused) => return not(Why::BadAnswer(refused)),
+        };
+        match key::moved_on(self.record.state.keys_used.counter(key), counter) {
+            Ok(counter) => self.accepted(Factor::Key(id), self.remembering(self.used(key, counter))),
+            Err(back) => not(Why::CounterBack(id, back)),
+        }
+    }
+
+    /// sshd does not say what the key has counted to.
+    fn by_sshd(self, id: Id) -> Judgement {
+        let Some(key) = self.key(id) else { return not(Why::KeyGone) };
+        let after = State { last_used: self.now, ..self.used(key, self.record.state.keys_used.counter(key)) };
+        self.accepted(Factor::Key(id), after)
+    }
+
+    /// How far the device's clock is off.
+    fn two_codes(self, codes: &[Secret; 2]) -> Judgement {
+        let Some(app) = self.bound.app() else { return not(Why::NoClock) };
+        let state = &self.record.state;
+        let parameters = app.totp.parameters;
+        let present = parameters.step(self.now);
+        let first = match pair::consecutive(&app.totp, &codes[0], &codes[1], present, RESYNC) {
+            Ok(first) => first,
+            Err(error) => return not(Why::Pair(error)),
+        };
+        if first <= state.last_step {
+            // Going back would make codes good again that were used.
+            return not(Why::UsedAsLate((state.last_step - first + 1).saturating_mul(parameters.period)));
+        }
+        let last_step = first + 1;
+        let steps = last_step.cast_signed().saturating_sub(present.cast_signed());
+        let after = State { last_step, clock_offset: steps, ..state.clone() };
+        self.accepted(Factor::Clock { steps, period: parameters.period }, after)
+    }
+
+    fn accepted(self, by: Factor, after: State) -> Judgement {
+        let codes = Codes::of(self.bound, &after.recovery);
+        let proved = Proved { seen: Seen::of(self.record), by: ProvedBy::Device };
+        (Judged::Accepted(Accepted { by, codes, proved }), Some(after))
+    }
+
+    /// What an answer of the device leaves behind.
+    fn remembering(self, after: State) -> State {
+        let remembered = match self.by.remember {
+            Some(memory) => after.remembered.with(memory.remembered(self.now)),
+            None => after.remembered.clone(),
+        };
+        State { last_used: self.by.last_used(&after, self.now), remembered, ..after }
+    }
+
+    fn used(self, key: &Key, counter: u32) -> State {
+        let state = &self.record.state;
+        let keys_used = state.keys_used.with(key, counter, self.now, self.bound.keys());
+        State { keys_used, ..state.clone() }
+    }
+
+    /// Ends the lock but keeps the count of wrong codes.
+    fn unlocked(self) -> State {
+        let counter = self.by.counter();
+        let failures = Failures { locked_until: 0, ..self.record.state.failures(counter) };
+        self.record.state.with_failures(counter, failures)
+    }
+
+    fn key(&self, id: Id) -> Option<&Key> {
+        self.bound.keys().iter().find(|key| key.id == id)
+    }
+
+    fn lock(self, until: u64) -> Lock {
+        Lock { now: self.now, until, way_out: self.way_out() }
+    }
+
+    fn way_out(self) -> WayOut {
+        match self.bound.recovery.left(self.record.state.recovery) {
+            0 => WayOut::None,
+            _ => WayOut::RecoveryCode,
+        }
+    }
+}
+
+/// Whether it may be said that a wrong code is that of step `found`.
+///
+/// Of a step that is over it gives nothing away: its code is never accepted any more. Of a step to come it would tell a
+/// guesser which code will be right, and when. So such a step is dead once it is told, and as long as it could otherwise be
+/// accepted, no other is told: there is one number to keep, and an owner loses one code and no more.
+fn may_be_told(found: u64, present: u64, window: u64, state: &State) -> bool {
+    found < present || state.told < present.saturating_sub(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::test_records::{SECRET, app_record, keys_record};
+    use crate::record::{Device, Owes};
+    use crate::totp::{Algorithm, Parameters, Totp};
+
+    const RULES: Rules = Rules { window: 1, lockout: Lockout { after: 5, first: 60, cap: 14_400 }, pin: Pin::IfSet };
+    const BY: By<'static> = By { way: Way::Login, first_factor_known: true, bypass: true, remember: None };
+
+    /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
+    const CODES: [&str; 10] =
+        ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
+
+    /// What these codes teach at the step `present`, where `last` was the last that was accepted.
+    fn learnt(codes: [&str; 2], present: u64, last: u64) -> Result<(u64, i64), Why> {
+        let mut record = app_record();
+        record.state.last_step = last;
+        let codes = codes.map(|code| Secret::copy_of(code.as_bytes()));
+        match judge(&record, BY, &RULES, present * 30, &Answer::TwoCodes(&codes)) {
+            (Judged::Accepted(accepted), Some(after)) => {
+                let steps = after.clock_offset;
+                assert_eq!(accepted.by, Factor::Clock { steps, period: 30 });
+                Ok((after.last_step, steps))
+            }
+            (Judged::Not(why), None) => Err(why),
+            _ => panic!("accepted without a state, or refused with one"),
+        }
+    }
+
+    #[test]
+    fn two_codes_in_a_row_tell_the_offset_up_to_a_day_and_are_used_up() {
+        const DAY: u64 = 86_400 / 30;
+        assert_eq!(learnt([CODES[4], CODES[5]], 5, 3), Ok((5, 0)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 125, 3), Ok((5, -120)));
+        assert_eq!(learnt([CODES[8], CODES[9]], 1, 3), Ok((9, 8)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 4 + DAY, 3), Ok((5, 1 - DAY as i64)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 6 + DAY, 3), Err(Why::Pair(PairError::Wrong)), "too far");
+        for codes in [[CODES[4], CODES[4]], [CODES[5], CODES[4]], [CODES[3], CODES[5]], [CODES[4], "000000"]] {
+            assert!(matches!(learnt(codes, 5, 0), Err(Why::Pair(_))), "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn no_code_comes_back_by_an_offset() {
+        for last in [4, 5, 6, 125] {
+            let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
+            assert_eq!(why, Why::UsedAsLate((last - 4 + 1) * 30), "{last}");
+        }
+    }
+
+    /// Nothing that is wrong may be written as if it were right, for any answer to any record.
+    #[test]
+    fn a_refusal_writes_no_more_than_failures_and_a_told_step() {
+        let typed =
+            ["000000", "12345", "aaaa-bbbb-cccc-dddd", "", "\u{0}", "254676254676"].map(|typed| typed.as_bytes());
+        for typed in typed {
+            for record in [app_record(), keys_record(&[1, 2])] {
+                let typed = Secret::copy_of(typed);
+                for answer in [Answer::Typed(&typed), Answer::Invitation(&typed), Answer::BySshd(Id([9; 16]))] {
+                    let (judged, after) = judge(&record, BY, &RULES, 165, &answer);
+                    assert!(matches!(judged, Judged::Not(_)));
+                    let after = after.unwrap_or(record.state.clone());
+                    let State { failures, told, .. } = after;
+                    assert_eq!(after, State { failures, told, ..record.state.clone() });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_right_code_moves_the_step_on_and_proves_the_device() {
+        let record = app_record();
+        let typed = Secret::copy_of(CODES[5].as_bytes());
+        let (judged, after) = judge(&record, BY, &RULES, 165, &Answer::Typed(&typed));
+        let Judged::Accepted(accepted) = judged else { panic!("refused") };
+        assert_eq!((accepted.by, after.map(|after| after.last_step)), (Factor::Code, Some(5)));
+        assert!(accepted.proved.holds(&Seen::of(&record)));
+    }
+
+    /// A thief with a key in hand that the owner takes away meanwhile has proved nothing any more.
+    #[test]
+    fn a_proof_holds_as_long_as_all_keys_are_there_that_were() {
+        let proved = |by| Proved { seen: Seen::of(&keys_record(&[1, 2])), by };
+        let holds = |record: &Record| proved(ProvedBy::Device).holds(&Seen::of(record));
+        assert!(holds(&keys_record(&[1, 2])) && holds(&keys_record(&[2, 1, 3])), "one more takes nothing back");
+        assert!(!holds(&keys_record(&[1])) && !holds(&keys_record(&[2, 3])), "a key is gone");
+        let changed = |change: fn(&mut Credentials)| {
+            let mut record = keys_record(&[1, 2]);
+            record.credentials.iter_mut().for_each(change);
+            record
+        };
+        assert!(!holds(&changed(|bound| bound.id = Id([7; 16]))), "another binding");
+        assert!(!holds(&changed(|bound| bound.recovery.id = Id([7; 16]))), "other recovery codes");
+        assert!(!proved(ProvedBy::Nothing).holds(&Seen::of(&keys_record(&[1, 2]))), "a bound device has to be proved");
+        assert!(proved(ProvedBy::Root).holds(&Seen::of(&keys_record(&[1, 2]))));
+    }
+
+    /// Where nothing is bound, an invitation that was used up or withdrawn, and a device that another login has bound, end
+    /// what was begun before.
+    #[test]
+    fn a_permission_to_bind_ends_with_the_invitation_it_came_by() {
+        let record = |invitation: u8| {
+            let mut record = Record { credentials: None, ..app_record() };
+            let set = recovery::Set { id: Id([invitation; 16]), hashes: vec![[1; 32]] };
+            record.state.invitation = OneTime { set, expires: 1000 };
+            record
+        };
+        let proved = Proved::nothing_bound(&Seen::of(&record(1)));
+        assert!(proved.holds(&Seen::of(&record(1))));
+        assert!(!proved.holds(&Seen::of(&record(2))) && !proved.holds(&Seen::of(&app_record())));
+        let mut owes = record(1);
+        owes.state.owes = Owes::Anywhere;
+        owes.state.failures.forgotten = 1;
+        assert!(proved.holds(&Seen::of(&owes)), "attempts change nothing");
+    }
+
+    #[test]
+    fn a_code_is_looked_for_in_the_parameters_of_its_binding() {
+        let mut record = app_record();
+        let parameters = Parameters::checked(Algorithm::Sha256, 8, 60).unwrap();
+        let totp = Totp::new(parameters, Secret::copy_of(SECRET)).unwrap();
+        let device = Device::App(App { label: String::new(), totp, burnt: [0, 1] });
+        record.credentials = record.credentials.map(|bound| Credentials { device, ..bound });
+        let typed = Secret::copy_of(b"254676");
+        let (judged, _) = judge(&record, BY, &RULES, 165, &Answer::Typed(&typed));
+        assert!(matches!(judged, Judged::Not(Why::NotACode(8))));
+    }
+}
