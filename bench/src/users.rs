@@ -6,10 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use mfa_core::engine::{Engine, Write as Change};
 use mfa_core::record::{App, Credentials, Device, Latest, Owes, State};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, recovery};
-use mfa_helper::store::{Change, FORMAT, Store};
+use mfa_helper::store::{FORMAT, Store};
 use mfa_wire::Secret;
 
 const STORE: &str = "/var/lib/mfa";
@@ -146,12 +147,12 @@ impl Users {
 
     /// Whether each of the three has on disk that this user's present code is used.
     pub fn burnt(&self, user: &User, step: u64) -> [bool; 3] {
-        let record = Store::open(Path::new(STORE)).and_then(|store| store.load(&user.name));
+        let record = Store::open(Path::new(STORE)).and_then(|store| store.read(&user.name));
         let google = fs::read_to_string(Path::new(GA[0].0).join(&user.name)).expect("a secret file");
         let oath = fs::read_to_string(OATH).expect("the users file");
         let line = oath.lines().find(|line| line.contains(&user.name)).expect("a line of the user");
         [
-            record.is_ok_and(|record| record.state.last_step == step),
+            record.is_ok_and(|(record, _)| record.state.last_step == step),
             google.contains(&format!("DISALLOW_REUSE {step}")),
             line.split_whitespace().count() > 4,
         ]
@@ -164,8 +165,9 @@ impl Users {
         fs::create_dir_all(elsewhere.join("users")).expect("a store");
         fs::write(elsewhere.join("FORMAT"), FORMAT).expect("FORMAT");
         let store = Store::open(&elsewhere).expect("a store");
-        let nothing = store.load(&user.name).expect("an empty record");
-        assert!(store.commit(&nothing, Change::Bind(&user.credentials(self.now), &Owes::default())).is_ok(), "binding");
+        let (nothing, revision) = store.read(&user.name).expect("an empty record");
+        let binding = Change::bind(&nothing.state, user.credentials(self.now), &Owes::default());
+        assert!(store.commit(&user.name, &revision, &binding).is_ok(), "binding");
         let bound = elsewhere.join("users").join(&user.name);
         let mut names: Vec<_> =
             fs::read_dir(&bound).expect("a record").map(|e| e.expect("an entry").file_name()).collect();

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mfa_core::bindings::{Bindings, Local};
+use mfa_core::engine::{Trouble, Unavailable};
+use mfa_core::judge::Rules;
 use mfa_core::lockout::Way;
 use mfa_wire::Login;
 
 use crate::caller::{Caller, Held};
 use crate::policy::files::{self, Loaded};
 use crate::session::{self, Whereabouts};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::sys;
 
 /// The machine, as far as a decision depends on it.
@@ -18,7 +21,7 @@ pub struct Host {
     /// Seconds since 1970. A clock before that is taken for 1970, where no code is good.
     pub now: fn() -> u64,
     /// Fills a buffer with random bytes from the kernel.
-    pub random: fn(&mut [u8]) -> Result<(), getrandom::Error>,
+    pub random: fn(&mut [u8]) -> Result<(), Unavailable>,
     /// Whether the kernel says that something keeps its clock right.
     pub synchronised: fn() -> bool,
     /// The calling process.
@@ -53,7 +56,7 @@ impl Host {
         drop(held);
         Host {
             now: clock,
-            random: getrandom::fill,
+            random,
             synchronised: sys::clock_is_synchronised,
             caller_pid: caller.pid,
             caller_is_root: caller.is_root(),
@@ -86,9 +89,16 @@ impl Host {
         self.loaded.policy.u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", host_name()))
     }
 
-    /// Opens the store that the policy names.
-    pub fn store(&self) -> Result<Store, StoreError> {
-        Store::open(Path::new(&self.loaded.policy.store))
+    /// What keeps the devices of this host: files below the path that the policy names.
+    pub fn bindings(&self) -> Result<Box<dyn Bindings>, Unavailable> {
+        let policy = &self.loaded.policy;
+        Ok(Box::new(Local {
+            engine: Store::open(Path::new(&policy.store))?,
+            rules: Rules { window: policy.window, lockout: policy.lockout, pin: policy.u2f.pin },
+            totp: policy.totp,
+            now: self.now,
+            random: self.random,
+        }))
     }
 
     /// Whether this process could keep anything in the store; if not, why.
@@ -112,6 +122,12 @@ impl Host {
 /// The name of this host, as the kernel has it.
 pub fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// Fills a buffer with random bytes from the kernel.
+pub fn random(bytes: &mut [u8]) -> Result<(), Unavailable> {
+    let failed = |e| Unavailable { kind: Trouble::NotDone, text: format!("no randomness: {e}") };
+    getrandom::fill(bytes).map_err(failed)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where the helper's clock is read")]

@@ -46,7 +46,7 @@ use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::manage::{device, import, keys, recovery, require, standing, tickets, unbind};
 use crate::flow::proof::Proof;
-use crate::flow::{Decision, first_factor, login};
+use crate::flow::{Decision, Desk, first_factor, login};
 use crate::host::Host;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
@@ -222,32 +222,44 @@ fn serve_verb(
         Right::Invited => Ok(Proof::Invitation),
         _ => first_factor::ask(user, conversation),
     };
+    // After the first factor was asked.
+    let desk = Desk::open;
     match verb {
         Verb::Totp { label, .. } | Verb::TotpInvited { label, .. } => {
-            device::totp(user, label.as_deref(), proof()?, host, conversation)
+            device::totp(user, label.as_deref(), proof()?, &mut desk(host, conversation)?)
         }
-        Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), host, conversation),
-        Verb::Confirm { .. } => device::confirm(user, host, conversation),
-        Verb::CancelPending { .. } => device::cancel(user, host),
-        Verb::Replace { label, .. } => device::replace(user, label.as_deref(), proof()?, host, conversation),
-        Verb::ReplacePending { label, .. } => device::replace_pending(user, label.as_deref(), host, conversation),
-        Verb::Resync { .. } => device::resync(user, host, conversation),
-        Verb::Disable { device, .. } => unbind::disable(user, device.as_deref(), proof()?, host, conversation),
-        Verb::U2f(new) | Verb::U2fInvited(new) => keys::bind(new, user, proof()?, host, conversation),
-        Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, host, conversation),
-        Verb::Import { format, origin, lines, .. } => import::import(user, format, origin.as_deref(), lines, host),
-        Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, host, conversation),
-        Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, host, conversation),
-        Verb::Unlock { .. } => device::unlock(user, host),
-        Verb::Tickets { revoke, .. } => tickets::tickets(user, revoke.as_deref(), host, conversation),
-        Verb::Status { .. } => standing::status(user, host, conversation),
-        Verb::List => standing::list(host, conversation),
-        Verb::ListOf { group, missing } => standing::list_of(group.as_deref(), *missing, host, conversation),
+        Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), &mut desk(host, conversation)?),
+        Verb::Confirm { .. } => device::confirm(user, &mut desk(host, conversation)?),
+        Verb::CancelPending { .. } => device::cancel(user, &desk(host, conversation)?),
+        Verb::Replace { label, .. } => {
+            device::replace(user, label.as_deref(), proof()?, &mut desk(host, conversation)?)
+        }
+        Verb::ReplacePending { label, .. } => {
+            device::replace_pending(user, label.as_deref(), &mut desk(host, conversation)?)
+        }
+        Verb::Resync { .. } => device::resync(user, &mut desk(host, conversation)?),
+        Verb::Disable { device, .. } => {
+            unbind::disable(user, device.as_deref(), proof()?, &mut desk(host, conversation)?)
+        }
+        Verb::U2f(new) | Verb::U2fInvited(new) => keys::bind(new, user, proof()?, &mut desk(host, conversation)?),
+        Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, &mut desk(host, conversation)?),
+        Verb::Import { format, origin, lines, .. } => {
+            import::import(user, format, origin.as_deref(), lines, &desk(host, conversation)?)
+        }
+        Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, &mut desk(host, conversation)?),
+        Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, &mut desk(host, conversation)?),
+        Verb::Unlock { .. } => device::unlock(user, &desk(host, conversation)?),
+        Verb::Tickets { revoke, .. } => tickets::tickets(user, revoke.as_deref(), &mut desk(host, conversation)?),
+        Verb::Status { .. } => standing::status(user, &mut desk(host, conversation)?),
+        Verb::List => standing::list(&mut desk(host, conversation)?),
+        Verb::ListOf { group, missing } => {
+            standing::list_of(group.as_deref(), *missing, &mut desk(host, conversation)?)
+        }
+        Verb::Invite { .. } => recovery::invite(user, &mut desk(host, conversation)?),
         Verb::Doctor => doctor::doctor(config, host, conversation),
         Verb::Require(required) => require::require(required, config, host, conversation),
         Verb::Unrequire(required) => require::unrequire(required, config),
         Verb::ConfirmRequired => require::confirm(config, host),
-        Verb::Invite { .. } => recovery::invite(user, host, conversation),
         Verb::PolicyCheck => flow::manage::policy::check(config, host, conversation),
         Verb::PolicyExplain { service, rhost, ssh_key, .. } => {
             flow::manage::policy::explain(user, service, rhost.as_deref(), ssh_key.as_deref(), host, conversation)

@@ -362,3 +362,62 @@ fn check_owner_and_mode(path: &str, stat: &FileStat, forbidden: u32) -> Result<(
 fn fault(path: &str, what: What) -> Fault {
     Fault { path: path.to_owned(), what }
 }
+
+/// A name as that of a file or folder: letters, digits, `-` and `_` as they are, every other byte as `%XX`.
+/// Two names never share one, none is `.` or `..`, and none holds a slash.
+pub fn encode_name(user: &str) -> Option<String> {
+    let mut name = String::new();
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // NAME_MAX; and a control character would forge a line of the record.
+    if name.is_empty() || name.len() > 255 || user.chars().any(char::is_control) {
+        return None;
+    }
+    Some(name)
+}
+
+/// The name that [`encode_name`] has made this of.
+pub fn decode_name(name: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        if c == '%' {
+            bytes.push(u8::from_str_radix(rest.get(1..3)?, 16).ok()?);
+            rest = &rest[3..];
+        } else {
+            bytes.extend_from_slice(c.to_string().as_bytes());
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    let user = String::from_utf8(bytes).ok()?;
+    // Only what we would write ourselves.
+    (encode_name(&user)? == name).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_injective_and_harmless() {
+        assert_eq!(encode_name("alice_1-x").unwrap(), "alice_1-x");
+        assert_eq!(encode_name("..").unwrap(), "%2E%2E");
+        assert_eq!(encode_name("a/b").unwrap(), "a%2Fb");
+        assert_eq!(encode_name("a%2Fb").unwrap(), "a%252Fb");
+        assert_eq!(encode_name("DOM\\müller").unwrap(), "DOM%5Cm%C3%BCller");
+        assert!(encode_name("").is_none());
+        assert!(encode_name("a\nkey X").is_none());
+        assert!(encode_name(&"x".repeat(256)).is_none());
+        for name in ["alice", "..", "a%2Fb", "DOM\\müller"] {
+            assert_eq!(decode_name(&encode_name(name).unwrap()).as_deref(), Some(name));
+        }
+        assert_eq!(decode_name("a%2fb"), None, "we write capitals");
+        assert_eq!(decode_name("%zz"), None);
+        assert_eq!(decode_name("%é"), None);
+    }
+}

@@ -1,24 +1,22 @@
 //! The store: one record for each user, on files under one folder. `docs/files.md` specifies them.
 //!
-//! A record is loaded without a lock, the person is asked, and the change is committed only if the
-//! record is still the one that was loaded; otherwise the caller loads and judges again.
+//! A record is read without a lock, and a change is committed under one, only if the record is still the one that was read.
 
 use std::fmt;
 use std::path::Path;
 
 use mfa_core::Id;
+use mfa_core::engine::{CommitError, Engine, Trouble, Unavailable, Write};
 use mfa_core::record::{
-    Binding, CREDENTIALS_LIMIT, Credentials, Damage, Owes, Pending, Provisional, SLOT, State, decode_credentials,
-    encode_disabled,
+    Binding, CREDENTIALS_LIMIT, Damage, Pending, Record, SLOT, State, decode_credentials, encode_disabled,
 };
-use mfa_core::remembered::RememberedLogins;
 use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::fdatasync;
 use sha2::{Digest, Sha256};
 
-use crate::rootfile::{Dir, Fault, write_at};
+use crate::rootfile::{Dir, Fault, decode_name, encode_name, write_at};
 
 /// What the file `FORMAT` holds. It exists from installation: without it "nobody is bound" could mean
 /// that the disk with the bindings is not mounted.
@@ -33,6 +31,8 @@ const STATE_FILE: &str = "state";
 pub enum StoreError {
     /// A file or folder cannot be used.
     Fault(Fault),
+    /// A file was written, and the disk does not say that it has it.
+    NotDurable(Fault),
     /// `FORMAT` says that another version of the software made this store.
     Format(String),
     /// A file of the record is damaged.
@@ -49,7 +49,7 @@ const DROP: &str = "restore it, or drop the record by mfa-enroll disable --user 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Fault(fault) => write!(f, "{fault}"),
+            StoreError::Fault(fault) | StoreError::NotDurable(fault) => write!(f, "{fault}"),
             StoreError::Format(path) => {
                 write!(f, "{path} was made by another version of the software: see mfa-helper(8)")
             }
@@ -68,61 +68,21 @@ impl From<Fault> for StoreError {
     }
 }
 
-/// Why nothing was changed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum CommitError {
-    /// The record is no longer the one that was loaded: load it again and judge again.
-    Conflict,
-    /// The store failed.
-    Store(StoreError),
-}
-
-impl<E: Into<StoreError>> From<E> for CommitError {
-    fn from(error: E) -> Self {
-        CommitError::Store(error.into())
+impl From<StoreError> for Unavailable {
+    fn from(error: StoreError) -> Unavailable {
+        let kind = match &error {
+            StoreError::Fault(_) | StoreError::Name => Trouble::NotDone,
+            StoreError::NotDurable(_) => Trouble::Unknown,
+            // What another version wrote is whole, in words that we do not know.
+            StoreError::Format(_) | StoreError::Damaged(_, Damage::Version | Damage::Line) => Trouble::OtherVersion,
+            StoreError::Damaged(..) | StoreError::Orphan(_) => Trouble::Damaged,
+        };
+        Unavailable { kind, text: error.to_string() }
     }
 }
 
-/// Everything that is kept of one user, as it was at one moment.
-pub struct Record {
-    user: String,
-    /// The bound device.
-    pub credentials: Option<Credentials>,
-    /// A device that a login's account phase has bound and whose session has not been opened yet, and what it waits for: as
-    /// long as that is so, nothing is bound.
-    pub provisional: Option<(Credentials, Provisional)>,
-    /// What attempts have changed since it was bound.
-    pub state: State,
-    /// The device that waits for its two codes.
-    pub pending: Option<Pending>,
-    revision: [u8; 32],
-}
-
-impl Record {
-    /// Whose it is.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-}
-
-/// One change of a record.
-pub enum Change<'a> {
-    /// An attempt was judged.
-    State(&'a State),
-    /// A device is bound, in place of any other (and any pending one is gone), and this is owed still.
-    Bind(&'a Credentials, &'a Owes),
-    /// A device is bound on the condition that the login goes on, in place of any other such one and of one that is pending.
-    /// Nothing else changes until then: what is owed stays, and so does an invitation.
-    BindProvisionally(&'a Credentials, &'a Provisional),
-    /// The binding stays the one it is: it gets other recovery codes, a security key more or one less.
-    Amend(&'a Credentials),
-    /// A device waits for its two codes, in place of any other that did.
-    Pend(&'a Pending),
-    /// No device waits any more, neither for its two codes nor for its login to go on.
-    Unpend,
-    /// Nothing is bound any more, and nothing of it is kept.
-    Unbind,
-}
+/// The hash of a record's files.
+pub type Revision = [u8; 32];
 
 /// The store.
 pub struct Store {
@@ -140,31 +100,30 @@ impl Store {
         Ok(Store { users: root.subdir("users")? })
     }
 
-    /// Reads the record of `user`; one who has none has an empty one.
-    pub fn load(&self, user: &str) -> Result<Record, StoreError> {
-        let Some(dir) = self.user_dir(user)? else { return Files::default().record(user, "") };
+    /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
+    pub fn read(&self, user: &str) -> Result<(Record, Revision), StoreError> {
+        let Some(dir) = self.user_dir(user)? else { return Files::default().whole(user, "") };
         let path = dir.path_of("");
-        match Files::read(&dir)?.record(user, &path) {
+        match Files::read(&dir)?.whole(user, &path) {
             // A slot may have been read while it was written: look again while nobody writes.
             Err(StoreError::Damaged(..) | StoreError::Orphan(_)) => {
                 let _lock = dir.lock()?;
-                Files::read(&dir)?.record(user, &path)
+                Files::read(&dir)?.whole(user, &path)
             }
             done => done,
         }
     }
 
-    /// Makes `change`, durably, if the record is still the one in `record`.
-    pub fn commit(&self, record: &Record, change: Change) -> Result<(), CommitError> {
-        let user = record.user.as_str();
+    /// Writes, durably, if the record is still at that revision. Whether it is.
+    fn write(&self, user: &str, at: &Revision, write: &Write) -> Result<bool, StoreError> {
         let dir = match self.user_dir(user)? {
             Some(dir) => dir,
-            None => self.users.make_subdir(&encode_name(user)?)?,
+            None => self.users.make_subdir(&folder_of(user)?)?,
         };
         let _lock = dir.lock()?;
         let mut files = Files::read(&dir)?;
-        if files.revision() != record.revision {
-            return Err(CommitError::Conflict);
+        if files.revision() != *at {
+            return Ok(false);
         }
         if let Some(bytes) = &files.credentials
             && matches!(decode_credentials(bytes.bytes(), user), Ok(Binding::Disabled))
@@ -173,66 +132,39 @@ impl Store {
             destroy(&dir, user)?;
             files = Files::read(&dir)?;
         }
-        match change {
-            Change::State(state) => {
-                let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
-                write_state(&dir, newest, state)?;
-            }
-            Change::BindProvisionally(credentials, waits) => {
+        let newest = || files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d));
+        match write {
+            Write::State(state) => write_state(&dir, newest()?, state)?,
+            Write::BindProvisionally(credentials, waits) => {
                 make_room(&dir, &files)?;
                 dir.replace(CREDENTIALS_FILE, credentials.encode_provisional(user, waits).bytes())?;
                 let _ = dir.remove(PENDING_FILE);
             }
-            Change::Bind(credentials, owes) => {
+            Write::Bind(credentials, state) => {
                 make_room(&dir, &files)?;
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
                 // Bound from here on. What follows makes later damage visible and tidies up; a failure of
                 // it must not be reported as one of the binding.
                 let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot().ok().flatten());
-                let next = record.state.succeeded_by(credentials.id, credentials.burnt());
-                let _ = write_state(&dir, newest, &State { owes: owes.remembered(), ..next });
+                let _ = write_state(&dir, newest, state);
                 let _ = dir.remove(PENDING_FILE);
             }
-            // The state of recovery codes names their set, so it does not hold for others; that of keys names each. Which
-            // key a login is remembered for is not known, and it may be the one that goes. First, so that a cut leaves
-            // too little and not too much.
-            Change::Amend(credentials) => {
-                if record.state.remembered != RememberedLogins::default() {
-                    let newest = files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d))?;
-                    write_state(
-                        &dir,
-                        newest,
-                        &State { remembered: RememberedLogins::default(), ..record.state.clone() },
-                    )?;
+            Write::Amend(credentials, state) => {
+                if let Some(state) = state {
+                    write_state(&dir, newest()?, state)?;
                 }
                 dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
             }
-            Change::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
-            Change::Unpend => {
+            Write::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
+            Write::Unpend { provisional } => {
                 dir.remove(PENDING_FILE)?;
-                if record.provisional.is_some() {
+                if *provisional {
                     dir.remove(CREDENTIALS_FILE)?;
                 }
             }
-            Change::Unbind => destroy(&dir, user)?,
+            Write::Unbind => destroy(&dir, user)?,
         }
-        Ok(())
-    }
-
-    /// Destroys whatever is kept of `user`, readable or not. No compare-and-swap: whoever loaded the
-    /// record before loses by its revision.
-    pub fn unbind(&self, user: &str) -> Result<(), StoreError> {
-        let Some(dir) = self.user_dir(user)? else { return Ok(()) };
-        let _lock = dir.lock()?;
-        Ok(destroy(&dir, user)?)
-    }
-
-    /// Whether anything is kept of `user`.
-    pub fn has(&self, user: &str) -> Result<bool, StoreError> {
-        match self.user_dir(user)? {
-            Some(dir) => Ok(!dir.names()?.is_empty()),
-            None => Ok(false),
-        }
+        Ok(true)
     }
 
     /// Whose records there are, in order of their names.
@@ -243,12 +175,50 @@ impl Store {
     }
 
     fn user_dir(&self, user: &str) -> Result<Option<Dir>, StoreError> {
-        match self.users.subdir(&encode_name(user)?) {
+        match self.users.subdir(&folder_of(user)?) {
             Ok(dir) => Ok(Some(dir)),
             Err(fault) if fault.is_missing() => Ok(None),
             Err(fault) => Err(fault.into()),
         }
     }
+}
+
+impl Engine for Store {
+    type Revision = Revision;
+
+    fn load(&self, user: &str) -> Result<(Record, Revision), Unavailable> {
+        Ok(self.read(user)?)
+    }
+
+    fn commit(&self, user: &str, at: &Revision, write: &Write) -> Result<(), CommitError> {
+        match self.write(user, at, write) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CommitError::Conflict),
+            Err(error) => Err(CommitError::Failed(error.into())),
+        }
+    }
+
+    fn destroy(&self, user: &str) -> Result<(), Unavailable> {
+        let Some(dir) = self.user_dir(user)? else { return Ok(()) };
+        let _lock = dir.lock().map_err(StoreError::from)?;
+        Ok(destroy(&dir, user).map_err(StoreError::from)?)
+    }
+
+    fn has(&self, user: &str) -> Result<bool, Unavailable> {
+        match self.user_dir(user)? {
+            Some(dir) => Ok(!dir.names().map_err(StoreError::from)?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable> {
+        let users = self.users()?.into_iter();
+        Ok(users.filter(|user| after.is_none_or(|after| user.as_str() > after)).take(most).collect())
+    }
+}
+
+fn folder_of(user: &str) -> Result<String, StoreError> {
+    encode_name(user).ok_or(StoreError::Name)
 }
 
 /// The bytes of a record's files at one moment.
@@ -269,7 +239,7 @@ impl Files {
     }
 
     /// Changes when any file does: what compare-and-swap compares.
-    fn revision(&self) -> [u8; 32] {
+    fn revision(&self) -> Revision {
         let mut hash = Sha256::new();
         for file in [&self.credentials, &self.state, &self.pending] {
             let bytes = file.as_ref().map(Secret::bytes);
@@ -279,7 +249,8 @@ impl Files {
         hash.finalize().into()
     }
 
-    fn record(&self, user: &str, path: &str) -> Result<Record, StoreError> {
+    /// The record that they make, and its revision.
+    fn whole(&self, user: &str, path: &str) -> Result<(Record, Revision), StoreError> {
         let damaged = |name: &str, damage| StoreError::Damaged(format!("{path}{name}"), damage);
         let binding = match &self.credentials {
             Some(bytes) => Some(decode_credentials(bytes.bytes(), user).map_err(|d| damaged(CREDENTIALS_FILE, d))?),
@@ -323,7 +294,7 @@ impl Files {
         };
         // It was begun over another binding, or a crash between binding and tidying up has left it.
         let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));
-        Ok(Record { user: user.to_owned(), credentials, provisional, state, pending, revision: self.revision() })
+        Ok((Record { user: user.to_owned(), credentials, provisional, state, pending }, self.revision()))
     }
 
     /// The slot written last: its sequence and what it says. `None` when neither is whole. One that is whole and cannot be
@@ -372,8 +343,7 @@ fn write_state(dir: &Dir, newest: Option<(u64, State)>, state: &State) -> Result
     let file = dir.open_private(STATE_FILE, OFlag::O_RDWR)?;
     let offset = (sequence % 2) * SLOT as u64;
     write_at(&file, &state.encode(sequence), offset).map_err(failed)?;
-    fdatasync(&file).map_err(failed)?;
-    Ok(())
+    fdatasync(&file).map_err(|e| StoreError::NotDurable(failed(e)))
 }
 
 /// Makes the state file at its full size, so that no later write needs a block.
@@ -381,62 +351,4 @@ fn create_state(dir: &Dir, state: &State) -> Result<(), StoreError> {
     let mut bytes = [0; 2 * SLOT];
     bytes[..SLOT].copy_from_slice(&state.encode(0));
     Ok(dir.replace(STATE_FILE, &bytes)?)
-}
-
-/// The folder's name of a user: letters, digits, `-` and `_` as they are, every other byte as `%XX`.
-/// Two names never share one, none is `.` or `..`, and none holds a slash.
-pub fn encode_name(user: &str) -> Result<String, StoreError> {
-    let mut name = String::new();
-    for byte in user.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            name.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    // NAME_MAX; and a control character would forge a line of the record.
-    if name.is_empty() || name.len() > 255 || user.chars().any(char::is_control) {
-        return Err(StoreError::Name);
-    }
-    Ok(name)
-}
-
-fn decode_name(name: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = name;
-    while let Some(c) = rest.chars().next() {
-        if c == '%' {
-            bytes.push(u8::from_str_radix(rest.get(1..3)?, 16).ok()?);
-            rest = &rest[3..];
-        } else {
-            bytes.extend_from_slice(c.to_string().as_bytes());
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    let user = String::from_utf8(bytes).ok()?;
-    // Only what we would write ourselves.
-    (encode_name(&user).ok()? == name).then_some(user)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_injective_and_harmless() {
-        assert_eq!(encode_name("alice_1-x").unwrap(), "alice_1-x");
-        assert_eq!(encode_name("..").unwrap(), "%2E%2E");
-        assert_eq!(encode_name("a/b").unwrap(), "a%2Fb");
-        assert_eq!(encode_name("a%2Fb").unwrap(), "a%252Fb");
-        assert_eq!(encode_name("DOM\\müller").unwrap(), "DOM%5Cm%C3%BCller");
-        assert!(encode_name("").is_err());
-        assert!(encode_name("a\nkey X").is_err());
-        assert!(encode_name(&"x".repeat(256)).is_err());
-        for name in ["alice", "..", "a%2Fb", "DOM\\müller"] {
-            assert_eq!(decode_name(&encode_name(name).unwrap()).as_deref(), Some(name));
-        }
-        assert_eq!(decode_name("a%2fb"), None, "we write capitals");
-        assert_eq!(decode_name("%zz"), None);
-        assert_eq!(decode_name("%é"), None);
-    }
 }

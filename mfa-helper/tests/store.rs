@@ -7,13 +7,42 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use mfa_core::engine::{CommitError, Engine, Write};
 use mfa_core::key::{Key, PublicKey};
-use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Owes, Pending, Provisional, State};
+use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Owes, Pending, Provisional, Record, State};
 use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Process, recovery};
-use mfa_helper::store::{Change, CommitError, FORMAT, Record, Store, StoreError};
+use mfa_helper::store::{FORMAT, Revision, Store, StoreError};
 use mfa_wire::Secret;
+
+/// A record and the revision at which it was read.
+struct Loaded {
+    record: Record,
+    revision: Revision,
+}
+
+impl std::ops::Deref for Loaded {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
+    }
+}
+
+fn load(store: &Store) -> Loaded {
+    let (record, revision) = store.load("alice").unwrap();
+    Loaded { record, revision }
+}
+
+fn commit(store: &Store, at: &Loaded, write: Write) -> Result<(), CommitError> {
+    store.commit("alice", &at.revision, &write)
+}
+
+/// Binds over whatever was loaded; this is still owed.
+fn bind(store: &Store, at: &Loaded, credentials: Credentials, owes: &Owes) -> Result<(), CommitError> {
+    commit(store, at, Write::bind(&at.state, credentials, owes))
+}
 
 /// A store of its own, removed at the end.
 struct Place(PathBuf);
@@ -54,10 +83,10 @@ impl Place {
     /// Binds alice, and says so in the state once.
     fn bound(&self) -> Store {
         let store = self.store();
-        store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
-        let record = store.load("alice").unwrap();
+        bind(&store, &load(&store), credentials(1), &Owes::default()).unwrap();
+        let record = load(&store);
         let state = State { last_step: 200, ..record.state.clone() };
-        store.commit(&record, Change::State(&state)).unwrap();
+        commit(&store, &record, Write::State(state.clone())).unwrap();
         store
     }
 }
@@ -89,13 +118,13 @@ fn pending(id: u8) -> Pending {
 }
 
 /// What a login's account phase leaves.
-fn bind_provisionally(store: &Store, record: &Record, id: u8) -> Result<(), CommitError> {
+fn bind_provisionally(store: &Store, at: &Loaded, id: u8) -> Result<(), CommitError> {
     let waits = Provisional { expires: 1_700_000_900, openers: vec![Process { pid: 4711, started: 361_877 }] };
-    store.commit(record, Change::BindProvisionally(&credentials(id), &waits))
+    commit(store, at, Write::BindProvisionally(credentials(id), waits))
 }
 
 fn error(store: &Store) -> StoreError {
-    store.load("alice").err().expect("must be refused")
+    store.read("alice").err().expect("must be refused")
 }
 
 fn key(record: &Record) -> Option<String> {
@@ -106,7 +135,7 @@ fn key(record: &Record) -> Option<String> {
 #[test]
 fn who_has_no_record_has_an_empty_one() {
     let place = Place::new("empty");
-    let record = place.store().load("alice").unwrap();
+    let record = load(&place.store());
     assert!(record.credentials.is_none() && record.pending.is_none());
     assert!(!place.path("users/alice").exists(), "asking leaves no trace");
 }
@@ -115,8 +144,8 @@ fn who_has_no_record_has_an_empty_one() {
 fn what_was_bound_is_what_is_loaded() {
     let place = Place::new("roundtrip");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
-    let record = store.load("alice").unwrap();
+    bind(&store, &load(&store), credentials(1), &Owes::default()).unwrap();
+    let record = load(&store);
     let bound = record.credentials.as_ref().unwrap();
     let app = bound.app().unwrap();
     assert_eq!((bound.id, app.label.as_str(), app.burnt), (Id([1; 16]), "old phone", [100, 101]));
@@ -131,58 +160,58 @@ fn what_was_bound_is_what_is_loaded() {
 fn what_is_owed_elsewhere_outlives_a_binding_whole_or_cut() {
     let place = Place::new("owed");
     let store = place.store();
-    let nothing = store.load("alice").unwrap();
+    let nothing = load(&store);
     let (here, elsewhere) = (Some("sudo:7:1"), Some("sudo:8:1"));
     let owes = nothing.state.owes.with(here).with(elsewhere);
-    store.commit(&nothing, Change::State(&State { owes: owes.clone(), ..nothing.state.clone() })).unwrap();
+    commit(&store, &nothing, Write::State(State { owes: owes.clone(), ..nothing.state.clone() })).unwrap();
     let before = fs::read(place.of_alice("state")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &owes.without(here))).unwrap();
-    let bound = store.load("alice").unwrap();
+    bind(&store, &load(&store), credentials(1), &owes.without(here)).unwrap();
+    let bound = load(&store);
     assert!(!bound.state.owes.at(here) && bound.state.owes.at(elsewhere));
 
     // Cut after the credentials were there, and before the state of the new binding was.
     place.write("users/alice/state", &before);
-    let cut = store.load("alice").unwrap();
+    let cut = load(&store);
     assert!(cut.credentials.is_some());
-    assert_eq!((cut.state.owes, cut.state.last_step), (owes, 101));
+    assert_eq!((&cut.state.owes, cut.state.last_step), (&owes, 101));
 }
 
 #[test]
 fn a_commit_over_a_record_that_changed_is_a_conflict() {
     let place = Place::new("conflict");
     let store = place.bound();
-    let stale = store.load("alice").unwrap();
+    let stale = load(&store);
     let state = State { last_used: 1, ..stale.state.clone() };
-    store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
+    commit(&store, &load(&store), Write::State(state.clone())).unwrap();
     for change in [
-        Change::State(&state),
-        Change::Bind(&credentials(9), &Owes::default()),
-        Change::Pend(&pending(9)),
-        Change::Unpend,
+        Write::State(state.clone()),
+        Write::bind(&stale.state, credentials(9), &Owes::default()),
+        Write::Pend(pending(9)),
+        Write::Unpend { provisional: false },
     ] {
-        assert_eq!(store.commit(&stale, change), Err(CommitError::Conflict));
+        assert_eq!(commit(&store, &stale, change), Err(CommitError::Conflict));
     }
-    assert_eq!(store.load("alice").unwrap().state.last_used, 1);
+    assert_eq!(load(&store).state.last_used, 1);
 }
 
 #[test]
 fn a_pending_device_that_came_or_went_is_a_conflict_too() {
     let place = Place::new("pending-conflict");
     let store = place.store();
-    let none = store.load("alice").unwrap();
-    store.commit(&none, Change::Pend(&pending(1))).unwrap();
-    assert_eq!(store.commit(&none, Change::Pend(&pending(2))), Err(CommitError::Conflict));
-    let one = store.load("alice").unwrap();
-    store.commit(&one, Change::Unpend).unwrap();
-    assert_eq!(store.commit(&one, Change::Bind(&credentials(1), &Owes::default())), Err(CommitError::Conflict));
+    let none = load(&store);
+    commit(&store, &none, Write::Pend(pending(1))).unwrap();
+    assert_eq!(commit(&store, &none, Write::Pend(pending(2))), Err(CommitError::Conflict));
+    let one = load(&store);
+    commit(&store, &one, Write::Unpend { provisional: false }).unwrap();
+    assert_eq!(bind(&store, &one, credentials(1), &Owes::default()), Err(CommitError::Conflict));
 }
 
 #[test]
 fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
     let place = Place::new("bind");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
+    commit(&store, &load(&store), Write::Pend(pending(1))).unwrap();
+    bind(&store, &load(&store), credentials(1), &Owes::default()).unwrap();
     assert!(!place.of_alice("pending").exists());
     fs::remove_file(place.of_alice("credentials")).unwrap();
     assert!(matches!(error(&store), StoreError::Orphan(_)), "lost before anybody logged in");
@@ -193,44 +222,44 @@ fn binding_drops_the_pending_device_and_leaves_a_state_that_names_it() {
 fn a_provisional_device_counts_as_none_and_changes_nothing_else() {
     let place = Place::new("provisional");
     let store = place.store();
-    let nobody = store.load("alice").unwrap();
+    let nobody = load(&store);
     let (owes, expires) = (Owes::default().with(Some("sshd")), 1_700_600_000);
     let invitation = OneTime { set: recovery::Set { id: Id([5; 16]), hashes: vec![[5; 32]] }, expires };
     let state = State { owes: owes.clone(), invitation: invitation.clone(), ..nobody.state.clone() };
-    store.commit(&nobody, Change::State(&state)).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    commit(&store, &nobody, Write::State(state.clone())).unwrap();
+    commit(&store, &load(&store), Write::Pend(pending(1))).unwrap();
     for id in [1, 2] {
         // The second one takes the place of the first.
-        let before = store.load("alice").unwrap();
+        let before = load(&store);
         bind_provisionally(&store, &before, id).unwrap();
         assert_eq!(bind_provisionally(&store, &before, 9), Err(CommitError::Conflict));
-        let record = store.load("alice").unwrap();
+        let record = load(&store);
         assert!(record.credentials.is_none() && record.pending.is_none());
-        assert!(record.provisional.is_some_and(|(waits, _)| waits.id == Id([id; 16])));
-        assert_eq!((record.state.owes, record.state.invitation), (owes.clone(), invitation.clone()));
+        assert!(record.provisional.as_ref().is_some_and(|(waits, _)| waits.id == Id([id; 16])));
+        assert_eq!((&record.state.owes, &record.state.invitation), (&owes, &invitation));
     }
     // Attempts and a pending device go on beside it.
-    store.commit(&store.load("alice").unwrap(), Change::State(&state)).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(3))).unwrap();
-    let record = store.load("alice").unwrap();
+    commit(&store, &load(&store), Write::State(state.clone())).unwrap();
+    commit(&store, &load(&store), Write::Pend(pending(3))).unwrap();
+    let record = load(&store);
     assert!(record.provisional.is_some() && record.pending.is_some());
 
-    let (confirmed, _) = record.provisional.unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&confirmed, &Owes::default())).unwrap();
-    let record = store.load("alice").unwrap();
-    assert_eq!(record.credentials.map(|bound| bound.id), Some(Id([2; 16])));
+    let (confirmed, _) = record.record.provisional.unwrap();
+    bind(&store, &load(&store), confirmed, &Owes::default()).unwrap();
+    let record = load(&store);
+    assert_eq!(record.credentials.as_ref().map(|bound| bound.id), Some(Id([2; 16])));
     assert!(record.provisional.is_none() && record.state.owes.nothing());
-    assert_eq!((record.state.id, record.state.invitation), (Id([2; 16]), OneTime::default()));
+    assert_eq!((record.state.id, &record.state.invitation), (Id([2; 16]), &OneTime::default()));
 }
 
 #[test]
 fn a_provisional_device_can_be_dropped_and_its_key_with_it() {
     let place = Place::new("dropped");
     let store = place.store();
-    bind_provisionally(&store, &store.load("alice").unwrap(), 1).unwrap();
+    bind_provisionally(&store, &load(&store), 1).unwrap();
     let mut file = fs::File::open(place.of_alice("credentials")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Unpend).unwrap();
-    let record = store.load("alice").unwrap();
+    commit(&store, &load(&store), Write::Unpend { provisional: true }).unwrap();
+    let record = load(&store);
     assert!(record.provisional.is_none() && record.credentials.is_none());
     assert!(!place.of_alice("credentials").exists());
     let mut left = Vec::new();
@@ -242,7 +271,7 @@ fn a_provisional_device_can_be_dropped_and_its_key_with_it() {
 fn provisional_words_of_no_meaning_are_damage_and_not_a_device() {
     let place = Place::new("nonsense");
     let store = place.store();
-    bind_provisionally(&store, &store.load("alice").unwrap(), 1).unwrap();
+    bind_provisionally(&store, &load(&store), 1).unwrap();
     let whole = fs::read_to_string(place.of_alice("credentials")).unwrap();
     let good = "latest provisional 1700000900 4711:361877\n";
     assert!(whole.contains(good));
@@ -292,10 +321,10 @@ fn a_record_in_other_words_is_damaged_though_its_checksum_is_right() {
 fn a_login_that_loaded_the_old_binding_cannot_commit_to_the_new_one() {
     let place = Place::new("rebound");
     let store = place.bound();
-    let old = store.load("alice").unwrap();
-    store.unbind("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
-    assert_eq!(store.commit(&old, Change::State(&old.state)), Err(CommitError::Conflict));
+    let old = load(&store);
+    store.destroy("alice").unwrap();
+    bind(&store, &load(&store), credentials(2), &Owes::default()).unwrap();
+    assert_eq!(commit(&store, &old, Write::State(old.state.clone())), Err(CommitError::Conflict));
 }
 
 fn replacement(id: u8) -> Credentials {
@@ -315,15 +344,17 @@ fn replacement(id: u8) -> Credentials {
 fn a_login_that_loaded_the_old_device_cannot_commit_once_it_is_replaced() {
     let place = Place::new("replaced");
     let store = place.bound();
-    let old = store.load("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    let old = load(&store);
+    bind(&store, &load(&store), replacement(2), &Owes::default()).unwrap();
     let state = State { last_step: 201, ..old.state.clone() };
-    assert_eq!(store.commit(&old, Change::State(&state)), Err(CommitError::Conflict));
+    assert_eq!(commit(&store, &old, Write::State(state.clone())), Err(CommitError::Conflict));
     // Nor a second replacement that was begun beside the first, nor a change by who had proved the old device.
-    for change in [Change::Bind(&replacement(3), &Owes::default()), Change::Amend(&credentials(1)), Change::Unbind] {
-        assert_eq!(store.commit(&old, change), Err(CommitError::Conflict));
+    for change in
+        [Write::bind(&old.state, replacement(3), &Owes::default()), Write::Amend(credentials(1), None), Write::Unbind]
+    {
+        assert_eq!(commit(&store, &old, change), Err(CommitError::Conflict));
     }
-    let new = store.load("alice").unwrap();
+    let new = load(&store);
     let bound = new.credentials.as_ref().unwrap();
     assert_eq!((bound.id, &bound.latest, new.state.last_step), (Id([2; 16]), &Latest::Replaced, 151));
     assert_eq!(key(&new).as_deref(), Some("MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"));
@@ -351,8 +382,8 @@ fn keys(ids: &[u8]) -> Credentials {
 fn a_key_that_goes_takes_what_is_remembered_along_and_leaves_what_the_others_have_counted_to() {
     let place = Place::new("amended");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&keys(&[1, 2]), &Owes::default())).unwrap();
-    let record = store.load("alice").unwrap();
+    bind(&store, &load(&store), keys(&[1, 2]), &Owes::default()).unwrap();
+    let record = load(&store);
     let bound = record.credentials.as_ref().unwrap();
     assert_eq!(bound.keys(), [security_key(1), security_key(2)]);
     assert_eq!(record.state.keys_used.counter(&security_key(1)), 7, "that of its binding");
@@ -361,23 +392,24 @@ fn a_key_that_goes_takes_what_is_remembered_along_and_leaves_what_the_others_hav
     let used = record.state.keys_used.with(&security_key(1), 9, 1000, bound.keys());
     let keys_used = used.with(&security_key(2), 12, 1001, bound.keys());
     let state = State { remembered, keys_used, last_used: 1001, ..record.state.clone() };
-    store.commit(&record, Change::State(&state)).unwrap();
+    commit(&store, &record, Write::State(state.clone())).unwrap();
 
-    let record = store.load("alice").unwrap();
-    store.commit(&record, Change::Amend(&keys(&[1]))).unwrap();
-    let after = store.load("alice").unwrap();
+    let record = load(&store);
+    let forgetful = State { remembered: RememberedLogins::default(), ..record.state.clone() };
+    commit(&store, &record, Write::Amend(keys(&[1]), Some(forgetful))).unwrap();
+    let after = load(&store);
     assert_eq!(after.credentials.as_ref().unwrap().keys(), [security_key(1)]);
     assert_eq!(after.state.remembered, RememberedLogins::default(), "one of them may be by the key that is gone");
     assert_eq!(after.state, State { remembered: RememberedLogins::default(), ..state });
     assert_eq!(after.state.keys_used.counter(&security_key(1)), 9);
-    assert_eq!(store.commit(&record, Change::Amend(&keys(&[1, 2]))), Err(CommitError::Conflict));
+    assert_eq!(commit(&store, &record, Write::Amend(keys(&[1, 2]), None)), Err(CommitError::Conflict));
 }
 
 #[test]
 fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
     let place = Place::new("heir");
     let store = place.bound();
-    let record = store.load("alice").unwrap();
+    let record = load(&store);
     let set = recovery::Set { id: Id([9; 16]), hashes: vec![[9; 32]] };
     let bypass = OneTime { set, expires: u64::MAX };
     let origin = Origin::new("sshd", "192.0.2.7", None).unwrap();
@@ -385,25 +417,25 @@ fn a_new_device_ends_no_lock_and_inherits_nothing_else_of_the_old_one() {
     let mut state = State { clock_offset: -120, bypass, remembered, ..record.state.clone() };
     state.failures.locked_until = 1000;
     state.own_failures.forgotten = 2000;
-    store.commit(&record, Change::State(&state)).unwrap();
-    let record = store.load("alice").unwrap();
+    commit(&store, &record, Write::State(state.clone())).unwrap();
+    let record = load(&store);
     assert_eq!(record.state, state, "what was kept is what is loaded");
     let before = fs::read(place.of_alice("state")).unwrap();
-    store.commit(&record, Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    bind(&store, &record, replacement(2), &Owes::default()).unwrap();
     let fresh = State::fresh(Id([2; 16]), [150, 151]);
     let expected = State { failures: state.failures, own_failures: state.own_failures, ..fresh };
-    assert_eq!(store.load("alice").unwrap().state, expected);
+    assert_eq!(load(&store).state, expected);
     // As a cut right behind the rename leaves it.
     place.write("users/alice/state", &before);
-    assert_eq!(store.load("alice").unwrap().state, expected);
+    assert_eq!(load(&store).state, expected);
 }
 
 #[test]
 fn a_pending_device_waits_for_the_binding_that_it_was_begun_over() {
     let place = Place::new("waiting");
     let store = place.bound();
-    let pend = |pending: Pending| store.commit(&store.load("alice").unwrap(), Change::Pend(&pending)).unwrap();
-    let waits = || store.load("alice").unwrap().pending.map(|pending| pending.id);
+    let pend = |pending: Pending| commit(&store, &load(&store), Write::Pend(pending)).unwrap();
+    let waits = || load(&store).record.pending.map(|pending| pending.id);
     pend(Pending { replaces: Id([1; 16]), ..pending(2) });
     assert_eq!(waits(), Some(Id([2; 16])));
     for replaces in [Id::default(), Id([2; 16]), Id([3; 16])] {
@@ -413,7 +445,7 @@ fn a_pending_device_waits_for_the_binding_that_it_was_begun_over() {
     // As a cut leaves it, with nothing bound any more.
     pend(Pending { replaces: Id([1; 16]), ..pending(2) });
     let file = fs::read(place.of_alice("pending")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Unbind).unwrap();
+    commit(&store, &load(&store), Write::Unbind).unwrap();
     place.write("users/alice/pending", &file);
     assert_eq!(waits(), None);
 }
@@ -422,10 +454,10 @@ fn a_pending_device_waits_for_the_binding_that_it_was_begun_over() {
 fn replacing_overwrites_the_old_key_and_the_pending_file() {
     let place = Place::new("overwritten");
     let store = place.bound();
-    let record = store.load("alice").unwrap();
-    store.commit(&record, Change::Pend(&Pending { replaces: Id([1; 16]), ..pending(2) })).unwrap();
+    let record = load(&store);
+    commit(&store, &record, Write::Pend(Pending { replaces: Id([1; 16]), ..pending(2) })).unwrap();
     let mut old = ["credentials", "pending"].map(|name| fs::File::open(place.of_alice(name)).unwrap());
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&replacement(2), &Owes::default())).unwrap();
+    bind(&store, &load(&store), replacement(2), &Owes::default()).unwrap();
     for file in &mut old {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
@@ -439,10 +471,10 @@ fn two_hundred_attempts_alternate_slots_in_a_file_that_never_grows() {
     let place = Place::new("slots");
     let store = place.bound();
     for n in 0..200 {
-        let record = store.load("alice").unwrap();
+        let record = load(&store);
         let state = State { last_step: 1000 + n, ..record.state.clone() };
-        store.commit(&record, Change::State(&state)).unwrap();
-        assert_eq!(store.load("alice").unwrap().state, state);
+        commit(&store, &record, Write::State(state.clone())).unwrap();
+        assert_eq!(load(&store).state, state);
     }
     assert_eq!(fs::metadata(place.of_alice("state")).unwrap().len(), 8192);
 }
@@ -457,7 +489,7 @@ fn one_torn_slot_leaves_the_other() {
         let mut torn = intact.clone();
         torn[slot * 4096 + 20] ^= 1;
         fs::write(place.of_alice("state"), &torn).unwrap();
-        seen.push(store.load("alice").unwrap().state.last_step);
+        seen.push(load(&store).state.last_step);
     }
     seen.sort_unstable();
     assert_eq!(seen, [101, 200], "the old state or the new one; the burnt codes hold in both");
@@ -543,11 +575,11 @@ fn credentials_without_state_still_refuse_the_codes_of_the_binding() {
     let place = Place::new("no-state");
     let store = place.bound();
     fs::remove_file(place.of_alice("state")).unwrap();
-    let record = store.load("alice").unwrap();
+    let record = load(&store);
     assert_eq!(record.state.last_step, 101);
     let state = State { last_step: 300, ..record.state.clone() };
-    store.commit(&record, Change::State(&state)).unwrap();
-    assert_eq!(store.load("alice").unwrap().state.last_step, 300);
+    commit(&store, &record, Write::State(state.clone())).unwrap();
+    assert_eq!(load(&store).state.last_step, 300);
 }
 
 #[test]
@@ -555,7 +587,7 @@ fn whatever_stands_in_a_files_place_is_refused_at_once() {
     for name in ["credentials", "state", "pending"] {
         let place = Place::new(&format!("in-place-of-{name}"));
         let store = place.bound();
-        store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(5))).unwrap();
+        commit(&store, &load(&store), Write::Pend(pending(5))).unwrap();
         let path = place.of_alice(name);
         let original = place.of_alice("original");
         fs::rename(&path, &original).unwrap();
@@ -652,13 +684,13 @@ fn a_format_in_other_words_is_none() {
 fn unbinding_leaves_nothing_and_overwrites_the_key() {
     let place = Place::new("unbind");
     let store = place.bound();
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(5))).unwrap();
+    commit(&store, &load(&store), Write::Pend(pending(5))).unwrap();
     place.write("users/alice/pending.new", b"half a key");
     let mut old: Vec<fs::File> =
         ["credentials", "pending"].iter().map(|name| fs::File::open(place.of_alice(name)).unwrap()).collect();
-    store.unbind("alice").unwrap();
+    store.destroy("alice").unwrap();
     assert_eq!(fs::read_dir(place.path("users/alice")).unwrap().count(), 0);
-    assert!(store.load("alice").unwrap().credentials.is_none());
+    assert!(load(&store).credentials.is_none());
     for file in &mut old {
         let mut bytes = Vec::new();
         file.rewind().unwrap();
@@ -675,22 +707,22 @@ fn an_unbinding_cut_after_its_rename_is_an_unbinding() {
         (fs::read(place.of_alice("state")).unwrap(), fs::read(place.of_alice("credentials")).unwrap());
     // What the rename leaves: a file that says "none", and the state of the binding that was.
     let none = b"mfa-credentials 1\nuser alice\nkind none\n";
-    store.unbind("alice").unwrap();
+    store.destroy("alice").unwrap();
     let sealed = [none.as_slice(), format!("sha256 {}\n", sha256(none)).as_bytes()].concat();
     place.write("users/alice/credentials", &sealed);
     place.write("users/alice/state", &state);
-    assert!(store.load("alice").unwrap().credentials.is_none());
+    assert!(load(&store).credentials.is_none());
     // What is written from there on is there, as where nothing was cut.
-    let cut = store.load("alice").unwrap();
+    let cut = load(&store);
     let invitation = OneTime { set: credentials(1).recovery, expires: 7 };
-    store.commit(&cut, Change::State(&State { invitation: invitation.clone(), ..cut.state.clone() })).unwrap();
-    assert_eq!(store.load("alice").unwrap().state.invitation, invitation);
+    commit(&store, &cut, Write::State(State { invitation: invitation.clone(), ..cut.state.clone() })).unwrap();
+    assert_eq!(load(&store).state.invitation, invitation);
     assert!(!place.of_alice("credentials").exists());
     place.write("users/alice/credentials", &sealed);
     place.write("users/alice/state", &state);
     // And binding again from there works.
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
-    assert_eq!(store.load("alice").unwrap().state.last_step, 101);
+    bind(&store, &load(&store), credentials(2), &Owes::default()).unwrap();
+    assert_eq!(load(&store).state.last_step, 101);
     assert_ne!(before, fs::read(place.of_alice("credentials")).unwrap());
 }
 
@@ -703,11 +735,11 @@ fn sha256(bytes: &[u8]) -> String {
 fn a_binding_cut_before_tidying_up_leaves_no_pending_device() {
     let place = Place::new("bind-cut");
     let store = place.store();
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
+    commit(&store, &load(&store), Write::Pend(pending(1))).unwrap();
     let kept = fs::read(place.of_alice("pending")).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
+    bind(&store, &load(&store), credentials(1), &Owes::default()).unwrap();
     place.write("users/alice/pending", &kept);
-    let record = store.load("alice").unwrap();
+    let record = load(&store);
     assert!(record.credentials.is_some() && record.pending.is_none());
 }
 
@@ -720,10 +752,10 @@ fn a_leftover_of_a_write_that_was_cut_is_in_nobodys_way() {
     for name in ["credentials.new", "state.new", "pending.new"] {
         place.write(&format!("users/alice/{name}"), b"half a fi");
     }
-    assert!(store.load("alice").unwrap().credentials.is_none());
-    store.commit(&store.load("alice").unwrap(), Change::Pend(&pending(1))).unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(1), &Owes::default())).unwrap();
-    assert!(store.load("alice").unwrap().credentials.is_some());
+    assert!(load(&store).credentials.is_none());
+    commit(&store, &load(&store), Write::Pend(pending(1))).unwrap();
+    bind(&store, &load(&store), credentials(1), &Owes::default()).unwrap();
+    assert!(load(&store).credentials.is_some());
 }
 
 #[test]
@@ -732,10 +764,10 @@ fn unbinding_clears_what_cannot_be_read() {
     let store = place.bound();
     place.write("users/alice/credentials", b"garbage");
     assert!(store.load("alice").is_err());
-    store.unbind("alice").unwrap();
-    assert!(store.load("alice").unwrap().credentials.is_none());
-    store.unbind("alice").unwrap();
-    assert_eq!(store.unbind("nobody"), Ok(()));
+    store.destroy("alice").unwrap();
+    assert!(load(&store).credentials.is_none());
+    store.destroy("alice").unwrap();
+    assert_eq!(store.destroy("nobody"), Ok(()));
 }
 
 #[test]
@@ -743,23 +775,23 @@ fn a_new_binding_does_not_inherit_the_old_ones_state() {
     let place = Place::new("inherit");
     let store = place.bound();
     let state = fs::read(place.of_alice("state")).unwrap();
-    store.unbind("alice").unwrap();
-    store.commit(&store.load("alice").unwrap(), Change::Bind(&credentials(2), &Owes::default())).unwrap();
+    store.destroy("alice").unwrap();
+    bind(&store, &load(&store), credentials(2), &Owes::default()).unwrap();
     place.write("users/alice/state", &state);
-    assert_eq!(store.load("alice").unwrap().state, State::fresh(Id([2; 16]), [100, 101]));
+    assert_eq!(load(&store).state, State::fresh(Id([2; 16]), [100, 101]));
 }
 
 #[test]
 fn a_writer_that_holds_the_record_for_too_long_is_not_waited_for() {
     let place = Place::new("busy");
     let store = place.bound();
-    let record = store.load("alice").unwrap();
+    let record = load(&store);
     let holder = fs::File::open(place.path("users/alice")).unwrap();
     holder.lock().unwrap();
-    let refused = store.commit(&record, Change::State(&record.state)).unwrap_err();
-    assert!(matches!(&refused, CommitError::Store(StoreError::Fault(fault)) if fault.to_string().contains("locked")));
+    let refused = commit(&store, &record, Write::State(record.state.clone())).unwrap_err();
+    assert!(matches!(&refused, CommitError::Failed(why) if why.text.contains("locked")));
     drop(holder);
-    assert_eq!(store.commit(&record, Change::State(&record.state)), Ok(()));
+    assert_eq!(commit(&store, &record, Write::State(record.state.clone())), Ok(()));
 }
 
 #[test]
@@ -773,9 +805,9 @@ fn of_sixty_four_writers_at_once_none_overwrites_another() {
                 let store = Store::open(path).unwrap();
                 let mut wins = 0;
                 for _ in 0..4 {
-                    let record = store.load("alice").unwrap();
+                    let record = load(&store);
                     let state = State { last_used: record.state.last_used + 1, ..record.state.clone() };
-                    wins += u64::from(store.commit(&record, Change::State(&state)).is_ok());
+                    wins += u64::from(commit(&store, &record, Write::State(state.clone())).is_ok());
                 }
                 wins
             })
@@ -784,5 +816,5 @@ fn of_sixty_four_writers_at_once_none_overwrites_another() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(wins > 0);
-    assert_eq!(place.store().load("alice").unwrap().state.last_used, wins, "every commit that won is counted");
+    assert_eq!(load(&place.store()).state.last_used, wins, "every commit that won is counted");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mfa_core::key::Key;
 use mfa_core::lockout::Way;
-use mfa_core::record::Credentials;
+use mfa_core::view::View;
 use mfa_wire::Login;
 
 use super::stacks::ours;
@@ -18,7 +18,6 @@ use crate::policy::place::Place;
 use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
 use crate::rootfile::Dir;
 use crate::stack::{Files, Kind, Stack};
-use crate::store::Record;
 
 /// Whoever may become root by them, as distributions have it.
 const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
@@ -71,7 +70,7 @@ const NAMES: usize = 10;
 /// Somebody who may log in.
 pub struct Person {
     identity: Identity,
-    record: Record,
+    view: View,
     /// Of some service at least.
     required: bool,
 }
@@ -82,7 +81,7 @@ impl Person {
     }
 
     fn bound(&self) -> bool {
-        self.record.credentials.is_some()
+        self.view.bound.is_some()
     }
 
     /// Who will have to bind a device at a login.
@@ -106,7 +105,7 @@ impl Person {
     }
 
     fn keys(&self) -> &[Key] {
-        self.record.credentials.as_ref().map_or(&[], Credentials::keys)
+        self.view.keys()
     }
 
     /// What is asked of somebody who comes from afar.
@@ -119,12 +118,12 @@ impl Person {
 
 /// Everybody who is listed, named or has a record. Records that cannot be read are the store's findings.
 pub fn all(host: &Host) -> Vec<Person> {
-    let Ok(store) = host.store() else { return Vec::new() };
-    let names = everybody(&store, &host.loaded.policy).unwrap_or_default();
+    let Ok(bindings) = host.bindings() else { return Vec::new() };
+    let names = everybody(bindings.as_ref(), &host.loaded.policy).unwrap_or_default();
     let person = |name: String| {
-        let (identity, record) = (identity::find(&name).ok()??, store.load(&name).ok()?);
-        let required = standing(&name, &record, host).required;
-        Some(Person { identity, record, required })
+        let (identity, view) = (identity::find(&name).ok()??, bindings.look(&name).ok()?);
+        let required = standing(&view, host).required;
+        Some(Person { identity, view, required })
     };
     names.into_iter().filter_map(person).collect()
 }
@@ -197,7 +196,7 @@ fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
         // This process is nowhere; at the console a key can be bound as well as an app.
         asked.kinds = mfa_core::Kind::ALL.to_vec();
     }
-    matches!(auth(&asked, &person.record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)), Auth::Refuse(_))
+    matches!(auth(&asked, &person.view, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)), Auth::Refuse(_))
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

@@ -1,19 +1,22 @@
 //! The store: whether it can be used, and every record in it.
 
+use std::path::Path;
+
 use mfa_core::record::Damage;
 
 use super::{Finding, quoted, remedy_in};
 use crate::host::Host;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Tries to read all of it, as logins will.
 pub fn check(host: &Host) -> Vec<Finding> {
     let place = host.loaded.policy.store.as_str();
-    let (store, users) = match host.store().and_then(|store| store.users().map(|users| (store, users))) {
+    let (store, users) = match Store::open(Path::new(place)).and_then(|store| store.users().map(|users| (store, users)))
+    {
         Ok(opened) => opened,
         Err(error) => return vec![unusable(place, &error)],
     };
-    let damaged = |user: String| store.load(&user).err().map(|error| (user, error));
+    let damaged = |user: String| store.read(&user).err().map(|error| (user, error));
     users.into_iter().filter_map(damaged).map(|(user, error)| record(&user, place, &error)).collect()
 }
 

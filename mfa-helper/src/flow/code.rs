@@ -1,295 +1,218 @@
-//! Asking for the code of a bound device, and judging the answer.
+//! Asking for the code of a bound device, and what is said of the answer.
 
-use mfa_core::lockout::{Failures, Way};
-use mfa_core::record::{Credentials, OneTime, State};
-use mfa_core::remembered::Memory;
-use mfa_core::{recovery, totp};
-use mfa_wire::{Login, Outcome, REFUSED, Secret};
+use mfa_core::judge::{Accepted, Answer, By, Factor, Judged, Lock, WayOut, Why};
+use mfa_core::key::Refused;
+use mfa_core::lockout::Way;
+use mfa_core::view::{Codes, View};
+use mfa_wire::{Login, Outcome, REFUSED};
 
-use super::revise::{Revision, revise};
-use super::{Decision, below};
-use crate::conversation::Conversation;
+use super::{Decision, Desk, Passed, below};
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration, moment};
-use crate::store::{Record, Store};
 
 /// What is asked for, as the log says it.
 const TOTP: &str = "totp";
 const RECOVERY: &str = "recovery-code";
+const BYPASS: &str = "bypass";
+pub const U2F: &str = "u2f";
 
 /// So few recovery codes are worth a warning.
 const FEW: u32 = 3;
 
-/// How far from now a wrong code is looked for, in seconds: to say how far the device's clock is off, never to accept it.
-const REACH: u64 = 10 * 60;
-
 /// By which way a person comes, and what they may be told.
 #[derive(Clone, Copy)]
 pub struct Audience<'a> {
-    /// By whose word they come.
-    pub way: Way,
-    /// The first factor is known to have succeeded: the truth helps nobody but the owner.
-    pub first_factor_known: bool,
-    /// It is mfa-enroll that asks: it has room for every line, and the last tries of a PIN are its owner's to use there.
+    /// By whose word they come, and what an answer of theirs may do. If the first factor is known to have succeeded, the
+    /// truth helps nobody but the owner.
+    pub by: By<'a>,
+    /// mfa-enroll asks: it has room for every line, and the last tries of a PIN are its owner's to use there.
     pub own_command: bool,
-    /// It is a login. A bypass code lets in; it proves nothing where the binding is changed.
-    pub bypass: bool,
-    /// The login that it is for; none where it is mfa-enroll that asks, for a change.
+    /// The login that it is for; none where mfa-enroll asks, for a change.
     pub login: Option<&'a Login>,
     /// What they are asked in. A refusal is English.
     pub lang: Lang,
-    /// What is remembered of it when a code of the device is right. Nothing but that code: others are for who has not got
-    /// the device.
-    pub remember: Option<&'a Memory>,
 }
 
-/// Asks, with a notice in front, and judges the answer against the record as it is at that moment. The new state is durable
-/// before there is a verdict: that order is what makes the code good once.
-pub fn ask(
-    notice: Option<&str>,
-    audience: Audience,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let has_keys = record.credentials.as_ref().is_some_and(|bound| bound.app().is_none());
-    // That there are keys is told to whom it may be, or was told before.
-    let (text, factor) = match has_keys && (audience.first_factor_known || notice.is_some()) {
+impl<'a> Audience<'a> {
+    /// The owner of the device, who wants to change something by mfa-enroll.
+    pub fn of_a_change(lang: Lang) -> Audience<'a> {
+        let by = By { way: Way::OwnProcess, first_factor_known: true, bypass: false, remember: None };
+        Audience { by, own_command: true, login: None, lang }
+    }
+
+    /// A login whose first factor may have been nobody's (NOPASSWD). Its wrong codes are counted as those of the user's own
+    /// processes, so they lock no login.
+    pub fn without_first_factor(login: &'a Login, lang: Lang) -> Audience<'a> {
+        let by = By { way: Way::OwnProcess, first_factor_known: false, bypass: true, remember: None };
+        Audience { by, own_command: false, login: Some(login), lang }
+    }
+}
+
+/// Asks, with a notice in front, and has the answer judged.
+pub fn ask(notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
+    let may_be_told = audience.by.first_factor_known || notice.is_some();
+    let (text, factor) = match !view.keys().is_empty() && may_be_told {
         true => (Text::RecoveryCode, RECOVERY),
         false => (Text::Code, TOTP),
     };
     let prompt = below(notice, audience.lang.say(text));
-    let answer = conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
-    revise(record, store, |record| {
-        Ok(match &record.credentials {
-            Some(credentials) => judge(audience, &answer, credentials, &record.state, host),
-            None => Revision::AsIs(audience.refused("The device was unbound meanwhile.", "unbound meanwhile")),
-        })
-    })
+    let answer = desk.conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
+    judge_answer(audience, &view.user, &Answer::Typed(&answer), desk)
 }
 
-fn judge(audience: Audience, answer: &Secret, bound: &Credentials, state: &State, host: &Host) -> Revision<Decision> {
-    // Also during a lock: nobody guesses 80 bits, and whoever keeps the lock up must not keep the owner out.
-    if let Some(code) = recovery::Code::parse(answer) {
-        if audience.bypass && state.bypass.is(&code) {
-            return bypass_code(audience, state, (host.now)());
+/// Has an answer judged, and says what that comes to.
+pub fn judge_answer(audience: Audience, user: &str, answer: &Answer, desk: &Desk) -> Result<Passed, Decision> {
+    match desk.bindings.judge(user, audience.by, answer)? {
+        Judged::Accepted(accepted) => {
+            Ok(Passed { decision: audience.accepted(&accepted, desk.host), proved: accepted.proved })
         }
-        return recovery_code(audience, &code, bound, state, host);
+        Judged::Not(why) => Err(audience.not_accepted(&why, desk.host)),
     }
-    let Some(app) = bound.app() else {
-        return Revision::AsIs(by_recovery_code(audience.refused("That is not a recovery code.", "no recovery code")));
-    };
-    let now = (host.now)();
-    let counter = audience.counter();
-    let rule = counter.rule(host.loaded.policy.lockout);
-    let failures = rule.on_clock(state.failures(counter), now);
-    let counted = |failures| state.with_failures(counter, failures);
-    let way_out = if bound.recovery.left(state.recovery) > 0 { "\nA recovery code is accepted meanwhile." } else { "" };
-    if failures.locked_until > now {
-        let decision = audience.locked(failures.locked_until, now, way_out);
-        // A lock that the clock was set back under ends by the clock of now.
-        let adjusted = failures != state.failures(counter);
-        return if adjusted { Revision::Keep(counted(failures), decision) } else { Revision::AsIs(decision) };
-    }
-    let parameters = app.totp.parameters;
-    // By the device's clock, as far as it was learned.
-    let now_there = now.saturating_add_signed(state.clock_offset.saturating_mul(parameters.period.cast_signed()));
-    let Some(code) = totp::Code::parse(answer, parameters.digits) else {
-        let truth = format!("That is not a code of {} digits.", parameters.digits);
-        return Revision::AsIs(audience.refused(&truth, "not a code"));
-    };
-    let step = parameters.step(now_there);
-    let window = host.loaded.policy.window;
-    let spent = totp::Spent { floor: state.last_step, told: state.told };
-    match app.totp.find(&code, step.saturating_sub(window), step + window, spent) {
-        totp::Match { fresh: Some(step), .. } => {
-            let remembered = match audience.remember {
-                Some(memory) => state.remembered.with(memory.remembered(now)),
-                None => state.remembered.clone(),
-            };
-            let last_used = used(audience, state, now);
-            let left = few_left(audience.lang, bound, state, host);
-            Revision::Keep(
-                State { last_step: step, last_used, remembered, ..state.clone() },
-                Decision { factor: TOTP, ..Decision::new(Outcome::Accepted, left, "code") },
-            )
-        }
-        totp::Match { used: true, .. } if state.last_step > step + window => {
-            let ahead = state.last_step.saturating_add(1).saturating_mul(parameters.period).saturating_sub(now_there);
-            let truth =
-                format!("This host's clock was ahead: codes are accepted again in {}.{way_out}", duration(ahead));
-            Revision::AsIs(audience.refused(&truth, "the clock was ahead when a code was last accepted"))
-        }
-        totp::Match { used: true, .. } => {
-            Revision::AsIs(audience.refused("That code was used already. Wait for the next one.", "code used already"))
-        }
-        totp::Match { .. } => {
-            let failures = rule.failed(failures, now);
-            let found = if audience.first_factor_known {
-                app.totp.nearest(&code, step, REACH / parameters.period)
-            } else {
-                None
-            };
-            let found = found.filter(|found| may_be_told(*found, step, window, state));
-            let told = found.filter(|found| *found > step).unwrap_or(state.told);
-            let here = parameters.step(now);
-            let offset = found.map(|found| (found as i64 - here as i64) * parameters.period as i64);
-            let decision = audience.wrong(failures, now, offset, (host.synchronised)(), way_out);
-            Revision::Keep(State { told, ..counted(failures) }, decision)
-        }
-    }
-}
-
-/// When the device was last used at a login, if this is one: what the next one is told about goes by that, and a screen
-/// locker, or the proof of a change, has told nothing.
-pub fn used(audience: Audience, state: &State, now: u64) -> u64 {
-    if audience.way == Way::Login { now } else { state.last_used }
-}
-
-/// Whether it may be said that a wrong code is that of step `found`.
-///
-/// Of a step that is over it gives nothing away: its code is never accepted any more. Of one to come it would tell a
-/// guesser which code will be right, and when. So such a step is dead once it is told, and as long as that one could be
-/// accepted but for this, no other is told: there is one number to keep, and an owner loses one code and no more.
-fn may_be_told(found: u64, present: u64, window: u64, state: &State) -> bool {
-    found < present || state.told < present.saturating_sub(window)
-}
-
-fn recovery_code(
-    audience: Audience,
-    code: &recovery::Code,
-    bound: &Credentials,
-    state: &State,
-    host: &Host,
-) -> Revision<Decision> {
-    match bound.recovery.find(code) {
-        None => {
-            Revision::AsIs(by_recovery_code(audience.refused("That recovery code is wrong.", "wrong recovery code")))
-        }
-        Some(n) if state.recovery.holds(&bound.recovery, n) => {
-            let truth = "That recovery code was used already.";
-            Revision::AsIs(by_recovery_code(audience.refused(truth, "recovery code used already")))
-        }
-        Some(n) => {
-            let recovery = state.recovery.with(&bound.recovery, n);
-            // It ends the wait, but what was guessed was guessed.
-            let counter = audience.counter();
-            let failures = Failures { locked_until: 0, ..state.failures(counter) };
-            let state = State { recovery, ..state.with_failures(counter, failures) };
-            let left = left(audience.lang, &bound.recovery, &state, host);
-            Revision::Keep(state, by_recovery_code(Decision::new(Outcome::Accepted, left, "recovery code")))
-        }
-    }
-}
-
-/// The code that root has made: good once, and until it runs out.
-fn bypass_code(audience: Audience, state: &State, now: u64) -> Revision<Decision> {
-    let by_bypass_code = |decision: Decision| Decision { factor: "bypass", ..decision };
-    if !state.bypass.is_good(now) {
-        return Revision::AsIs(by_bypass_code(
-            audience.refused("That bypass code has run out: ask an administrator.", "bypass code run out"),
-        ));
-    }
-    // It ends the wait as a recovery code does.
-    let counter = audience.counter();
-    let failures = Failures { locked_until: 0, ..state.failures(counter) };
-    let state = State { bypass: OneTime::default(), ..state.with_failures(counter, failures) };
-    let text = audience.lang.say(Text::BypassUsed);
-    Revision::Keep(state, by_bypass_code(Decision::new(Outcome::Accepted, text, "bypass code")))
-}
-
-fn by_recovery_code(decision: Decision) -> Decision {
-    Decision { factor: RECOVERY, ..decision }
-}
-
-/// The warning that belongs to a login while there is still time to do something.
-pub fn few_left(lang: Lang, bound: &Credentials, state: &State, host: &Host) -> String {
-    let few = !bound.recovery.hashes.is_empty() && bound.recovery.left(state.recovery) <= FEW;
-    if few { left(lang, &bound.recovery, state, host) } else { String::new() }
-}
-
-fn left(lang: Lang, set: &recovery::Set, state: &State, host: &Host) -> String {
-    lang.say(Text::CodesLeft(set.left(state.recovery), host.loaded.policy.self_service))
 }
 
 impl Audience<'_> {
-    /// Whose failures count. Where a stranger may be asked without the first factor, they are counted with those of the
-    /// user's own processes: with doubled waits, and so that no stranger locks the user out of the logins behind it.
-    fn counter(self) -> Way {
-        if self.first_factor_known { self.way } else { Way::OwnProcess }
+    fn accepted(self, accepted: &Accepted, host: &Host) -> Decision {
+        let Accepted { by, codes, .. } = accepted;
+        let (factor, text, reason) = match by {
+            Factor::RecoveryCode => (RECOVERY, self.left(*codes, host), String::from("recovery code")),
+            Factor::BypassCode => (BYPASS, self.lang.say(Text::BypassUsed), String::from("bypass code")),
+            Factor::Key(id) => (U2F, self.few_left(*codes, host), format!("key {id}")),
+            Factor::Code | Factor::Clock { .. } | Factor::Invitation => {
+                (TOTP, self.few_left(*codes, host), String::from("code"))
+            }
+        };
+        Decision { factor, ..Decision::new(Outcome::Accepted, text, reason) }
     }
 
-    /// A refusal that gives its reason to whom it may be given.
-    pub fn refused(self, truth: &str, reason: &str) -> Decision {
+    fn not_accepted(self, why: &Why, host: &Host) -> Decision {
+        let by_recovery_code = |decision: Decision| Decision { factor: RECOVERY, ..decision };
+        let by_key = |decision: Decision| Decision { factor: U2F, ..decision };
+        match why {
+            Why::NotBound => self.refused("The device was unbound meanwhile.", "unbound meanwhile"),
+            Why::NoRecoveryCode => by_recovery_code(self.refused("That is not a recovery code.", "no recovery code")),
+            Why::WrongRecoveryCode => {
+                by_recovery_code(self.refused("That recovery code is wrong.", "wrong recovery code"))
+            }
+            Why::RecoveryCodeUsed => {
+                by_recovery_code(self.refused("That recovery code was used already.", "recovery code used already"))
+            }
+            Why::BypassOver => {
+                let truth = "That bypass code has run out: ask an administrator.";
+                Decision { factor: BYPASS, ..self.refused(truth, "bypass code run out") }
+            }
+            Why::Locked(lock) => self.locked(*lock),
+            Why::NotACode(digits) => self.refused(&format!("That is not a code of {digits} digits."), "not a code"),
+            Why::CodeUsed => self.refused("That code was used already. Wait for the next one.", "code used already"),
+            Why::ClockWasAhead(seconds, way_out) => {
+                let (again, way_out) = (duration(*seconds), meanwhile(*way_out));
+                let truth = format!("This host's clock was ahead: codes are accepted again in {again}.{way_out}");
+                self.refused(&truth, "the clock was ahead when a code was last accepted")
+            }
+            Why::WrongCode { offset, lock } => self.wrong(*offset, *lock, (host.synchronised)()),
+            Why::KeyGone => by_key(self.refused("The key was unbound meanwhile.", "unbound meanwhile")),
+            Why::BadAnswer(refused) => by_key(Decision::new(Outcome::Refused, said(*refused), refused.to_string())),
+            Why::CounterBack(id, back) => by_key(self.refused(said(*back), &format!("key {id}: {back}"))),
+            // Nobody is asked for these at a login.
+            Why::NotInvited | Why::NoClock | Why::Pair(_) | Why::UsedAsLate(_) => self.refused("", "not a code"),
+        }
+    }
+
+    /// A refusal that gives its reason only where that is safe.
+    fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
-        let text = if self.first_factor_known { truth } else { REFUSED };
+        let text = if self.by.first_factor_known { truth } else { REFUSED };
         Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
     }
 
-    fn wrong(self, failures: Failures, now: u64, offset: Option<i64>, synchronised: bool, way_out: &str) -> Decision {
+    fn wrong(self, offset: Option<i64>, lock: Option<Lock>, synchronised: bool) -> Decision {
         let off = offset.map_or(String::new(), |offset| format!(": the device's clock is {}", apart(offset)));
         let host = if synchronised { "" } else { "\nThis host's clock is not synchronised." };
-        if failures.locked_until > now {
-            let lock = locked_for(failures.locked_until, now);
-            return self.refused(
-                &format!("That code is wrong{off}.{host}\n{lock}{way_out}"),
+        match lock {
+            Some(lock) => self.refused(
+                &format!("That code is wrong{off}.{host}\n{}", locked_for(lock)),
                 "wrong code, locked from now on",
-            );
+            ),
+            None => self.refused(&format!("That code is wrong{off}.{host}"), "wrong code"),
         }
-        self.refused(&format!("That code is wrong{off}.{host}"), "wrong code")
     }
 
-    fn locked(self, until: u64, now: u64, way_out: &str) -> Decision {
-        if !self.first_factor_known {
+    fn locked(self, lock: Lock) -> Decision {
+        if !self.by.first_factor_known {
             // PAM_MAXTRIES would say that there is such an account, and that it has a device.
             return self.refused("", "locked");
         }
-        let text = format!("{}{way_out}", locked_for(until, now));
-        Decision { factor: TOTP, ..Decision::new(Outcome::Locked, text, "locked") }
+        Decision { factor: TOTP, ..Decision::new(Outcome::Locked, locked_for(lock), "locked") }
+    }
+
+    /// The warning that belongs to a login while there is still time to do something.
+    fn few_left(self, codes: Codes, host: &Host) -> String {
+        if codes.made > 0 && codes.left <= FEW { self.left(codes, host) } else { String::new() }
+    }
+
+    fn left(self, codes: Codes, host: &Host) -> String {
+        self.lang.say(Text::CodesLeft(codes.left, host.loaded.policy.self_service))
     }
 }
 
-fn locked_for(until: u64, now: u64) -> String {
-    format!("Too many wrong codes: locked for {} (until {} UTC).", duration(until - now), moment(until))
+fn locked_for(Lock { now, until, way_out }: Lock) -> String {
+    let (time, way_out) = (duration(until - now), meanwhile(way_out));
+    format!("Too many wrong codes: locked for {time} (until {} UTC).{way_out}", moment(until))
+}
+
+fn meanwhile(way_out: WayOut) -> &'static str {
+    match way_out {
+        WayOut::RecoveryCode => "\nA recovery code is accepted meanwhile.",
+        WayOut::None => "",
+    }
+}
+
+/// What is said of an answer that is not good.
+pub fn said(refused: Refused) -> &'static str {
+    match refused {
+        Refused::NotTouched => "The security key was not touched.",
+        Refused::NotVerified => "The security key has checked neither a PIN nor a fingerprint.",
+        Refused::CounterBack { .. } => {
+            "The counter of this key went back: it may have been copied.\nTell an administrator, and replace it."
+        }
+        Refused::Malformed | Refused::WrongRpId | Refused::BadSignature => {
+            "The answer of the security key is not good."
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::random;
     use crate::policy::Policy;
     use crate::policy::files::Loaded;
-    use mfa_core::Id;
-    use mfa_core::record::{App, Device, Latest};
+    use mfa_core::judge::{Rules, judge};
+    use mfa_core::lockout::Failures;
+    use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Record, State};
     use mfa_core::totp::{Parameters, Totp};
+    use mfa_core::{Id, recovery};
+    use mfa_wire::Secret;
 
     /// In step 5.
     const NOW: u64 = 165;
     const LOGIN: Audience<'static> = Audience {
-        way: Way::Login,
-        first_factor_known: true,
+        by: By { way: Way::Login, first_factor_known: true, bypass: true, remember: None },
         own_command: false,
-        bypass: true,
         login: None,
         lang: Lang::En,
-        remember: None,
     };
-    const BLIND: Audience<'static> = Audience { first_factor_known: false, ..LOGIN };
+    const BLIND: Audience<'static> = Audience { by: By { first_factor_known: false, ..LOGIN.by }, ..LOGIN };
     const OWN: Audience<'static> = Audience {
-        way: Way::OwnProcess,
-        first_factor_known: true,
+        by: By { way: Way::OwnProcess, first_factor_known: true, bypass: false, remember: None },
         own_command: true,
-        bypass: false,
-        login: None,
-        lang: Lang::En,
-        remember: None,
+        ..LOGIN
     };
 
     fn host() -> Host {
         let loaded = Loaded { policy: Policy::default(), error: None };
         Host {
             now: || NOW,
-            random: getrandom::fill,
+            random,
             synchronised: || true,
             caller_pid: 0,
             caller_is_root: true,
@@ -302,20 +225,39 @@ mod tests {
 
     fn bound() -> (Credentials, Vec<Secret>) {
         let (recovery, shown) = recovery::Set::make(10, getrandom::fill).unwrap();
+        (with_codes(recovery), shown)
+    }
+
+    fn with_codes(recovery: recovery::Set) -> Credentials {
         let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
-        let label = String::new();
-        let created_from = label.clone();
-        let latest = Latest::Bound;
+        let (label, created_from) = (String::new(), String::new());
         let device = Device::App(App { label, totp, burnt: [0, 1] });
-        (Credentials { id: Id([1; 16]), created: 0, created_from, device, recovery, latest }, shown)
+        Credentials { id: Id([1; 16]), created: 0, created_from, device, recovery, latest: Latest::Bound }
     }
 
     /// What `answer` gives, and the state after it.
     fn answer(audience: Audience, answer: &str, bound: &Credentials, state: &State) -> (Decision, State) {
-        match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host()) {
-            Revision::AsIs(decision) => (decision, state.clone()),
-            Revision::Keep(after, decision) => (decision, after),
-        }
+        answer_on(&host(), audience, answer, bound, state)
+    }
+
+    fn answer_on(
+        host: &Host,
+        audience: Audience,
+        answer: &str,
+        bound: &Credentials,
+        state: &State,
+    ) -> (Decision, State) {
+        let (credentials, state) = (Some(with_codes(bound.recovery.clone())), state.clone());
+        let record = Record { user: String::from("alice"), credentials, provisional: None, state, pending: None };
+        let policy = &host.loaded.policy;
+        let rules = Rules { window: policy.window, lockout: policy.lockout, pin: policy.u2f.pin };
+        let typed = Secret::copy_of(answer.as_bytes());
+        let (judged, after) = judge(&record, audience.by, &rules, (host.now)(), &Answer::Typed(&typed));
+        let decision = match judged {
+            Judged::Accepted(accepted) => audience.accepted(&accepted, host),
+            Judged::Not(why) => audience.not_accepted(&why, host),
+        };
+        (decision, after.unwrap_or(record.state))
     }
 
     /// RFC 4226, appendix D: the code of this key at step 5.
@@ -507,10 +449,8 @@ mod tests {
         let (bound, _) = bound();
         let host = Host { synchronised: || false, ..host() };
         let state = State::fresh(bound.id, bound.burnt());
-        let Revision::Keep(_, decision) = judge(LOGIN, &Secret::copy_of(WRONG.as_bytes()), &bound, &state, &host)
-        else {
-            panic!("not counted");
-        };
+        let (decision, after) = answer_on(&host, LOGIN, WRONG, &bound, &state);
+        assert_ne!(after, state, "counted");
         assert!(decision.text.contains("clock is not synchronised"), "{}", decision.text);
     }
 
@@ -522,10 +462,7 @@ mod tests {
         state: &State,
     ) -> (Decision, State) {
         let host = Host { now: || STEP * 30 + 15, ..host() };
-        match judge(audience, &Secret::copy_of(answer.as_bytes()), bound, state, &host) {
-            Revision::AsIs(decision) => (decision, state.clone()),
-            Revision::Keep(after, decision) => (decision, after),
-        }
+        answer_on(&host, audience, answer, bound, state)
     }
 
     #[test]
@@ -583,9 +520,8 @@ mod tests {
     fn no_clock_is_told_to_who_may_not_be_told_nor_during_a_lock() {
         let (bound, _) = bound();
         let fresh = State::fresh(bound.id, bound.burnt());
-        let blind = Audience { first_factor_known: false, ..LOGIN };
         for code in [EARLIER, LATER] {
-            let (decision, after) = answer(blind, code, &bound, &fresh);
+            let (decision, after) = answer(BLIND, code, &bound, &fresh);
             assert_eq!((decision.text.as_str(), after.told), (REFUSED, 0));
         }
         let locked = locked(LOGIN, &bound);

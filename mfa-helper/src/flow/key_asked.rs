@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use mfa_core::Id;
-use mfa_core::key::{self, Key, Pin, Refused, Signed};
+use mfa_core::judge::{Answer, Judged};
+use mfa_core::key::{Key, Signed};
 use mfa_core::lockout::Way;
-use mfa_core::record::{Credentials, State};
+use mfa_core::view::View;
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::code::{self, Audience};
-use super::revise::{Revision, revise};
-use super::{Decision, below};
+use super::{Decision, Desk, Passed, below};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::{sshd, usb};
@@ -21,59 +21,53 @@ use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::policy::{Requirement, SkKey};
 use crate::stack;
-use crate::store::{Record, Store};
 
-/// What is asked for, as the log says it.
-pub const U2F: &str = "u2f";
-
-/// An answer that was found to be good.
-pub struct Proved {
+/// The answer of a key, which is not judged yet.
+struct Answered {
     key: Id,
-    /// What it has counted to.
-    pub counter: u32,
+    signed: Signed,
+    /// The hash that is under the signature.
+    hash: [u8; 32],
 }
 
-/// Why none was.
-pub enum NotProved {
+/// Why there is none.
+pub enum NotAnswered {
     /// No key could be asked: what is said, with which a recovery code is asked for instead; and the reason for the log.
     Unreachable(String, String),
-    /// One was asked, and this is how it ended.
+    /// A key was asked, and this is how it ended.
     Failed(Decision),
 }
 
-impl<T: Into<Decision>> From<T> for NotProved {
-    fn from(failed: T) -> NotProved {
-        NotProved::Failed(failed.into())
+impl<T: Into<Decision>> From<T> for NotAnswered {
+    fn from(failed: T) -> NotAnswered {
+        NotAnswered::Failed(failed.into())
     }
 }
 
-/// Asks for one of the bound keys, and judges its answer against the record as it is at that moment. Where none can be
-/// asked, a recovery code is.
-pub fn ask(
-    mut notice: Option<&str>,
-    audience: Audience,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
+/// Asks for one of the bound keys, and has its answer judged. Where none can be asked, a recovery code is.
+pub fn ask(mut notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
+    let host = desk.host;
     let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
-    if !audience.first_factor_known && !audience.login.is_some_and(about_oneself) {
+    if !audience.by.first_factor_known && !audience.login.is_some_and(about_oneself) {
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
-        return code::ask(notice, audience, record, store, host, conversation);
+        return code::ask(notice, audience, view, desk);
     }
-    match prove(&mut notice, audience, keys, host, conversation) {
-        Ok(proved) => accept(audience, &proved, record, store, host),
-        Err(NotProved::Failed(decision)) => Err(Decision { factor: U2F, ..decision }),
-        Err(NotProved::Unreachable(text, reason)) => {
+    match answer_of_a_key(&mut notice, audience, view, desk) {
+        Ok(Answered { key, signed, hash }) => {
+            let answer = Answer::Signed { key, signed: &signed, hash: &hash };
+            code::judge_answer(audience, &view.user, &answer, desk)
+        }
+        Err(NotAnswered::Failed(decision)) => Err(Decision { factor: code::U2F, ..decision }),
+        Err(NotAnswered::Unreachable(text, reason)) => {
             let notice = below(notice.take(), text);
             // A screen locker has room for the question alone.
-            let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.way == Way::Login);
-            let decision = code::ask(notice, audience, record, store, host, conversation);
+            let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
             let because =
                 |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
-            decision.map(because).map_err(because)
+            match code::ask(notice, audience, view, desk) {
+                Ok(passed) => Ok(Passed { decision: because(passed.decision), ..passed }),
+                Err(decision) => Err(because(decision)),
+            }
         }
     }
 }
@@ -83,61 +77,68 @@ fn agent_of<'a>(login: &'a Login, host: &Host) -> Option<&'a str> {
     login.ssh_auth_sock.as_deref().filter(|_| host.caller_is_root)
 }
 
-fn prove(
+fn answer_of_a_key(
     notice: &mut Option<&str>,
     audience: Audience,
-    keys: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Proved, NotProved> {
-    let login = audience.login;
-    let (of_ssh, plugged): (Vec<Key>, Vec<Key>) = keys.iter().cloned().partition(|key| key.of_ssh().is_some());
+    view: &View,
+    desk: &mut Desk,
+) -> Result<Answered, NotAnswered> {
+    let (login, host) = (audience.login, desk.host);
+    let (of_ssh, plugged): (Vec<Key>, Vec<Key>) = view.keys().iter().cloned().partition(|key| key.of_ssh().is_some());
     let here = login.map_or_else(|| host.caller_is_here(), |login| host.is_local(login));
     let socket = login.and_then(|login| agent_of(login, host));
     // mfa-enroll asks the agent itself.
     let has_agent = socket.is_some() || audience.own_command;
-    if here && !plugged.is_empty() {
-        return by_usb(notice, audience, &plugged, host, conversation);
+    let by_touch_here = here && !plugged.is_empty();
+    if !by_touch_here && (of_ssh.is_empty() || !has_agent) {
+        return Err(NotAnswered::Unreachable(
+            String::from("Your security key cannot be asked from here."),
+            String::from(if here { "no key of this kind can be asked here" } else { "not at this host's console" }),
+        ));
     }
-    if has_agent && !of_ssh.is_empty() {
-        return by_agent(notice, audience, &of_ssh, login.zip(socket), host, conversation);
-    }
-    Err(NotProved::Unreachable(
-        String::from("Your security key cannot be asked from here."),
-        String::from(if here { "no key of this kind can be asked here" } else { "not at this host's console" }),
-    ))
+    let challenge = desk.bindings.challenge(&view.user).map_err(Decision::from)?;
+    let keys = if by_touch_here { plugged } else { of_ssh };
+    let (n, signed, hash) = match by_touch_here {
+        true => by_usb(notice, audience, &keys, &challenge, desk)?,
+        false => by_agent(notice, audience, &keys, &challenge, desk)?,
+    };
+    Ok(Answered { key: keys[n].id, signed, hash })
 }
+
+/// Which of the keys has answered, what it has signed, and the hash under that.
+type Signature = (usize, Signed, [u8; 32]);
 
 /// Asks the keys that are plugged in here.
 fn by_usb(
     notice: &mut Option<&str>,
     audience: Audience,
     keys: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Proved, NotProved> {
-    let challenge = challenge(host)?;
-    let u2f = &host.loaded.policy.u2f;
+    challenge: &[u8; 32],
+    desk: &mut Desk,
+) -> Result<Signature, NotAnswered> {
+    let u2f = &desk.policy().u2f;
     let deadline = Duration::from_secs(u2f.timeout);
-    let asked = usb::Asked { keys, challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
-    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation };
-    let (n, signed, _) = usb::assert(&asked, &mut person).map_err(not_proved)?;
-    Ok(judge(&keys[n], &signed, &challenge, u2f.pin)?)
+    let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
+    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation: desk.conversation };
+    let (n, signed, _) = usb::assert(&asked, &mut person).map_err(no_key)?;
+    Ok((n, signed, *challenge))
 }
 
-fn not_proved(failure: usb::Failure) -> NotProved {
+fn no_key(failure: usb::Failure) -> NotAnswered {
     let reason = failure.reason();
     match failure {
-        usb::Failure::Gone(none) => NotProved::Failed(none.into()),
-        usb::Failure::Refused(refused) => NotProved::Failed(Decision::new(Outcome::Refused, said(refused), reason)),
+        usb::Failure::Gone(none) => NotAnswered::Failed(none.into()),
+        usb::Failure::Refused(refused) => {
+            NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused), reason))
+        }
         // Somebody has answered, and that was the answer.
         usb::Failure::NotTouched
         | usb::Failure::Denied
         | usb::Failure::WrongPin { .. }
         | usb::Failure::WrongFinger
-        | usb::Failure::Unplugged => NotProved::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
+        | usb::Failure::Unplugged => NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
         // Whatever is plugged in shall not take the recovery code away from who has lost the key, or its PIN.
-        failure => NotProved::Unreachable(failure.to_string(), reason),
+        failure => NotAnswered::Unreachable(failure.to_string(), reason),
     }
 }
 
@@ -146,35 +147,34 @@ fn by_agent(
     notice: &mut Option<&str>,
     audience: Audience,
     keys: &[Key],
-    of_sudo: Option<(&Login, &str)>,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Proved, NotProved> {
-    let challenge = challenge(host)?;
+    challenge: &[u8; 32],
+    desk: &mut Desk,
+) -> Result<Signature, NotAnswered> {
+    let of_sudo = audience.login.and_then(|login| Some((login, agent_of(login, desk.host)?)));
+    let timeout = Duration::from_secs(desk.policy().u2f.timeout);
+    let conversation = &mut *desk.conversation;
     let mut told =
         |conversation: &mut Conversation| conversation.notice(&below(notice.take(), audience.lang.say(Text::Touch)));
-    let u2f = &host.loaded.policy.u2f;
-    let (n, signed, hash) = match of_sudo {
+    match of_sudo {
         None => {
             told(conversation)?;
-            by_front_end(keys, &challenge, conversation)?
+            by_front_end(keys, challenge, conversation)
         }
         Some((login, socket)) => {
             let gone = conversation.gone().try_clone_to_owned().map_err(Decision::unavailable)?;
             let agent = Agent::find(&login.user, Path::new(socket), keys, gone.as_fd()).map_err(no_agent)?;
             told(conversation)?;
-            agent.sign(&challenge, Duration::from_secs(u2f.timeout)).map_err(no_agent)?
+            agent.sign(challenge, timeout).map_err(no_agent)
         }
-    };
-    Ok(judge(&keys[n], &signed, &hash, u2f.pin)?)
+    }
 }
 
-fn no_agent(failure: agent::Failure) -> NotProved {
+fn no_agent(failure: agent::Failure) -> NotAnswered {
     let (text, reason) = (failure.to_string(), failure.reason());
     match failure {
-        agent::Failure::Gone => NotProved::Failed(Decision::new(Outcome::NoInteraction, "", reason)),
-        agent::Failure::NotTouched => NotProved::Failed(Decision::new(Outcome::Refused, text, reason)),
-        _ => NotProved::Unreachable(text, reason),
+        agent::Failure::Gone => NotAnswered::Failed(Decision::new(Outcome::NoInteraction, "", reason)),
+        agent::Failure::NotTouched => NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason)),
+        _ => NotAnswered::Unreachable(text, reason),
     }
 }
 
@@ -183,7 +183,7 @@ pub fn by_front_end(
     keys: &[Key],
     challenge: &[u8; 32],
     conversation: &mut Conversation,
-) -> Result<(usize, Signed, [u8; 32]), NotProved> {
+) -> Result<Signature, NotAnswered> {
     for (n, key) in keys.iter().enumerate() {
         let Some(ssh_key) = key.of_ssh() else { continue };
         match conversation.sign(ssh_key.to_blob(), challenge.to_vec()) {
@@ -197,69 +197,11 @@ pub fn by_front_end(
         }
     }
     let text = "No ssh agent holds a security key that is bound: ssh -A, or plug one in.";
-    Err(NotProved::Unreachable(text.into(), "the agent holds no bound key".into()))
+    Err(NotAnswered::Unreachable(text.into(), "the agent holds no bound key".into()))
 }
 
 fn garbage() -> Decision {
     Decision::new(Outcome::Refused, "That is not the signature of a security key.", "malformed ssh signature")
-}
-
-/// Whether that is the answer of `key`, with all that is demanded of it.
-pub fn judge(key: &Key, signed: &Signed, hash: &[u8; 32], pin: Pin) -> Result<Proved, Decision> {
-    match key::check(key, signed, hash, pin.is_demanded_of(key)) {
-        Ok(counter) => Ok(Proved { key: key.id, counter }),
-        Err(refused) => Err(Decision::new(Outcome::Refused, said(refused), refused.to_string())),
-    }
-}
-
-fn said(refused: Refused) -> &'static str {
-    match refused {
-        Refused::NotTouched => "The security key was not touched.",
-        Refused::NotVerified => "The security key has checked neither a PIN nor a fingerprint.",
-        Refused::CounterBack { .. } => {
-            "The counter of this key went back: it may have been copied.\nTell an administrator, and replace it."
-        }
-        Refused::Malformed | Refused::WrongRpId | Refused::BadSignature => {
-            "The answer of the security key is not good."
-        }
-    }
-}
-
-/// Keeps what the key has counted to, durably, before there is a verdict.
-fn accept(
-    audience: Audience,
-    proved: &Proved,
-    record: Record,
-    store: &Store,
-    host: &Host,
-) -> Result<Decision, Decision> {
-    let decision = revise(record, store, |record| {
-        let now = (host.now)();
-        let Some((bound, key)) = bound_key(record, proved.key) else {
-            return Ok(Revision::AsIs(audience.refused("The key was unbound meanwhile.", "unbound meanwhile")));
-        };
-        let state = &record.state;
-        let counter = match key::moved_on(state.keys_used.counter(key), proved.counter) {
-            Ok(counter) => counter,
-            Err(back) => {
-                return Ok(Revision::AsIs(audience.refused(said(back), &format!("key {}: {back}", key.id))));
-            }
-        };
-        let remembered = match audience.remember {
-            Some(memory) => state.remembered.with(memory.remembered(now)),
-            None => state.remembered.clone(),
-        };
-        let keys_used = state.keys_used.with(key, counter, now, bound.keys());
-        let left = code::few_left(audience.lang, bound, state, host);
-        let next = State { keys_used, last_used: code::used(audience, state, now), remembered, ..state.clone() };
-        Ok(Revision::Keep(next, Decision::new(Outcome::Accepted, left, format!("key {}", key.id))))
-    })?;
-    Ok(Decision { factor: U2F, ..decision })
-}
-
-fn bound_key(record: &Record, id: Id) -> Option<(&Credentials, &Key)> {
-    let bound = record.credentials.as_ref()?;
-    bound.keys().iter().find(|key| key.id == id).map(|key| (bound, key))
 }
 
 /// What the ssh key is worth that a login has shown to sshd.
@@ -271,40 +213,38 @@ pub enum Counted {
 }
 
 /// Lets in by the key that this login has shown to sshd before, where the rule counts it as the second factor, it is
-/// bound, and sshd demands of it what we would. `news` is for the person, whom nothing is asked.
+/// bound, and sshd demands of it what we would. `news` is for the person, who is asked nothing.
 pub fn counted(
     news: Option<&str>,
     asked: &Requirement,
-    user: &str,
-    login: &Login,
-    store: &Store,
-    host: &Host,
+    audience: Audience,
+    view: &View,
+    desk: &Desk,
 ) -> Result<Counted, Decision> {
-    let Some(shown) = shown_to_sshd(login).filter(|_| asked.sk_key == SkKey::Counts && host.caller_is_root) else {
+    let login = audience.login.filter(|_| asked.sk_key == SkKey::Counts && desk.host.caller_is_root);
+    let Some((login, shown)) = login.and_then(|login| Some((login, shown_to_sshd(login)?))) else {
         return Ok(Counted::Not(String::new()));
     };
-    let mut demands = None;
-    revise(store.load(user)?, store, |record| {
-        let keys = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
-        let Some(key) = keys.iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
-            return Ok(Revision::AsIs(Counted::Not(String::new())));
-        };
-        // Asked once, and only about a key that is bound.
-        let why = match demands.get_or_insert_with(|| touch_was_demanded(login, host)) {
-            Ok(demands) if demands.verify || !host.loaded.policy.u2f.pin.is_demanded_of(key) => None,
-            Ok(_) => Some("sshd does not demand verify-required"),
-            Err(why) => Some(why.as_str()),
-        };
-        if let Some(why) = why {
-            return Ok(Revision::AsIs(Counted::Not(format!("key {} does not count: {why}", key.id))));
+    let Some(key) = view.keys().iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
+        return Ok(Counted::Not(String::new()));
+    };
+    // Only about a key that is bound.
+    let why = match touch_was_demanded(login, desk.host) {
+        Ok(demands) if demands.verify || !desk.policy().u2f.pin.is_demanded_of(key) => None,
+        Ok(_) => Some(String::from("sshd does not demand verify-required")),
+        Err(why) => Some(why),
+    };
+    if let Some(why) = why {
+        return Ok(Counted::Not(format!("key {} does not count: {why}", key.id)));
+    }
+    Ok(match desk.bindings.judge(&view.user, audience.by, &Answer::BySshd(key.id))? {
+        Judged::Accepted(_) => {
+            let reason = format!("key {}, checked by sshd", key.id);
+            let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
+            Counted::LetsIn(Decision { factor: code::U2F, ..accepted })
         }
-        // What it has counted to sshd does not say.
-        let now = (host.now)();
-        let keys_used = record.state.keys_used.with(key, record.state.keys_used.counter(key), now, keys);
-        let state = State { keys_used, last_used: now, ..record.state.clone() };
-        let reason = format!("key {}, checked by sshd", key.id);
-        let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
-        Ok(Revision::Keep(state, Counted::LetsIn(Decision { factor: U2F, ..accepted })))
+        // It was unbound meanwhile.
+        Judged::Not(_) => Counted::Not(String::new()),
     })
 }
 
@@ -332,14 +272,7 @@ fn signed(key: &SkPublicKey, blob: &[u8]) -> Option<Signed> {
     agent::signed(&SkSignature::from_blob(blob, key).ok()?, &key.application)
 }
 
-/// 32 random bytes: in the place of the hash of a browser's client data, since there is none.
-pub fn challenge(host: &Host) -> Result<[u8; 32], Decision> {
-    let mut bytes = [0; 32];
-    (host.random)(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Whoever stands in front of the keys.
+/// The person in front of the keys.
 pub struct AtTheKey<'a, 'n, 'c> {
     /// What has to be said first.
     pub notice: &'a mut Option<&'n str>,

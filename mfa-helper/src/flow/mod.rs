@@ -2,6 +2,7 @@
 
 mod code;
 mod codes;
+mod desk;
 pub mod first_factor;
 mod key_asked;
 pub mod login;
@@ -12,18 +13,22 @@ mod permission;
 mod place;
 pub mod proof;
 pub mod remember;
-mod revise;
 mod user;
 
-use mfa_core::record::Device;
+pub use desk::Desk;
+
+use mfa_core::Kind;
+use mfa_core::change::Refusal;
+use mfa_core::engine::Unavailable;
+use mfa_core::judge::Proved;
+use mfa_core::view::View;
 use mfa_wire::{Broken, Cancelled, Outcome, Verdict};
 use nix::errno::Errno;
 
 use crate::caller::NotAllowed;
-use crate::conversation::{Conversation, NoAnswer};
-use crate::host::Host;
+use crate::conversation::NoAnswer;
+use crate::lang::{Lang, Text};
 use crate::policy::Requirement;
-use crate::store::{CommitError, Record, Store, StoreError};
 
 /// How often a person may enter two codes in one conversation.
 pub const TRIES: usize = 3;
@@ -102,18 +107,22 @@ impl Decision {
     }
 }
 
-/// Asks for what is bound, with a notice in front, and judges it.
+/// A right answer: what is said of it, and what it proves.
+struct Passed {
+    decision: Decision,
+    proved: Proved,
+}
+
+/// Asks for what is bound, with a notice in front, and has the answer judged.
 fn ask_for_device(
     notice: Option<&str>,
     audience: code::Audience,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    match record.credentials.as_ref().map(|bound| &bound.device) {
-        Some(Device::Keys(_)) => key_asked::ask(notice, audience, record, store, host, conversation),
-        _ => code::ask(notice, audience, record, store, host, conversation),
+    view: &View,
+    desk: &mut Desk,
+) -> Result<Passed, Decision> {
+    match view.kind() {
+        Some(Kind::U2f) => key_asked::ask(notice, audience, view, desk),
+        _ => code::ask(notice, audience, view, desk),
     }
 }
 
@@ -136,23 +145,22 @@ impl From<NotAllowed> for Decision {
     }
 }
 
-impl From<getrandom::Error> for Decision {
-    fn from(error: getrandom::Error) -> Decision {
-        Decision::unavailable(format!("no randomness: {error}"))
+impl From<Unavailable> for Decision {
+    fn from(unavailable: Unavailable) -> Decision {
+        Decision::unavailable(unavailable)
     }
 }
 
-impl From<StoreError> for Decision {
-    fn from(error: StoreError) -> Decision {
-        Decision::unavailable(error)
-    }
-}
-
-impl From<CommitError> for Decision {
-    fn from(error: CommitError) -> Decision {
-        match error {
-            CommitError::Store(error) => error.into(),
-            CommitError::Conflict => Decision::new(
+impl From<Refusal> for Decision {
+    fn from(refusal: Refusal) -> Decision {
+        match refusal {
+            Refusal::Unavailable(unavailable) => unavailable.into(),
+            Refusal::Pair(error) => {
+                let why = Lang::En.say(Text::Pair(&error));
+                Decision::new(Outcome::Refused, format!("{why} Nothing was bound."), why)
+            }
+            // Somebody else has come first.
+            _ => Decision::new(
                 Outcome::Refused,
                 "The record was changed from elsewhere meanwhile: try again.",
                 "lost a race",

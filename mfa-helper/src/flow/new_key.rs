@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use mfa_core::key::{Key, Pin, PublicKey};
-use mfa_core::record::{Credentials, Device, Latest};
+use mfa_core::Id;
+use mfa_core::key::{self, Key, Pin, PublicKey};
 use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, printable};
 
-use super::Decision;
-use super::key_asked::{AtTheKey, NotProved, Proved, by_front_end, challenge, judge};
-use super::new_app::new_id;
+use super::code::said;
+use super::key_asked::{AtTheKey, NotAnswered, by_front_end};
 use super::proof::Proof;
-use crate::conversation::Conversation;
+use super::{Decision, Desk};
 use crate::factor::usb;
 use crate::host::Host;
 use crate::lang::Text;
@@ -29,7 +28,8 @@ pub struct Wanted<'a> {
 }
 
 /// A new key beside those that are bound, after its owner has shown to have it.
-pub fn make(wanted: &Wanted, bound: &[Key], host: &Host, conversation: &mut Conversation) -> Result<Key, Decision> {
+pub fn make(wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> Result<Key, Decision> {
+    let host = desk.host;
     let Wanted { ssh_key, label, user, proof } = wanted;
     let (label, proof) = (label.as_str(), *proof);
     let from = proof.from(user).to_owned();
@@ -38,14 +38,14 @@ pub fn make(wanted: &Wanted, bound: &[Key], host: &Host, conversation: &mut Conv
             let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
             return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
         }
-        Some(line) => by_signature(line, label, bound, host, conversation)?,
+        Some(line) => by_signature(line, wanted, bound, desk)?,
         // Root may be anywhere: whoever is asked to plug the key in is told by root.
         None if proof != Proof::Root && !host.caller_is_here() => {
             let text = "A key is bound where it is plugged in, at this machine's own console.\n\
                         From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
             return Err(Decision::new(Outcome::Refused, text, "not at this host's console"));
         }
-        None => by_touch(user, label, bound, None, host, conversation)?,
+        None => by_touch(user, label, bound, None, desk)?,
     };
     Ok(Key { created_from: from, ..key })
 }
@@ -56,10 +56,10 @@ pub fn by_touch(
     label: &str,
     bound: &[Key],
     login: Option<&Login>,
-    host: &Host,
-    conversation: &mut Conversation,
+    desk: &mut Desk,
 ) -> Result<Key, Decision> {
-    let (challenge, user_id) = (challenge(host)?, challenge(host)?);
+    let host = desk.host;
+    let (challenge, user_id) = (desk.bindings.challenge(user)?, desk.bindings.challenge(user)?);
     let u2f = &host.loaded.policy.u2f;
     let lang = host.loaded.policy.lang;
     let lang = login.map_or(lang, |login| lang.everywhere(login));
@@ -76,7 +76,7 @@ pub fn by_touch(
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
     };
-    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation };
+    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation: desk.conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
@@ -98,34 +98,30 @@ pub fn by_touch(
 }
 
 /// An ssh key of one: it signs, with a touch.
-pub fn by_signature(
-    line: &str,
-    label: &str,
-    bound: &[Key],
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Key, Decision> {
+fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> Result<Key, Decision> {
     let refused = |text: String, reason: &str| Decision::new(Outcome::Refused, text, reason);
     let line = match mfa_ssh::Line::parse(line) {
         Ok(Some(line)) => line,
         Ok(None) => return Err(refused("There is no key in that file.".into(), "no ssh key")),
         Err(error) => return Err(refused(error.to_string(), "no ssh key of a security key")),
     };
-    let label = if label.is_empty() { printable(&line.label, 64) } else { label.to_owned() };
-    let key = key_of(&line.key, &label, host)?;
+    let label = if wanted.label.is_empty() { printable(&line.label, 64) } else { wanted.label.clone() };
+    let key = key_of(&line.key, &label, desk.host)?;
     if bound.iter().any(|other| other.public == key.public) {
         return Err(refused("This key is bound already.".into(), "bound already"));
     }
-    let challenge = challenge(host)?;
-    conversation.notice(&host.loaded.policy.lang.say(Text::Touch))?;
+    let challenge = desk.bindings.challenge(wanted.user)?;
+    desk.conversation.notice(&desk.host.loaded.policy.lang.say(Text::Touch))?;
     let one = std::slice::from_ref(&key);
-    let (_, signed, hash) = by_front_end(one, &challenge, conversation).map_err(|not| match not {
-        NotProved::Failed(decision) => decision,
-        NotProved::Unreachable(..) => refused("No signature: nothing was bound.".into(), "no signature of the ssh key"),
+    let (_, signed, hash) = by_front_end(one, &challenge, desk.conversation).map_err(|not| match not {
+        NotAnswered::Failed(decision) => decision,
+        NotAnswered::Unreachable(..) => {
+            refused("No signature: nothing was bound.".into(), "no signature of the ssh key")
+        }
     })?;
-    let pin = host.loaded.policy.u2f.pin;
-    let Proved { counter, .. } = judge(&key, &signed, &hash, pin)
-        .map_err(|decision| Decision { text: format!("{}\nNothing was bound.", decision.text), ..decision })?;
+    let pin = desk.policy().u2f.pin;
+    let counter = key::check(&key, &signed, &hash, pin.is_demanded_of(&key))
+        .map_err(|why| refused(format!("{}\nNothing was bound.", said(why)), &why.to_string()))?;
     // Only what the signature says: the file says what its owner likes.
     Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
 }
@@ -146,13 +142,9 @@ pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Deci
     })
 }
 
-pub fn of_keys(key: Key, host: &Host) -> Result<Credentials, Decision> {
-    Ok(Credentials {
-        id: new_id(host)?,
-        created: key.created,
-        created_from: key.created_from.clone(),
-        device: Device::Keys(vec![key]),
-        recovery: Default::default(),
-        latest: Latest::Bound,
-    })
+/// The identity of a key in its record.
+pub fn new_id(host: &Host) -> Result<Id, Decision> {
+    let mut id = Id::default();
+    (host.random)(&mut id.0)?;
+    Ok(id)
 }

@@ -1,43 +1,41 @@
 //! Who may bind a device of their own, and of which kind.
 
 use mfa_core::Kind;
-use mfa_core::record::State;
-use mfa_core::recovery::Code;
-use mfa_wire::{Outcome, Secret};
+use mfa_core::judge::{Accepted, Answer, By, Judged, Proved};
+use mfa_core::view::View;
+use mfa_wire::Outcome;
 
-use super::Decision;
 use super::proof::Proof;
-use crate::conversation::{Conversation, NoAnswer};
+use super::{Decision, Desk};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::{Enroll, Require, Requirement};
 
-/// Whether a rule that requires a device of this user leaves binding to them. Otherwise whoever has the first factor
-/// alone could bind at home what an invitation is needed for at the login. Who proves nothing but an invitation is asked
-/// for its code in any case.
-pub fn may_bind(
-    user: &Identity,
-    kind: Kind,
-    proof: Proof,
-    state: &State,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<(), Decision> {
-    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
+/// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave binding
+/// to administrators or ask for an invitation: otherwise a thief of the first factor could bind at home what an invitation
+/// is needed for at the login. A user who proves nothing but an invitation is asked for its code in any case.
+pub fn may_bind(user: &Identity, kind: Kind, proof: Proof, view: &View, desk: &mut Desk) -> Result<Proved, Decision> {
+    if proof == Proof::Root {
+        return Ok(Proved::by_root(view.seen()));
+    }
+    let asked = desk.policy().strictest_of(&user.name, desk.now(), &mut |group| user.member(group));
     // Also before its deadline: the device is there when it comes.
     let free = asked.require != Require::Mfa && asked.deadline.is_none();
     if !free {
         allowed(&asked, kind)?;
     }
     if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
-        return ask_for_invitation(state, host.loaded.policy.lang, host, conversation);
+        return ask_for_invitation(&view.user, desk.lang(), desk);
     }
-    Ok(())
+    Ok(Proved::nothing_bound(view.seen()))
 }
 
-/// The same for who has a device already, which proves more than an invitation.
-pub fn may_replace(user: &Identity, kind: Kind, host: &Host) -> Result<(), Decision> {
+/// Whether this user, who has a device and proves it, which is more than an invitation, may bind another in its place.
+pub fn may_replace(user: &Identity, kind: Kind, proof: Proof, host: &Host) -> Result<(), Decision> {
+    if proof == Proof::Root {
+        return Ok(());
+    }
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     let free = asked.require != Require::Mfa && asked.deadline.is_none();
     if free { Ok(()) } else { allowed(&asked, kind) }
@@ -60,21 +58,15 @@ fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
 /// An invitation code, as the log says it.
 pub const INVITATION: &str = "invitation";
 
-/// Asks for an invitation code. It has 80 bits, so no guess is counted; and it is used up by the binding, which
-/// replaces the state that holds it.
-pub fn ask_for_invitation(
-    state: &State,
-    lang: Lang,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<(), Decision> {
-    let answer: Result<Secret, NoAnswer> = conversation.ask(&lang.say(Text::InvitationCode));
-    let code = Code::parse(&answer?);
-    let invitation = &state.invitation;
-    if invitation.is_good((host.now)()) && code.is_some_and(|code| invitation.is(&code)) {
-        Ok(())
-    } else {
-        let text = "That is not the ticket of a valid invitation.";
-        Err(Decision { factor: INVITATION, ..Decision::new(Outcome::Refused, text, "no valid invitation") })
+/// Asks for an invitation code.
+pub fn ask_for_invitation(user: &str, lang: Lang, desk: &mut Desk) -> Result<Proved, Decision> {
+    let answer = desk.conversation.ask(&lang.say(Text::InvitationCode))?;
+    let by = By { way: desk.host.way(), first_factor_known: true, bypass: false, remember: None };
+    match desk.bindings.judge(user, by, &Answer::Invitation(&answer))? {
+        Judged::Accepted(Accepted { proved, .. }) => Ok(proved),
+        Judged::Not(_) => {
+            let text = "That is not the ticket of a valid invitation.";
+            Err(Decision { factor: INVITATION, ..Decision::new(Outcome::Refused, text, "no valid invitation") })
+        }
     }
 }

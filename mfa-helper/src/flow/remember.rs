@@ -102,7 +102,7 @@ mod tests {
     fn host(session: Option<&str>) -> Host {
         Host {
             now: || NOW,
-            random: getrandom::fill,
+            random: crate::host::random,
             synchronised: || true,
             caller_is_root: true,
             caller_is_at: crate::session::Whereabouts::Elsewhere,

@@ -2,9 +2,8 @@
 
 use mfa_wire::{Outcome, printable};
 
-use super::Decision;
+use super::{Decision, Desk};
 use crate::identity::{self, Identity};
-use crate::store::Store;
 
 /// Who `name` is, by the name service.
 pub fn find(name: &str) -> Result<Option<Identity>, Decision> {
@@ -21,10 +20,10 @@ pub fn known(user: &str) -> Result<Identity, Decision> {
 
 /// The name of `user`, or of one who is gone, or whom no name service tells of now, and whose record is there: that can
 /// still be cleaned up.
-pub fn known_or_kept(user: &str, store: &Store) -> Result<String, Decision> {
+pub fn known_or_kept(user: &str, desk: &Desk) -> Result<String, Decision> {
     match known(user) {
         Ok(identity) => Ok(identity.name),
-        Err(_) if store.has(user)? => Ok(user.to_owned()),
+        Err(_) if desk.bindings.has(user)? => Ok(user.to_owned()),
         Err(unknown) => Err(unknown),
     }
 }

@@ -6,8 +6,7 @@ use mfa_wire::Secret;
 
 use super::parse::{PolicyError, Source, parse};
 use super::{Policy, without_files};
-use crate::rootfile::{Content, Dir, Fault};
-use crate::store;
+use crate::rootfile::{Content, Dir, Fault, encode_name};
 
 /// Where the policy is unless root says otherwise.
 pub const DEFAULT: &str = "/etc/mfa/mfa.toml";
@@ -101,7 +100,7 @@ fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
 /// Remembers a policy that loaded well. A store that cannot be written must not fail a login here:
 /// where the login itself needs to write, it will say so.
 fn keep_copy(path: &Path, sources: &[Source]) {
-    let Ok(name) = copy_name(path) else { return };
+    let Some(name) = copy_name(path) else { return };
     let bytes = encode(sources);
     let Ok(dir) = Dir::open(Path::new(COPIES_IN)).and_then(|dir| dir.make_subdir(COPIES)) else { return };
     if dir.read_private(&name, LIMIT).ok().flatten().is_some_and(|kept| kept.bytes() == bytes) {
@@ -114,13 +113,13 @@ fn keep_copy(path: &Path, sources: &[Source]) {
 
 fn last_good(path: &Path) -> Option<Policy> {
     let dir = Dir::open(Path::new(COPIES_IN)).and_then(|dir| dir.subdir(COPIES)).ok()?;
-    let copy = dir.read_private(&copy_name(path).ok()?, LIMIT).ok()??;
+    let copy = dir.read_private(&copy_name(path)?, LIMIT).ok()??;
     parse(&decode(&copy)?).ok()
 }
 
 /// The name of the copy that belongs to the policy at `path`.
-fn copy_name(path: &Path) -> Result<String, store::StoreError> {
-    store::encode_name(path.to_str().unwrap_or_default())
+fn copy_name(path: &Path) -> Option<String> {
+    encode_name(path.to_str().unwrap_or_default())
 }
 
 /// One line with the lengths of path and text, then both, for each file.

@@ -3,6 +3,7 @@
 use mfa_core::Process;
 use mfa_core::lockout::Way;
 use mfa_core::record::Owes;
+use mfa_core::view::View;
 use mfa_wire::{AuthHook, Login, Outcome};
 
 use super::no_way::{NoWay, way_to_a_device};
@@ -11,13 +12,12 @@ use super::{enroll, hand_over, known, requirement};
 use crate::conversation::Conversation;
 use crate::flow::code::Audience;
 use crate::flow::place::place;
-use crate::flow::{Decision, ask_for_device, first_factor};
+use crate::flow::{Decision, Desk, ask_for_device, first_factor};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::policy::{Require, Requirement, SshKey};
 use crate::process;
 use crate::program::is_service_of_sudo;
-use crate::store::{Record, Store};
 
 /// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
 /// for a key, sudo while it remembers.
@@ -71,17 +71,17 @@ fn bind_what_is_owed(
     if asked.require == Require::Off {
         return unasked();
     }
-    let store = host.store()?;
-    let record = store.load(user)?;
+    let desk = &mut Desk::open(host, conversation)?;
+    let view = desk.bindings.look(user)?;
     let here = place(login, host);
     let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
-    let owes = record.state.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
-    match (&record.credentials, hook) {
+    let owes = view.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
+    match (&view.bound, hook) {
         // A sudo that remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
         // It remembers one that was let past when there was no device to ask for.
         (Some(_), AuthHook::NotRun) => {
-            return code_that_is_owed(login, here.as_deref(), record, &store, host, conversation);
+            return code_that_is_owed(login, here, &view, desk);
         }
         (Some(_), _) => {
             return Ok(Decision::new(Outcome::Refused, BOUND_MEANWHILE, "bound meanwhile"));
@@ -93,7 +93,7 @@ fn bind_what_is_owed(
         }
         (None, _) => {}
     }
-    if let Err(no_way) = way_to_a_device(asked, &record, login, host.way(), host) {
+    if let Err(no_way) = way_to_a_device(asked, &view, login, host.way(), host) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
     if host.in_service {
@@ -102,7 +102,7 @@ fn bind_what_is_owed(
     if let Err(no_way) = hand_over::proves_something(login, identity) {
         return Ok(no_way.decision(user, host.loaded.policy.self_service));
     }
-    enroll::at_login(login, asked, record, &store, host, conversation)
+    enroll::at_login(login, asked, &view, desk)
 }
 
 /// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
@@ -113,34 +113,13 @@ fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
     is_service_of_sudo(&login.service) && owes.names(here) && hand_over::is_true(&login.service).is_ok()
 }
 
-/// Whoever began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
+/// A user who began to bind here and left has passed the first factor, and nothing else. Meanwhile the owner has bound at
 /// another place: here its code is due, as in the auth phase.
-fn code_that_is_owed(
-    login: &Login,
-    here: Option<&str>,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let user = record.user().to_owned();
-    // The first factor may have been nobody's this time (NOPASSWD), so it is counted as what a user's own process asks,
-    // and locks no login.
-    let lang = host.loaded.policy.lang.everywhere(login);
-    let audience = Audience {
-        way: Way::OwnProcess,
-        first_factor_known: false,
-        own_command: false,
-        bypass: true,
-        login: Some(login),
-        lang,
-        remember: None,
-    };
-    let decision = ask_for_device(None, audience, record, store, host, conversation)?;
-    if decision.outcome == Outcome::Accepted {
-        settle(&user, here, store)?;
-    }
-    Ok(decision)
+fn code_that_is_owed(login: &Login, here: Option<String>, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
+    let audience = Audience::without_first_factor(login, desk.lang().everywhere(login));
+    let passed = ask_for_device(None, audience, view, desk)?;
+    settle(&view.user, here, desk)?;
+    Ok(passed.decision)
 }
 
 /// su and sudo by root skip the auth phase, because root could become anybody anyhow.
@@ -158,10 +137,10 @@ pub enum Account {
 }
 
 /// Decides the account phase of a login by key alone.
-pub fn key_alone_is(asked: &Requirement, record: &Record) -> Account {
+pub fn key_alone_is(asked: &Requirement, view: &View) -> Account {
     match (asked.require, asked.ssh_key) {
         (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
-        (Require::IfBound, SshKey::Deny) if record.credentials.is_none() => Account::Enough,
+        (Require::IfBound, SshKey::Deny) if view.bound.is_none() => Account::Enough,
         (Require::IfBound | Require::Mfa, SshKey::Deny) => Account::NotEnough,
     }
 }
@@ -172,7 +151,7 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let enough = match (asked.require, asked.ssh_key) {
         // Not even the store is looked at.
         (Require::Off, _) | (_, SshKey::Allow) => Account::Enough,
-        _ => key_alone_is(&asked, &host.store()?.load(&user.name)?),
+        _ => key_alone_is(&asked, &host.bindings()?.look(&user.name)?),
     };
     let decision = match enough {
         Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),

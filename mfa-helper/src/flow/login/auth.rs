@@ -1,9 +1,11 @@
 //! The auth phase of a login.
 
+use mfa_core::judge::By;
 use mfa_core::key::Key;
 use mfa_core::lockout::Way;
-use mfa_core::record::{Amendment, Credentials, Latest, State};
+use mfa_core::record::{Amendment, Latest};
 use mfa_core::totp::{Code, Parameters, Spent, Totp};
+use mfa_core::view::{Bound, View};
 use mfa_wire::{Login, Outcome, REFUSED, Secret, printable};
 
 use super::no_way::{NoWay, way_to_a_device};
@@ -14,13 +16,12 @@ use crate::flow::code::Audience;
 use crate::flow::key_asked::{self, Counted};
 use crate::flow::place::place;
 use crate::flow::user::find;
-use crate::flow::{Decision, ask_for_device, first_factor, remember};
+use crate::flow::{Decision, Desk, ask_for_device, first_factor, remember};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::{Require, Requirement};
 use crate::program::is_sudo;
-use crate::store::{Record, Store};
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,19 +40,19 @@ pub enum Auth {
 /// it is safe to leave this login to its account phase.
 pub fn auth(
     asked: &Requirement,
-    record: &Record,
+    view: &View,
     login: &Login,
     way: Way,
     host: &Host,
     hand_over: &dyn Fn() -> Result<(), NoWay>,
 ) -> Auth {
-    match (asked.require, &record.credentials) {
+    match (asked.require, &view.bound) {
         (Require::Off, _) => Auth::Pass("off by rule"),
         (_, Some(_)) => Auth::Ask,
         (Require::IfBound, None) if asked.deadline.is_some() => Auth::Pass("not bound, before the deadline"),
         (Require::IfBound, None) => Auth::Pass("not required and not bound"),
         (Require::Mfa, None) if !login.stack_complete => Auth::Refuse(NoWay::UnknownStack),
-        (Require::Mfa, None) => match way_to_a_device(asked, record, login, way, host).and_then(|()| hand_over()) {
+        (Require::Mfa, None) => match way_to_a_device(asked, view, login, way, host).and_then(|()| hand_over()) {
             Ok(()) => Auth::HandOver,
             Err(no_way) => Auth::Refuse(no_way),
         },
@@ -131,12 +132,6 @@ impl Attempt<'_> {
     }
 }
 
-fn load(user: &str, host: &Host) -> Result<(Store, Record), Decision> {
-    let store = host.store()?;
-    let record = store.load(user)?;
-    Ok((store, record))
-}
-
 fn second_factor(
     attempt: Attempt,
     identity: &Identity,
@@ -145,10 +140,12 @@ fn second_factor(
 ) -> Result<Decision, Decision> {
     let Attempt { login, way, trial, first_factor_known, host } = attempt;
     let user = identity.name.as_str();
-    let (store, record) = match load(user, host) {
-        Ok(loaded) => loaded,
-        Err(failed) => return Ok(attempt.cannot_be_judged(failed, conversation)),
+    let found = host.bindings().and_then(|bindings| bindings.look(user).map(|view| (bindings, view)));
+    let (bindings, view) = match found {
+        Ok(found) => found,
+        Err(failed) => return Ok(attempt.cannot_be_judged(failed.into(), conversation)),
     };
+    let desk = &mut Desk { bindings, host, conversation };
     let login_way = if trial { Way::Login } else { way };
     // What it takes to tell is out of the service's reach.
     let hand_over = || match host.in_service {
@@ -156,21 +153,21 @@ fn second_factor(
         false if trial => hand_over::is_safe_at(login),
         false => hand_over::is_safe(login, identity, host),
     };
-    Ok(match auth(asked, &record, login, login_way, host, &hand_over) {
+    Ok(match auth(asked, &view, login, login_way, host, &hand_over) {
         Auth::Pass(reason) => {
             let lang = host.loaded.policy.lang.everywhere(login);
             Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason)
         }
-        Auth::Ask => ask(attempt, asked, record, &store, conversation)?,
+        Auth::Ask => ask(attempt, asked, &view, desk)?,
         Auth::HandOver if host.in_service && !trial => Decision::start_your_own(),
         Auth::HandOver if !trial => {
             if !first_factor_known {
-                question_for_nobody(login, host, conversation).or_else(NoAnswer::or_gone)?;
+                question_for_nobody(login, host, desk.conversation).or_else(NoAnswer::or_gone)?;
             }
             // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
             // a sudo without a first factor to its user.
             if first_factor_known || is_sudo(login) {
-                owe(record, place(login, host).as_deref(), &store)?;
+                owe(user, place(login, host), desk)?;
             }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
@@ -179,56 +176,49 @@ fn second_factor(
             let refused = no_way.decision(user, host.loaded.policy.self_service);
             match first_factor_known {
                 true => refused,
-                false => ask_in_vain(login, host, conversation, &refused.reason),
+                false => ask_in_vain(login, host, desk.conversation, &refused.reason),
             }
         }
     })
 }
 
 /// Asks for what is bound, unless this login is remembered, or its ssh key counts.
-fn ask(
-    attempt: Attempt,
-    asked: &Requirement,
-    record: Record,
-    store: &Store,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
+fn ask(attempt: Attempt, asked: &Requirement, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
     let Attempt { login, way, trial, first_factor_known, host } = attempt;
-    let user = record.user().to_owned();
-    let lang = host.loaded.policy.lang.everywhere(login);
-    let now = (host.now)();
-    let first = first_login_since(lang, &record, now);
+    let lang = desk.lang().everywhere(login);
+    let now = desk.now();
+    let first = first_login_since(lang, view, now);
     let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
     // A clock that was set back would make old remembered logins young.
-    let set_back = record.state.last_used > now;
-    let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&record.state.remembered, now));
+    let set_back = view.last_used > now;
+    let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&view.remembered, now));
     // Whoever has to be told something is asked: the prompt tells it.
     if let (Some(remembered), None) = (again, &first) {
         let reason = format!("remembered login {}", remembered.id());
         return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
     }
-    let news = first.as_deref();
-    let not_counted = match key_asked::counted(news, asked, &user, login, store, host)? {
+    let by = By { way, first_factor_known, bypass: way == Way::Login && !trial, remember: memory.as_ref() };
+    let audience = Audience { by, own_command: trial, login: Some(login), lang };
+    let not_counted = match key_asked::counted(first.as_deref(), asked, audience, view, desk)? {
         Counted::LetsIn(accepted) if !trial => return Ok(accepted),
         Counted::LetsIn(_) => String::new(),
         Counted::Not(why) => why,
     };
-    let bypass = way == Way::Login && !trial;
-    let remember = memory.as_ref();
-    let audience = Audience { way, first_factor_known, own_command: trial, bypass, login: Some(login), lang, remember };
     // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
     // A screen locker has room for the prompt alone.
-    let (notice, first) = match (way, audience.first_factor_known) {
+    let (notice, first) = match (way, first_factor_known) {
         (Way::OwnProcess, _) if !trial => (None, None),
         (_, true) => (first, None),
         (_, false) => (None, first),
     };
-    let owes = &record.state.owes;
+    let owes = &view.owes;
     let here = if trial || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
-    let decision =
-        ask_for_device(notice.as_deref(), audience, record, store, host, conversation).unwrap_or_else(|failed| failed);
+    let decision = match ask_for_device(notice.as_deref(), audience, view, desk) {
+        Ok(passed) => passed.decision,
+        Err(failed) => failed,
+    };
     if decision.outcome == Outcome::Accepted && here.is_some() {
-        settle(&user, here.as_deref(), store)?;
+        settle(&view.user, here, desk)?;
     }
     let text = match (decision.outcome, first) {
         (Outcome::Accepted, Some(first)) => format!("{first} {}", decision.text).trim_end().to_owned(),
@@ -262,15 +252,15 @@ fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
 }
 
 /// The first login after a change of the binding is told of it: whoever had not made it would learn it so.
-fn first_login_since(lang: Lang, record: &Record, now: u64) -> Option<String> {
-    let bound = record.credentials.as_ref()?;
+fn first_login_since(lang: Lang, view: &View, now: u64) -> Option<String> {
+    let bound = view.bound.as_ref()?;
     let age = now.saturating_sub(bound.created);
-    let device = (record.state.last_used == 0).then(|| match bound.latest {
+    let device = (view.last_used == 0).then(|| match bound.latest {
         Latest::Replaced => Text::TookThePlace(age, &bound.created_from),
         _ => Text::WasBound(age, &bound.created_from),
     });
     let change = match &bound.latest {
-        Latest::Changed { what, when, from } if record.state.last_used <= *when => {
+        Latest::Changed { what, when, from } if view.last_used <= *when => {
             let ago = now.saturating_sub(*when);
             Some(match what {
                 Amendment::RecoveryCodes => Text::CodesWereMade(ago, from),
@@ -279,25 +269,24 @@ fn first_login_since(lang: Lang, record: &Record, now: u64) -> Option<String> {
         }
         _ => None,
     };
-    let added = added_key(bound, &record.state, now)
-        .map(|key| Text::KeyWasAdded(now.saturating_sub(key.created), &key.created_from));
+    let added = added_key(bound, now).map(|key| Text::KeyWasAdded(now.saturating_sub(key.created), &key.created_from));
     let news: Vec<String> = device.into_iter().chain(change).chain(added).map(|text| lang.say(text)).collect();
     (!news.is_empty()).then(|| news.join("\n"))
 }
 
 /// The latest key that was added, until one that was there before has been used since: whoever has added it behind the
 /// owner's back may be the first to come. But for a week at most, since an owner may use the new one alone.
-fn added_key<'a>(bound: &'a Credentials, state: &State, now: u64) -> Option<&'a Key> {
+fn added_key(bound: &Bound, now: u64) -> Option<&Key> {
     const TOLD_FOR: u64 = 7 * 86_400;
     let before = |new: &Key| {
         let created = new.created;
-        bound.keys().iter().filter(move |old| old.created < created)
+        bound.keys.iter().filter(move |old| old.created < created)
     };
     // Not in the same second: a key that is bound is touched as the proof, just before.
-    let used_since = |new: &Key| before(new).any(|old| state.keys_used.last(old).is_some_and(|at| at > new.created));
+    let used_since = |new: &Key| before(new).any(|old| bound.keys_used.last(old).is_some_and(|at| at > new.created));
     let is_news =
         |new: &&Key| now.saturating_sub(new.created) < TOLD_FOR && before(new).next().is_some() && !used_since(new);
-    bound.keys().iter().filter(is_news).max_by_key(|key| key.created)
+    bound.keys.iter().filter(is_news).max_by_key(|key| key.created)
 }
 
 /// Asks whoever cannot be right, as if they could be: the same prompt, the same work.

@@ -1,50 +1,45 @@
 //! Binding inside a login, in its account phase: the first factor has succeeded, and nothing else
 //! happens until the device is bound.
 
-use mfa_core::pair::Pair;
-use mfa_core::record::{Credentials, PENDING_LIFE, Pending};
-use mfa_core::{Id, Kind};
-use mfa_wire::{Login, Outcome, Secret};
+use mfa_core::Kind;
+use mfa_core::bindings::Begin;
+use mfa_core::change::{New, NewApp, Refusal};
+use mfa_core::judge::Proved;
+use mfa_core::pair::PairError;
+use mfa_core::view::{View, Waiting};
+use mfa_wire::{Login, Outcome};
 
 use super::enroll_key::{self, Touched};
 use super::openers;
 use super::page::{self, Look};
-use crate::conversation::Conversation;
 use crate::flow::permission::ask_for_invitation;
 use crate::flow::place::origin;
-use crate::flow::{Decision, TRIES, codes, new_app};
+use crate::flow::{Decision, Desk, TRIES, new_app};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::policy::{Enroll, Requirement};
-use crate::store::{Change, Record, Store};
 
 /// How often a picture is drawn in another way before it is enough.
 const PAGES: usize = 20;
 
-/// Leads the user of this record through binding a device. Whatever ends before it is bound ends the login.
-pub fn at_login(
-    login: &Login,
-    asked: &Requirement,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    conversation.allow_for_binding();
+/// Leads this user through binding a device. Whatever ends before it is bound ends the login.
+pub fn at_login(login: &Login, asked: &Requirement, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
+    desk.conversation.allow_for_binding();
     // Before anybody gets their phone out.
-    openers::openers(login, host)?;
-    let everywhere = host.loaded.policy.lang.everywhere(login);
-    if let Some((lapsed, _)) = &record.provisional {
-        let ago = (host.now)().saturating_sub(lapsed.created);
-        conversation.tell(&everywhere.say(Text::Lapsed(ago, &lapsed.created_from)))?;
+    openers::openers(login, desk.host)?;
+    let everywhere = desk.lang().everywhere(login);
+    if let Some(lapsed) = &view.provisional {
+        let ago = desk.now().saturating_sub(lapsed.begun);
+        desk.conversation.tell(&everywhere.say(Text::Lapsed(ago, &lapsed.from)))?;
     }
-    if asked.enroll == Enroll::Invited {
-        ask_for_invitation(&record.state, everywhere, host, conversation)?;
-    }
-    match choose(&offers(asked, login, host), everywhere, conversation)? {
-        Offer::App => app_at_login(login, record, store, host, conversation),
-        Offer::Plugged => enroll_key::at_login(login, None, record, store, host, conversation),
-        Offer::Ssh(touched) => enroll_key::at_login(login, Some(&touched), record, store, host, conversation),
+    let proved = match asked.enroll {
+        Enroll::Invited => ask_for_invitation(&view.user, everywhere, desk)?,
+        _ => Proved::nothing_bound(view.seen()),
+    };
+    match choose(&offers(asked, login, desk.host), everywhere, desk)? {
+        Offer::App => app_at_login(login, view, &proved, desk),
+        Offer::Plugged => enroll_key::at_login(login, None, &view.user, &proved, desk),
+        Offer::Ssh(touched) => enroll_key::at_login(login, Some(&touched), &view.user, &proved, desk),
     }
 }
 
@@ -59,7 +54,7 @@ pub enum Offer {
     Ssh(Touched),
 }
 
-/// All of it.
+/// Every device kind that this login could bind.
 pub fn offers(asked: &Requirement, login: &Login, host: &Host) -> Vec<Offer> {
     let mut offers = Vec::new();
     if asked.kinds.contains(&Kind::Totp) {
@@ -74,8 +69,8 @@ pub fn offers(asked: &Requirement, login: &Login, host: &Host) -> Vec<Offer> {
     offers
 }
 
-/// Whoever can bind one thing only is not asked.
-fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Result<Offer, Decision> {
+/// Asks what to bind, unless there is one thing only.
+fn choose(offers: &[Offer], lang: Lang, desk: &mut Desk) -> Result<Offer, Decision> {
     if let [only] = offers {
         return Ok(only.clone());
     }
@@ -86,7 +81,7 @@ fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Resu
     });
     let question = lang.say(Text::WhichKind(plugged, ssh.as_deref()));
     for _ in 0..TRIES {
-        let answer = conversation.ask(&question)?;
+        let answer = desk.conversation.ask(&question)?;
         let word = answer.text().unwrap_or_default().trim().to_ascii_lowercase();
         let named = |offer: &&Offer| {
             matches!((offer, word.as_str()), (Offer::App, "app") | (Offer::Plugged, "key") | (Offer::Ssh(_), "ssh"))
@@ -98,59 +93,50 @@ fn choose(offers: &[Offer], lang: Lang, conversation: &mut Conversation) -> Resu
     Err(Decision::new(Outcome::Refused, "Nothing was bound: log in again to go on.", "not bound: no kind was chosen"))
 }
 
-fn app_at_login(
-    login: &Login,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let lang = host.loaded.policy.lang;
-    let (everywhere, beside_a_picture) = (lang.everywhere(login), lang.beside_a_picture(login));
-    let (user, from) = (record.user().to_owned(), origin(login));
-    let begun = record
-        .pending
-        .as_ref()
-        .filter(|pending| shown_again(pending, from, host))
-        .map(|pending| everywhere.say(Text::Begun((host.now)().saturating_sub(pending.begun()), &pending.from)));
-    let (mut record, mut look, mut notice) = match begun {
+fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) -> Result<Decision, Decision> {
+    let (everywhere, beside_a_picture) = (desk.lang().everywhere(login), desk.lang().beside_a_picture(login));
+    let (user, issuer) = (view.user.as_str(), desk.host.issuer());
+    let begun = view.pending.as_ref().filter(|pending| shown_again(pending, login, desk.host));
+    let (mut app, mut look, mut notice) = match begun {
         // The last client may have been unable to draw.
-        Some(begun) => (record, Look::Key, begun),
-        None => (begin(record, from, store, host)?, Look::Light, String::new()),
+        Some(begun) => {
+            let app = desk.bindings.begin(user, proved, Begin::Again(begun.id)).map_err(begun_elsewhere)?;
+            let ago = desk.now().saturating_sub(begun.begun);
+            (app, Look::Key, everywhere.say(Text::Begun(ago, &begun.from)))
+        }
+        None => (begin(login, user, proved, desk)?, Look::Light, String::new()),
     };
     let mut tries = TRIES;
     for _ in 0..PAGES {
-        let Some(pending) = &record.pending else { return Err(begun_elsewhere()) };
         // Whoever answers a page of half blocks can take more than ASCII, and who could not is offered the key alone.
         let lang = if look.is_ascii() { everywhere } else { beside_a_picture };
-        let first = conversation.ask_with(true, page::binding(&user, pending, look, &notice, &host.issuer(), lang))?;
+        let page = page::binding(user, &app, look, &notice, &issuer, lang);
+        let first = desk.conversation.ask_with(true, page)?;
         notice.clear();
         match page::wish(&first) {
             Some(page::Wish::Look(other)) => look = other,
-            Some(page::Wish::New) => record = begin(record, from, store, host)?,
+            Some(page::Wish::New) => app = begin(login, user, proved, desk)?,
             None => {
-                let second = conversation.ask(&lang.say(Text::SecondNext))?;
-                let window = host.loaded.policy.window;
-                match Pair::find(&pending.totp, &first, &second, (host.now)(), window) {
-                    Ok(pair) => {
-                        let remark = new_app::remark(&pair, &pending.totp, lang);
-                        let codes = bind(login, record, pair, store, host)?;
-                        if let Some(remark) = remark {
-                            conversation.tell(&remark)?;
+                let second = desk.conversation.ask(&lang.say(Text::SecondNext))?;
+                let new = New::App(&app, [&first, &second]);
+                match desk.bindings.bind(user, proved, new, &openers::terms(login, desk.host)?) {
+                    Ok(bound) => {
+                        if let Some(remark) = new_app::remark(bound.offset.unwrap_or(0), app.parameters(), lang) {
+                            desk.conversation.tell(&remark)?;
                         }
-                        let text = page::show_codes(login, &codes, Text::BoundInLogin(&user), lang, conversation);
+                        let text =
+                            page::show_codes(login, &bound.codes, Text::BoundInLogin(user), lang, desk.conversation);
                         let bound = Decision::new(Outcome::Accepted, text, "bound inside the login");
                         return Ok(Decision { factor: "totp", ..bound });
                     }
-                    Err(error) => {
+                    Err(Refusal::Pair(error)) => {
                         tries -= 1;
                         if tries == 0 {
-                            let why = Lang::En.say(Text::Pair(&error));
-                            let text = format!("{why} Nothing was bound: log in again to go on.");
-                            return Err(Decision::new(Outcome::Refused, text, format!("not bound: {why}")));
+                            return Err(not_bound(&error));
                         }
                         notice = lang.say(Text::Pair(&error));
                     }
+                    Err(other) => return Err(other.into()),
                 }
             }
         }
@@ -158,38 +144,29 @@ fn app_at_login(
     Err(Decision::new(Outcome::Refused, "Nothing was bound.", "not bound: no codes"))
 }
 
-/// Keeps a new device before it is shown, in place of any other that waits.
-fn begin(record: Record, from: Option<&str>, store: &Store, host: &Host) -> Result<Record, Decision> {
-    let pending = Pending {
-        id: new_app::new_id(host)?,
-        label: String::new(),
-        expires: (host.now)() + PENDING_LIFE,
-        from: from.unwrap_or_default().to_owned(),
-        replaces: Id::default(),
-        totp: new_app::new_totp(host)?,
-    };
-    store.commit(&record, Change::Pend(&pending))?;
-    let record = store.load(record.user())?;
-    // Somebody else may have begun meanwhile: what is shown is what is kept.
-    if record.pending.as_ref().is_some_and(|kept| kept.id == pending.id) { Ok(record) } else { Err(begun_elsewhere()) }
+fn not_bound(error: &PairError) -> Decision {
+    let why = Lang::En.say(Text::Pair(error));
+    let text = format!("{why} Nothing was bound: log in again to go on.");
+    Decision::new(Outcome::Refused, text, format!("not bound: {why}"))
 }
 
-fn begun_elsewhere() -> Decision {
-    let text = "Another login of this account has begun to bind a device: log in again.";
-    Decision::new(Outcome::Refused, text, "begun elsewhere")
+/// A new app is kept before it is shown, in place of any other that waits.
+fn begin(login: &Login, user: &str, proved: &Proved, desk: &Desk) -> Result<NewApp, Decision> {
+    let from = origin(login).unwrap_or_default().to_owned();
+    Ok(desk.bindings.begin(user, proved, Begin::Waiting { label: String::new(), from })?)
 }
 
-/// Only to the very place that has seen it, for a quarter of an hour: the key would let anybody bind.
-fn shown_again(pending: &Pending, from: Option<&str>, host: &Host) -> bool {
-    from.is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
+fn begun_elsewhere(refusal: Refusal) -> Decision {
+    match refusal {
+        Refusal::Changed => {
+            let text = "Another login of this account has begun to bind a device: log in again.";
+            Decision::new(Outcome::Refused, text, "begun elsewhere")
+        }
+        other => other.into(),
+    }
 }
 
-/// Binds what is pending, on the condition that the login goes on. Gives the recovery codes that belong to it.
-fn bind(login: &Login, mut record: Record, pair: Pair, store: &Store, host: &Host) -> Result<Vec<Secret>, Decision> {
-    let Some(Pending { id, label, totp, .. }) = record.pending.take() else { return Err(begun_elsewhere()) };
-    let (recovery, codes) = codes::new_set(host)?;
-    let from = origin(login).unwrap_or("an unknown place");
-    let credentials = Credentials { recovery, ..new_app::bound(id, label, from, totp, pair, host) };
-    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
-    Ok(codes)
+/// Only at the very place that has seen it, for a quarter of an hour: the key would let anybody bind.
+fn shown_again(pending: &Waiting, login: &Login, host: &Host) -> bool {
+    origin(login).is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
 }

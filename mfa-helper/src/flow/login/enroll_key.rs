@@ -1,41 +1,39 @@
 //! Binding a security key inside a login.
 
+use mfa_core::change::New;
+use mfa_core::judge::Proved;
 use mfa_core::key::{Key, Pin};
-use mfa_core::record::Credentials;
 use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome};
 
 use super::{openers, page};
-use crate::conversation::Conversation;
-use crate::flow::key_asked::{U2F, shown_to_sshd, touch_was_demanded};
-use crate::flow::new_key::{by_touch, key_of, of_keys};
-use crate::flow::{Decision, codes, place};
+use crate::flow::code::U2F;
+use crate::flow::key_asked::{shown_to_sshd, touch_was_demanded};
+use crate::flow::new_key::{by_touch, key_of};
+use crate::flow::{Decision, Desk, place};
 use crate::host::Host;
 use crate::lang::Text;
 use crate::policy::{Requirement, SkKey};
-use crate::store::{Change, Record, Store};
 
 /// Inside a login: the key that is plugged in here, or that of the ssh connection.
 pub fn at_login(
     login: &Login,
     of_ssh: Option<&Touched>,
-    record: Record,
-    store: &Store,
-    host: &Host,
-    conversation: &mut Conversation,
+    user: &str,
+    proved: &Proved,
+    desk: &mut Desk,
 ) -> Result<Decision, Decision> {
-    let lang = host.loaded.policy.lang.everywhere(login);
-    let user = record.user().to_owned();
+    let lang = desk.lang().everywhere(login);
     let from = place::origin(login).unwrap_or("an unknown place").to_owned();
     let key = match of_ssh {
         // sshd has asked for the touch that binds it, a moment ago.
-        Some(Touched { key, verified }) => Key { created_from: from, verified: *verified, ..key_of(key, "", host)? },
-        None => Key { created_from: from, ..by_touch(&user, "", &[], Some(login), host, conversation)? },
+        Some(Touched { key, verified }) => {
+            Key { created_from: from, verified: *verified, ..key_of(key, "", desk.host)? }
+        }
+        None => Key { created_from: from, ..by_touch(user, "", &[], Some(login), desk)? },
     };
-    let (recovery, codes) = codes::new_set(host)?;
-    let credentials = Credentials { recovery, ..of_keys(key, host)? };
-    store.commit(&record, Change::BindProvisionally(&credentials, &openers::provisional(login, host)?))?;
-    let text = page::show_codes(login, &codes, Text::KeyBoundInLogin(&user), lang, conversation);
+    let bound = desk.bindings.bind(user, proved, New::Keys(vec![key]), &openers::terms(login, desk.host)?)?;
+    let text = page::show_codes(login, &bound.codes, Text::KeyBoundInLogin(user), lang, desk.conversation);
     Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
 }
 

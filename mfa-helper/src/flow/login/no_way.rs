@@ -1,6 +1,7 @@
 //! Why somebody who is required and has no device cannot bind one here.
 
 use mfa_core::lockout::Way;
+use mfa_core::view::View;
 use mfa_wire::{Login, Outcome, printable};
 
 use super::enroll;
@@ -8,7 +9,6 @@ use crate::flow::Decision;
 use crate::host::Host;
 use crate::policy::{Enroll, Requirement};
 use crate::program::is_sudo;
-use crate::store::Record;
 
 /// Why who is required and has no device cannot bind one here.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,18 +60,12 @@ impl NoWay {
 }
 
 /// Whether there is one: the policy, the place and the service allow it.
-pub fn way_to_a_device(
-    asked: &Requirement,
-    record: &Record,
-    login: &Login,
-    way: Way,
-    host: &Host,
-) -> Result<(), NoWay> {
+pub fn way_to_a_device(asked: &Requirement, view: &View, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
     if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
         Err(NoWay::ByAdmin)
     } else if enroll::offers(asked, login, host).is_empty() {
         Err(NoWay::NoKeyHere)
-    } else if asked.enroll == Enroll::Invited && !record.state.invitation.is_good((host.now)()) {
+    } else if asked.enroll == Enroll::Invited && !view.is_invited((host.now)()) {
         Err(NoWay::NotInvited)
     } else if asked.enroll == Enroll::Invited && is_sudo(login) {
         // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the

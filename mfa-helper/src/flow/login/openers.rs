@@ -1,16 +1,20 @@
 //! Who opens the session in which a device that a login binds begins to hold.
 
 use mfa_core::Process;
+use mfa_core::change::Terms;
 use mfa_core::record::{PENDING_LIFE, Provisional};
 use mfa_wire::Login;
 
 use crate::flow::Decision;
+use crate::flow::place::origin;
 use crate::host::Host;
 use crate::process;
 
-/// What a device waits for that is bound in this login: its session.
-pub fn provisional(login: &Login, host: &Host) -> Result<Provisional, Decision> {
-    Ok(Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? })
+/// On which terms a device is bound in this login: it waits for the session.
+pub fn terms(login: &Login, host: &Host) -> Result<Terms, Decision> {
+    let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? };
+    let from = origin(login).unwrap_or("an unknown place").to_owned();
+    Ok(Terms { from, codes: host.loaded.policy.recovery_codes, provisional: Some(waits) })
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.

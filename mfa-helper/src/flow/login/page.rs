@@ -3,8 +3,8 @@
 //! A short line that begins in ASCII first, because ssh glues `(user@host) ` to it. No colours: sshd and ssh pass
 //! none. Never the words by which programs recognise a question for the login secret.
 
-use mfa_core::record::Pending;
-use mfa_core::totp::{Parameters, Totp};
+use mfa_core::change::NewApp;
+use mfa_core::totp::Parameters;
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 use mfa_wire::{Login, Secret, printable};
 
@@ -60,8 +60,8 @@ pub fn wish(answer: &Secret) -> Option<Wish> {
 }
 
 /// The page with the key, and the question for the first code.
-pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: &str, lang: Lang) -> Secret {
-    let key = pending.totp.key_base32();
+pub fn binding(user: &str, app: &NewApp, look: Look, notice: &str, issuer: &str, lang: Lang) -> Secret {
+    let key = app.key_base32();
     let mut text = Secret::with_capacity(mfa_wire::MAX_TEXT);
     let mut line = |parts: &[&str]| {
         for part in parts.iter().chain([&"\n"]) {
@@ -70,13 +70,13 @@ pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: 
         }
     };
     line(&[&lang.say(Text::BindNow)]);
-    let picture = picture(&pending.totp, user, issuer, look, usize::from(!notice.is_empty()));
+    let picture = picture(app, user, issuer, look, usize::from(!notice.is_empty()));
     if picture.is_none() {
         line(&[&lang.say(Text::TypeThis)]);
         line(&[&lang.say(Text::Issuer), &printable(issuer, 64)]);
         line(&[&lang.say(Text::Account), &printable(user, 64)]);
-        if pending.totp.parameters != Parameters::DEFAULT {
-            line(&[&lang.say(Text::Codes), &lang.say(Text::Form(pending.totp.parameters))]);
+        if app.parameters() != Parameters::DEFAULT {
+            line(&[&lang.say(Text::Codes), &lang.say(Text::Form(app.parameters()))]);
         }
     }
     let groups = key.text().unwrap_or_default().as_bytes().chunks(4);
@@ -100,14 +100,14 @@ pub fn binding(user: &str, pending: &Pending, look: Look, notice: &str, issuer: 
 }
 
 /// The picture, if it is wanted and leaves room for two lines, the notice and the question.
-fn picture(totp: &Totp, user: &str, issuer: &str, look: Look, notices: usize) -> Option<Lines> {
+fn picture(app: &NewApp, user: &str, issuer: &str, look: Look, notices: usize) -> Option<Lines> {
     let (glyphs, ink) = match look {
         Look::Key => return None,
         Look::Light => (Glyphs::Blocks, Ink::Light),
         Look::Dark => (Glyphs::Blocks, Ink::Dark),
         Look::Ascii => (Glyphs::Ascii, Ink::Light),
     };
-    let symbol = Symbol::of(totp.uri(issuer, user).bytes())?;
+    let symbol = Symbol::of(app.uri(issuer, user).bytes())?;
     let quiet = [Quiet::WIDE, Quiet::NARROW].into_iter().find(|quiet| {
         let Size { rows, cols } = symbol.size(glyphs, *quiet);
         // Who asks for plain characters scrolls.
@@ -152,17 +152,11 @@ pub fn show_codes(login: &Login, codes: &[Secret], bound: Text, lang: Lang, conv
 mod tests {
     use super::*;
     use mfa_core::Id;
+    use mfa_core::totp::Totp;
 
-    fn pending() -> Pending {
+    fn app() -> NewApp {
         let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
-        Pending {
-            id: Id([1; 16]),
-            label: String::new(),
-            expires: 0,
-            from: String::new(),
-            replaces: Id::default(),
-            totp,
-        }
+        NewApp::new(Id([1; 16]), String::new(), totp)
     }
 
     fn shown(look: Look, issuer: &str, notice: &str) -> String {
@@ -170,7 +164,7 @@ mod tests {
     }
 
     fn shown_in(lang: Lang, look: Look, issuer: &str, notice: &str) -> String {
-        binding("alice", &pending(), look, notice, issuer, lang).text().unwrap().to_owned()
+        binding("alice", &app(), look, notice, issuer, lang).text().unwrap().to_owned()
     }
 
     /// Half blocks are one column, and any other character beyond ASCII may be two.

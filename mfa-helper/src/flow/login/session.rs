@@ -1,14 +1,13 @@
 //! The session phase of a login.
 
+use mfa_core::change::{Note, Refusal};
 use mfa_wire::{Login, Outcome};
 
 use super::known;
 use crate::flow::Decision;
 use crate::flow::place::place;
-use crate::flow::revise::{RACES, lost_races};
 use crate::host::Host;
 use crate::process;
-use crate::store::{Change, CommitError};
 
 /// The session phase of a login whose account phase has bound a device: from here on it holds.
 ///
@@ -20,29 +19,17 @@ pub fn session(login: &Login, host: &Host) -> Decision {
 
 fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = known(login)?;
-    let store = host.store()?;
-    let here = place(login, host);
-    let opener = process::now(host.caller_pid);
-    for _ in 0..RACES {
-        let mut record = store.load(&user.name)?;
-        let Some((bound, waits)) = record.provisional.take() else {
-            return Ok(Decision::new(Outcome::Ignored, "", "no device waits for this session"));
-        };
-        if waits.expires <= (host.now)() {
-            return Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired"));
+    let bindings = host.bindings()?;
+    let nothing_waits = || Decision::new(Outcome::Ignored, "", "no device waits for this session");
+    let Some(waiting) = bindings.look(&user.name)?.provisional else { return Ok(nothing_waits()) };
+    let (opener, here) = (process::now(host.caller_pid), place(login, host));
+    match bindings.note(&user.name, Note::Confirm(opener, here)) {
+        Ok(()) => Ok(Decision { factor: waiting.kind.word(), ..Decision::new(Outcome::Accepted, "", "bound") }),
+        Err(Refusal::NothingThere) => Ok(nothing_waits()),
+        Err(Refusal::Expired) => Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired")),
+        Err(Refusal::AnotherLogin) => {
+            Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"))
         }
-        if !opener.is_some_and(|opener| waits.openers.contains(&opener)) {
-            return Ok(Decision::new(Outcome::Refused, "", "another login has bound the provisional device"));
-        }
-        // Nothing is owed here any more; whoever was let past elsewhere gives its code there.
-        let owes = record.state.owes.without(here.as_deref());
-        match store.commit(&record, Change::Bind(&bound, &owes)) {
-            Ok(()) => {
-                return Ok(Decision { factor: bound.kind().word(), ..Decision::new(Outcome::Accepted, "", "bound") });
-            }
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Store(error)) => return Err(error.into()),
-        }
+        Err(other) => Err(other.into()),
     }
-    Err(lost_races())
 }

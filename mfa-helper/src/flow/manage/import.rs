@@ -1,16 +1,17 @@
 //! Taking over the security keys that other programs' files list: those of pam_u2f, and of sshd.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use mfa_core::Kind;
+use mfa_core::change::{Change, New, Terms, with};
+use mfa_core::judge::Proved;
 use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
-use mfa_core::record::{Credentials, Device, Latest};
 use mfa_wire::{Outcome, printable};
 
-use super::keys;
+use crate::flow::new_key::new_id;
 use crate::flow::proof::ROOT;
 use crate::flow::user::{already, known};
-use crate::flow::{Decision, new_app};
+use crate::flow::{Decision, Desk};
 use crate::host::{Host, host_name};
-use crate::store::Change;
 
 /// What pam_u2f goes by where its configuration says nothing else. The host's own name, not the policy's: the keys are
 /// made already.
@@ -40,8 +41,8 @@ struct Found {
 }
 
 /// Binds the keys that these lines list for `user`, all of them or none. Nobody has to touch them: root says whose they
-/// are. There are no recovery codes, because nobody is there to read them.
-pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host: &Host) -> Result<Decision, Decision> {
+/// are.
+pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, desk: &Desk) -> Result<Decision, Decision> {
     let user = &known(user)?.name;
     let found = match format {
         "pam-u2f" => pam_u2f(lines, &origin.map_or_else(usual_origin, str::to_owned)),
@@ -54,14 +55,12 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host:
         let text = format!("{}: there is no security key{rest}.", printable(user, 64));
         return Ok(Decision::new(Outcome::NotFound, text, "no keys to import"));
     }
-    let new: Vec<Key> = found.keys.into_iter().map(|listed| kept(listed, host)).collect::<Result<_, _>>()?;
-    let store = host.store()?;
-    let record = store.load(user)?;
-    if record.credentials.as_ref().is_some_and(|bound| bound.app().is_some()) {
+    let new: Vec<Key> = found.keys.into_iter().map(|listed| kept(listed, desk.host)).collect::<Result<_, _>>()?;
+    let view = desk.bindings.look(user)?;
+    if view.kind() == Some(Kind::Totp) {
         return Ok(already(user));
     }
-    let bound = record.credentials.as_ref().map_or(&[][..], Credentials::keys);
-    let (before, all) = (bound.len(), with(bound, &new));
+    let (before, all) = (view.keys().len(), with(view.keys(), &new));
     let (count, doubles) = (all.len() - before, new.len() + before - all.len());
     if all.len() > key::MOST {
         return Err(refused(user, &format!("at most {} keys can be bound, that would be {}", key::MOST, all.len())));
@@ -70,25 +69,17 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, host:
         let text = format!("{}: all of these keys are bound already{rest}.", printable(user, 64));
         return Ok(Decision::new(Outcome::Already, text, "imported already"));
     }
+    let proved = Proved::by_root(view.seen());
     if before == 0 {
-        let credentials = Credentials {
-            id: new_app::new_id(host)?,
-            created: (host.now)(),
-            created_from: ROOT.into(),
-            device: Device::Keys(all),
-            recovery: Default::default(),
-            latest: Latest::Bound,
-        };
-        store.commit(&record, Change::Bind(&credentials, &record.state.owes))?;
+        // There are no recovery codes, because nobody is there to read them.
+        let terms = Terms { from: ROOT.into(), codes: 0, provisional: None };
+        desk.bindings.bind(user, &proved, New::Keys(all), &terms)?;
     } else {
-        keys::amend(record, None, &store, |bound| {
-            let all = with(bound, &new);
-            (bound.len() < all.len() && all.len() <= key::MOST).then_some(all)
-        })?;
+        desk.bindings.change(user, &proved, Change::AddKeys(new))?;
     }
     let doubles = if doubles > 0 { format!(", {doubles} bound already") } else { String::new() };
     let mut text = format!("{}: {} taken over{doubles}{rest}.", printable(user, 64), counted(count, "security key"));
-    if before == 0 && host.loaded.policy.recovery_codes > 0 {
+    if before == 0 && desk.policy().recovery_codes > 0 {
         text.push_str(&format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(user, 64)));
     }
     Ok(Decision::new(Outcome::Accepted, text, format!("{} imported from {format}", counted(count, "key"))))
@@ -103,19 +94,8 @@ fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// `bound`, and what of `new` is not among it, once.
-fn with(bound: &[Key], new: &[Key]) -> Vec<Key> {
-    let mut all = bound.to_vec();
-    for key in new {
-        if !all.iter().any(|other| other.public == key.public) {
-            all.push(key.clone());
-        }
-    }
-    all
-}
-
 fn kept(Listed { rp_id, credential, public, verified, label }: Listed, host: &Host) -> Result<Key, Decision> {
-    let (id, created, created_from) = (new_app::new_id(host)?, (host.now)(), ROOT.into());
+    let (id, created, created_from) = (new_id(host)?, (host.now)(), ROOT.into());
     // What it has counted to is not in the file: the first use says.
     Ok(Key { id, label, created, created_from, rp_id, credential, public, verified, counter: 0 })
 }

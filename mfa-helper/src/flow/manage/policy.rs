@@ -5,7 +5,6 @@ use std::path::Path;
 
 use mfa_core::Kind;
 use mfa_core::lockout::Way;
-use mfa_core::record::Credentials;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::errno::Errno;
 
@@ -41,7 +40,7 @@ pub fn explain(
     let facts = Facts { user: &identity.name, service, place, now: (host.now)() };
     let mut text = String::new();
     let asked = said_aloud(&host.loaded.policy, &facts, &identity, &mut text);
-    let record = host.store()?.load(&identity.name)?;
+    let view = host.bindings()?.look(&identity.name)?;
     let _ = writeln!(text, "decides     {}", asked.rule);
     let _ = writeln!(text, "require     {}", asked.require.word());
     if let Some((rule, require)) = &asked.observed {
@@ -53,7 +52,7 @@ pub fn explain(
     if asked.sk_key == SkKey::Counts {
         let _ = writeln!(text, "sk_key      counts");
     }
-    let _ = writeln!(text, "bound       {}", if record.credentials.is_some() { "yes" } else { "no" });
+    let _ = writeln!(text, "bound       {}", if view.bound.is_some() { "yes" } else { "no" });
     let login = Login {
         rhost: rhost.filter(|host| *host != "local").map(str::to_owned),
         tty: ssh_key.map(|_| String::from("ssh")),
@@ -64,13 +63,13 @@ pub fn explain(
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
     }
     let outcome = match ssh_key {
-        Some(_) => match key_alone_is(&asked, &record) {
+        Some(_) => match key_alone_is(&asked, &view) {
             Account::Enough => String::from("let in by the key alone"),
             Account::NotEnough => String::from("refused: a key alone is not enough"),
         },
-        None => match auth(&asked, &record, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)) {
+        None => match auth(&asked, &view, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)) {
             Auth::Pass(why) => format!("let in after the first factor: {why}"),
-            Auth::Ask => match record.credentials.as_ref().map(Credentials::kind) {
+            Auth::Ask => match view.kind() {
                 Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
                 _ => String::from("asked for the code of the device, or a recovery code"),
             },

@@ -11,8 +11,7 @@ use crate::host::Host;
 use crate::identity;
 use crate::policy::files;
 use crate::policy::parse::{Source, moment, parse};
-use crate::rootfile::{Dir, Fault};
-use crate::store::encode_name;
+use crate::rootfile::{Dir, Fault, encode_name};
 
 /// What every such file is called by.
 pub const PREFIX: &str = "50-require-";
@@ -158,11 +157,15 @@ fn file_name(required: &Required) -> Result<String, Decision> {
         (None, Some(group)) => ("group", group),
         _ => return Err(refused("Name a user or a group, one of the two.".into())),
     };
-    let mut file = format!("{PREFIX}{kind}-{}", encode_name(name)?);
+    let mut file = format!("{PREFIX}{kind}-{}", encoded(name)?);
     if let Some(service) = &required.service {
-        file.push_str(&format!("@{}", encode_name(service)?));
+        file.push_str(&format!("@{}", encoded(service)?));
     }
     Ok(file + ".toml")
+}
+
+fn encoded(name: &str) -> Result<String, Decision> {
+    encode_name(name).ok_or_else(|| refused(format!("{} cannot be a part of a file's name.", printable(name, 64))))
 }
 
 /// The same, under the name by which the rules will know who is meant. A rule for somebody who does not exist would

@@ -2,64 +2,56 @@
 
 use std::collections::BTreeSet;
 
+use mfa_core::Kind;
+use mfa_core::bindings::Bindings;
+use mfa_core::engine::Unavailable;
 use mfa_core::key::Key;
-use mfa_core::lockout::Way;
-use mfa_core::record::{Credentials, Device, State};
+use mfa_core::view::{Bound, View};
 use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
 use nix::errno::Errno;
 
 use crate::conversation::Conversation;
-use crate::flow::Decision;
 use crate::flow::user::known_or_kept;
+use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::identity;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Policy, Require};
-use crate::store::{Record, Store};
 use crate::sys::names;
 
 /// Shows one user's standing.
-pub fn status(user: &str, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
-    let store = host.store()?;
-    let user = known_or_kept(user, &store)?;
-    let status = standing(&user, &store.load(&user)?, host);
-    conversation.send(&FromHelper::Status(status))?;
+pub fn status(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
+    let user = known_or_kept(user, desk)?;
+    let status = standing(&desk.bindings.look(&user)?, desk.host);
+    desk.conversation.send(&FromHelper::Status(status))?;
     Ok(Decision::new(Outcome::Accepted, "", "shown"))
 }
 
 /// Shows it for everybody who has something bound or pending, in order of their names.
-pub fn list(host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
-    let store: Store = host.store()?;
-    show(store.users()?, &store, conversation, |_, record, conversation| {
-        if record.credentials.is_some() || record.pending.is_some() {
-            conversation.send(&FromHelper::Status(standing(record.user(), record, host)))?;
-        }
-        Ok(())
+pub fn list(desk: &mut Desk) -> Result<Decision, Decision> {
+    let users = all_kept(desk.bindings.as_ref())?;
+    show(users, desk, |view, host, conversation| match view.bound.is_some() || view.pending.is_some() {
+        true => conversation.send(&FromHelper::Status(standing(view, host))),
+        false => Ok(()),
     })
 }
 
 /// Shows it for the members of a group, or for those of them, or of all, who are required to have a device and have
 /// none; in order of their names.
-pub fn list_of(
-    group: Option<&str>,
-    missing: bool,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let store: Store = host.store()?;
+pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<Decision, Decision> {
     let users = match group {
-        Some(group) => members(group, &store, &host.loaded.policy)?,
-        None => everybody(&store, &host.loaded.policy)?.into_iter().collect(),
+        Some(group) => members(group, desk)?,
+        None => everybody(desk.bindings.as_ref(), desk.policy())?.into_iter().collect(),
     };
-    show(users, &store, conversation, |user, record, conversation| {
-        let status = standing(user, record, host);
+    show(users, desk, |view, host, conversation| {
+        let status = standing(view, host);
         if !missing {
             return conversation.send(&FromHelper::Status(status));
         }
-        if status.required && record.credentials.is_none() {
+        if status.required && view.bound.is_none() {
             conversation.send(&FromHelper::Status(status))?;
-            let at = required_at(user, host).join(", ");
-            let line = format!("{}: required at {}\n", printable(user, 64), printable(&at, 500));
+            let at = required_at(&view.user, host).join(", ");
+            let line = format!("{}: required at {}\n", printable(&view.user, 64), printable(&at, 500));
             conversation.send(&FromHelper::Report(line))?;
         }
         Ok(())
@@ -68,18 +60,17 @@ pub fn list_of(
 
 /// Shows what `one` shows of each; and names records that cannot be read, instead of leaving them out.
 fn show(
-    users: impl IntoIterator<Item = String>,
-    store: &Store,
-    conversation: &mut Conversation,
-    mut one: impl FnMut(&str, &Record, &mut Conversation) -> Result<(), Broken>,
+    users: Vec<String>,
+    desk: &mut Desk,
+    mut one: impl FnMut(&View, &Host, &mut Conversation) -> Result<(), Broken>,
 ) -> Result<Decision, Decision> {
     let mut unreadable = 0;
     for user in users {
-        match store.load(&user) {
-            Ok(record) => one(&user, &record, conversation)?,
+        match desk.bindings.look(&user) {
+            Ok(view) => one(&view, desk.host, desk.conversation)?,
             Err(error) => {
                 unreadable += 1;
-                conversation.tell(&error.to_string())?;
+                desk.conversation.tell(&error.to_string())?;
             }
         }
     }
@@ -90,10 +81,26 @@ fn show(
     Ok(Decision::new(Outcome::Accepted, "", "shown"))
 }
 
+/// So many names are asked for at once.
+const PAGE: usize = 1000;
+
+/// Everybody of whom something is kept, in order of their names.
+fn all_kept(bindings: &dyn Bindings) -> Result<Vec<String>, Unavailable> {
+    let mut users: Vec<String> = Vec::new();
+    loop {
+        let page = bindings.list(users.last().map(String::as_str), PAGE)?;
+        let is_last = page.len() < PAGE;
+        users.extend(page);
+        if is_last {
+            return Ok(users);
+        }
+    }
+}
+
 /// Who may be meant by a rule: who has a record, who can log in as far as the name service lists them (a directory may
 /// list nobody), and who is named in a rule or belongs to a group that is.
-pub fn everybody(store: &Store, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
-    let mut names: BTreeSet<String> = store.users()?.into_iter().collect();
+pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
+    let mut names: BTreeSet<String> = all_kept(bindings)?.into_iter().collect();
     names.extend(names::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
     for rule in &policy.rules {
         names.extend(rule.users.iter().flatten().cloned());
@@ -113,12 +120,12 @@ fn can_log_in(shell: &str) -> bool {
 }
 
 /// The members of a group, by the question that the policy asks at a login.
-fn members(group: &str, store: &Store, policy: &Policy) -> Result<Vec<String>, Decision> {
+fn members(group: &str, desk: &Desk) -> Result<Vec<String>, Decision> {
     if identity::group(group).map_err(Decision::name_service_failed)?.is_none() {
         let text = format!("No group is called {}.", printable(group, 64));
         return Err(Decision::new(Outcome::NotFound, text, "no such group"));
     }
-    let mut names = everybody(store, policy)?;
+    let mut names = everybody(desk.bindings.as_ref(), desk.policy())?;
     names.extend(members_of(group).map_err(Decision::name_service_failed)?);
     // Who cannot be told counts as a member, as for a rule.
     let is_member = |name: &String| {
@@ -157,43 +164,39 @@ fn required_at(user: &str, host: &Host) -> Vec<String> {
     at
 }
 
-pub fn standing(user: &str, record: &Record, host: &Host) -> Status {
+pub fn standing(view: &View, host: &Host) -> Status {
+    let user = view.user.as_str();
     let identity = identity::find(user).ok().flatten();
     let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
     let now = (host.now)();
-    let lockout = host.loaded.policy.lockout;
-    let locked = [Way::Login, Way::OwnProcess]
-        .map(|way| way.rule(lockout).on_clock(record.state.failures(way), now).locked_until);
     Status {
         user: user.to_owned(),
-        kind: record.credentials.as_ref().map(|bound| bound.kind().word().to_owned()),
-        pending: record.pending.as_ref().is_some_and(|pending| pending.expires > now),
+        kind: view.kind().map(|kind| kind.word().to_owned()),
+        pending: view.pending.as_ref().is_some_and(|pending| pending.expires > now),
         required: host.loaded.policy.strictest_of(user, now, &mut member).require == Require::Mfa,
-        devices: record.credentials.as_ref().map_or(Vec::new(), |bound| devices(bound, &record.state)),
-        recovery_codes_left: record.credentials.as_ref().map_or(0, |bound| bound.recovery.left(record.state.recovery)),
-        locked_until: locked.into_iter().max().filter(|until| *until > now),
-        bypass_until: record.state.bypass.is_good(now).then_some(record.state.bypass.expires),
+        devices: view.bound.as_ref().map_or(Vec::new(), |bound| devices(bound, view.last_used)),
+        recovery_codes_left: view.bound.as_ref().map_or(0, |bound| bound.codes.left),
+        locked_until: view.locked_until(host.loaded.policy.lockout, now),
+        bypass_until: view.bypass_until.filter(|until| *until > now),
     }
 }
 
-fn devices(bound: &Credentials, state: &State) -> Vec<DeviceStatus> {
-    match &bound.device {
-        Device::App(app) => vec![DeviceStatus {
+fn devices(bound: &Bound, last_used: u64) -> Vec<DeviceStatus> {
+    let of_key = |key: &Key| DeviceStatus {
+        id: key.id.to_string(),
+        label: key.label.clone(),
+        created: key.created,
+        created_from: key.created_from.clone(),
+        last_used: bound.keys_used.last(key),
+    };
+    match bound.kind {
+        Kind::U2f => bound.keys.iter().map(of_key).collect(),
+        Kind::Totp => vec![DeviceStatus {
             id: bound.id.to_string(),
-            label: app.label.clone(),
+            label: bound.label.clone(),
             created: bound.created,
             created_from: bound.created_from.clone(),
-            last_used: (state.last_used > 0).then_some(state.last_used),
+            last_used: (last_used > 0).then_some(last_used),
         }],
-        Device::Keys(keys) => {
-            let status = |key: &Key| DeviceStatus {
-                id: key.id.to_string(),
-                label: key.label.clone(),
-                created: key.created,
-                created_from: key.created_from.clone(),
-                last_used: state.keys_used.last(key),
-            };
-            keys.iter().map(status).collect()
-        }
     }
 }

@@ -1,75 +1,75 @@
 //! Unbinding: all that is bound, or one device of several.
 
-use mfa_core::record::{Credentials, Device};
+use mfa_core::Kind;
+use mfa_core::change::Change;
+use mfa_core::view::Bound;
 use mfa_wire::{Outcome, printable};
 
 use super::keys;
-use crate::conversation::Conversation;
-use crate::flow::Decision;
 use crate::flow::proof::Proof;
 use crate::flow::user::{find, known_or_kept, not_bound};
+use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::lang::Text;
 use crate::policy::{Answer, Require};
-use crate::store::{Change, Record, StoreError};
 
 /// Destroys the binding, or the device with that id. For root also the way out of a record that cannot be read any more.
-pub fn disable(
-    user: &str,
-    device: Option<&str>,
-    proof: Proof,
-    host: &Host,
-    conversation: &mut Conversation,
-) -> Result<Decision, Decision> {
-    let store = host.store()?;
-    let user = known_or_kept(user, &store)?;
-    let (mut factor, mut has_keys) = ("none", false);
+pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
+    let user = known_or_kept(user, desk)?;
+    let Some(id) = device else { return disable_all(&user, proof, desk) };
     // Before a code is asked that would be used up.
-    if let Some(id) = device {
-        match store.load(&user)?.credentials {
-            Some(bound) if !has_device(&bound, id) => return Ok(no_such_device(&user, id)),
-            Some(bound) if bound.keys().len() == 1 && is_required(&user, host) => return Ok(last_key(&user)),
-            Some(_) => {}
-            None => return Ok(no_such_device(&user, id)),
+    cannot_go(desk.bindings.look(&user)?.bound.as_ref(), &user, id, desk.host)?;
+    let proven = proof.of_device(&user, desk)?;
+    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    cannot_go(proven.view.bound.as_ref(), &user, id, desk.host).map_err(with_factor)?;
+    match keys::named(id, proven.view.keys()).filter(|_| proven.view.keys().len() > 1) {
+        Some(key) => keys::remove(key.id, proof, &proven, desk),
+        None => {
+            desk.bindings.change(&user, &proven.proved, Change::Unbind).map_err(|lost| with_factor(lost.into()))?;
+            Ok(with_factor(unbound(&user, proven.view.kind(), desk)))
         }
     }
-    if proof == Proof::Root && device.is_none() {
-        match store.load(&user) {
-            Ok(Record { credentials: None, .. }) => return Ok(not_bound(&user)),
-            Ok(Record { credentials: Some(bound), .. }) => {
-                has_keys = !bound.keys().is_empty();
-                store.unbind(&user)?
-            }
-            // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
-            Err(StoreError::Damaged(..) | StoreError::Orphan(_) | StoreError::Fault(_)) => store.unbind(&user)?,
-            Err(error) => return Err(error.into()),
-        }
-    } else {
-        let (record, by) = proof.record_of(&user, &store, host, conversation)?;
-        match (&record.credentials, device) {
-            (None, _) => return Ok(not_bound(&user)),
-            (Some(bound), Some(id)) if !has_device(bound, id) => return Ok(no_such_device(&user, id)),
-            (Some(bound), Some(id)) if bound.keys().len() > 1 => {
-                return keys::remove(id, proof, by, record, &store, host);
-            }
-            (Some(bound), Some(_)) if !bound.keys().is_empty() && is_required(&user, host) => {
-                return Ok(Decision { factor: by, ..last_key(&user) });
-            }
-            (Some(bound), _) => {
-                has_keys = !bound.keys().is_empty();
-                factor = by;
-            }
-        }
-        store.commit(&record, Change::Unbind).map_err(|lost| Decision { factor, ..lost.into() })?;
-    }
-    let text = host.loaded.policy.lang.say(if has_keys { Text::KeysUnbound(&user) } else { Text::Unbound(&user) });
-    Ok(Decision { factor, ..Decision::new(Outcome::Accepted, text, "unbound") })
 }
 
-fn has_device(bound: &Credentials, id: &str) -> bool {
-    match &bound.device {
-        Device::App(_) => bound.id.to_string() == id,
-        Device::Keys(keys) => keys.iter().any(|key| key.id.to_string() == id),
+fn disable_all(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
+    if proof == Proof::Root {
+        // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
+        let kind = match desk.bindings.look(user) {
+            Ok(view) if view.bound.is_none() => return Ok(not_bound(user)),
+            Ok(view) => view.kind(),
+            Err(_) => None,
+        };
+        desk.bindings.destroy(user)?;
+        return Ok(unbound(user, kind, desk));
+    }
+    let proven = proof.of_device(user, desk)?;
+    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    if proven.view.bound.is_none() {
+        return Ok(not_bound(user));
+    }
+    desk.bindings.change(user, &proven.proved, Change::Unbind).map_err(|lost| with_factor(lost.into()))?;
+    Ok(with_factor(unbound(user, proven.view.kind(), desk)))
+}
+
+fn unbound(user: &str, kind: Option<Kind>, desk: &Desk) -> Decision {
+    let text = if kind == Some(Kind::U2f) { Text::KeysUnbound(user) } else { Text::Unbound(user) };
+    Decision::new(Outcome::Accepted, desk.lang().say(text), "unbound")
+}
+
+/// Why this device cannot be unbound: there is none of that id, or it is the last key of a user who is required to have one.
+fn cannot_go(bound: Option<&Bound>, user: &str, id: &str, host: &Host) -> Result<(), Decision> {
+    match bound {
+        None => Err(no_such_device(user, id)),
+        Some(bound) if !has_device(bound, id) => Err(no_such_device(user, id)),
+        Some(bound) if bound.keys.len() == 1 && is_required(user, host) => Err(last_key(user)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn has_device(bound: &Bound, id: &str) -> bool {
+    match bound.kind {
+        Kind::Totp => bound.id.to_string() == id,
+        Kind::U2f => keys::named(id, &bound.keys).is_some(),
     }
 }
 
