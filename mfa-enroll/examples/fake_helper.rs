@@ -72,7 +72,11 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
     };
     let changes = matches!(
         verb,
-        Verb::Totp { .. } | Verb::Replace { .. } | Verb::Disable { .. } | Verb::RecoveryCodes { .. } | Verb::U2f(_)
+        Verb::Totp { invited: false, .. }
+            | Verb::U2f { invited: false, .. }
+            | Verb::Replace { .. }
+            | Verb::Disable { .. }
+            | Verb::RecoveryCodes { .. }
     );
     if changes && name == "proof" {
         talk.say(FromHelper::Tell("Hello from a PAM module.".into()))?;
@@ -83,7 +87,7 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         }
     }
     match verb {
-        Verb::U2f(NewKey { ssh_key: None, .. }) => {
+        Verb::U2f { key: NewKey { ssh_key: None, .. }, .. } => {
             talk.say(FromHelper::Notice(TOUCH.into()))?;
             if name == "proof" {
                 // Nobody touches it.
@@ -91,7 +95,8 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
             }
             talk.end(Outcome::Accepted, KEY_BOUND)
         }
-        Verb::U2f(NewKey { ssh_key: Some(line), .. }) | Verb::ReplaceU2f(NewKey { ssh_key: Some(line), .. }) => {
+        Verb::U2f { key: NewKey { ssh_key: Some(line), .. }, .. }
+        | Verb::ReplaceU2f(NewKey { ssh_key: Some(line), .. }) => {
             let key = mfa_ssh::Line::parse(&line).map_err(|e| e.to_string())?.ok_or("no key")?.key.to_blob();
             talk.say(FromHelper::Notice(TOUCH.into()))?;
             match talk.sign(&key)? {

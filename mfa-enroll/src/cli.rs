@@ -464,12 +464,10 @@ impl Verb {
             Verb::Totp(First { totp: Totp { user, label, json: true, .. }, .. }) => {
                 mfa_wire::Verb::TotpPending { user: user.unwrap_or_else(name), label }
             }
-            Verb::Totp(First { totp: Totp { user, label, .. }, invitation: true }) => {
-                mfa_wire::Verb::TotpInvited { user, label }
+            Verb::Totp(First { totp: Totp { user, label, .. }, invitation: invited }) => {
+                mfa_wire::Verb::Totp { user, label, invited }
             }
-            Verb::Totp(First { totp: Totp { user, label, .. }, .. }) => mfa_wire::Verb::Totp { user, label },
-            Verb::U2f(FirstKey { key, invitation: true }) => mfa_wire::Verb::U2fInvited(key.new_key()),
-            Verb::U2f(FirstKey { key, .. }) => mfa_wire::Verb::U2f(key.new_key()),
+            Verb::U2f(FirstKey { key, invitation: invited }) => mfa_wire::Verb::U2f { key: key.new_key(), invited },
             Verb::Confirm(Confirm { user, .. }) => mfa_wire::Verb::Confirm { user },
             Verb::Cancel(Whose { user }) => mfa_wire::Verb::CancelPending { user },
             Verb::Replace(Replace::Totp(Totp { user, label, json: true, .. })) => {
@@ -644,11 +642,11 @@ mod tests {
     #[test]
     fn who_is_not_named_is_the_caller_and_the_helper_knows_who_that_is() {
         let verbs = [
-            ("totp", mfa_wire::Verb::Totp { user: None, label: None }),
-            ("totp --invitation", mfa_wire::Verb::TotpInvited { user: None, label: None }),
+            ("totp", mfa_wire::Verb::Totp { user: None, label: None, invited: false }),
+            ("totp --invitation", mfa_wire::Verb::Totp { user: None, label: None, invited: true }),
             ("replace totp", mfa_wire::Verb::Replace { user: None, label: None }),
-            ("u2f", mfa_wire::Verb::U2f(NewKey::default())),
-            ("u2f --invitation", mfa_wire::Verb::U2fInvited(NewKey::default())),
+            ("u2f", mfa_wire::Verb::U2f { key: NewKey::default(), invited: false }),
+            ("u2f --invitation", mfa_wire::Verb::U2f { key: NewKey::default(), invited: true }),
             ("replace u2f", mfa_wire::Verb::ReplaceU2f(NewKey::default())),
             ("disable", mfa_wire::Verb::Disable { user: None, device: None }),
             ("recovery-codes", mfa_wire::Verb::RecoveryCodes { user: None }),

@@ -97,14 +97,14 @@ pub fn right(request: &Request) -> Right {
         | Request::Test(_)
         | Request::Verb(Verb::Status { .. } | Verb::Tickets { .. }) => Right::Own,
         Request::Verb(
-            Verb::Totp { .. }
+            Verb::Totp { invited: false, .. }
             | Verb::Replace { .. }
-            | Verb::U2f(_)
+            | Verb::U2f { invited: false, .. }
             | Verb::ReplaceU2f(_)
             | Verb::Disable { .. }
             | Verb::RecoveryCodes { .. },
         ) => Right::Proved,
-        Request::Verb(Verb::TotpInvited { .. } | Verb::U2fInvited(_)) => Right::Invited,
+        Request::Verb(Verb::Totp { invited: true, .. } | Verb::U2f { invited: true, .. }) => Right::Invited,
         // A session is opened by root.
         Request::Session(_)
         | Request::Verb(
@@ -176,13 +176,12 @@ pub fn named(request: &Request) -> Option<&str> {
         }
         Request::Verb(verb) => match verb {
             Verb::Totp { user, .. }
-            | Verb::TotpInvited { user, .. }
             | Verb::Replace { user, .. }
             | Verb::Disable { user, .. }
             | Verb::Status { user }
             | Verb::Tickets { user, .. }
             | Verb::RecoveryCodes { user } => user.as_deref(),
-            Verb::U2f(new) | Verb::U2fInvited(new) | Verb::ReplaceU2f(new) => new.user.as_deref(),
+            Verb::U2f { key, .. } | Verb::ReplaceU2f(key) => key.user.as_deref(),
             Verb::TotpPending { user, .. }
             | Verb::Confirm { user }
             | Verb::CancelPending { user }
@@ -204,6 +203,7 @@ mod tests {
     use super::*;
     use crate::sys::names::world::in_a_world;
     use mfa_wire::{AuthHook, Login, NewKey, Required};
+    use std::collections::BTreeSet;
 
     fn login(user: &str) -> Login {
         Login { stack_complete: true, ..Login::at(user, "sshd") }
@@ -222,12 +222,12 @@ mod tests {
             verb(Verb::Status { user: some.clone() }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: None }, "own"),
             verb(Verb::Tickets { user: some.clone(), revoke: Some("all".into()) }, "own"),
-            verb(Verb::Totp { user: some.clone(), label: None }, "proved"),
-            verb(Verb::TotpInvited { user: some.clone(), label: None }, "invited"),
+            verb(Verb::Totp { user: some.clone(), label: None, invited: false }, "proved"),
+            verb(Verb::Totp { user: some.clone(), label: None, invited: true }, "invited"),
             verb(Verb::Replace { user: some.clone(), label: None }, "proved"),
             verb(Verb::Disable { user: some.clone(), device: None }, "proved"),
-            verb(Verb::U2f(key.clone()), "proved"),
-            verb(Verb::U2fInvited(key.clone()), "invited"),
+            verb(Verb::U2f { key: key.clone(), invited: false }, "proved"),
+            verb(Verb::U2f { key: key.clone(), invited: true }, "invited"),
             verb(Verb::ReplaceU2f(key), "proved"),
             verb(
                 Verb::Import { user: name.clone(), format: "pam-u2f".into(), origin: None, lines: String::new() },
@@ -311,7 +311,8 @@ mod tests {
         let arms = body.split("\n        Verb::").skip(1).filter(|arm| arm.contains("proof()?"));
         let verbs = arms.flat_map(|arm| arm.split_once("=>").unwrap().0.split("Verb::"));
         let name = |text: &str| text.split([' ', '(']).next().unwrap().to_owned();
-        let mut served: Vec<String> = verbs.map(name).collect();
+        let served: BTreeSet<String> = verbs.map(name).collect();
+        let mut asked = BTreeSet::new();
         for (request, word) in requests("nobody") {
             let right = match word {
                 "own" => Right::Own,
@@ -322,11 +323,11 @@ mod tests {
             assert!(super::right(&request) == right, "{request:?}");
             let Request::Verb(verb) = &request else { continue };
             let proves = matches!(right, Right::Proved | Right::Invited);
-            let at = served.iter().position(|served| *served == name(&format!("{verb:?}")));
-            assert_eq!(at.is_some(), proves, "{request:?}");
-            at.map(|at| served.remove(at));
+            let verb = name(&format!("{verb:?}"));
+            assert_eq!(served.contains(&verb), proves, "{request:?}");
+            asked.extend(proves.then_some(verb));
         }
-        assert!(served.is_empty(), "{served:?}");
+        assert_eq!(served, asked);
     }
 
     #[test]

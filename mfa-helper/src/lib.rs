@@ -225,7 +225,7 @@ fn serve_verb(
     // After the first factor was asked.
     let desk = Desk::open;
     match verb {
-        Verb::Totp { label, .. } | Verb::TotpInvited { label, .. } => {
+        Verb::Totp { label, .. } => {
             device::totp(user, label.as_deref(), proof()?, &mut desk(host, conversation)?)
         }
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), &mut desk(host, conversation)?),
@@ -241,7 +241,7 @@ fn serve_verb(
         Verb::Disable { device, .. } => {
             unbind::disable(user, device.as_deref(), proof()?, &mut desk(host, conversation)?)
         }
-        Verb::U2f(new) | Verb::U2fInvited(new) => keys::bind(new, user, proof()?, &mut desk(host, conversation)?),
+        Verb::U2f { key, .. } => keys::bind(key, user, proof()?, &mut desk(host, conversation)?),
         Verb::ReplaceU2f(new) => keys::replace(new, user, proof()?, &mut desk(host, conversation)?),
         Verb::Import { format, origin, lines, .. } => {
             import::import(user, format, origin.as_deref(), lines, &desk(host, conversation)?)
@@ -323,7 +323,7 @@ fn event(request: &Request) -> &'static str {
         Request::Account(..) => "account",
         Request::Test(_) => "test",
         Request::Session(_) => "session",
-        Request::Verb(Verb::Totp { .. } | Verb::TotpInvited { .. }) => "totp",
+        Request::Verb(Verb::Totp { .. }) => "totp",
         Request::Verb(Verb::TotpPending { .. }) => "totp-pending",
         Request::Verb(Verb::Confirm { .. }) => "confirm",
         Request::Verb(Verb::CancelPending { .. }) => "cancel",
@@ -345,7 +345,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::Doctor) => "doctor",
         Request::Verb(Verb::ListOf { .. }) => "list",
         Request::Verb(Verb::Tickets { .. }) => "tickets",
-        Request::Verb(Verb::U2f(_) | Verb::U2fInvited(_)) => "u2f",
+        Request::Verb(Verb::U2f { .. }) => "u2f",
         Request::Verb(Verb::ReplaceU2f(_)) => "replace-u2f",
         Request::Verb(Verb::Import { .. }) => "import",
     }

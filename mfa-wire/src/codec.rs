@@ -101,13 +101,18 @@ macro_rules! choice {
 }
 
 /// One variant of a [`choice`]. Its fields have names, or positions; one that has none is written with empty braces.
+/// Behind a `;` stands a field that is not written, since the number tells its value: two numbers may be one variant.
 macro_rules! variant {
-    (pattern $name:ident $variant:ident { $($field:ident: $kind:ty),* }) => { $name::$variant { $($field),* } };
+    (pattern $name:ident $variant:ident { $($field:ident: $kind:ty),* $(; $told:ident: $value:literal)? }) => {
+        $name::$variant { $($field,)* $($told: $value)? }
+    };
     (pattern $name:ident $variant:ident ( $($field:ident: $kind:ty),* )) => { $name::$variant($($field),*) };
-    (write $w:ident { $($field:ident: $kind:ty),* }) => { $(<$kind>::write($w, $field)?;)* };
+    (write $w:ident { $($field:ident: $kind:ty),* $(; $told:ident: $value:literal)? }) => {
+        $(<$kind>::write($w, $field)?;)*
+    };
     (write $w:ident ( $($field:ident: $kind:ty),* )) => { $(<$kind>::write($w, $field)?;)* };
-    (read $r:ident $name:ident $variant:ident { $($field:ident: $kind:ty),* }) => {
-        $name::$variant { $($field: <$kind>::read($r)?),* }
+    (read $r:ident $name:ident $variant:ident { $($field:ident: $kind:ty),* $(; $told:ident: $value:literal)? }) => {
+        $name::$variant { $($field: <$kind>::read($r)?,)* $($told: $value)? }
     };
     (read $r:ident $name:ident $variant:ident ( $($field:ident: $kind:ty),* )) => {
         $name::$variant($(<$kind>::read($r)?),*)

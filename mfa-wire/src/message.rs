@@ -107,6 +107,8 @@ pub enum Verb {
         user: Option<String>,
         /// What the user calls it.
         label: Option<String>,
+        /// By the ticket of an invitation, in place of the first factor.
+        invited: bool,
     },
     /// Make a pending authenticator app, to be confirmed in another conversation.
     TotpPending {
@@ -208,13 +210,6 @@ pub enum Verb {
         /// Of those, who is required to have a device and has none.
         missing: bool,
     },
-    /// Bind an authenticator app as Totp does, with the ticket of an invitation in place of the first factor.
-    TotpInvited {
-        /// Whose device it will be.
-        user: Option<String>,
-        /// What the user calls it.
-        label: Option<String>,
-    },
     /// Say which logins are remembered, or forget them.
     Tickets {
         /// Whose logins they are.
@@ -223,11 +218,14 @@ pub enum Verb {
         revoke: Option<String>,
     },
     /// Bind a security key now, as the first device or beside other keys.
-    U2f(NewKey),
+    U2f {
+        /// The key.
+        key: NewKey,
+        /// By the ticket of an invitation, in place of the first factor.
+        invited: bool,
+    },
     /// Bind a security key now, in place of all that is bound.
     ReplaceU2f(NewKey),
-    /// Bind a security key as U2f does, with the ticket of an invitation in place of the first factor.
-    U2fInvited(NewKey),
     /// Take over the security keys that another program's file lists for one user.
     Import {
         /// Whose keys they are.
@@ -536,7 +534,7 @@ choice! { Cancelled, unknown: unknown_value,
 }
 
 choice! { Verb, unknown: unknown_value,
-    1 => Totp { user: Maybe<Name>, label: Maybe<Name> },
+    1 => Totp { user: Maybe<Name>, label: Maybe<Name>; invited: false },
     2 => TotpPending { user: Name, label: Maybe<Name> },
     3 => Confirm { user: Name },
     4 => CancelPending { user: Name },
@@ -557,11 +555,11 @@ choice! { Verb, unknown: unknown_value,
     19 => Resync { user: Name },
     20 => Doctor {},
     21 => ListOf { group: Maybe<Name>, missing: bool },
-    22 => TotpInvited { user: Maybe<Name>, label: Maybe<Name> },
+    22 => Totp { user: Maybe<Name>, label: Maybe<Name>; invited: true },
     23 => Tickets { user: Maybe<Name>, revoke: Maybe<Name> },
-    24 => U2f(key: NewKey),
+    24 => U2f { key: NewKey; invited: false },
     25 => ReplaceU2f(key: NewKey),
-    26 => U2fInvited(key: NewKey),
+    26 => U2f { key: NewKey; invited: true },
     27 => Import { user: Name, format: Name, origin: Maybe<Place>, lines: Long },
 }
 

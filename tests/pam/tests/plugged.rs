@@ -55,7 +55,8 @@ fn fresh(policy: &str) -> System {
 
 /// Root binds what is plugged in there.
 fn bind(helper: &Path, user: &str, pin: &str) -> FrontEnd {
-    let request = Request::Verb(Verb::U2f(NewKey { user: Some(user.to_owned()), ..NewKey::default() }));
+    let key = NewKey { user: Some(user.to_owned()), ..NewKey::default() };
+    let request = Request::Verb(Verb::U2f { key, invited: false });
     let mut answer = |question: &str| if question.starts_with("PIN") { Some(pin.to_owned()) } else { None };
     FrontEnd::request(helper, request, &mut answer)
 }
