@@ -927,11 +927,14 @@ fn every_verb_of_every_uid() {
     const NOT_YOURS: &str = "Only root may do this for another user.";
 
     // The verbs that take a user. What the owner is asked for a proof of ends as cancelled, since nobody types.
-    let verbs: [(&[&str], bool); 14] = [
+    let verbs: [(&[&str], bool); 18] = [
         (&["status"], false),
         (&["tickets"], false),
         (&["tickets", "--revoke", "all"], false),
         (&["totp"], false),
+        (&["totp", "--invitation"], false),
+        (&["u2f"], false),
+        (&["u2f", "--invitation"], false),
         (&["disable"], false),
         (&["recovery-codes"], false),
         (&["totp", "--json"], true),
@@ -940,6 +943,7 @@ fn every_verb_of_every_uid() {
         (&["unlock"], true),
         (&["replace", "totp"], false),
         (&["replace", "totp", "--json"], true),
+        (&["replace", "u2f"], false),
         (&["bypass"], true),
         (&["resync", "000000", "111111"], true),
     ];
@@ -955,6 +959,11 @@ fn every_verb_of_every_uid() {
                 let nothing = if verb.len() == 1 { (0, "") } else { (3, "mfa-enroll: ") };
                 let said = format!("{}No login of owner is remembered.\n", nothing.1);
                 assert_eq!((own.code, own.said), (nothing.0, said), "{verb:?}");
+            }
+            // No ticket is asked for where a device is bound already.
+            _ if verb.contains(&"--invitation") => {
+                let already = own.said.starts_with("mfa-enroll: owner has a device already.\n");
+                assert!(own.code == 4 && already, "{verb:?}: {} {}", own.code, own.said);
             }
             (_, false) => {
                 assert_eq!((own.code, own.said.as_str()), (1, "Password: \nmfa-enroll: Cancelled.\n"), "{verb:?}")
@@ -997,7 +1006,7 @@ fn every_verb_of_every_uid() {
     let root = |arguments: &[&str]| Talk::begin("0", &[arguments, &["--user", "owner"]].concat()).end().code;
     assert_eq!(
         verbs.map(|(verb, _)| verb).map(root),
-        [0, 0, 3, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3],
+        [0, 0, 3, 4, 4, 4, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3, 3],
         "the last ones after disable"
     );
     assert_eq!(Talk::begin("0", &["list"]).end().code, 0);
