@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod base;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -13,9 +15,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Place {
-        // A path through which others can write is refused, and a build folder may well be below /tmp.
-        let base = if nix::unistd::geteuid().is_root() { "/run" } else { env!("CARGO_TARGET_TMPDIR") };
-        let place = Place(Path::new(base).join(format!("mfa-stack-{}-{name}", std::process::id())));
+        let place = Place(base::folder().join(format!("mfa-stack-{}-{name}", std::process::id())));
         let _ = fs::remove_dir_all(&place.0);
         for folder in ["", "pam.d", "authselect"] {
             fs::create_dir(place.path(folder)).unwrap();

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod base;
+
 use std::fs;
 use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mfa_core::engine::{CommitError, Engine, Write};
 use mfa_core::key::{Key, PublicKey};
@@ -49,9 +51,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Place {
-        // The store refuses a path through which others can write, and a build folder may well be below /tmp.
-        let base = if nix::unistd::geteuid().is_root() { "/run" } else { env!("CARGO_TARGET_TMPDIR") };
-        let path = Path::new(base).join(format!("mfa-test-{}-{name}", std::process::id()));
+        let path = base::folder().join(format!("mfa-test-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(path.join("users")).unwrap();
         for dir in [&path, &path.join("users")] {
