@@ -40,11 +40,11 @@ lint:
 measure:
 	cargo run --quiet --locked -p measure -- . $(BESIDE)
 
-## Built by whoever calls, run by root: some of them are about what only root can do.
+## Built by the caller, run by root: with the tests that `cargo test` alone ignores, because they need root
 unit:
 	cargo build --locked -p vkey -p vkey-sk
 	cargo test --locked --no-run --workspace --exclude pam-tests --exclude e2e --exclude vm
-	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e --exclude vm
+	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e --exclude vm -- --include-ignored
 
 ## real libpam, in a throw-away copy of this machine
 pam: all

@@ -277,10 +277,8 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root: make unit"]
     fn after_a_look_as_another_everything_is_as_before() {
-        if !geteuid().is_root() {
-            return;
-        }
         let status = || {
             let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
             let fields = ["Uid:", "Gid:", "Groups:", "CapEff:"];

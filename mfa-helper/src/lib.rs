@@ -225,9 +225,7 @@ fn serve_verb(
     // After the first factor was asked.
     let desk = Desk::open;
     match verb {
-        Verb::Totp { label, .. } => {
-            device::totp(user, label.as_deref(), proof()?, &mut desk(host, conversation)?)
-        }
+        Verb::Totp { label, .. } => device::totp(user, label.as_deref(), proof()?, &mut desk(host, conversation)?),
         Verb::TotpPending { label, .. } => device::totp_pending(user, label.as_deref(), &mut desk(host, conversation)?),
         Verb::Confirm { .. } => device::confirm(user, &mut desk(host, conversation)?),
         Verb::CancelPending { .. } => device::cancel(user, &desk(host, conversation)?),

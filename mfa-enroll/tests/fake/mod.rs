@@ -14,8 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The program.
 pub const MFA_ENROLL: &str = env!("CARGO_BIN_EXE_mfa-enroll");
 
-/// The fake helper under the name that makes it behave as wanted.
+/// The fake helper under the name that makes it behave as wanted. Only root starts a helper, and only root's service is
+/// believed; a debug build alone takes another helper or socket than the installed one.
 pub fn helper(behaviour: &str) -> PathBuf {
+    assert!(nix::unistd::geteuid().is_root() && cfg!(debug_assertions), "needs root and a debug build: make unit");
     let fake = Path::new(MFA_ENROLL).with_file_name("examples").join("fake_helper");
     assert!(fake.exists(), "{} is missing: cargo build -p mfa-enroll --examples", fake.display());
     let link = folder().join(behaviour);
@@ -194,15 +196,4 @@ fn heard(stream: &mut UnixStream) -> Option<Vec<u8>> {
 fn put(blob: &mut Vec<u8>, part: &[u8]) {
     blob.extend((part.len() as u32).to_be_bytes());
     blob.extend(part);
-}
-
-/// Whether this test can run: only root's service is believed, and another helper or socket is taken in
-/// debug builds only. Says so if it cannot.
-#[allow(clippy::print_stderr, reason = "a skipped test is told")]
-pub fn can_run(test: &str) -> bool {
-    let can = nix::unistd::geteuid().is_root() && cfg!(debug_assertions);
-    if !can {
-        eprintln!("SKIPPED {test}: needs root and a debug build");
-    }
-    can
 }

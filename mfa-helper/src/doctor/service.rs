@@ -115,11 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
+    #[ignore = "needs root: make unit"]
     fn the_library_is_loaded_in_a_process_that_is_nobody_and_not_in_this_one() {
-        // Only root can become nobody.
-        let root = nix::unistd::geteuid().is_root();
-        assert_eq!(loads_as_nobody().is_ok(), root && is_installed(b"libfido2.so.1"));
-        assert_eq!(nix::unistd::geteuid().is_root(), root);
+        assert!(nix::unistd::geteuid().is_root(), "only root can become nobody: make unit");
+        assert_eq!(loads_as_nobody().is_ok(), is_installed(b"libfido2.so.1"));
+        assert!(nix::unistd::geteuid().is_root());
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         assert!(!maps.contains("libfido2"));
     }
