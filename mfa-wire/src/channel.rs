@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{MAX_FRAME, Malformed};
 use crate::secret::Secret;
 
-/// Why a conversation cannot go on. The caller treats all of these alike: no verdict.
+/// Why a conversation cannot go on. The caller treats all of these as "no verdict".
 #[derive(Debug, PartialEq, Eq)]
 pub enum Broken {
     /// The peer is gone.
@@ -17,11 +17,11 @@ pub enum Broken {
     TimedOut,
     /// The peer announced a frame longer than [`MAX_FRAME`], or an empty one.
     Length(u32),
-    /// The peer sent something that the specification does not know.
+    /// The peer sent bytes that `docs/wire.md` does not allow.
     Malformed(Malformed),
-    /// The peer sent a message that has no place here.
+    /// The peer sent a valid message at a moment when it is not allowed.
     OutOfTurn,
-    /// The peer speaks other versions of the language than we do.
+    /// The peer and we have no version of the protocol in common.
     Version,
     /// Any other failure of the stream.
     Io(ErrorKind),
@@ -61,7 +61,7 @@ impl Channel {
         &self.0
     }
 
-    /// Sends one frame. A peer that does not read is given up after `timeout`.
+    /// Sends one frame. If the peer does not read it within `timeout`, this fails.
     pub fn send(&mut self, frame: &Secret, timeout: Duration) -> Result<(), Broken> {
         let length = u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX);
         if length == 0 || length as usize > MAX_FRAME {
@@ -72,8 +72,8 @@ impl Channel {
         self.write_all(frame.bytes(), deadline)
     }
 
-    /// Receives one frame: its type byte and its body. All of it must come within `timeout`, so a
-    /// peer that drips bytes gains nothing.
+    /// Receives one frame: its type byte and its body. The whole frame must arrive within `timeout`, so a peer cannot
+    /// hold us longer by sending one byte at a time.
     pub fn receive(&mut self, timeout: Duration) -> Result<Secret, Broken> {
         let deadline = Instant::now() + timeout;
         let mut length = [0; 4];
@@ -113,7 +113,7 @@ impl Channel {
     }
 }
 
-/// What is left until `deadline`; never zero, which would mean "for ever" to the socket.
+/// The time left until `deadline`. Never zero: a socket timeout of zero means "no timeout".
 fn left(deadline: Instant) -> Result<Duration, Broken> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(Broken::TimedOut) } else { Ok(left.max(Duration::from_millis(1))) }

@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 
 use crate::secret::Secret;
 
-/// The most bytes that a frame may hold after its length: room for a QR code drawn in UTF-8 (5 KiB)
-/// and for every field of a request at its own limit.
+/// The most bytes that a frame may hold after its length: room for a QR code drawn in UTF-8 (5 KiB) and for a request
+/// with every field at its limit.
 pub const MAX_FRAME: usize = 16 * 1024;
 
 /// What is wrong with a frame.
@@ -74,7 +74,8 @@ macro_rules! record {
     };
 }
 
-/// An enum: the number of the variant in one byte, then its fields. A number that is not in the table is `unknown`.
+/// An enum: the number of the variant in one byte, then its fields. A number that is not in the table gives
+/// `unknown`.
 macro_rules! choice {
     ($name:ident, unknown: $unknown:expr, $($number:literal => $variant:ident $fields:tt),* $(,)?) => {
         impl Field for $name {
@@ -100,7 +101,8 @@ macro_rules! choice {
     };
 }
 
-/// One variant of a [`choice`]. Its fields have names, or positions; one that has none is written with empty braces.
+/// One variant of a [`choice`]. Its fields have names or positions; a variant without fields is written with empty
+/// braces.
 /// Behind a `;` stands a field that is not written, since the number tells its value: two numbers may be one variant.
 macro_rules! variant {
     (pattern $name:ident $variant:ident { $($field:ident: $kind:ty),* $(; $told:ident: $value:literal)? }) => {
@@ -121,7 +123,7 @@ macro_rules! variant {
 
 pub(crate) use {choice, record, variant};
 
-/// Writes into one buffer that never moves, so that wiping it wipes all.
+/// Writes into one buffer that is never reallocated, so wiping the buffer leaves no copy.
 pub(crate) struct Writer(Secret);
 
 impl Writer {
@@ -146,7 +148,7 @@ impl Writer {
     }
 }
 
-/// What is left of a frame.
+/// The bytes of a frame that are not read yet.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -212,7 +214,7 @@ impl Field for bool {
     }
 }
 
-/// Text of so many bytes at most.
+/// Text of at most `MOST` bytes.
 pub(crate) struct Text<const MOST: usize>;
 
 impl<const MOST: usize> Field for Text<MOST> {
@@ -227,7 +229,7 @@ impl<const MOST: usize> Field for Text<MOST> {
     }
 }
 
-/// So many bytes at most, of any value.
+/// At most `MOST` bytes of any value.
 pub(crate) struct Bytes<const MOST: usize>;
 
 impl<const MOST: usize> Field for Bytes<MOST> {
@@ -242,7 +244,7 @@ impl<const MOST: usize> Field for Bytes<MOST> {
     }
 }
 
-/// The same, to be wiped.
+/// At most `MOST` bytes of any value, in a buffer that is wiped.
 pub(crate) struct Wiped<const MOST: usize>;
 
 impl<const MOST: usize> Field for Wiped<MOST> {
@@ -257,7 +259,7 @@ impl<const MOST: usize> Field for Wiped<MOST> {
     }
 }
 
-/// Text to be wiped.
+/// Text of at most `MOST` bytes, in a buffer that is wiped.
 pub(crate) struct WipedText<const MOST: usize>;
 
 impl<const MOST: usize> Field for WipedText<MOST> {
@@ -288,7 +290,7 @@ impl<F: Field> Field for Maybe<F> {
     }
 }
 
-/// A list of so many at most.
+/// A list of at most `MOST` elements.
 pub(crate) struct Many<F, const MOST: usize>(PhantomData<F>);
 
 impl<F: Field, const MOST: usize> Field for Many<F, MOST> {

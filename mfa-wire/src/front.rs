@@ -8,48 +8,48 @@ use crate::codec::Malformed;
 use crate::message::{Cancelled, Device, FromHelper, Outcome, Remembered, Request, Status, ToHelper, VERSION, Verdict};
 use crate::secret::Secret;
 
-/// How long a front end stands in a queue that is full, at the socket of a helper that listens. Root's module does not: it
-/// has another way.
+/// How long a front end waits if the queue of a listening helper's socket is full. The module does not wait as root:
+/// root can start a helper instead.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a front end waits for the Hello of a helper that listens, before it starts one of its own.
+/// How long a front end waits for the Hello of a listening helper before it starts its own.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a front end waits for the Hello of a helper that it has started itself. There is no other
-/// way to fall back to, so a cold disk gets its time.
+/// How long a front end waits for the Hello of a helper that it started itself. There is no further fallback, so this
+/// allows for a slow disk.
 pub const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a front end waits for the helper's next message. Nobody is asked meanwhile, so this
-/// covers a slow disk and a slow name service, and a touch (90 s at the longest), not a human at a prompt.
+/// How long a front end waits for the helper's next message. No person types during this time, so it covers a slow
+/// disk, a slow name service and a touch (at most 90 s), but not a person at a prompt.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Who stands between the helper and the person: a PAM conversation or a terminal.
+/// The way from the helper to the person: a PAM conversation or a terminal.
 pub trait Prompter {
     /// Shows `text` and returns what the person enters.
     fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled>;
-    /// Shows `text`, at the latest together with the next prompt.
+    /// Shows `text`, at the latest with the next prompt.
     fn tell(&mut self, text: &str);
-    /// Shows a new device to be bound. Only `mfa-enroll` is sent one.
+    /// Shows a new device to be bound. Only `mfa-enroll` receives this.
     fn device(&mut self, device: &Device);
-    /// Shows one user's standing. Only `mfa-enroll` is sent one.
+    /// Shows what one user has bound. Only `mfa-enroll` receives this.
     fn status(&mut self, status: &Status);
-    /// Shows data that was asked for. Only `mfa-enroll` is sent any.
+    /// Shows data that was asked for. Only `mfa-enroll` receives this.
     fn report(&mut self, text: &str);
-    /// Shows recovery codes. Only `mfa-enroll` is sent any.
+    /// Shows recovery codes. Only `mfa-enroll` receives this.
     fn recovery_codes(&mut self, codes: &[Secret]);
-    /// Shows a login that is remembered. Only `mfa-enroll` is sent any.
+    /// Shows a remembered login. Only `mfa-enroll` receives this.
     fn remembered(&mut self, login: &Remembered);
-    /// Shows `text` at once, with all that was told before.
+    /// Shows `text` at once, after everything that was told before.
     fn notice(&mut self, text: &str);
-    /// Waits after a notice until the helper has something to say. True: the person has given up instead.
+    /// Waits after a notice until the helper sends something. True if the person gave up first.
     fn is_left(&mut self, _helper: &UnixStream) -> bool {
         false
     }
-    /// Has the person's ssh agent sign `message` by `key`. Only `mfa-enroll` is asked to.
+    /// Has the person's ssh agent sign `message` with `key`. Only `mfa-enroll` receives this.
     fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled>;
 }
 
-/// Waits for the helper's Hello. After it there is a helper; before it another way may be tried.
+/// Waits for the helper's Hello. Until it has arrived, the caller may still try another helper.
 pub fn greet(channel: &mut Channel, patience: Duration) -> Result<(), Broken> {
     match FromHelper::decode(&channel.receive(patience)?)? {
         FromHelper::Hello(hello) if hello.oldest <= VERSION && VERSION <= hello.newest => Ok(()),
@@ -58,8 +58,8 @@ pub fn greet(channel: &mut Channel, patience: Duration) -> Result<(), Broken> {
     }
 }
 
-/// Sends `request` and relays until the verdict. Without a verdict there is no success: whoever
-/// calls this must treat every error as "unavailable".
+/// Sends `request` and relays until the verdict. Without a verdict there is no success: the caller must treat every
+/// error as "unavailable".
 pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, Broken> {
     channel.send(&ToHelper::Request(request).encode()?, FRAME_TIMEOUT)?;
     loop {
@@ -77,7 +77,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Notice(text) => {
                 prompter.notice(&text);
                 if prompter.is_left(channel.stream()) {
-                    // The helper learns it by the end of the channel.
+                    // The helper notices that the channel is closed.
                     return Ok(Verdict { outcome: Outcome::NoInteraction, text: String::new() });
                 }
             }

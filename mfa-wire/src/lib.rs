@@ -2,9 +2,8 @@
 //!
 //! A *front end* (`pam_mfa.so` inside sshd, sudo, su..., or `mfa-enroll`) sends one request to
 //! `mfa-helper` and then relays what the helper asks until the helper gives its verdict. The bytes
-//! are specified in `docs/wire.md`; this crate is that page as code. It is loaded into login
-//! programs, so it uses std only, allocates nothing that the peer can size, does not recurse, and
-//! holds no unsafe code.
+//! gives its verdict. The bytes are specified in `docs/wire.md`. This crate is loaded into login programs, so it uses
+//! std only, allocates nothing whose size the peer can choose, does not recurse, and holds no unsafe code.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! The messages, and their bytes. `docs/wire.md` is the specification.
+//! The messages and their bytes. `docs/wire.md` is the specification.
 //!
-//! First what they say; at the end, the tables of their fields. How a field is written is the codec's business.
+//! The types come first; the tables of their fields are at the end. `codec` writes the fields.
 
 use crate::codec::{Bytes, Field, Malformed, Many, Maybe, Reader, Text, Wiped, WipedText, Writer, choice, record};
 use crate::secret::Secret;
@@ -12,20 +12,20 @@ pub const VERSION: u8 = 1;
 pub const MAX_NAME: usize = 256;
 /// The longest remote host, terminal or address, in bytes.
 pub const MAX_PLACE: usize = 1024;
-/// The longest text to show, in bytes: a QR code in half blocks has 5 KiB.
+/// The longest text to show, in bytes: a QR code drawn in half blocks has 5 KiB.
 pub const MAX_TEXT: usize = 12 * 1024;
-/// The longest answer that a front end passes on, in bytes. A recovery code has 19, a PIN at most 63; anything longer is
-/// no answer to what we ask.
+/// The longest answer that a front end passes on, in bytes. A recovery code has 19 bytes, a PIN at most 63; a longer
+/// answer cannot be right.
 pub const MAX_ANSWER: usize = 256;
 /// The most devices that one status may list.
 const DEVICES: usize = 32;
 /// The most recovery codes of one set.
 const CODES: usize = 64;
 
-/// The helper's first message: the versions that it speaks.
+/// The helper's first message: the versions that it accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// The oldest version that it still understands.
+    /// The oldest version that it still accepts.
     pub oldest: u8,
     /// Its own version.
     pub newest: u8,
@@ -42,7 +42,7 @@ pub enum AuthHook {
     HandedOver,
 }
 
-/// What a login program says about a login. Claims: root's are believed, other callers' are logged.
+/// What a login program says about a login. These are claims: believed if the caller is root, only logged otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// `PAM_USER`.
@@ -59,14 +59,14 @@ pub struct Login {
     pub ssh_auth_info: Option<String>,
     /// `stack=complete` stands on the module's line.
     pub stack_complete: bool,
-    /// `SSH_AUTH_SOCK` of sudo's environment: the word of whoever has called it, and nobody's proof.
+    /// `SSH_AUTH_SOCK` of sudo's environment. Supplied by the caller of sudo: a hint, never trusted.
     pub ssh_auth_sock: Option<String>,
     /// The executable file of the login program, as the kernel names it: `/proc/self/exe`.
     pub program: Option<String>,
 }
 
 impl Login {
-    /// Of whom nothing is known but who they say they are, and where.
+    /// A login of which only the user and the service are known.
     pub fn at(user: &str, service: &str) -> Login {
         Login {
             user: user.to_owned(),
@@ -81,7 +81,7 @@ impl Login {
         }
     }
 
-    /// sshd is recognised by what it does, since its service name can be chosen.
+    /// sshd is recognized by what it sets, because an administrator can choose its service name.
     pub fn came_by_sshd(&self) -> bool {
         self.tty.as_deref() == Some("ssh") || self.ssh_auth_info.is_some() || self.service == "sshd"
     }
@@ -90,11 +90,12 @@ impl Login {
 /// A security key to be bound. `None` as user means the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewKey {
-    /// Whose it will be.
+    /// The user whose key it will be.
     pub user: Option<String>,
     /// What the user calls it.
     pub label: Option<String>,
-    /// The line of an ssh public key, where it is bound as that; else one that is plugged in here.
+    /// The line of an ssh public key, if the key is bound as an ssh key; otherwise a key that is plugged in here is
+    /// bound.
     pub ssh_key: Option<String>,
 }
 
@@ -239,20 +240,20 @@ pub enum Verb {
     },
 }
 
-/// What is required of whom: one rule.
+/// A rule that requires a second factor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Required {
-    /// A user, or else a group.
+    /// The user that it is about; if absent, `group` is given.
     pub user: Option<String>,
-    /// A group.
+    /// The group that it is about.
     pub group: Option<String>,
-    /// For this service only.
+    /// Applies to this service only.
     pub service: Option<String>,
-    /// With these kinds of device only, separated by commas.
+    /// Allows these kinds of device only, separated by commas.
     pub kinds: Option<String>,
-    /// From that day on.
+    /// Applies from this day on.
     pub deadline: Option<String>,
-    /// For so many seconds only, unless it is confirmed.
+    /// Applies for this many seconds, unless it is confirmed.
     pub on_trial: Option<u64>,
 }
 
@@ -265,22 +266,22 @@ pub enum Request {
     Account(Login, AuthHook),
     /// Something for `mfa-enroll`.
     Verb(Verb),
-    /// The auth phase of a login, tried out by `mfa-enroll`: the answer lets nobody in.
+    /// The auth phase of a login, as a test by `mfa-enroll`: the verdict lets nobody in.
     Test(Login),
     /// The session phase of a login whose account phase has bound a device.
     Session(Login),
 }
 
-/// Why there is no answer to an Ask. None of these is a guess.
+/// Why there is no answer to an Ask. None of these counts as a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
     /// The login program cannot ask, or its answer is unusable (absent, too long).
     NoConversation,
     /// The person gave up: Ctrl-C, Ctrl-D or an empty line.
     ByUser,
-    /// The answer was the login secret that the program holds: it answers blindly.
+    /// The answer was the login secret that the program holds: the program answers without asking the person.
     LoginSecret,
-    /// The answer was the user's name: it answers blindly.
+    /// The answer was the user's name: the program answers without asking the person.
     UserName,
 }
 
@@ -294,36 +295,36 @@ pub enum ToHelper {
     Cancel(Cancelled),
 }
 
-/// How a conversation ended. The numbers on the wire lie far apart, so that no single flipped bit
-/// turns a refusal into an acceptance.
+/// How a conversation ended. The numbers on the wire differ in many bits, so that a single flipped bit cannot turn a
+/// refusal into an acceptance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 #[repr(u32)]
 pub enum Outcome {
-    /// The second factor is verified; the verb is done.
+    /// The second factor is verified, or the verb is done.
     Accepted = 0x5ac3_9d17,
-    /// Policy asks nothing of this login.
+    /// The policy asks nothing of this login.
     Ignored = 0x2e94_61f8,
-    /// Wrong, used, not allowed.
+    /// The answer is wrong or already used, or the request is not allowed.
     Refused = 0xa13c_62e8,
     /// Too many wrong attempts.
     Locked = 0xd16b_9e07,
-    /// There was nobody to ask, or they gave up.
+    /// There was nobody to ask, or the person gave up.
     NoInteraction = 0x866a_f735,
-    /// No decision is possible: store, policy or helper failed.
+    /// No decision is possible: the store, the policy or the helper failed.
     Unavailable = 0x71d5_0a4b,
     /// No such user, binding or pending device.
     NotFound = 0x3b08_c5d6,
-    /// It is so already.
+    /// Nothing to do: the requested state exists already.
     Already = 0xe857_3aa9,
-    /// In auth: let past on the condition that a device is bound in the account phase.
+    /// In auth: let past on the condition that the account phase binds a device.
     HandedOver = 0x4fb1_d862,
-    /// Looked through: something should be mended.
+    /// The check is complete: something should be corrected.
     Warnings = 0x9a0e_2735,
-    /// Looked through: something lets past, or locks out.
+    /// The check is complete: something lets people past the second factor, or locks them out.
     Faults = 0x65f4_4c8e,
-    /// This helper is shut off from what the request needs, and has asked, judged and written nothing: root's front end
-    /// starts one of its own and asks that.
+    /// This helper's sandbox keeps it from doing the request, and it has asked, judged and written nothing. Root's
+    /// front end then starts its own helper and sends the request to that.
     StartYourOwn = 0x77af_3bd4,
 }
 
@@ -350,7 +351,7 @@ impl Outcome {
 pub struct Verdict {
     /// How it ended.
     pub outcome: Outcome,
-    /// The line that the person reads; empty when there is nothing to say.
+    /// The line that the person reads; empty if there is none.
     pub text: String,
 }
 
@@ -358,19 +359,19 @@ pub struct Verdict {
 pub struct Device {
     /// Whose it is.
     pub user: String,
-    /// Under which name the app shows it.
+    /// The name under which the app shows it.
     pub issuer: String,
-    /// The key in base32, to be typed by hand.
+    /// The key in base32, for typing by hand.
     pub key: Secret,
-    /// The `otpauth://` address, to be drawn as a QR code. It holds all the rest.
+    /// The `otpauth://` address, for a QR code. It holds all the other fields.
     pub uri: Secret,
     /// The hash, as apps name it: `SHA1`, `SHA256`, `SHA512`.
     pub algorithm: String,
-    /// Digits of a code.
+    /// The number of digits of a code.
     pub digits: u8,
-    /// Seconds for which a code is valid.
+    /// The number of seconds for which a code is valid.
     pub period: u32,
-    /// Until when it can be confirmed, in seconds since 1970; absent when only in this conversation.
+    /// The time until which it can be confirmed, in seconds since 1970; absent if only this conversation can.
     pub expires: Option<u64>,
 }
 
@@ -385,35 +386,35 @@ pub struct DeviceStatus {
     pub created: u64,
     /// From where it was bound.
     pub created_from: String,
-    /// When it last let somebody in.
+    /// When it last let its user in.
     pub last_used: Option<u64>,
 }
 
-/// One user's standing.
+/// What one user has bound and is required to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The user.
     pub user: String,
-    /// The kind of what is bound: `totp`, `u2f`.
+    /// The kind of device that is bound: `totp`, `u2f`.
     pub kind: Option<String>,
-    /// A device waits for its confirmation.
+    /// Whether a device waits for its confirmation.
     pub pending: bool,
-    /// Some rule requires a second factor of this user.
+    /// Whether a rule requires a second factor of this user.
     pub required: bool,
     /// The bound devices.
     pub devices: Vec<DeviceStatus>,
-    /// Recovery codes that are left.
+    /// The number of recovery codes that are left.
     pub recovery_codes_left: u32,
-    /// Locked until then, in seconds since 1970.
+    /// The end of a lock, in seconds since 1970.
     pub locked_until: Option<u64>,
-    /// A bypass code is good until then, in seconds since 1970.
+    /// The end of a bypass code's validity, in seconds since 1970.
     pub bypass_until: Option<u64>,
 }
 
-/// One login that is remembered. Times are seconds since 1970.
+/// One remembered login. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// Its id, by which it is revoked.
+    /// Its id, for revoking it.
     pub id: String,
     /// The PAM service.
     pub service: String,
@@ -421,15 +422,15 @@ pub struct Remembered {
     pub place: String,
     /// The fingerprint of the ssh key that was used.
     pub key: Option<String>,
-    /// When the code was given.
+    /// When the code that made it was given.
     pub made: u64,
-    /// Until when it is good at the longest.
+    /// The latest time at which it is valid.
     pub expires: u64,
 }
 
 /// What the helper sends.
 pub enum FromHelper {
-    /// At once, before any work.
+    /// Sent at once, before any work.
     Hello(Hello),
     /// Ask the person. The text may hold a new key, so it is wiped like one.
     Ask {
@@ -438,29 +439,30 @@ pub enum FromHelper {
         /// The prompt, with all that must be read before it.
         text: Secret,
     },
-    /// Show this.
+    /// Show this text.
     Tell(String),
     /// Show this new device.
     Device(Device),
-    /// Show this user's standing.
+    /// Show what this user has bound.
     Status(Status),
     /// Show this as the data that was asked for.
     Report(String),
-    /// Show these recovery codes, now and never again.
+    /// Show these recovery codes now; they cannot be shown again.
     RecoveryCodes(Vec<Secret>),
-    /// Show this login that is remembered.
+    /// Show this remembered login.
     Remembered(Remembered),
-    /// Show this at once: somebody has to do it, and there is nothing to type.
+    /// Show this text at once: the person must do something, and there is nothing to type.
     Notice(String),
-    /// Have the person's ssh agent sign this by this key (ssh's encoding); the answer is its signature.
+    /// Have the person's ssh agent sign this with this key (in ssh's encoding); the answer is the signature.
     Sign {
         /// The public key.
         key: Vec<u8>,
-        /// What is to be signed, in our namespace: the front end makes of it what an agent is given (PROTOCOL.sshsig), so
-        /// that it can also be given to `ssh-keygen -Y sign` where the key is.
+        /// The data to sign, in our namespace. The front end builds from it the data that an agent signs
+        /// (PROTOCOL.sshsig), so that it can also be given to `ssh-keygen -Y sign` on the machine where the key is
+        /// plugged in.
         message: Vec<u8>,
     },
-    /// The end.
+    /// The last message.
     Verdict(Verdict),
 }
 
@@ -620,7 +622,7 @@ fn unknown_value(_: u8) -> Malformed {
     Malformed::UnknownValue
 }
 
-/// A request, and before it the version that it is in.
+/// A request, preceded by the version of the protocol that it uses.
 struct Versioned;
 
 impl Field for Versioned {

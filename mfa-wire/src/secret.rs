@@ -1,9 +1,9 @@
-//! A buffer that is wiped when it goes.
+//! A buffer that is wiped when it is dropped.
 
 /// Bytes that must not outlive their use: answers, keys, and every frame that may hold one.
 ///
-/// No `Debug`, no `Display`, no `Clone`: a secret is passed on, not spread. The buffer never grows
-/// beyond the capacity it was made with, because a reallocation would leave a copy behind.
+/// No `Debug`, no `Display`, no `Clone`, so that a secret is moved and never copied by accident. The buffer never
+/// grows beyond the capacity it was made with, because a reallocation would leave a copy behind.
 #[derive(Default)]
 pub struct Secret(Vec<u8>);
 
@@ -13,7 +13,7 @@ impl Secret {
         Secret(Vec::with_capacity(capacity))
     }
 
-    /// Copies `bytes`; wiping the original is the caller's business.
+    /// Copies `bytes`. The caller must wipe the original.
     pub fn copy_of(bytes: &[u8]) -> Self {
         Secret(bytes.to_vec())
     }
@@ -23,7 +23,7 @@ impl Secret {
         Secret(vec![0; len])
     }
 
-    /// Appends, and says whether the bytes fitted. What does not fit is not appended at all.
+    /// Appends, and returns whether the bytes fitted. If they do not fit, nothing is appended.
     #[must_use]
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         let fits = bytes.len() <= self.0.capacity() - self.0.len();
@@ -33,7 +33,7 @@ impl Secret {
         fits
     }
 
-    /// Removes and wipes the last byte: a backspace.
+    /// Removes and wipes the last byte.
     pub fn pop(&mut self) {
         if let Some(last) = self.0.last_mut() {
             *last = 0;
@@ -60,7 +60,7 @@ impl Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         self.0.fill(0);
-        // Keeps the compiler from dropping a store to memory that is freed next.
+        // Keeps the compiler from removing the stores because the memory is freed next.
         std::hint::black_box(&mut self.0);
     }
 }

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-/// What a person reads where there is no decision, whether the helper says so or is not there to say it.
+/// What a person reads if there is no decision. The helper says it, or the front end if there is no helper.
 pub const UNAVAILABLE: &str = "MFA is unavailable; the system log says why.";
 
-/// A refusal without its reason: for who has not proved the first factor, and in account for whom auth has refused.
+/// A refusal without its reason: for a user who has not proved the first factor, and in account for a user whom auth
+/// refused.
 pub const REFUSED: &str = "Second factor refused.";
 
 /// `text` with everything that could steer a terminal or forge a log line made visible, cut to
 /// `limit` characters.
 ///
-/// Control characters (C0, C1, DEL), line and paragraph separators, and all that is to be seen nowhere
-/// become `\u{...}` escapes; a backslash and a double quote are escaped, so that the result can stand
-/// between quotes.
+/// Control characters (C0, C1, DEL), line and paragraph separators, and all characters that are not visible become
+/// `\u{...}` escapes; a backslash and a double quote are escaped, so that the result can stand between quotes.
 pub fn printable(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -44,8 +44,8 @@ pub fn utc(seconds: u64) -> String {
     format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", 400 * era + year + next_year)
 }
 
-/// `text` of several lines on its way to a terminal: everything but the ends of its lines that could steer it is made
-/// visible. Quotes and backslashes stay as they are, because these lines are for reading.
+/// Makes a `text` of several lines safe for a terminal: every character that could steer it is made visible, except
+/// the line ends. Quotes and backslashes stay as they are, because these lines are for reading.
 pub fn readable(text: &str) -> Cow<'_, str> {
     let passes = |c: char| c == '\n' || !steers(c);
     if text.chars().all(passes) {
@@ -58,10 +58,11 @@ pub fn readable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What moves the cursor, turns the direction of writing, or hides: Unicode's categories Cc, Cf, Zl and Zp, and what is
-/// "default ignorable", as fillers, variation selectors and tags. By these a name can pass for another, and a line can
-/// say what it does not show. Of Unicode 16.0, and the test says whether it still is; ignorable code points are reserved
-/// in blocks, so that those to come are here already.
+/// Characters that move the cursor, change the direction of writing, or are invisible: Unicode's categories Cc, Cf,
+/// Zl and Zp, and the "default ignorable" characters, such as fillers, variation selectors and tags. With these, one
+/// name can be made to look like another, and a line can hold text that it does not show. The table is of Unicode
+/// 16.0, and a test compares it. Unicode reserves whole blocks for ignorable characters, so future ones are in it
+/// already.
 const STEERING: [(char, char); 27] = [
     ('\0', '\u{1f}'),
     ('\u{7f}', '\u{9f}'),
@@ -93,7 +94,7 @@ const STEERING: [(char, char); 27] = [
 ];
 
 fn steers(c: char) -> bool {
-    // Of almost all text the first two ranges decide.
+    // The first two ranges decide about almost all text.
     if c.is_ascii() { c.is_ascii_control() } else { STEERING.iter().any(|(first, last)| (*first..=*last).contains(&c)) }
 }
 
@@ -103,7 +104,7 @@ mod tests {
 
     use super::{printable, readable, steers, utc};
 
-    /// The categories of Unicode, as another program has them.
+    /// The categories of Unicode, as the regex-syntax crate knows them.
     fn is_in(set: &str) -> impl Fn(char) -> bool {
         let parsed = regex_syntax::Parser::new().parse(set).unwrap();
         let HirKind::Class(Class::Unicode(class)) = parsed.into_kind() else { panic!("{set} is no class") };

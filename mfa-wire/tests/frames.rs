@@ -68,7 +68,8 @@ fn a_frame_in_drips_is_not_waited_for_any_longer() {
         let (mut drip, _silent) = UnixStream::pair().unwrap();
         drip.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         theirs.write_all(&[0, 0, 0, 250, 0x22]).unwrap();
-        // Each byte comes well within the time for all of them; reading from nobody is how this waits.
+        // Each byte comes well within the time for the whole frame. The read, which nothing answers, is only a way to
+        // wait.
         while theirs.write_all(&[0]).is_ok() {
             let _ = std::io::Read::read(&mut drip, &mut [0]);
         }
