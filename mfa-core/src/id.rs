@@ -1,4 +1,4 @@
-//! Identities.
+//! Identities of bindings.
 
 use std::fmt;
 

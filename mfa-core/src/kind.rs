@@ -10,10 +10,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// Every kind.
     pub const ALL: [Kind; 2] = [Kind::Totp, Kind::U2f];
 
-    /// As mfa.toml, the store and the command line say it.
+    /// Its name in mfa.toml, in the store and on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Totp => "totp",
@@ -21,7 +21,7 @@ impl Kind {
         }
     }
 
-    /// The kind that is called so.
+    /// The kind with this name.
     pub fn from_word(word: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.word() == word)
     }

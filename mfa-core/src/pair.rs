@@ -1,4 +1,4 @@
-//! The two codes of a binding: two in a row, which prove that the app has the key and a clock.
+//! The two consecutive codes of a binding, which prove that the app has the key and a clock.
 
 use std::cmp::Ordering;
 
@@ -6,37 +6,37 @@ use mfa_wire::Secret;
 
 use crate::totp::{Code, Totp};
 
-/// How far from now codes are looked for, in seconds: to say how old they are, not to accept them.
+/// How far from now codes are searched, in seconds. Only to say how old they are, not to accept them.
 const SEARCH: u64 = 4 * 3600;
 
-/// Two consecutive codes that were found.
+/// Two consecutive codes, both found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The step of the first.
+    /// The step of the first code.
     pub first: u64,
     /// How far the app's clock is from ours, in seconds; a multiple of the period.
     pub offset: i64,
 }
 
-/// One of the two.
+/// One of the two codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The one that was asked first.
+    /// The code that was asked for first.
     First,
-    /// The other.
+    /// The code that was asked for second.
     Second,
 }
 
 /// Which rule two codes broke.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PairError {
-    /// This one is not of the form of a code, which has so many digits.
+    /// This one does not have the form of a code, which has this many digits.
     Form(Which, u8),
-    /// Both are the same; so many seconds have one code.
+    /// Both are the same code; a code lasts this many seconds.
     Same(u64),
-    /// The second belongs before the first.
+    /// The second code comes before the first.
     Order,
-    /// Both are right, with others in between.
+    /// Both are right, but not consecutive.
     Gap,
     /// They are consecutive, but this many seconds old.
     Old(u64),
@@ -51,8 +51,8 @@ pub enum PairError {
 }
 
 impl Pair {
-    /// Looks for two consecutive steps whose codes these are. Only steps within the window are accepted;
-    /// those further away serve to say what is wrong.
+    /// Looks for two consecutive steps with these codes. Only steps within the window are accepted; steps further
+    /// away are searched only to say what is wrong.
     pub fn find(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
         let parameters = totp.parameters;
         let present = parameters.step(now);
@@ -69,7 +69,7 @@ impl Pair {
     }
 }
 
-/// The step of the first of two codes in a row, the one nearest to the present, so many seconds to either side at most.
+/// The step of the first of two consecutive codes: the pair nearest to `present`, at most `reach` steps away.
 pub fn consecutive(totp: &Totp, first: &Secret, second: &Secret, present: u64, reach: u64) -> Result<u64, PairError> {
     let parameters = totp.parameters;
     let parse = |code, which| Code::parse(code, parameters.digits).ok_or(PairError::Form(which, parameters.digits));

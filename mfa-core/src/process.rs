@@ -1,8 +1,8 @@
-//! A process that will be known again.
+//! A process, identified so that a later process with the same number is not taken for it.
 
 use std::fmt;
 
-/// A process: its number, and when it was started, in ticks since the host was. No other one of the same boot has both.
+/// A process: its number, and its start time in ticks since the host booted. No two processes of one boot share both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
@@ -12,7 +12,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// As [`Display`](fmt::Display) writes it.
+    /// Reads what [`Display`](fmt::Display) writes.
     pub fn parse(word: &str) -> Option<Process> {
         let (pid, started) = word.split_once(':')?;
         let process = Process { pid: pid.parse().ok()?, started: started.parse().ok()? };

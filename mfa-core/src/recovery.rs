@@ -1,4 +1,5 @@
-//! Recovery codes: for who has lost the device. 80 bits each, good once, shown once, kept as hashes.
+//! Recovery codes, for a user who has lost the device. Each has 80 bits, is good once, is shown once and is kept as a
+//! hash.
 
 use data_encoding::BASE32_NOPAD;
 use mfa_wire::Secret;
@@ -6,39 +7,40 @@ use sha2::{Digest, Sha256};
 
 use crate::Id;
 
-/// Bytes of a code: nobody guesses 80 bits, so a lock need not stop them, and a fast hash keeps them.
+/// The number of bytes of a code. 80 bits cannot be guessed, so recovery codes work during a lock, and a fast hash is
+/// enough.
 const BYTES: usize = 10;
 
-/// Symbols of a code in base32 (RFC 4648 section 6).
+/// The number of base32 symbols of a code (RFC 4648 section 6).
 const SYMBOLS: usize = BYTES * 8 / 5;
 
-/// The most codes of one set: which ones are used is kept in 64 bits.
+/// The most codes of one set: 64 bits hold which ones are used.
 pub const MOST: u64 = 50;
 
 /// The set of codes that belongs to a binding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
-    /// Says which set it is, and salts its hashes. Nil for none.
+    /// Identifies the set and salts its hashes. Nil if there is none.
     pub id: Id,
-    /// The codes.
+    /// The hashes of the codes.
     pub hashes: Vec<[u8; 32]>,
 }
 
 /// Which codes of which set are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// The set that it belongs to.
+    /// The set that this is about.
     pub set: Id,
-    /// A bit for each code.
+    /// One bit for each code.
     pub codes: u64,
 }
 
-/// A code as it was entered, of the right form.
+/// A code as the person entered it, in the right form.
 pub struct Code(Secret);
 
 impl Set {
-    /// Makes `count` codes out of `random`, and gives back what is kept of them and what is shown. The error is that of
-    /// `random`.
+    /// Makes `count` codes from `random`. Returns the set to keep and the codes to show. Fails only if `random`
+    /// fails.
     pub fn make<E>(count: u64, random: impl Fn(&mut [u8]) -> Result<(), E>) -> Result<(Set, Vec<Secret>), E> {
         let mut set = Set::default();
         if count == 0 {
@@ -55,12 +57,12 @@ impl Set {
         Ok((set, shown))
     }
 
-    /// Which code it is. Takes the same time whichever it is, and whether it is one.
+    /// The number of the code in the set. Takes the same time for every code of the set, and if it is not in the set.
     pub fn find(&self, code: &Code) -> Option<usize> {
         let hash = self.hash(code);
         let mut found = None;
         for (n, kept) in self.hashes.iter().enumerate() {
-            // No early end, neither here nor inside.
+            // No early end, neither here nor inside: the time must not tell which code matched, or how much of it.
             if std::hint::black_box(kept.iter().zip(hash).fold(0, |differing, (a, b)| differing | (a ^ b))) == 0 {
                 found = Some(n);
             }
@@ -85,7 +87,7 @@ impl Used {
         self.set == set.id && self.codes & (1 << n) != 0
     }
 
-    /// The same, and code number `n` of `set` is used too. What was used of another set is of no interest any more.
+    /// A copy in which code number `n` of `set` is used too. Used codes of another set are forgotten.
     pub fn with(self, set: &Set, n: usize) -> Used {
         let before = if self.set == set.id { self.codes } else { 0 };
         Used { set: set.id, codes: before | (1 << n) }
@@ -93,8 +95,8 @@ impl Used {
 }
 
 impl Code {
-    /// Small letters or capitals, with or without dashes and spaces. `0`, `1` and `8` are no symbols: whoever types
-    /// them means the letters that they look like.
+    /// Accepts small letters and capitals, with or without dashes and spaces. `0`, `1` and `8` are not base32
+    /// symbols, so they are read as the letters that they look like.
     pub fn parse(answer: &Secret) -> Option<Code> {
         let mut symbols = Secret::with_capacity(SYMBOLS);
         for byte in answer.bytes().iter().filter(|b| !b" -\t\r\n".contains(b)) {

@@ -1,9 +1,9 @@
-//! Remembered logins: for a while the device is not asked again.
+//! Remembered logins: for a while, a login from the same origin is not asked for the device.
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 
-/// Where a login comes from, as far as a remembered login is bound to it: all of it has to be the same again.
+/// The origin of a login. A remembered login is valid only for a login in which all of this is equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     service: String,
@@ -11,15 +11,15 @@ pub struct Origin {
     key: String,
 }
 
-/// What stands where a login took no ssh key.
+/// Written in place of the key if the login used no ssh key.
 const NO_KEY: &str = "-";
 
 impl Origin {
-    /// The longest service and the longest place that are remembered, in bytes.
+    /// The longest service or place that is remembered, in bytes.
     pub(crate) const LONGEST: usize = 96;
 
-    /// A login to this service, from this place, by the ssh key with this fingerprint. `None` where that cannot be
-    /// written down as it is: nothing is remembered of it.
+    /// A login to this service, from this place, with the ssh key of this fingerprint. `None` if the service or place
+    /// cannot be stored as a word; such a login is not remembered.
     pub fn new(service: &str, place: &str, key: Option<&[u8; 32]>) -> Option<Origin> {
         let key = key.map_or(NO_KEY.to_owned(), |key| BASE64_NOPAD.encode(key));
         let is_word =
@@ -37,30 +37,31 @@ impl Origin {
         &self.place
     }
 
-    /// The fingerprint of the ssh key, as `ssh-keygen -l` says it.
+    /// The fingerprint of the ssh key, as `ssh-keygen -l` prints it.
     pub fn key(&self) -> Option<String> {
         (self.key != NO_KEY).then(|| format!("SHA256:{}", self.key))
     }
 }
 
-/// One login that is remembered.
+/// One remembered login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RememberedLogin {
-    /// To what it is bound.
+    /// The origin that it is valid for.
     pub origin: Origin,
     /// When the code was given, in seconds since 1970.
     pub made: u64,
-    /// From then on it is void, in seconds since 1970.
+    /// From when on it is not valid, in seconds since 1970.
     pub expires: u64,
 }
 
 impl RememberedLogin {
-    /// By which it is revoked: no secret, and no other one of the user has it but by chance.
+    /// For revoking it. Not a secret. Two logins of a user share an id only by chance.
     pub fn id(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.words())[..4])
     }
 
-    /// One from the future is of a clock that was set back since, and how old it is nobody knows.
+    /// Whether it is valid. A login dated in the future predates a change of the clock: its age is unknown, so refuse
+    /// it.
     pub fn is_good(&self, now: u64) -> bool {
         self.made <= now && now < self.expires
     }
@@ -81,20 +82,20 @@ impl RememberedLogin {
     }
 }
 
-/// The remembered logins of one user, in the order in which they were made.
+/// The remembered logins of one user, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RememberedLogins(Vec<RememberedLogin>);
 
 impl RememberedLogins {
-    /// The most that are kept.
+    /// The most logins that are kept for a user.
     pub(crate) const MOST: usize = 8;
 
-    /// Those that are good.
+    /// Those that are valid.
     pub fn good(&self, now: u64) -> impl Iterator<Item = &RememberedLogin> {
         self.0.iter().filter(move |login| login.is_good(now))
     }
 
-    /// The same, and this one: in place of what it makes needless, or, where there is no room, of the oldest.
+    /// A copy with this login added. It replaces a login of the same origin, or, if there is no room, the oldest.
     #[must_use]
     pub fn with(&self, login: RememberedLogin) -> RememberedLogins {
         let others = self.good(login.made).filter(|other| other.origin != login.origin).cloned();
@@ -106,7 +107,7 @@ impl RememberedLogins {
         RememberedLogins(logins)
     }
 
-    /// The same, without those of that id.
+    /// A copy without the logins that have this id.
     #[must_use]
     pub fn without(&self, id: &str) -> RememberedLogins {
         RememberedLogins(self.0.iter().filter(|login| login.id() != id).cloned().collect())
@@ -125,7 +126,7 @@ impl RememberedLogins {
         }
         let words: Vec<&str> = text.split(' ').collect();
         let logins = RememberedLogins(words.chunks(5).map(RememberedLogin::parse).collect::<Option<_>>()?);
-        // Only what we would write ourselves.
+        // Accept only what we would write ourselves.
         (logins.0.len() <= RememberedLogins::MOST && logins.word() == text).then_some(logins)
     }
 }

@@ -8,7 +8,7 @@ use mfa_wire::Secret;
 /// The hash under the HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// What every app knows.
+    /// The only hash that every app supports.
     Sha1,
     /// RFC 6238 section 1.2.
     Sha256,
@@ -17,7 +17,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// By the name that `otpauth://` addresses use.
+    /// The algorithm with this name in an `otpauth://` address.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.name() == name)
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// What app and host must agree on besides the key. A binding keeps those it was made with.
+/// What app and host must agree on besides the key. A binding keeps the parameters that it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// The hash.
@@ -58,7 +58,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// What nearly every app assumes.
+    /// The parameters that nearly every app assumes.
     pub const DEFAULT: Parameters = Parameters { algorithm: Algorithm::Sha1, digits: 6, period: 30 };
 
     /// `None` when a number is out of its range (RFC 4226 section 5.3 for the digits).
@@ -86,11 +86,11 @@ pub struct Totp {
 pub struct Match {
     /// The lowest such step that is not spent.
     pub fresh: Option<u64>,
-    /// There is such a step that is spent: the code was used, or one after it was, or it was told.
+    /// Whether such a step is spent: this code or a later one was used, or the code was revealed.
     pub used: bool,
 }
 
-/// The steps whose codes are accepted no more.
+/// The steps whose codes are no longer accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
     /// This one and all before it.
@@ -100,11 +100,11 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// No step that a clock can show.
+    /// Nothing is spent. (No clock shows step 0.)
     pub const NOTHING: Spent = Spent { floor: 0, told: 0 };
 
     fn holds(self, step: u64) -> bool {
-        // Both are looked at, whatever the first says.
+        // Both comparisons are always made, so that the time does not tell which one matched.
         (step <= self.floor) | (step == self.told)
     }
 }
@@ -134,13 +134,13 @@ impl Totp {
         Some(Totp { parameters, key, inner })
     }
 
-    /// Another one of the same key.
+    /// A copy, of the same key.
     pub fn copy(&self) -> Totp {
         let key = Secret::copy_of(self.key.bytes());
         Totp { parameters: self.parameters, key, inner: self.inner.clone() }
     }
 
-    /// The key as it is typed by hand.
+    /// The key in base32, for typing by hand.
     pub fn key_base32(&self) -> Secret {
         let mut text = Secret::zeroed(BASE32_NOPAD.encode_len(self.key.bytes().len()));
         BASE32_NOPAD.encode_mut(self.key.bytes(), text.bytes_mut());
@@ -172,18 +172,18 @@ impl Totp {
         uri
     }
 
-    /// Whether `code` is that of `step`, in constant time.
+    /// Whether `code` is the code of `step`. Compares in constant time.
     pub fn is(&self, code: &Code, step: u64) -> bool {
         step <= LAST_STEP && self.inner.check(code.text(), step * self.parameters.period).is_some()
     }
 
     /// Compares `code` with the codes of every step from `first` to `last`.
     ///
-    /// Takes the same time whichever step matches, and whether any does.
+    /// Takes the same time whichever step matches, and also if none does.
     pub fn find(&self, code: &Code, first: u64, last: u64, spent: Spent) -> Match {
         let mut found = Match { fresh: None, used: false };
         for step in first..=last {
-            // No early end, whatever is found.
+            // No early end: the time must not tell which step matched.
             let equal = self.is(code, step);
             found.used |= equal & spent.holds(step);
             if equal & !spent.holds(step) & found.fresh.is_none() {
@@ -193,19 +193,19 @@ impl Totp {
         found
     }
 
-    /// The step nearest to `present`, at most `reach` steps away, whose code this is.
+    /// The step nearest to `present` whose code this is, at most `reach` steps away.
     pub fn nearest(&self, code: &Code, present: u64, reach: u64) -> Option<u64> {
         let steps = present.saturating_sub(reach)..=present.saturating_add(reach);
         steps.filter(|step| self.is(code, *step)).min_by_key(|step| step.abs_diff(present))
     }
 }
 
-/// A code as it was entered, of the right form.
+/// A code as the person entered it, in the right form.
 pub struct Code(Secret);
 
 impl Code {
-    /// Spaces are dropped, since apps show `492 039`. `None` when what is left is not exactly `digits`
-    /// ASCII digits: then it is no guess either.
+    /// Spaces are dropped, because apps show `492 039`. `None` if the rest is not exactly `digits` ASCII digits; such
+    /// an answer does not count as a guess.
     pub fn parse(answer: &Secret, digits: u8) -> Option<Code> {
         let mut code = Secret::with_capacity(usize::from(digits));
         for byte in answer.bytes().iter().filter(|b| !b" \t\r\n".contains(b)) {
