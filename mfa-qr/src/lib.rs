@@ -1,4 +1,5 @@
-//! QR codes: a text in, the lines of a drawing out. Pure. For the screen of `mfa-enroll`, and for the prompt of a login.
+//! QR codes: a text in, the lines of a drawing out. No I/O. Used on the screen of `mfa-enroll` and in the prompt of a
+//! login.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +8,7 @@ use std::fmt::Write;
 use qrcode::{Color, EcLevel, QrCode};
 use zeroize::Zeroizing;
 
-/// The drawn lines. They hold a key as much as the key itself does, so they are wiped.
+/// The drawn lines. Anybody who has them can read the key, so they are wiped.
 pub type Lines = Zeroizing<Vec<String>>;
 
 /// A QR code: a square of dark and light modules.
@@ -16,7 +17,7 @@ pub struct Symbol {
     dark: Zeroizing<Vec<bool>>,
 }
 
-/// The light border around a symbol, in modules. The standard says 4; readers are content with less.
+/// The light border around a symbol, in modules. The standard says 4; readers accept less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quiet {
     /// On the left and on the right.
@@ -26,9 +27,9 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// Four modules where there is room; above and below, half of it fits a small window.
+    /// Four modules at the sides; only two above and below, so that it fits a small window.
     pub const WIDE: Quiet = Quiet { across: 4, down: 2 };
-    /// The least that every decoder read.
+    /// The narrowest border with which every decoder in our tests still read the symbol.
     pub const NARROW: Quiet = Quiet { across: 2, down: 1 };
 }
 
@@ -41,10 +42,10 @@ pub enum Glyphs {
     Ascii,
 }
 
-/// Which polarity the terminal gives to ink.
+/// Which of ink and ground appears light on the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
-    /// The ink is pinned to white and the ground to black: right on every theme.
+    /// Ink is set to white and the ground to black: right on every theme.
     Coloured,
     /// Ink draws the light modules: right on a dark terminal.
     Light,
@@ -61,15 +62,15 @@ pub struct Size {
     pub cols: usize,
 }
 
-/// White ink on black ground out of the fixed part of the palette, which no theme changes.
+/// White ink on black ground, from the part of the 256-colour palette that no theme changes.
 const WHITE_ON_BLACK: &str = "\x1b[38;5;231;48;5;16m";
 const WHITE_GROUND: &str = "\x1b[48;5;231m";
 const BLACK_GROUND: &str = "\x1b[48;5;16m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Symbol {
-    /// The smallest symbol that holds `text`; none if it is too long for any. Error correction is
-    /// at its lowest: a screen does not get torn, and every row counts.
+    /// The smallest symbol that holds `text`; `None` if `text` is too long for every size. Error correction is at its
+    /// lowest: a screen is not damaged, and every row counts.
     pub fn of(text: &[u8]) -> Option<Symbol> {
         let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
         let width = code.width();
@@ -77,7 +78,7 @@ impl Symbol {
         Some(Symbol { width, dark: Zeroizing::new(dark) })
     }
 
-    /// The colour of a module; all around the symbol is light.
+    /// Whether a module is dark. Everything around the symbol is light.
     fn dark(&self, x: usize, y: usize, quiet: Quiet) -> bool {
         match (x.checked_sub(quiet.across), y.checked_sub(quiet.down)) {
             (Some(x), Some(y)) if x < self.width && y < self.width => self.dark[y * self.width + x],
@@ -85,7 +86,7 @@ impl Symbol {
         }
     }
 
-    /// How much room a drawing takes.
+    /// The size of a drawing.
     pub fn size(&self, glyphs: Glyphs, quiet: Quiet) -> Size {
         let (wide, high) = (self.width + 2 * quiet.across, self.width + 2 * quiet.down);
         match glyphs {
@@ -94,7 +95,7 @@ impl Symbol {
         }
     }
 
-    /// Draws it.
+    /// Draws the symbol.
     pub fn draw(&self, glyphs: Glyphs, ink: Ink, quiet: Quiet) -> Lines {
         let rows = self.size(glyphs, quiet).rows;
         Zeroizing::new(match glyphs {
@@ -124,7 +125,7 @@ impl Symbol {
         for x in 0..wide {
             let dark = self.dark(x, y, quiet);
             line.push_str(match (ink, dark) {
-                // The ground carries the picture; a change of ground is said once.
+                // Only the ground is visible; its colour is written only where it changes.
                 (Ink::Coloured, _) if x > 0 && self.dark(x - 1, y, quiet) == dark => "",
                 (Ink::Coloured, true) => BLACK_GROUND,
                 (Ink::Coloured, false) => WHITE_GROUND,
@@ -139,7 +140,7 @@ impl Symbol {
         line
     }
 
-    /// The symbol as a picture that any browser shows and any printer prints.
+    /// The symbol as an SVG picture, which any browser shows and any printer prints.
     pub fn svg(&self) -> Zeroizing<String> {
         let quiet = Quiet { across: 4, down: 4 };
         let side = self.width + 8;
@@ -192,7 +193,7 @@ mod tests {
         symbol
     }
 
-    /// Reads a drawing back as a terminal would show it: ink on ground, in that polarity.
+    /// Reads a drawing back as a terminal with this polarity would show it.
     fn read_blocks(lines: &[String], ink: Ink) -> Option<String> {
         let rows: Vec<Vec<char>> = lines
             .iter()

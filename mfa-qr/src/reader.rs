@@ -1,6 +1,6 @@
-//! The decoder that the tests read our drawings with, a foreign one. For tests of other crates too.
+//! The decoder with which the tests read our drawings. It is not ours. Tests of other crates use it too.
 
-/// What a picture says; pixels are given by `dark(x, y)`.
+/// The text in a picture; `dark(x, y)` gives its pixels.
 pub fn decode(wide: usize, high: usize, dark: impl Fn(usize, usize) -> bool) -> Option<String> {
     const ZOOM: usize = 4;
     let shade = |x: usize, y: usize| if dark(x / ZOOM, y / ZOOM) { 0 } else { 255 };

@@ -1,6 +1,6 @@
-//! What is said to an ssh agent, and what it may answer: draft-miller-ssh-agent.
+//! The messages to and from an ssh agent: draft-miller-ssh-agent.
 //!
-//! Whoever is at the other end is somebody's own program: nothing that it says is believed, and its answers have limits.
+//! An agent is a program of the user's: nothing that it says is trusted, and its answers have size limits.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -12,35 +12,35 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-/// Other words for "no", which old agents use.
+/// Other failure codes, which old agents use.
 const FAILURES: [u8; 3] = [FAILURE, 30, 102];
 
-/// OpenSSH's own limit for an answer.
+/// OpenSSH's own limit for the length of an answer.
 const MAX_ANSWER: usize = 256 * 1024;
-/// OpenSSH's own limit for keys in an agent.
+/// OpenSSH's own limit for the number of keys in an agent.
 const MAX_IDENTITIES: u32 = 2048;
 
 /// What a stream has to be ready for before an exchange can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// There is something to read, or it has ended.
+    /// There is something to read, or the stream has ended.
     Readable,
     /// There is room to write.
     Writable,
 }
 
-/// Why an agent gives no answer; `E` is why nobody waits for it any more.
+/// Why an agent gives no answer; `E` is the caller's reason to stop waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoAnswer<E> {
-    /// It says no, and never says why.
+    /// It refuses. The protocol gives no reason.
     Refused,
-    /// It has hung up.
+    /// It has closed the connection.
     Closed,
-    /// It says what is no answer.
+    /// Its answer is not valid.
     Malformed(Malformed),
     /// The stream has failed.
     Io(ErrorKind),
-    /// Whoever waits has stopped.
+    /// The caller has stopped waiting.
     Stopped(E),
 }
 
@@ -50,7 +50,7 @@ impl<E> From<Malformed> for NoAnswer<E> {
     }
 }
 
-/// For a log. Whoever asked has a sentence for the person.
+/// For a log. The caller has its own sentence for the person.
 impl<E: fmt::Display> fmt::Display for NoAnswer<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -63,9 +63,9 @@ impl<E: fmt::Display> fmt::Display for NoAnswer<E> {
     }
 }
 
-/// The blobs of the public keys that the agent behind `stream` holds. One that is locked holds none.
+/// The blobs of the public keys that the agent behind `stream` holds. A locked agent shows none.
 ///
-/// `stream` never waits; `wait` does, until it is ready or there is a reason to stop.
+/// `stream` must be non-blocking; `wait` blocks until it is ready or there is a reason to stop.
 pub fn list<E>(
     stream: &mut (impl Read + Write),
     wait: impl FnMut(Until) -> Result<(), E>,
@@ -79,14 +79,14 @@ pub fn list<E>(
     let mut keys = Vec::new();
     for _ in 0..count {
         keys.push(reader.string()?.to_vec());
-        // The comment, which anybody could have written.
+        // The comment: not trusted, because anybody could have written it.
         reader.string()?;
     }
     reader.end()?;
     Ok(keys)
 }
 
-/// Has the agent behind `stream` sign `data` by the key with this blob. Gives the blob of a signature.
+/// Has the agent behind `stream` sign `data` with the key of this blob. Returns the blob of a signature.
 pub fn sign<E>(
     stream: &mut (impl Read + Write),
     key: &[u8],
@@ -152,7 +152,7 @@ fn fill<E>(
     Ok(())
 }
 
-/// Waits, where that is all that the error asks for.
+/// Waits if that is all that the error asks for; otherwise fails.
 fn pause<E>(
     error: std::io::Error,
     until: Until,
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// An agent that has written its answers before, in pieces, and then has no more to say.
+    /// An agent whose answers are written beforehand, in pieces; after them, the stream ends.
     struct Scripted {
         pieces: Vec<Vec<u8>>,
         heard: Vec<u8>,

@@ -1,8 +1,8 @@
-//! RFC 4251 section 5: bytes, numbers and strings one after the other.
+//! RFC 4251 section 5: bytes, numbers and strings in sequence.
 
 use std::fmt;
 
-/// Bytes that do not say what they should.
+/// Bytes that are not what they should be, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -12,7 +12,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Takes a blob apart, from its beginning.
+/// Reads a blob from its beginning.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -41,10 +41,10 @@ impl<'a> Reader<'a> {
         Ok(string)
     }
 
-    /// A number of 256 bits, as the "mpint" that parts of an ECDSA signature are.
+    /// A number of 256 bits, written as "mpint", as the parts of an ECDSA signature are.
     pub(crate) fn scalar(&mut self) -> Result<[u8; 32], Malformed> {
         let digits = match self.string()? {
-            // One zero keeps the sign bit clear, and must not be there for nothing.
+            // A leading zero keeps the number positive, and is allowed only if the next bit is set.
             [0, digits @ ..] if digits.first().is_some_and(|first| *first >= 0x80) => digits,
             digits if digits.first().is_some_and(|first| (1..0x80).contains(first)) => digits,
             _ => return Err(Malformed("a number is not positive, or not written in the one way there is")),

@@ -10,31 +10,31 @@ use crate::blob::{Malformed, Reader, put};
 const ED25519: &str = "sk-ssh-ed25519@openssh.com";
 const ECDSA: &str = "sk-ecdsa-sha2-nistp256@openssh.com";
 const CERTIFICATES: [&str; 2] = ["sk-ssh-ed25519-cert-v01@openssh.com", "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com"];
-/// Those of keys in files. The rest of what is not known is no key at all.
+/// Kinds of keys that live in files. All other kinds are not known as keys at all.
 const IN_FILES: [&str; 6] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa", "ssh-dss"];
 
-/// No public key of these kinds is longer.
+/// The longest blob of a public key that lives on a security key.
 const MAX_BLOB: usize = 1024;
-/// That of a line in authorized_keys(5), by OpenSSH's own limit.
+/// The longest line in authorized_keys(5), by OpenSSH's own limit.
 const MAX_LINE: usize = 8192;
-/// OpenSSH takes longer ones; nobody has them.
+/// OpenSSH accepts longer ones, but they do not occur.
 const MAX_APPLICATION: usize = 255;
 
-/// Why something is no key of use.
+/// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyError {
-    /// Nothing that begins as a public key does.
+    /// It does not begin as a public key does.
     NoKey,
-    /// A key that is in a file, for whoever copies it.
+    /// The private key lives in a file, so it can be copied.
     InFile,
-    /// Somebody's signature under a key.
+    /// It is a certificate, not a key.
     Certificate,
-    /// A key that signs certificates.
+    /// It is the key of a certificate authority.
     Authority,
-    /// A key that was made for something else than ssh.
+    /// It was made for something other than ssh.
     Application,
-    /// A key whose bytes make no sense.
+    /// Its bytes are not valid.
     Malformed(Malformed),
 }
 
@@ -57,10 +57,10 @@ impl From<Malformed> for KeyError {
     }
 }
 
-/// What signatures are checked with. Whether an ECDSA point is on its curve is for whoever does so.
+/// What signatures are checked with. The checker of signatures also checks that an ECDSA point is on its curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// As RFC 8032 has it.
+    /// As RFC 8032 encodes it.
     Ed25519([u8; 32]),
     /// On NIST P-256: x, then y.
     Ecdsa([u8; 64]),
@@ -71,12 +71,12 @@ pub enum Point {
 pub struct SkPublicKey {
     /// The key.
     pub point: Point,
-    /// What the security key knows it for: `ssh:` and anything. Printable ASCII.
+    /// The application that the security key made it for: `ssh:` and any text. Printable ASCII.
     pub application: String,
 }
 
 impl SkPublicKey {
-    /// Reads the form in which it travels.
+    /// Reads the blob of a key (PROTOCOL.u2f).
     pub fn from_blob(blob: &[u8]) -> Result<SkPublicKey, KeyError> {
         if blob.len() > MAX_BLOB {
             return Err(Malformed("it is too long").into());
@@ -93,7 +93,7 @@ impl SkPublicKey {
                 if reader.string()? != b"nistp256" {
                     return Err(Malformed("another curve than its name says").into());
                 }
-                // SEC 1 section 2.3.3: OpenSSH takes the long form only.
+                // SEC 1 section 2.3.3: OpenSSH accepts the uncompressed form only.
                 match reader.string()? {
                     [4, point @ ..] => {
                         Point::Ecdsa(point.try_into().map_err(|_| Malformed("a point of 64 bytes was expected"))?)
@@ -111,7 +111,7 @@ impl SkPublicKey {
         Ok(SkPublicKey { point, application: application.to_owned() })
     }
 
-    /// The form in which it travels.
+    /// Writes the blob of a key (PROTOCOL.u2f).
     pub fn to_blob(&self) -> Vec<u8> {
         let mut blob = Vec::new();
         put(&mut blob, self.algorithm().as_bytes());
@@ -126,7 +126,7 @@ impl SkPublicKey {
         blob
     }
 
-    /// The name of its kind.
+    /// The name of its algorithm in ssh.
     pub fn algorithm(&self) -> &'static str {
         match self.point {
             Point::Ed25519(_) => ED25519,
@@ -139,7 +139,8 @@ impl SkPublicKey {
         format!("SHA256:{}", BASE64_NOPAD.encode(&Sha256::digest(self.to_blob())))
     }
 
-    /// The two words of a key in a line: its kind, and itself in base64, which must be of that kind.
+    /// Reads the two words of a key in a line: its algorithm, and its blob in base64, which must be of that
+    /// algorithm.
     fn from_words(algorithm: &str, base64: &str) -> Result<SkPublicKey, KeyError> {
         known(algorithm)?;
         let blob = BASE64.decode(base64.as_bytes()).map_err(|_| Malformed("its base64 is damaged"))?;
@@ -148,7 +149,7 @@ impl SkPublicKey {
     }
 }
 
-/// Whether `algorithm` is one of the two that this is about.
+/// Fails unless `algorithm` is one of the two that live on a security key.
 fn known(algorithm: &str) -> Result<(), KeyError> {
     match algorithm {
         ED25519 | ECDSA => Ok(()),
@@ -163,14 +164,14 @@ fn known(algorithm: &str) -> Result<(), KeyError> {
 pub struct Line {
     /// The key.
     pub key: SkPublicKey,
-    /// What follows the key: a label by whoever made it. Anything may be in it.
+    /// The text after the key: a label by its maker. It is not trusted.
     pub label: String,
-    /// What stands before it, as it stands there.
+    /// The options before the key, unchanged.
     pub options: Vec<String>,
 }
 
 impl Line {
-    /// Reads one line; `None` where there is no key in it, because it is empty or a comment.
+    /// Reads one line. `None` if it holds no key because it is empty or a comment.
     pub fn parse(line: &str) -> Result<Option<Line>, KeyError> {
         if line.len() > MAX_LINE {
             return Err(KeyError::NoKey);
@@ -179,7 +180,7 @@ impl Line {
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
-        // As sshd reads it: a first word that names no kind of key is a list of options.
+        // As sshd reads it: if the first word is not an algorithm, it is a list of options.
         let (word, rest) = cut(line);
         let (options, (algorithm, rest)) = match known(word) {
             Err(KeyError::NoKey) => {
@@ -196,12 +197,12 @@ impl Line {
         Ok(Some(Line { key, label: label.to_owned(), options }))
     }
 
-    /// Whether sshd lets this key in without a touch, unless its own settings demand one.
+    /// Whether sshd accepts this key without a touch, unless its own settings demand a touch.
     pub fn no_touch_required(&self) -> bool {
         self.options.iter().any(|option| named(option, "no-touch-required"))
     }
 
-    /// Whether sshd demands PIN or fingerprint of this key.
+    /// Whether sshd demands a PIN or a fingerprint of this key.
     pub fn verify_required(&self) -> bool {
         self.options.iter().any(|option| named(option, "verify-required"))
     }
@@ -211,13 +212,13 @@ fn named(option: &str, name: &str) -> bool {
     option.eq_ignore_ascii_case(name)
 }
 
-/// The first word, and what follows the blanks behind it.
+/// The first word, and the rest without its leading blanks.
 fn cut(line: &str) -> (&str, &str) {
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     (word, rest.trim_start_matches([' ', '\t']))
 }
 
-/// Takes the options off a line: up to the first blank that stands in no quotes.
+/// Takes the options off a line: they end at the first blank outside quotes.
 fn options(line: &str) -> Result<(Vec<String>, &str), KeyError> {
     let (mut options, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (at, c) in line.char_indices() {
@@ -237,8 +238,8 @@ fn options(line: &str) -> Result<(Vec<String>, &str), KeyError> {
     Err(KeyError::NoKey)
 }
 
-/// The security keys that this connection has passed before, by the text of `SSH_AUTH_INFO_0`: one line for each method,
-/// `publickey KIND BASE64`. Whatever is not such a line is passed over: it counts for nothing.
+/// The security keys that sshd has accepted in this connection, from `SSH_AUTH_INFO_0`: one line for each method,
+/// `publickey KIND BASE64`. Lines of any other form are ignored.
 pub fn in_auth_info(text: &str) -> Vec<SkPublicKey> {
     let key = |line: &str| {
         let (algorithm, base64) = line.strip_prefix("publickey ")?.split_once(' ')?;
@@ -260,7 +261,7 @@ mod tests {
         format!("{} {}", key.algorithm(), BASE64.encode(&key.to_blob()))
     }
 
-    /// A blob of any kind, with whatever behind it.
+    /// A blob of this kind, followed by any parts.
     fn blob(kind: &str, parts: &[&[u8]]) -> Vec<u8> {
         let mut blob = Vec::new();
         put(&mut blob, kind.as_bytes());

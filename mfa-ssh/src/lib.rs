@@ -1,9 +1,9 @@
 //! ssh keys that live on a security key (`sk-ssh-ed25519@openssh.com`, `sk-ecdsa-sha2-nistp256@openssh.com`): their
-//! public keys, what they sign, and how an ssh agent is asked for it. Pure, but for the one exchange with an agent, over
-//! whatever stream it is given. It checks no signature: that is the helper's.
+//! public keys, the data that they sign, and how to ask an ssh agent for a signature. No I/O, except the exchange
+//! with an agent over a stream that the caller supplies. It checks no signature: the helper does.
 //!
-//! By OpenSSH's PROTOCOL.u2f, PROTOCOL.sshsig and RFC 4251 section 5; the agent's language is that of
-//! draft-miller-ssh-agent.
+//! The formats are those of OpenSSH's PROTOCOL.u2f and PROTOCOL.sshsig and of RFC 4251 section 5; the agent's
+//! protocol is draft-miller-ssh-agent.
 
 #![forbid(unsafe_code)]
 

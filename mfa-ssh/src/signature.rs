@@ -1,4 +1,4 @@
-//! What a security key signs for ssh, and the signature that comes back.
+//! The data that a security key signs for ssh, and the signature.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use sha2::{Digest, Sha256, Sha512};
 use crate::blob::{Malformed, Reader, put};
 use crate::key::{KeyError, Point, SkPublicKey};
 
-/// What our signatures are for: one that was made for a login, a file or a commit is none of ours, and none of ours is
-/// good for those.
+/// The namespace of our signatures. It keeps signatures apart: one that was made for a login, a file or a commit is
+/// not valid here, and one of ours is not valid there.
 pub const NAMESPACE: &str = "mfa@pam_mfa";
 
 const MAGIC: &[u8; 6] = b"SSHSIG";
 const VERSION: u32 = 1;
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
-/// No signature by such a key is longer.
+/// The longest armoured signature by such a key.
 const MAX_ARMOURED: usize = 4096;
 
-/// How the message of a signature is shortened.
+/// The hash of the signed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hash {
-    /// If the signer was told so.
+    /// Accepted, because the signer can choose it.
     Sha256,
-    /// What we ask for, and `ssh-keygen -Y sign` takes by itself.
+    /// The hash that we ask for, and the default of `ssh-keygen -Y sign`.
     Sha512,
 }
 
@@ -44,7 +44,7 @@ impl Hash {
     }
 }
 
-/// PROTOCOL.sshsig section 3: what an agent is given to sign, for `message` in our namespace.
+/// PROTOCOL.sshsig section 3: the data that an agent signs, for `message` in our namespace.
 pub fn signed_data(message: &[u8], hash: Hash) -> Vec<u8> {
     let mut data = MAGIC.to_vec();
     put(&mut data, NAMESPACE.as_bytes());
@@ -54,7 +54,7 @@ pub fn signed_data(message: &[u8], hash: Hash) -> Vec<u8> {
     data
 }
 
-/// PROTOCOL.u2f: what the security key is given of that, in the place where WebAuthn has the hash of its client data.
+/// PROTOCOL.u2f: the hash of that data, which the security key gets in place of WebAuthn's hash of the client data.
 pub fn client_data_hash(message: &[u8], hash: Hash) -> [u8; 32] {
     Sha256::digest(signed_data(message, hash)).into()
 }
@@ -62,25 +62,25 @@ pub fn client_data_hash(message: &[u8], hash: Hash) -> [u8; 32] {
 /// The signature of a security key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkSignature {
-    /// What the key says that it saw: bit 0 a touch, bit 2 PIN or fingerprint.
+    /// What the key says that it checked: bit 0 a touch, bit 2 a PIN or fingerprint.
     pub flags: u8,
-    /// How many it has made, or 0.
+    /// How many signatures the key has made, or 0.
     pub counter: u32,
-    /// What the kind of the key makes of it.
+    /// The signature proper.
     pub rest: Rest,
 }
 
-/// A signature of 64 bytes, by its kind.
+/// A signature of 64 bytes, by its algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// As RFC 8032 has it.
+    /// As RFC 8032 encodes it.
     Ed25519([u8; 64]),
-    /// By NIST P-256: r, then s.
+    /// Over NIST P-256: r, then s.
     Ecdsa([u8; 64]),
 }
 
 impl SkSignature {
-    /// Reads the form in which it travels, which must be that of `key`'s kind.
+    /// Reads the blob of a signature, which must be of the algorithm of `key`.
     pub fn from_blob(blob: &[u8], key: &SkPublicKey) -> Result<SkSignature, Malformed> {
         let mut reader = Reader::new(blob);
         if reader.string()? != key.algorithm().as_bytes() {
@@ -106,7 +106,7 @@ impl SkSignature {
         Ok(SkSignature { flags, counter, rest })
     }
 
-    /// The form in which it travels, for a key of its kind.
+    /// Writes the blob of a signature by `key`.
     pub fn to_blob(&self, key: &SkPublicKey) -> Vec<u8> {
         let mut inner = Vec::new();
         match &self.rest {
@@ -121,7 +121,7 @@ impl SkSignature {
         blob
     }
 
-    /// The authenticator data that it covers, beside the [`client_data_hash`].
+    /// The authenticator data that is signed together with the [`client_data_hash`].
     pub fn authenticator_data(&self, application: &str) -> [u8; 37] {
         let mut data = [0; 37];
         data[..32].copy_from_slice(&Sha256::digest(application));
@@ -131,23 +131,23 @@ impl SkSignature {
     }
 }
 
-/// A positive number as RFC 4251 section 5 has it.
+/// A positive number as RFC 4251 section 5 writes it.
 fn mpint(number: &[u8]) -> Vec<u8> {
     let digits = &number[number.iter().take_while(|digit| **digit == 0).count()..];
     let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
     [sign, digits].concat()
 }
 
-/// Why a pasted signature is none.
+/// Why a pasted text is not a signature that we can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureError {
-    /// Not the block that begins and ends as one.
+    /// It is not a block with the right first and last line.
     NoSignature,
-    /// By a key that does not live on a security key, or no key of use.
+    /// It is by a key that does not live on a security key, or that cannot be used.
     Key(KeyError),
-    /// For another purpose than ours.
+    /// It was made for another purpose than ours.
     Namespace,
-    /// Its bytes make no sense.
+    /// Its bytes are not valid.
     Malformed(Malformed),
 }
 
@@ -170,12 +170,12 @@ impl From<Malformed> for SignatureError {
     }
 }
 
-/// What `ssh-keygen -Y sign -n mfa@pam_mfa` prints. Whether it is right is not said by this.
+/// What `ssh-keygen -Y sign -n mfa@pam_mfa` prints. Parsing does not check the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sshsig {
-    /// Whose it claims to be.
+    /// The key that it claims to be made with.
     pub key: SkPublicKey,
-    /// How its message was shortened.
+    /// The hash of the message.
     pub hash: Hash,
     /// The signature.
     pub signature: SkSignature,
@@ -198,7 +198,7 @@ impl Sshsig {
         if reader.string()? != NAMESPACE.as_bytes() {
             return Err(SignatureError::Namespace);
         }
-        // "Reserved": whatever is in it is not to be looked at, and would not be in what we have signed.
+        // The field "reserved" must be ignored. If it is not empty, the signature will not match our data.
         reader.string()?;
         let hash = match reader.string()? {
             b"sha256" => Hash::Sha256,
