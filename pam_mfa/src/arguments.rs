@@ -8,33 +8,34 @@ use pam::module::PamHandle;
 use crate::sys::pam::log;
 
 const HELPER: &CStr = c"/usr/libexec/mfa-helper";
-/// Where a helper listens for everybody, and where for root alone: no user can stand in that queue.
+/// Where a helper listens for everybody, and where for root alone: users cannot fill that queue.
 const SOCKET: &CStr = c"/run/mfa/helper.sock";
 const SOCKET_OF_ROOT: &CStr = c"/run/mfa/root.sock";
 
-/// What the line of pam.d says.
+/// The arguments on the line of pam.d.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    /// `stack=complete`: our auth line is reached only after a first factor that succeeded, and our account line is there.
+    /// `stack=complete`: our auth line is reached only after a successful first factor, and the stack has our account
+    /// line.
     pub(crate) stack_complete: bool,
     /// `config=FILE`, passed on to a helper that we start.
     pub(crate) config: Option<CString>,
     /// `helper=FILE`.
     pub(crate) helper: CString,
-    /// `socket=FILE`: where a helper listens, for whoever calls.
+    /// `socket=FILE`: the socket of a listening helper, for all callers.
     pub(crate) socket: Option<CString>,
     /// `debug`: log phases and verdicts.
     pub(crate) debug: bool,
 }
 
 impl Arguments {
-    /// Where a helper listens for a process that is root or not.
+    /// The socket of a listening helper, for a caller that is root or not.
     pub(crate) fn socket(&self, root: bool) -> &CStr {
         self.socket.as_deref().unwrap_or(if root { SOCKET_OF_ROOT } else { SOCKET })
     }
 
-    /// Reads the line, and logs what it does not understand: an argument that failed the login instead would turn a
-    /// typo into a lock-out.
+    /// Reads the line, and logs arguments that it does not know. To fail the login instead would turn a typo into a
+    /// lock-out.
     pub(crate) fn read(pam: &PamHandle, words: &[&CStr]) -> Arguments {
         let (arguments, complaints) = parse(words);
         for complaint in complaints {

@@ -1,8 +1,8 @@
-//! What our account hook leaves for our session hook: that it has bound a device, and whose.
+//! A message from our account hook to our session hook: that it has bound a device, and for which user.
 //!
-//! In the PAM environment and not in the handle, because sshd holds the account phase in a process of its own and takes
-//! nothing else over from it. It is gone before the session's environment is made of it. Whoever else sets it (pam_env, by
-//! files of the user's) has the helper asked in vain: that goes by the processes.
+//! It is in the PAM environment and not in the handle, because sshd runs the account phase in a process of its own
+//! and copies only the environment back. It is removed before the session's environment is made. If something else
+//! sets it (pam_env, from files of the user's), the helper is asked in vain: it looks at the processes, not at this.
 
 use std::ffi::{CStr, CString};
 
@@ -19,7 +19,7 @@ pub(crate) fn note(pam: &mut PamHandle, user: &str) -> PamResult<()> {
     putenv(pam, &CString::new(variable).map_err(|_| PamResultCode::PAM_BUF_ERR)?)
 }
 
-/// Whose device has been bound, once.
+/// The user for whom a device was bound. Removes the message.
 pub(crate) fn take(pam: &mut PamHandle) -> Option<String> {
     let user = getenv(pam, NAME)?.to_str().ok().filter(|user| user.len() <= MAX_NAME).map(str::to_owned);
     let _ = putenv(pam, NAME);

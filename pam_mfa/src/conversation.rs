@@ -19,17 +19,17 @@ use crate::sys::spawn::are_we_root;
 
 /// The conversation of one PAM transaction.
 ///
-/// All but a notice is said in the prompt. A PAM_TEXT_INFO of its own would be held back by sshd, and su writes it to
-/// stdout, which may be a file.
+/// Everything except a notice goes into the prompt: sshd would hold back a separate PAM_TEXT_INFO, and su writes
+/// PAM_TEXT_INFO to stdout, which may be a file.
 pub(crate) struct Conversation<'a> {
     pam: &'a PamHandle,
     user: &'a str,
     silent: bool,
-    /// It has a terminal, whose standard output may be a file: su writes PAM_TEXT_INFO there.
+    /// There is a terminal, and standard output may be a file: su writes PAM_TEXT_INFO there.
     on_a_terminal: bool,
-    /// A screen locker: it has room for a question or a line, and for nothing in front of it or below.
+    /// The host is a screen locker, which has room for one line of question or message.
     one_line: bool,
-    /// What was told and waits for the next prompt. At binding it may hold the new key.
+    /// What was told and waits for the next prompt. During a binding it may hold the new key.
     pending: Secret,
     asked: bool,
 }
@@ -37,21 +37,21 @@ pub(crate) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     pub(crate) fn new(pam: &'a PamHandle, login: &'a Login, flags: PamFlag) -> Self {
         let silent = flags & PAM_SILENT != 0;
-        // Who is not root is a program of its user's, and none that anybody logs in by.
+        // A caller that is not root is a screen locker or the like, never a login program.
         let one_line = !are_we_root();
         let on_a_terminal = login.tty.is_some() && !one_line;
         let pending = Secret::with_capacity(MAX_FRAME);
         Conversation { pam, user: &login.user, silent, on_a_terminal, one_line, pending, asked: false }
     }
 
-    /// Whether anybody was asked for an answer, or to touch something.
+    /// Whether the person was asked for an answer or for a touch.
     pub(crate) fn has_asked(&self) -> bool {
         self.asked
     }
 
-    /// Says what is still to be said: one message, whose fate matters to nobody.
+    /// Sends the remaining messages as one. A failure to show it changes nothing.
     ///
-    /// PAM_SILENT cannot keep back a refusal, because sudo always sets it and the refusal names the remedy.
+    /// PAM_SILENT does not suppress a refusal: sudo always sets it, and the refusal names the remedy.
     pub(crate) fn farewell(mut self, verdict: &Verdict) {
         let past = matches!(verdict.outcome, Outcome::Accepted | Outcome::Ignored | Outcome::HandedOver);
         if past && self.silent {
@@ -59,7 +59,7 @@ impl<'a> Conversation<'a> {
         }
         let pending = std::mem::take(&mut self.pending);
         let told = pending.bytes();
-        // The host ends a message's last line itself.
+        // The host itself ends the last line of a message.
         let told = if verdict.text.is_empty() { told.trim_ascii_end() } else { told };
         let text = if self.one_line { verdict.text.lines().next().unwrap_or_default() } else { &verdict.text };
         if !told.is_empty() || !text.is_empty() {
@@ -67,15 +67,15 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Sends the parts as one message. `None`: the host cannot, or did not.
+    /// Sends the parts as one message. `None` if the host cannot show it or reports a failure.
     fn say(&self, style: PamMessageStyle, parts: &[&[u8]]) -> Option<Response> {
         let mut message = Secret::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
         let whole = parts.iter().all(|part| message.append(part)) && message.append(b"\0");
         if whole { send(self.pam, style, &message) } else { None }
     }
 
-    /// What the host handed us as the person's answer, judged before it is copied.
-    fn judge(&self, answer: &[u8]) -> Result<Secret, Cancelled> {
+    /// Takes the host's answer to a prompt, unless it cannot be the person's. Checked before it is copied.
+    fn check_answer(&self, answer: &[u8]) -> Result<Secret, Cancelled> {
         let secret = self.pam.get_item::<AuthTok>().ok().flatten();
         if answer.is_empty() {
             Err(Cancelled::ByUser)
@@ -97,10 +97,10 @@ impl Prompter for Conversation<'_> {
         let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
         let style = if echo { PAM_PROMPT_ECHO_ON } else { PAM_PROMPT_ECHO_OFF };
         let response = self.say(style, &[pending.bytes(), text.as_bytes()]).ok_or(Cancelled::NoConversation)?;
-        self.judge(response.answer().ok_or(Cancelled::NoConversation)?)
+        self.check_answer(response.answer().ok_or(Cancelled::NoConversation)?)
     }
 
-    /// Text beyond the buffer is dropped: the helper does not size our memory.
+    /// Text that does not fit into the buffer is dropped: the helper must not choose how much memory we use.
     fn tell(&mut self, text: &str) {
         if self.one_line {
             return;
@@ -118,7 +118,7 @@ impl Prompter for Conversation<'_> {
 
     fn remembered(&mut self, _: &Remembered) {}
 
-    /// PAM_SILENT cannot keep back what somebody has to do: sudo always sets it.
+    /// PAM_SILENT does not suppress a notice: sudo always sets it, and the person must do something.
     fn notice(&mut self, text: &str) {
         self.asked = true;
         let pending = std::mem::replace(&mut self.pending, Secret::with_capacity(MAX_FRAME));
@@ -126,7 +126,7 @@ impl Prompter for Conversation<'_> {
         let _ = self.say(style, &[pending.bytes(), text.as_bytes()]);
     }
 
-    /// sudo holds Ctrl-C back as long as PAM is at work, and nothing is read meanwhile that it could end.
+    /// sudo blocks Ctrl-C while PAM works, and during a notice we read no input in which Ctrl-C could be seen.
     fn is_left(&mut self, helper: &UnixStream) -> bool {
         signals::interrupt_comes_before(helper.as_fd(), FRAME_TIMEOUT)
     }
@@ -136,7 +136,8 @@ impl Prompter for Conversation<'_> {
     }
 }
 
-/// Blind programs answer every prompt with the secret or the name that they hold, some with a newline behind it.
+/// Programs that do not ask the person answer every prompt with the secret or the name that they hold, some with a
+/// newline after it.
 fn same(answer: &[u8], held: &[u8]) -> bool {
     answer == held || answer.trim_ascii() == held.trim_ascii()
 }

@@ -12,11 +12,11 @@ use crate::arguments::Arguments;
 use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
 
-/// A helper that has said Hello. From here on there is no second one.
+/// A helper that has said Hello. After that, no other helper is tried.
 pub(crate) struct Helper {
-    // In this order: the helper ends when its conversation is closed, and only then can it be collected.
+    // In this order: dropping the channel ends the helper, and only then can its process be collected.
     channel: Channel,
-    /// Only of a helper that we have started.
+    /// Only if we started the helper.
     orphan: Option<Orphan>,
 }
 
@@ -24,30 +24,30 @@ pub(crate) struct Helper {
 pub(crate) enum Unreachable {
     /// Nobody answers at the socket, and only root can start a helper.
     NotRoot(NoListener),
-    /// It could not be started.
+    /// The helper could not be started.
     Spawn(std::io::Error),
-    /// It did not say Hello, or not in time, or not in our language.
+    /// Its Hello was absent, late or in another version.
     Hello(Broken),
 }
 
-/// Why the socket is of no use.
+/// Why the socket cannot be used.
 pub(crate) enum NoListener {
-    /// There is none, it refuses, its queue is full, or it is not root's.
+    /// It does not exist, refuses, has a full queue, or does not belong to root.
     Connect(std::io::Error),
-    /// Whoever is behind it did not say Hello, or not in time, or not in our language.
+    /// The Hello of the listener was absent, late or in another version.
     Hello(Broken),
 }
 
-/// Finds a helper: the one that listens, or, for root, one that is started for this conversation. So neither a flooded
-/// socket nor a dead service nor a system without one keeps root's logins out.
+/// Finds a helper: the listening one or, for root, one that is started for this conversation. So root's logins do not
+/// depend on the service: the socket may be flooded, or the service dead or absent.
 pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unreachable> {
-    // An ssh agent can be reached by who sees the files of its owner, which the service does not.
+    // An ssh agent is reachable only for a helper that sees its owner's files. The service's sandbox hides them.
     if login.ssh_auth_sock.is_some()
         && let Ok(helper) = start(arguments)
     {
         return Ok(helper);
     }
-    // A policy of one's own cannot be asked of somebody who has read another.
+    // The listening helper has read the default policy, so it cannot answer for another.
     let listener = match arguments.config {
         None => knock(arguments),
         Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
@@ -61,7 +61,7 @@ pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unre
 
 fn knock(arguments: &Arguments) -> Result<Channel, NoListener> {
     let root = spawn::are_we_root();
-    // Root has another way, so a queue that is full is one that cannot be used; nobody else has.
+    // Root can start a helper, so root does not wait if the queue is full. Other callers must.
     let patience = if root { None } else { Some(QUEUE_TIMEOUT) };
     let mut channel = Channel::new(connect(arguments.socket(root), patience).map_err(NoListener::Connect)?);
     greet(&mut channel, HELLO_TIMEOUT).map_err(NoListener::Hello)?;
@@ -76,8 +76,8 @@ fn start(arguments: &Arguments) -> Result<Helper, Unreachable> {
 }
 
 impl Helper {
-    /// The one conversation. A helper that listens may be shut off from what the request needs, and says so before it has
-    /// asked, judged or written anything: then one that is started is asked the same.
+    /// The one conversation. A listening helper's sandbox may keep it from doing what the request needs. It then says
+    /// so before it has asked, judged or written anything, and the request goes to a helper that we start.
     pub(crate) fn converse(
         mut self,
         arguments: &Arguments,
@@ -100,11 +100,11 @@ impl Helper {
     }
 }
 
-/// Why a helper that has said Hello has given no verdict.
+/// Why a helper gave no verdict after its Hello.
 pub(crate) enum NoVerdict {
-    /// It broke off, or talked nonsense.
+    /// It broke off, or its messages were not valid.
     Broken(Broken),
-    /// It wants one that is started, and that could not be.
+    /// It told us to start our own, and that failed.
     Unreachable(Unreachable),
 }
 

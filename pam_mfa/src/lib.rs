@@ -1,9 +1,8 @@
 //! `pam_mfa.so`: asks for a second factor after the first.
 //!
-//! This code is loaded into sshd, sudo, su and login, so it does as little as it can: it says what
-//! it knows about the login to `mfa-helper`, relays the helper's questions to the PAM conversation
-//! and the answers back, and turns the helper's verdict into a PAM code. It reads no file, decides
-//! nothing, and leaves nothing behind in its host.
+//! This code is loaded into sshd, sudo, su and login, so it does as little as it can: it tells `mfa-helper` the facts
+//! of the login, relays the helper's questions to the PAM conversation and the answers back, and turns the helper's
+//! verdict into a PAM code. It reads no file, decides nothing, and leaves nothing behind in its host.
 
 #![deny(unsafe_code)]
 
@@ -33,7 +32,7 @@ use crate::sys::pam::log;
 
 struct Module;
 
-/// The six symbols that libpam looks for.
+/// The six symbols that libpam looks up.
 #[allow(missing_docs)]
 mod exported {
     use super::Module;
@@ -44,8 +43,8 @@ impl PamHooks for Module {
     /// The auth phase: verifies a bound device.
     fn sm_authenticate(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
         guarded(|| {
-            // First of all, and fatal when it fails: sshd's `password` method uses one handle for every attempt of a
-            // connection, and the mark of an earlier one must not vouch for a later one.
+            // This comes first, and a failure is fatal: sshd's `password` method uses one handle for every attempt of
+            // a connection, and the mark of an earlier attempt must not vouch for a later one.
             let Ok(before) = pass::begin(pam) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
             let arguments = Arguments::read(pam, &args);
             let Some(login) = login::gather(pam, &arguments) else {
@@ -59,8 +58,8 @@ impl PamHooks for Module {
         })
     }
 
-    /// The account phase: also entered by logins that never saw our auth hook (a key login, cron, a cached sudo, su
-    /// from root).
+    /// The account phase. It also runs for logins that never reached our auth hook (a key login, cron, a cached sudo,
+    /// su from root).
     fn acct_mgmt(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
         guarded(|| {
             let arguments = Arguments::read(pam, &args);
@@ -72,7 +71,7 @@ impl PamHooks for Module {
                 Some(Word::Ignored) => AuthHook::Ignored,
                 Some(Word::Accepted) => return PamResultCode::PAM_SUCCESS,
                 Some(Word::HandedOver) => AuthHook::HandedOver,
-                // Let in all the same by a stack that does not care what our auth line says.
+                // A stack that ignores the result of our auth line has let the user in all the same.
                 Some(Word::Refused) => {
                     log(pam, libc::LOG_WARNING, "account refused: the auth phase of this login was refused");
                     let outcome = pronounce(Conversation::new(pam, &login, flags), Outcome::Refused, mfa_wire::REFUSED);
@@ -80,24 +79,25 @@ impl PamHooks for Module {
                 }
             };
             let outcome = consult(pam, &arguments, flags, &login, Request::Account(login.clone(), auth));
-            // There is no phase to hand over to any more.
+            // No later phase could bind the device.
             let outcome = if outcome == Outcome::HandedOver { Outcome::Unavailable } else { outcome };
-            // Where our line stands twice, the second one must not find a hand-over that the first has dealt with.
+            // If our line is in the stack twice, the second one must not find a hand-over that the first has dealt
+            // with.
             let noted = outcome != Outcome::Accepted
                 || (pass::settled(pam, &login).is_ok() && bound::note(pam, &login.user).is_ok());
             if noted { code(outcome, PamResultCode::PAM_PERM_DENIED) } else { PamResultCode::PAM_AUTHINFO_UNAVAIL }
         })
     }
 
-    /// The session phase. A device that was bound in the account phase holds from here on: until now the rest of the stack
-    /// could still refuse the login. All other sessions pass without a word: `PAM_IGNORE` would fail where the module stands
-    /// alone.
+    /// The session phase. It confirms a device that the account phase bound: until now, the rest of the stack could
+    /// still refuse the login. For all other sessions it does nothing and succeeds; `PAM_IGNORE` would fail if the
+    /// module is alone in the stack.
     fn sm_open_session(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
         guarded(|| {
             let Some(user) = bound::take(pam) else { return PamResultCode::PAM_SUCCESS };
             let arguments = Arguments::read(pam, &args);
             let Some(login) = login::gather(pam, &arguments) else { return PamResultCode::PAM_SESSION_ERR };
-            // sudo has set PAM_USER to whom the command runs as.
+            // sudo has set PAM_USER to the user whom the command will run as.
             let login = Login { user, ..login };
             match consult(pam, &arguments, flags, &login, Request::Session(login.clone())) {
                 Outcome::Accepted | Outcome::Ignored => PamResultCode::PAM_SUCCESS,
@@ -110,15 +110,15 @@ impl PamHooks for Module {
         PamResultCode::PAM_SUCCESS
     }
 
-    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail where the module stands alone. It is no gate
-    /// for what was handed over: libpam weighs setcred by what auth returned, and that was `PAM_IGNORE`.
+    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail if the module is alone in the stack. This
+    /// does not let a hand-over through: libpam weighs setcred by auth's result, and that was `PAM_IGNORE`.
     fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     }
 }
 
-/// Holds one conversation with the helper. Whatever goes wrong is "unavailable": without the helper's explicit word
-/// nobody is let past, but root's own jobs.
+/// Holds one conversation with the helper. Every failure becomes "unavailable": without an explicit verdict of the
+/// helper nobody is let past, except root's own jobs.
 fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login, request: Request) -> Outcome {
     let debug = |line: &str| {
         if arguments.debug {
@@ -145,7 +145,8 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
             conversation.farewell(&verdict);
             verdict.outcome
         }
-        // Whoever was asked is there, and could wait at the prompt until the helper's time is over.
+        // If somebody was asked, this is not one of root's jobs. The person could also wait at the prompt on purpose,
+        // until the helper's time is over.
         Err((what, why)) if root_job::never_asks(login, &request) && !conversation.has_asked() => {
             log(pam, libc::LOG_WARNING, &format!("mfa-helper {what}, and not needed here: {why}"));
             Outcome::Ignored
@@ -157,14 +158,14 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
     }
 }
 
-/// A verdict of the module's own, where no helper gives one. The person reads what the helper would say: without a word a
-/// right answer would seem wrong.
+/// A verdict of the module's own, if the helper gives none. It shows the text that the helper would show: without a
+/// text, the person would think that a right answer was wrong.
 fn pronounce(conversation: Conversation<'_>, outcome: Outcome, text: &str) -> Outcome {
     conversation.farewell(&Verdict { outcome, text: text.to_owned() });
     outcome
 }
 
-/// The only way from an outcome to a PAM code; `refusal` is the phase's own word for "no".
+/// The only place that turns an outcome into a PAM code; `refusal` is the phase's own code for "no".
 fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
     match outcome {
         Outcome::Accepted => PamResultCode::PAM_SUCCESS,
@@ -172,7 +173,7 @@ fn code(outcome: Outcome, refusal: PamResultCode) -> PamResultCode {
         Outcome::Refused => refusal,
         Outcome::Locked => PamResultCode::PAM_MAXTRIES,
         Outcome::NoInteraction => PamResultCode::PAM_CONV_ERR,
-        // All but the first answer questions that a login never asks.
+        // All except the first answer requests that a login never makes.
         Outcome::Unavailable
         | Outcome::NotFound
         | Outcome::Already

@@ -1,4 +1,4 @@
-//! What the host says about the login.
+//! The facts that the host knows about the login.
 
 use std::ffi::CStr;
 
@@ -10,10 +10,10 @@ use crate::arguments::Arguments;
 use crate::sys::pam::{getenv, log};
 use crate::sys::spawn::are_we_root;
 
-/// The login, or `None` when the host names no user or service that we could pass on faithfully.
+/// The login, or `None` if the host gives no user or service name that we can pass on unchanged.
 ///
-/// `PAM_USER` is taken as it stands; pam_get_user would ask for a name. A user's or service's name that is cut or
-/// mended would be the name of somebody else, so such a login is refused; rhost, tty and ruser only describe.
+/// `PAM_USER` is taken as it is; pam_get_user would ask for a name. A shortened or repaired name of a user or service
+/// could be the name of another, so such a login is refused; rhost, tty and ruser only describe.
 pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
     let user = pam.get_item::<User>().ok().flatten().and_then(|item| name(item.0));
     let service = pam.get_item::<Service>().ok().flatten().and_then(|item| name(item.0));
@@ -36,24 +36,25 @@ pub(crate) fn gather(pam: &PamHandle, arguments: &Arguments) -> Option<Login> {
     })
 }
 
-/// The file that this process executes. The kernel lets each process read its own, and no other reader could: a service
-/// without CAP_SYS_PTRACE is refused that of its peer. A path that does not fit is none, and so a program nobody knows.
+/// The file that this process executes. Only the process itself can always read it: a service without CAP_SYS_PTRACE
+/// may not read it of its peer. A path that does not fit is left out; the program then counts as unknown.
 fn program() -> Option<String> {
     let path = std::fs::read_link("/proc/self/exe").ok()?.into_os_string().into_string().ok()?;
     (path.len() <= MAX_PLACE).then_some(path)
 }
 
-/// Whether it is sudo that asks its caller. With `targetpw` or `rootpw` it asks somebody else, whose agent is none of the
-/// caller's business, and who shall not be sent to a socket that the caller has named.
+/// Whether sudo asks its own caller. With `targetpw` or `rootpw` it asks for another user: the caller's agent has
+/// nothing to do with that user, and that user's helper must not connect to a socket that the caller has named.
 fn is_own_sudo(user: &str, service: &str, ruser: Option<&str>) -> bool {
     are_we_root() && matches!(service, "sudo" | "sudo-i") && ruser == Some(user)
 }
 
-/// The one thing that is taken from the environment: where the ssh agent of whoever calls sudo may be. That is their
-/// word, and no more: the helper connects as the user, and trusts what is signed there by a key that it has bound.
+/// The one thing that is taken from the process's environment: where the ssh agent of sudo's caller may be. It is a
+/// hint from the caller and never trusted: the helper connects as the user, and accepts only a signature by a bound
+/// key.
 ///
-/// By the variables themselves: sudo has a getenv(3) of its own, which knows what the command will get, and by default
-/// that is no agent.
+/// Read with `vars_os`, not getenv(3): sudo replaces getenv(3) with its own, which looks into the environment of the
+/// command; by default that has no agent.
 #[allow(clippy::disallowed_methods, reason = "an untrusted hint, as said above")]
 fn agent() -> Option<String> {
     let (_, path) = std::env::vars_os().find(|(name, _)| name == "SSH_AUTH_SOCK")?;
@@ -71,8 +72,8 @@ fn description(raw: &CStr, limit: usize) -> String {
     text[..end].to_owned()
 }
 
-/// A list that is too long is "sshd, methods unknown": a cut list would tell a half-truth about what was passed, and an
-/// empty one that nothing was.
+/// A list that is too long becomes "?": sshd, but methods unknown. A shortened list would be wrong about the accepted
+/// methods, and an empty one would say that there were none.
 fn methods(raw: &CStr) -> String {
     let text = raw.to_string_lossy();
     if text.len() > MAX_TEXT { String::from("?") } else { text.into_owned() }

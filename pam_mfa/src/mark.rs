@@ -2,20 +2,20 @@
 
 use mfa_wire::{Login, Outcome};
 
-/// What one pass of auth has come to.
+/// The result of one pass of auth.
 #[derive(Clone)]
 pub(crate) struct Mark {
-    /// For whom, and at which service: an application may change both between the phases. `None`: for everybody.
+    /// The user and the service: an application may change both between the phases. `None`: applies to every user.
     login: Option<(String, String)>,
     word: Word,
 }
 
-/// What a line of auth has said, from the mildest to the strictest.
+/// The result of one auth line, from the mildest to the strictest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Word {
     Ignored,
     Accepted,
-    /// To the account phase.
+    /// Left to the account phase.
     HandedOver,
     Refused,
 }
@@ -26,14 +26,14 @@ impl From<Outcome> for Word {
             Outcome::Ignored => Word::Ignored,
             Outcome::Accepted => Word::Accepted,
             Outcome::HandedOver => Word::HandedOver,
-            // All that is not a way past.
+            // All other outcomes do not let past.
             _ => Word::Refused,
         }
     }
 }
 
 impl Mark {
-    /// Whoever it is: no other phase lets them in.
+    /// Refuses every user: no other phase lets them in.
     pub(crate) const REFUSED: Mark = Mark { login: None, word: Word::Refused };
 
     pub(crate) fn new(login: &Login, word: Word) -> Mark {
@@ -43,7 +43,7 @@ impl Mark {
         }
     }
 
-    /// What it says of this very user and service.
+    /// What it says about exactly this user and service.
     pub(crate) fn word_for(&self, login: &Login) -> Option<Word> {
         let same = |(user, service): &(String, String)| *user == login.user && *service == login.service;
         self.login.as_ref().is_none_or(same).then_some(self.word)

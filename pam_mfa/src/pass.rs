@@ -6,15 +6,16 @@ use pam::module::{PamHandle, PamResult};
 use crate::mark::{Mark, Word};
 use crate::sys;
 
-/// What the auth hook has come to for this very user and service, if it was called.
+/// The result of the auth hook for exactly this user and service, if it was called.
 pub(crate) fn of(pam: &PamHandle, login: &Login) -> Option<Word> {
     sys::pam::mark(pam)?.word_for(login)
 }
 
-/// Begins a line of auth. Until [`end`] says otherwise it has refused, so that no way out of it leaves an earlier word.
+/// Begins a line of auth. Until [`end`] says otherwise the mark is "refused", so an early return never leaves an
+/// earlier, better mark in place.
 ///
-/// Returns what the lines before it in the same pass have left. What an earlier pass has left is forgotten: sudo, login and
-/// sshd's `password` method try again on the same handle, and a right code after two wrong ones has to let in.
+/// Returns the mark of earlier lines in the same pass. The mark of an earlier pass is forgotten: sudo, login and
+/// sshd's `password` method retry on the same handle, and a right code after two wrong ones must let in.
 pub(crate) fn begin(pam: &mut PamHandle) -> PamResult<Option<Mark>> {
     let before = if sys::pam::is_pass_under_way(pam)? { sys::pam::mark(pam).cloned() } else { None };
     sys::pam::set_mark(pam, Some(Mark::REFUSED))?;
@@ -22,7 +23,7 @@ pub(crate) fn begin(pam: &mut PamHandle) -> PamResult<Option<Mark>> {
     Ok(before)
 }
 
-/// Ends a line of auth. The strictest word of a pass holds: two lines may ask policies that disagree.
+/// Ends a line of auth. The strictest result of a pass counts: two lines may use policies that disagree.
 pub(crate) fn end(pam: &mut PamHandle, before: Option<Mark>, login: &Login, outcome: Outcome) -> PamResult<()> {
     let word = Word::from(outcome);
     let before = before.and_then(|before| before.word_for(login));
@@ -30,7 +31,7 @@ pub(crate) fn end(pam: &mut PamHandle, before: Option<Mark>, login: &Login, outc
     sys::pam::set_mark(pam, Some(Mark::new(login, strictest)))
 }
 
-/// Notes that the account phase has dealt with what auth left to it: a second line of ours finds nothing to do.
+/// Notes that the account phase has done what auth left to it, so that a second line of ours does nothing.
 pub(crate) fn settled(pam: &mut PamHandle, login: &Login) -> PamResult<()> {
     sys::pam::set_mark(pam, Some(Mark::new(login, Word::Accepted)))
 }

@@ -1,15 +1,15 @@
-//! Root's jobs that have nobody in front of them: they go on where no helper can be reached, or it breaks off.
+//! Root's jobs, which have no person in front of them: they go on if no helper can be reached, or if it breaks off.
 
 use mfa_wire::{AuthHook, Login, Request};
 
 use crate::sys::spawn;
 
-/// Services that start what root or a crontab has ordered. Nobody is asked there, with a helper or without.
+/// Services that start jobs of root or of a crontab. Nobody is asked there, with a helper or without.
 const JOBS: [&str; 4] = ["cron", "crond", "atd", "systemd-user"];
 
-/// Whether the helper, were it there, would ask nothing and let pass: in the account phase, without an auth phase before
-/// it, of a job, or of `su` by root, whom pam_rootok lets by. Root can be stopped from neither, and a host whose helper is
-/// broken is mended by them. sshd under such a name lets in by a key alone.
+/// Whether a working helper would ask nothing and let pass: in an account phase without an auth phase before it, for
+/// a job, or for `su` by root, which pam_rootok accepts. Root could do the same without PAM, and needs both to repair
+/// a host whose helper is broken. sshd under such a service name would let in with a key alone, so it is excluded.
 pub(crate) fn never_asks(login: &Login, request: &Request) -> bool {
     let service = login.service.as_str();
     matches!(request, Request::Account(_, AuthHook::NotRun))

@@ -7,7 +7,7 @@ pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 
-// The unwinder's own copy: as a shared object it is one more to find, map, relocate and initialise in each process, and
-// its initialisation asks the CPU what it can, which in a virtual machine takes longer than all the rest.
+// The unwinder is linked statically. As a shared object each process would have to find, map, relocate and initialize
+// it; its initialization queries the CPU, which in a virtual machine takes longer than all the rest.
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle,+whole-archive")]
 unsafe extern "C" {}

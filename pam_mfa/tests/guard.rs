@@ -26,7 +26,7 @@ fn panic_is_silent_cheap_and_unavailable() {
     assert_eq!(stderr, "", "a panic wrote to the host's stderr");
 }
 
-/// In a process of its own, whose panic hook is silent afterwards: it reports by its status and stdout.
+/// Runs in a process of its own, because the panic hook stays silent afterwards. It reports by its status and stdout.
 fn panic_often() {
     let mut grown = 0;
     for round in 0..300 {
@@ -35,13 +35,13 @@ fn panic_often() {
             println!("a panic became {code:?}");
             std::process::exit(1);
         }
-        // The first panics load what the unwinder needs.
+        // The first panics load what the unwinder needs; they do not count.
         if round == 10 {
             grown -= resident_kib();
         }
     }
     grown += resident_kib();
-    // With the usual hook it is 35 MB each.
+    // The usual hook leaks 35 MB each time.
     if grown > 1000 {
         println!("290 panics cost {grown} KiB");
         std::process::exit(1);

@@ -1,4 +1,4 @@
-//! What pam-bindings leaves out: the system log, the PAM environment, and a conversation whose message is wiped too.
+//! What pam-bindings lacks: the system log, the PAM environment, and a conversation that also wipes its message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
@@ -23,35 +23,37 @@ unsafe extern "C" {
 /// One line to the system log, under LOG_AUTHPRIV.
 pub(crate) fn log(pam: &PamHandle, level: c_int, line: &str) {
     let Ok(line) = CString::new(line) else { return };
-    // SAFETY: the handle is libpam's own; the format takes exactly one string, and what the line holds is never a format.
+    // SAFETY: `pam` is libpam's own handle, and both strings end with NUL. The format takes exactly one string, and
+    // `line` is only ever that argument.
     unsafe { pam_syslog(pam, libc::LOG_AUTHPRIV | level, c"%s".as_ptr(), line.as_ptr()) }
 }
 
 /// A variable of the PAM environment.
 pub(crate) fn getenv<'a>(pam: &'a PamHandle, name: &CStr) -> Option<&'a CStr> {
-    // SAFETY: the handle is libpam's own, and the name is a C string.
+    // SAFETY: `pam` is libpam's own handle, and `name` ends with NUL.
     let value = unsafe { pam_getenv(pam, name.as_ptr()) };
-    // SAFETY: libpam returns NULL or a C string of its own, which stays until the variable is changed; that takes the
-    // handle mutably, and 'a holds it shared.
+    // SAFETY: libpam returned a C string of its own. It stays valid until the variable is changed, which needs `&mut`
+    // of the handle, and 'a keeps a shared borrow of the handle.
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }
 
 /// Sets a variable of the PAM environment, by `NAME=VALUE`, or removes it, by `NAME`.
 pub(crate) fn putenv(pam: &mut PamHandle, variable: &CStr) -> PamResult<()> {
-    // SAFETY: the handle is libpam's own, and it copies the C string.
+    // SAFETY: `pam` is libpam's own handle. libpam copies the C string, so it need not outlive the call.
     success(unsafe { pam_putenv(pam, variable.as_ptr()) })
 }
 
-/// The name of our data in the handle. It holds an address in this very shared object, because the type behind it is
-/// that of this build: another build of the module in the same stack must not read it.
+/// The name of our data in the handle. It holds an address in this shared object: another build of the module in the
+/// same stack may have a different type under this name and must not read ours.
 fn mark_name() -> String {
     static HERE: u8 = 0;
     format!("pam_mfa mark {:p}", &raw const HERE)
 }
 
 pub(crate) fn mark(pam: &PamHandle) -> Option<&Mark> {
-    // SAFETY: nobody but set_mark stores under this name, and it stores this type. libpam keeps a module loaded until
-    // pam_end, so the name stays the same for a handle, and nobody else's can be like it.
+    // SAFETY: only set_mark stores under this name, and it stores exactly this type. The name holds an address in
+    // this module, which libpam keeps loaded until pam_end, so no other module has the same name while the handle
+    // lives.
     unsafe { pam.get_data::<Option<Mark>>(&mark_name()) }.ok()?.as_ref()
 }
 
@@ -59,24 +61,24 @@ pub(crate) fn set_mark(pam: &mut PamHandle, mark: Option<Mark>) -> PamResult<()>
     pam.set_data(&mark_name(), Box::new(mark))
 }
 
-/// `PAM_OLDAUTHTOK`, which only a change of the login secret uses. libpam wipes it at the beginning and at the end of each
-/// `pam_authenticate` (`_pam_sanitize`), so what we find in it was put there in the pass that is under way.
+/// `PAM_OLDAUTHTOK`, which is used only to change the login secret. libpam wipes it at the beginning and the end of
+/// each `pam_authenticate` (`_pam_sanitize`), so a value in it was stored during the current pass.
 const OLD_SECRET: c_int = ItemType::OldAuthTok as c_int;
 
-/// Whether a line of ours has been called before in this pass of `pam_authenticate`.
+/// Whether a line of ours has already been called in this pass of `pam_authenticate`.
 pub(crate) fn is_pass_under_way(pam: &PamHandle) -> PamResult<bool> {
     let mut value = ptr::null();
-    // SAFETY: the handle is libpam's own, and the place for a pointer lives across the call.
+    // SAFETY: `pam` is libpam's own handle, and `value` is a valid place for a pointer during the call.
     success(unsafe { pam_get_item(pam, OLD_SECRET, &raw mut value) })?;
-    // SAFETY: libpam sets it to NULL or to a C string of its own, which stays until the item is set again; that takes the
-    // handle mutably.
+    // SAFETY: on success libpam has set `value` to NULL or to a C string of its own. The string stays valid until the
+    // item is set again, which needs `&mut` of the handle; we hold a shared borrow.
     Ok(!value.is_null() && unsafe { CStr::from_ptr(value.cast()) }.to_bytes() == mark_name().as_bytes())
 }
 
 /// Notes that a line of ours has been called in this pass.
 pub(crate) fn note_pass(pam: &mut PamHandle) -> PamResult<()> {
     let name = CString::new(mark_name()).map_err(|_| PamResultCode::PAM_BUF_ERR)?;
-    // SAFETY: the handle is libpam's own, and it copies the C string.
+    // SAFETY: `pam` is libpam's own handle. libpam copies the C string, so it need not outlive the call.
     success(unsafe { pam_set_item(pam, OLD_SECRET, name.as_ptr().cast()) })
 }
 
@@ -102,27 +104,28 @@ struct RawResponse {
     _unused: c_int,
 }
 
-/// The host's reply to one message: its memory, ours to wipe and to free.
+/// The host's reply to one message. We own its memory and must wipe and free it.
 pub(crate) struct Response(ptr::NonNull<RawResponse>);
 
-/// Sends one message, NUL at its end, to the host. `None`: there is no conversation function, or it failed, or
-/// it succeeded with no array, which is legal.
+/// Sends one message, which ends with NUL, to the host. `None` if there is no conversation function, if it failed, or
+/// if it succeeded without a reply, which is legal.
 ///
-/// Not pam-bindings' `Conv::send`: that copies the message into memory which it does not wipe, and at binding the
+/// Not pam-bindings' `Conv::send`: it copies the message into memory that it does not wipe, and during a binding the
 /// message holds the new key.
 pub(crate) fn send(pam: &PamHandle, style: PamMessageStyle, text: &Secret) -> Option<Response> {
-    // Refuses a NUL inside: it would hide the rest of the text from the person.
+    // Refuses a NUL inside the text: the person would not see what follows it.
     let text = CStr::from_bytes_with_nul(text.bytes()).ok()?;
     let conversation = pam.get_item::<Conv<'_>>().ok()??.into_raw().cast::<RawConversation>();
-    // SAFETY: the item is libpam's `struct pam_conv`, which lives as long as the handle; the layout is that of pam_conv(3).
+    // SAFETY: the item is libpam's `struct pam_conv`, which lives as long as the handle and has the layout of
+    // pam_conv(3).
     let RawConversation { function, data } = unsafe { &*conversation };
     let message = RawMessage { style, text: text.as_ptr() };
     let mut message: *const RawMessage = &raw const message;
-    // Reset first: an application may succeed without touching it.
+    // Set to NULL first: an application may succeed without touching it.
     let mut response = ptr::null_mut();
-    // SAFETY: one message and one place for a response, as pam_conv(3) wants; all of them outlive the call.
+    // SAFETY: pam_conv(3) wants `1` message and a place for one reply, and gets both; they all outlive the call.
     let code = unsafe { (*function)?(1, &raw mut message, &raw mut response, *data) };
-    // On failure the application has kept or freed what it made: the pointer may dangle and is not touched.
+    // After a failure the application has kept or freed the reply, so the pointer may dangle and is not used.
     if code != PamResultCode::PAM_SUCCESS as c_int {
         return None;
     }
@@ -130,19 +133,19 @@ pub(crate) fn send(pam: &PamHandle, style: PamMessageStyle, text: &Secret) -> Op
 }
 
 impl Response {
-    /// The answer; `None` when the host gave none.
+    /// The answer; `None` if the host gave none.
     pub(crate) fn answer(&self) -> Option<&[u8]> {
-        // SAFETY: after success the array holds one response for the one message, and it is ours until we free it.
+        // SAFETY: after success the array holds one reply for the one message, and we own it until we free it.
         let answer = unsafe { self.0.as_ref() }.answer;
-        // SAFETY: an answer is NULL or a C string.
+        // SAFETY: the host sets an answer to NULL or to a C string.
         (!answer.is_null()).then(|| unsafe { CStr::from_ptr(answer) }.to_bytes())
     }
 }
 
 impl Drop for Response {
     fn drop(&mut self) {
-        // SAFETY: as in `answer`. pam_conv(3) makes the caller free the string and the array, both made by malloc;
-        // nobody else holds them, and this runs once.
+        // SAFETY: as in `answer`. By pam_conv(3) the caller frees the string and the array, which the host made with
+        // malloc. We are their only owner, and drop runs once.
         unsafe {
             let answer = self.0.as_ref().answer;
             if !answer.is_null() {

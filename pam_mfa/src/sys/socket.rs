@@ -1,4 +1,4 @@
-//! Connects to a helper that listens.
+//! Connects to a listening helper.
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::spawn::lift;
 
-/// Connects to the socket at `path`. Where its queue is full, it waits for so long, or not at all.
+/// Connects to the socket at `path`. If its queue is full, waits this long, or not at all.
 ///
-/// What is behind it must be root's, as the kernel says: whoever else could put a socket there would learn what is
-/// typed, and say who may pass.
+/// The kernel must say that the listener is root: any other process that put a socket there would learn what is
+/// typed, and could let anybody in.
 pub(crate) fn connect(path: &std::ffi::CStr, patience: Option<Duration>) -> Result<UnixStream> {
     let bytes = path.to_bytes_with_nul();
-    // SAFETY: a structure of plain data.
+    // SAFETY: a `sockaddr_un` may be all zeros.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     if bytes.len() > address.sun_path.len() {
         return Err(ErrorKind::InvalidInput.into());
@@ -24,22 +24,22 @@ pub(crate) fn connect(path: &std::ffi::CStr, patience: Option<Duration>) -> Resu
     }
     let waiting = if patience.is_some() { 0 } else { libc::SOCK_NONBLOCK };
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | waiting;
-    // SAFETY: plain numbers in, a new descriptor or -1 out.
+    // SAFETY: takes only numbers, and returns a new descriptor or -1.
     let fd = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
     if fd < 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: it is new, and nobody else knows it.
+    // SAFETY: socket() has just made this descriptor, so nothing else owns it.
     let socket = lift(unsafe { OwnedFd::from_raw_fd(fd) })?;
     let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     let socket = UnixStream::from(socket);
-    // It bounds the wait for a place in the queue too, which ends in EAGAIN then (unix(7), socket(7)).
+    // It also limits the wait for room in the queue, which then ends with EAGAIN (unix(7), socket(7)).
     socket.set_write_timeout(patience)?;
     let begun = Instant::now();
-    // SAFETY: an address of that size, which lives across the call.
+    // SAFETY: `address` is valid for `size` bytes and outlives the call.
     while unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) } != 0 {
         let error = Error::last_os_error();
-        // A handler of the host's ran meanwhile.
+        // EINTR means that a signal handler of the host ran meanwhile.
         if error.kind() != ErrorKind::Interrupted || patience.is_none_or(|patience| begun.elapsed() > patience) {
             return Err(error);
         }
@@ -52,11 +52,11 @@ pub(crate) fn connect(path: &std::ffi::CStr, patience: Option<Duration>) -> Resu
     Ok(socket)
 }
 
-/// The uid of the process that listens, when it began to.
+/// The uid that the listening process had when it called listen().
 fn listener(socket: &UnixStream) -> Result<libc::uid_t> {
     let mut peer = libc::ucred { pid: 0, uid: libc::uid_t::MAX, gid: libc::gid_t::MAX };
     let mut size = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: a place of that size for a ucred, which lives across the call.
+    // SAFETY: `peer` is valid for `size` bytes, and both outlive the call.
     let done = unsafe {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut size)
     };

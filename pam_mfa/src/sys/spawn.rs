@@ -1,9 +1,9 @@
 //! Starts the helper so that the host does not notice: no SIGCHLD, no zombie, nothing for its wait() to find.
 //!
-//! Two clones. The *middle* shares our memory, has no exit signal, starts the real child and ends at once; only a
-//! waitpid with __WCLONE finds it, and that is ours. The child, now an orphan, belongs to init. A single clone without
-//! an exit signal would not do: execve sets the signal back to SIGCHLD. What the helper has to say travels on the
-//! socket alone; its exit status means nothing.
+//! It takes two clones. The *middle* shares our memory, has no exit signal, starts the real child and ends at once;
+//! only a waitpid with __WCLONE finds it, and we make that call. The child is now an orphan and belongs to init. A
+//! single clone without an exit signal is not enough: execve sets the signal back to SIGCHLD. All messages of the
+//! helper travel on the socket; its exit status means nothing.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io::{Error, Result};
@@ -12,30 +12,30 @@ use std::os::unix::net::UnixStream;
 use std::ptr;
 
 unsafe extern "C" {
-    // Not in the libc crate for glibc.
+    // The libc crate has no binding for glibc.
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
-/// Bytes of a signal set in the kernel's eyes: 64 signals.
+/// The size of a signal set in the kernel, in bytes: 64 signals.
 const SIGSET: usize = 8;
 
 /// Enough for the handful of system calls that a clone makes, in a debug build as well.
 const STACK: usize = 64 * 1024;
 
 pub(crate) fn are_we_root() -> bool {
-    // SAFETY: has no preconditions.
+    // SAFETY: geteuid() has no preconditions.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Whether it is root who has called this program, as its real uid says: su and sudo keep their caller's.
+/// Whether root has called this program, by the real uid: su and sudo keep their caller's.
 pub(crate) fn did_root_call() -> bool {
-    // SAFETY: has no preconditions.
+    // SAFETY: getuid() has no preconditions.
     unsafe { libc::getuid() == 0 }
 }
 
-/// Starts `helper` with the other end of the returned socket as its standard input, with an empty environment, and with
-/// no file of ours open. A helper that cannot be executed shows as a socket at its end.
+/// Starts `helper` with the other end of the returned socket as its standard input, with an empty environment, and
+/// with no file of ours open. If the helper cannot be executed, the returned socket is at its end.
 pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream, Orphan)> {
     let (ours, theirs) = pair()?;
     let config = config.map(|file| [b"--config=", file.to_bytes_with_nul()].concat());
@@ -52,16 +52,17 @@ pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream,
     };
 
     let quiet = Quiet::new();
-    // SAFETY: the middle runs on a stack of its own and, because of CLONE_VFORK, while this thread is suspended, so the
-    // memory that both see is used by one at a time. It does not return into our frames. No signal handler of the host
-    // can run in it (they are blocked), and no cancellation strikes here.
+    // SAFETY: the middle has its own stack and does not return into our frames. CLONE_VFORK suspends this thread
+    // while the middle runs, so only one of them uses the shared memory at a time. `quiet` keeps the host's signal
+    // handlers from running in either, and this thread from being cancelled.
     let pid =
         unsafe { libc::clone(run_middle, middle.top(), libc::CLONE_VM | libc::CLONE_VFORK, (&raw mut plan).cast()) };
     let failed = if pid < 0 { Some(Error::last_os_error()) } else { collect_middle(pid) };
     drop(quiet);
 
-    // SAFETY: `plan` is ours again. Read as the clones left it, past what the compiler believes about it. Under valgrind,
-    // which makes a fork of CLONE_VM, it is untouched: then there is no pid to collect, and that is all.
+    // SAFETY: the clones have ended or called execve, so nothing else writes to `plan`. The read is volatile because
+    // the compiler does not know that the clones wrote to it. Valgrind turns CLONE_VM into a fork; then `plan` is
+    // unchanged, and there is no pid to collect.
     let Plan { child, error, .. } = unsafe { ptr::read_volatile(&raw const plan) };
     match (failed, error) {
         (Some(error), _) => Err(error),
@@ -70,36 +71,37 @@ pub(crate) fn start(helper: &CStr, config: Option<&CStr>) -> Result<(UnixStream,
     }
 }
 
-/// Memory for a clone to run on. Mapped, not allocated: where there is none, that is an error and not the end of the
-/// host.
+/// Memory for a clone to run on. Mapped, not allocated: a failure is then an error and does not abort the host.
 struct Stack(*mut c_void);
 
 impl Stack {
     fn new() -> Result<Stack> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        // SAFETY: a new mapping, nowhere in particular.
+        // SAFETY: makes a new mapping at an address of the kernel's choice, so it touches no other memory.
         let base = unsafe { libc::mmap(ptr::null_mut(), STACK, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if base == libc::MAP_FAILED { Err(Error::last_os_error()) } else { Ok(Stack(base)) }
     }
 
-    /// Where it begins: stacks grow downwards. Aligned to a page, and so to all that an ABI of ours wants.
+    /// The top of the stack, where a clone begins: stacks grow downwards. It is aligned to a page, which satisfies
+    /// every ABI.
     fn top(&self) -> *mut c_void {
-        // SAFETY: one past the end of the mapping.
+        // SAFETY: the mapping has STACK bytes, so this is one past its end.
         unsafe { self.0.byte_add(STACK) }
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: ours alone; both clones have ended, or run on memory of their own since execve.
+        // SAFETY: we own the mapping, and nothing runs on it: both clones have ended, or have called execve, which
+        // gives them memory of their own.
         unsafe { libc::munmap(self.0, STACK) };
     }
 }
 
-/// Waits for the end of the middle. A host that waits with __WALL may have been faster: that is no failure.
+/// Waits for the end of the middle. A host that waits with __WALL may have collected it first; that is not a failure.
 fn collect_middle(pid: c_int) -> Option<Error> {
     loop {
-        // SAFETY: no status is asked for.
+        // SAFETY: a null pointer is allowed, and means that no status is wanted.
         let done = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
         if done >= 0 || Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
             return None;
@@ -107,8 +109,8 @@ fn collect_middle(pid: c_int) -> Option<Error> {
     }
 }
 
-/// A connected pair, both ends away from the standard descriptors, which the host may have closed: a host that then
-/// prints would print into our conversation.
+/// A connected pair. Both ends are above the standard descriptors, which the host may have closed: a host that then
+/// prints would write into our conversation.
 fn pair() -> Result<(OwnedFd, OwnedFd)> {
     let (a, b) = UnixStream::pair()?;
     Ok((lift(a.into())?, lift(b.into())?))
@@ -118,16 +120,16 @@ pub(crate) fn lift(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
-    // SAFETY: fcntl on a descriptor that we own.
+    // SAFETY: `fd` is open, because we own it.
     let lifted = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
     if lifted < 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: fcntl has just made it, and nobody else knows it.
+    // SAFETY: fcntl has just made this descriptor, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(lifted) })
 }
 
-/// While it lives, no signal handler runs in this thread and no cancellation strikes it.
+/// While it lives, no signal handler runs in this thread and the thread cannot be cancelled.
 struct Quiet {
     signals: [u8; SIGSET],
     cancellation: c_int,
@@ -137,8 +139,9 @@ impl Quiet {
     fn new() -> Quiet {
         let mut quiet = Quiet { signals: [0; SIGSET], cancellation: 0 };
         let all = [0xff; SIGSET];
-        // SAFETY: plain data of the sizes that the calls want. The raw call, because libc's keeps back the two signals by
-        // which it makes every thread take part in setuid() and in cancellation: their handlers must not run in a clone.
+        // SAFETY: the pointers are to local data of the sizes that the calls want. The raw system call is needed
+        // because libc's wrapper leaves two signals unblocked, which it uses for setuid() in all threads and for
+        // cancellation: their handlers must not run in a clone.
         unsafe {
             pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut quiet.cancellation);
             sigmask(all.as_ptr(), quiet.signals.as_mut_ptr());
@@ -158,13 +161,13 @@ impl Drop for Quiet {
 }
 
 /// # Safety
-/// `set` points to `SIGSET` bytes; `old` is NULL or does.
+/// `set` points to `SIGSET` readable bytes; `old` is NULL or points to `SIGSET` writable bytes.
 unsafe fn sigmask(set: *const u8, old: *mut u8) {
-    // SAFETY: by the contract of this function.
+    // SAFETY: our caller guarantees what `set` and `old` point to.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, set, old, SIGSET) };
 }
 
-/// Everything that the clones need, made beforehand: they share our memory and must not allocate, because another
+/// Everything that the clones need, prepared beforehand: they share our memory and must not allocate, because another
 /// thread of the host may hold the allocator's lock.
 struct Plan {
     path: *const c_char,
@@ -173,13 +176,14 @@ struct Plan {
     child_stack: *mut c_void,
     /// Out: the child's pid.
     child: c_int,
-    /// Out: why there is none.
+    /// Out: the error, if there is no child.
     error: c_int,
 }
 
 extern "C" fn run_middle(plan: *mut c_void) -> c_int {
     let plan = plan.cast::<Plan>();
-    // SAFETY: `plan` is start()'s, which is suspended. The child runs on the other stack while we are suspended.
+    // SAFETY: `plan` is a local of start(), which is suspended while we run. The child has its own stack, and we are
+    // suspended while it runs, so only one of us uses `plan` at a time.
     unsafe {
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let pid = libc::clone(run_child, (*plan).child_stack, flags, plan.cast());
@@ -192,25 +196,27 @@ extern "C" fn run_middle(plan: *mut c_void) -> c_int {
     }
 }
 
-/// Only system calls on plain data from here to execve. A failure is an exit, which closes the socket, which the host
-/// reads as "unreachable".
+/// Makes only system calls on prepared data until execve. On a failure it exits; that closes the socket, which the
+/// host reads as "unreachable".
 extern "C" fn run_child(plan: *mut c_void) -> c_int {
-    // SAFETY: `plan` is start()'s, and both it and the middle are suspended until execve or _exit. Descriptors, signal
-    // actions and the mask are this process's own: neither CLONE_FILES nor CLONE_SIGHAND was given.
+    // SAFETY: `plan` is a local of start(). start() and the middle are both suspended until execve or _exit.
+    // Descriptors, signal actions and the mask are this process's own, because neither CLONE_FILES nor CLONE_SIGHAND
+    // was given.
     unsafe {
         let plan = &*plan.cast::<Plan>();
         // First, so that a Ctrl-C meant for the host's terminal group does not end the helper.
         libc::setsid();
-        // Ignored signals would be inherited, and a handler of the host must not run in here once the mask is empty.
-        // The raw call reaches the two that libc keeps back; a `struct sigaction` of zeros means SIG_DFL.
+        // The helper would inherit ignored signals, and a handler of the host must not run in here once the mask is
+        // empty. The raw system call also reaches the two signals that libc's wrapper refuses; a `struct sigaction`
+        // of zeros means SIG_DFL.
         let default = [0u64; 8];
         let mut signal = 1;
         while signal <= 64 {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u8>(), SIGSET);
             signal += 1;
         }
-        // The socket is never below 3, so this always makes a new descriptor, without CLOEXEC. Both others are closed
-        // first: a host at its limit of open files has no room for /dev/null otherwise.
+        // The socket is never below 3, so this always makes a new descriptor, without CLOEXEC. The other two are
+        // closed first: a host at its limit of open files would have no room for /dev/null otherwise.
         if libc::dup2(plan.socket, 0) != 0 {
             libc::_exit(127);
         }
@@ -229,14 +235,14 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
 }
 
 /// # Safety
-/// Only in the child: it closes descriptors that others own.
+/// Only in the child: it closes descriptors whether or not something owns them.
 unsafe fn close_from_three() {
-    // SAFETY: the table of descriptors is the child's own copy.
+    // SAFETY: the child has its own copy of the table of descriptors, and uses none of them after this.
     unsafe {
         if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) == 0 {
             return;
         }
-        // Linux before 5.9, or a filter. The bound keeps an unlimited host from costing minutes.
+        // Linux before 5.9, or a seccomp filter. The bound keeps a host without a limit from spending minutes here.
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
         let end = if limit.rlim_max < 65_536 { limit.rlim_max as c_int } else { 65_536 };
@@ -248,11 +254,11 @@ unsafe fn close_from_three() {
     }
 }
 
-/// A helper that belongs to init, unless the host is init itself, or a subreaper: then it comes back to the host as a
-/// child that the host knows nothing of, and would stay a zombie.
+/// A helper that belongs to init. But if the host is init or a subreaper, the helper becomes a child of the host,
+/// which does not know it and would leave it a zombie. Then we collect it.
 pub(crate) struct Orphan(libc::pid_t);
 
-/// How long the end of a helper is awaited once its socket is closed.
+/// How long to wait for the end of a helper after its socket is closed, in milliseconds.
 const LINGER_MS: c_int = 1000;
 
 impl Drop for Orphan {
@@ -261,14 +267,16 @@ impl Drop for Orphan {
             return;
         }
         let collect = || {
-            // SAFETY: no status is asked for. ECHILD means that it is not ours, or no more.
+            // SAFETY: a null pointer is allowed, and means that no status is wanted. ECHILD means that it is not our
+            // child (any more).
             unsafe { libc::waitpid(self.0, ptr::null_mut(), libc::WNOHANG | libc::__WALL) }
         };
         if collect() != 0 {
             return;
         }
-        // Still running. Its pid cannot become somebody else's: as our child it keeps it until it is collected.
-        // SAFETY: plain integers; the descriptor that pidfd_open makes (always CLOEXEC) is ours.
+        // Still running. It is our child, so its pid cannot be reused until we collect it.
+        // SAFETY: pidfd_open has just made `fd` (always CLOEXEC), so nothing else owns it. `end` is one entry, as the
+        // count says.
         unsafe {
             let fd = libc::syscall(libc::SYS_pidfd_open, self.0, 0) as c_int;
             if fd < 0 {
@@ -284,7 +292,7 @@ impl Drop for Orphan {
 
 fn orphans_come_here() -> bool {
     let mut subreaper: c_int = 0;
-    // SAFETY: writes one int.
+    // SAFETY: PR_GET_CHILD_SUBREAPER writes one int, and `subreaper` is one.
     unsafe {
         libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut subreaper);
         subreaper != 0 || libc::getpid() == 1
