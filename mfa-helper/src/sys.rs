@@ -1,4 +1,4 @@
-//! The only room with unsafe code: what has no safe wrapper.
+//! System calls without a safe wrapper. All unsafe code is here and below.
 
 #![allow(unsafe_code)]
 
@@ -21,13 +21,13 @@ use nix::unistd::{Gid, Pid, Uid};
 
 use crate::conversation::BINDING;
 
-/// The first descriptor that systemd hands over (sd_listen_fds(3)).
+/// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_LISTEN_FD: u32 = 3;
 
-/// The most sockets that are taken from systemd: there are two.
+/// The most sockets that are accepted from systemd; there are two.
 const MOST_LISTEN_FDS: u32 = 8;
 
-/// How many sockets systemd says it has handed over to this very process.
+/// How many sockets systemd says it has passed to exactly this process.
 #[allow(clippy::disallowed_methods, reason = "systemd's two words; they count for nothing but sockets that listen")]
 pub fn listen_fds() -> u32 {
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
@@ -37,72 +37,75 @@ pub fn listen_fds() -> u32 {
     }
 }
 
-/// Takes those sockets. Called once, before this process has opened anything of its own at their numbers: that is why
-/// [`reset_process`] is told of them.
+/// Takes these sockets. Call it once, before this process opens anything of its own: [`reset_process`] gets the count
+/// so that it leaves their numbers open.
 pub fn take_listen_fds(count: u32) -> Vec<OwnedFd> {
     let numbers = FIRST_LISTEN_FD as libc::c_int..(FIRST_LISTEN_FD + count) as libc::c_int;
-    // SAFETY: plain numbers; and where the descriptor is open, nobody else in this process owns it.
+    // SAFETY: fcntl takes only numbers. It succeeds only for an open descriptor, and at this time nothing in this
+    // process owns one of these numbers.
     numbers
         .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0)
         .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
         .collect()
 }
 
-/// Puts off everything that was inherited from a login program or from the user in front of it
-/// (su and sudo pass on the user's limits, priority, mask and descriptors), but for so many sockets of systemd's.
+/// Drops everything that was inherited from a login program or from the user in front of it (su and sudo pass on the
+/// user's limits, priority, signal mask and descriptors), except `listen_fds` sockets of systemd's.
 ///
-/// Called first in `main`, while there is one thread. Fails when we are not root.
+/// Call it first in `main`, while there is one thread. Fails if we are not root.
 pub fn reset_process(listen_fds: u32) -> nix::Result<()> {
-    // SAFETY: there is no other thread that could be reading the environment.
+    // SAFETY: there is only one thread, so none can be reading the environment.
     unsafe { libc::clearenv() };
-    // SAFETY: closes descriptors that nobody in this process knows; 0 is our conversation.
+    // SAFETY: nothing in this process owns the descriptors that this closes; 0 is our conversation, and stays.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_LISTEN_FD + listen_fds, u32::MAX, 0u32) };
     null_output()?;
-    // Those by number too, which nix has no names for.
+    // By number, because nix has no names for the real-time signals.
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action is no code of ours. KILL, STOP and libc's own two refuse, which is fine.
+        // SAFETY: SIG_DFL installs no handler. For KILL, STOP and libc's own two signals the call fails and changes
+        // nothing.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // A front end that closes, or a file size limit, is an error of one call and must not kill us.
+    // A write to a closed front end, or beyond a file size limit, must fail with an error and not kill us.
     for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
-        // SAFETY: as above.
+        // SAFETY: SIG_IGN installs no handler.
         unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn)? };
     }
     SigSet::empty().thread_set_mask()?;
-    // Root's uid in all three places, and root's groups: su and sudo arrive with the user's real uid.
+    // Root as real, effective and saved uid, and root's groups: su and sudo start us with the user's real uid.
     nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
     nix::unistd::setgroups(&[Gid::from_raw(0)])?;
     nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
-    // A process group and terminal of our own: a Ctrl-C meant for the login is not meant for us.
+    // Own session and process group: a Ctrl-C meant for the login must not end us.
     let _ = nix::unistd::setsid();
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     nix::unistd::chdir("/")?;
-    // No core, ever: it would hold the key.
+    // No core dump: it would hold the key.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     usual_priority();
     usual_attributes();
     lock_memory();
-    // SAFETY: plain numbers.
+    // SAFETY: takes only numbers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     Ok(())
 }
 
-/// Keeps memory from being swapped out: it may hold keys. Only where it is unlimited, because a limit would then
-/// hold for every mapping, and name service modules could not be loaded; a login is not refused for that.
+/// Keeps memory from being swapped out, because it may hold keys. Does so only if the limit can be lifted: otherwise
+/// the limit would apply to every mapping, and modules of the name service could not be loaded. A login is not
+/// refused for this.
 fn lock_memory() {
     if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
-        // SAFETY: plain numbers.
+        // SAFETY: takes only numbers.
         unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     }
 }
 
-/// A helper that a user has made slow would keep the lock of a record from everybody else.
+/// Resets the priority. A user who could make a helper slow could have it hold the lock of a record for long.
 fn usual_priority() {
     let every_cpu = [0xffu8; 128];
     let scheduling = libc::sched_param { sched_priority: 0 };
-    // ioprio_set(2): IOPRIO_WHO_PROCESS, and 0 for "as the CPU priority says".
+    // ioprio_set(2): IOPRIO_WHO_PROCESS. Priority 0 means "follow the CPU priority".
     const IO_OF_PROCESS: libc::c_int = 1;
-    // SAFETY: plain numbers, and two buffers that live across the calls.
+    // SAFETY: the two pointers are to local buffers, which outlive the calls; all other arguments are numbers.
     unsafe {
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const scheduling);
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
@@ -112,17 +115,17 @@ fn usual_priority() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 
-/// What the kernel passes on to every program besides, and could make one wait or see things that are not so. Whatever
-/// refuses is no harm: a filter forbids it, or the kernel is too old to know it.
+/// Resets other attributes that every program inherits, and with which a user could delay us or change what we see. A
+/// call may fail because a seccomp filter forbids it or the kernel is too old; that does no harm.
 fn usual_attributes() {
-    /// What Linux gives to the first process, and all others have from it (PR_SET_TIMERSLACK(2const)).
+    /// The value that Linux gives to the first process, and that all others inherit (PR_SET_TIMERSLACK(2const)).
     const TIMER_SLACK_NS: libc::c_ulong = 50_000;
-    // SAFETY: plain numbers, and a null pointer where MPOL_DEFAULT (0) wants one.
+    // SAFETY: all arguments are numbers, except one null pointer, which MPOL_DEFAULT (0) requires.
     unsafe {
-        // A user may set years, and then no time-out of ours would come.
+        // A user could have set years; then no timeout of ours would end.
         libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
         libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0);
-        // With SECBIT_NOROOT root would be nobody in whatever this process executes.
+        // With SECBIT_NOROOT a program that this process executes would have no rights as root.
         libc::prctl(libc::PR_SET_SECUREBITS, 0, 0, 0, 0);
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         libc::personality(0);
@@ -130,12 +133,12 @@ fn usual_attributes() {
     }
 }
 
-/// A limit of the kernel, what it is set to, and with how little a helper still works.
+/// A limit of the kernel, the value that we set, and the least with which a helper still works.
 struct Limit(Resource, u64, u64);
 
 const MEGABYTE: u64 = 1 << 20;
 
-/// All limits that are not set elsewhere in here. The stack is what Linux gives by itself.
+/// All limits that are not set elsewhere in this file. The stack has Linux's default.
 const LIMITS: [Limit; 9] = [
     Limit(Resource::RLIMIT_FSIZE, RLIM_INFINITY, MEGABYTE),
     Limit(Resource::RLIMIT_NOFILE, 256, 64),
@@ -148,9 +151,9 @@ const LIMITS: [Limit; 9] = [
     Limit(Resource::RLIMIT_LOCKS, RLIM_INFINITY, 0),
 ];
 
-/// Puts off the limits that were inherited. In a container even root may not raise a hard one; where what is left is not
-/// enough to do all that a conversation may come to, this is the reason for which there shall be none. Otherwise a user
-/// could set a limit before su that fails the one write which counts a wrong code, and guess on.
+/// Replaces the inherited limits. In a container even root may not be allowed to raise a hard limit; if what is left
+/// does not suffice for every conversation, this is an error, and there is none. Otherwise a user could set a limit
+/// before su so that the write fails which counts a wrong code, and could guess without end.
 pub fn lift_limits() -> Result<(), String> {
     for Limit(limit, wanted, least) in LIMITS {
         if setrlimit(limit, wanted, wanted).is_ok() {
@@ -168,7 +171,7 @@ pub fn lift_limits() -> Result<(), String> {
     Ok(())
 }
 
-/// Standard output and error go nowhere: whatever they are, they belong to the host.
+/// Redirects standard output and error to /dev/null: the inherited ones belong to the host.
 fn null_output() -> nix::Result<()> {
     let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())?;
     for fd in [1, 2] {
@@ -178,26 +181,27 @@ fn null_output() -> nix::Result<()> {
         }
     }
     if null.as_raw_fd() <= 2 {
-        // It landed on a number that must stay open.
+        // It got a number that must stay open.
         std::mem::forget(null);
     }
     Ok(())
 }
 
-/// Standard input goes nowhere: in a conversation it would be the socket that listens.
+/// Redirects standard input to /dev/null: in a conversation it would be the listening socket.
 pub fn null_input() -> nix::Result<()> {
     let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())?;
     nix::unistd::dup2_stdin(null)
 }
 
-/// In a process that runs code of others: it keeps one descriptor, and ends with the process that started it.
+/// For a process that runs foreign code: closes all descriptors but one, and has the kernel end this process together
+/// with the one that started it.
 pub fn leave_all_but(kept: &impl AsFd) -> nix::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     null_input()?;
-    // What modules make is for others to read as well: pam_faillock its folder.
+    // Others must be able to read what PAM modules create, such as the folder of pam_faillock.
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     let kept = kept.as_fd().as_raw_fd() as u32;
-    // SAFETY: this process uses none of the objects that own these descriptors, and never returns to them.
+    // SAFETY: this process never again uses the objects that own these descriptors.
     unsafe {
         libc::syscall(libc::SYS_close_range, 3u32, kept - 1, 0u32);
         libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0u32);
@@ -207,49 +211,49 @@ pub fn leave_all_but(kept: &impl AsFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Starts a process that goes on from here. `None` in the new one, its pid in the old one.
+/// Forks this process. `None` in the child, the child's pid in the parent.
 pub fn fork() -> nix::Result<Option<Pid>> {
-    // SAFETY: this program has one thread, so the new process finds every lock free.
+    // SAFETY: this program has one thread, so no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork()? } {
         nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
         nix::unistd::ForkResult::Child => {
-            // The one thing that is not inherited.
+            // Memory locks are not inherited.
             lock_memory();
             Ok(None)
         }
     }
 }
 
-/// The process at the other end of a connection, as the kernel holds it (SO_PEERPIDFD, Linux 6.5): no other process is
-/// meant by it, whatever number that has. ENOPROTOOPT where the kernel is older.
+/// The process at the other end of a connection, as a pidfd (SO_PEERPIDFD, Linux 6.5): it stays that process even if
+/// the number is reused. ENOPROTOOPT if the kernel is older.
 pub fn process_of_peer(stream: &UnixStream) -> nix::Result<OwnedFd> {
-    // asm-generic/socket.h; the same on every platform that Debian's Rust is built for but MIPS and SPARC.
+    // From asm-generic/socket.h; equal on every platform of Debian's Rust except MIPS and SPARC.
     const SO_PEERPIDFD: libc::c_int = 77;
     let mut fd: libc::c_int = -1;
     let mut size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: a place for one int of that size, which lives across the call.
+    // SAFETY: `fd` is valid for `size` bytes, and both outlive the call.
     let done = unsafe {
         libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut size)
     };
     Errno::result(done)?;
-    // SAFETY: the kernel has just made it for us.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The process with this number, held so that no other is meant by it from here on.
+/// The process with this number, as a pidfd: it stays that process even if the number is reused.
 pub fn process(pid: i32) -> Option<OwnedFd> {
-    // SAFETY: plain numbers in, a new descriptor (always CLOEXEC) or -1 out.
+    // SAFETY: takes only numbers, and returns a new descriptor (always CLOEXEC) or -1.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as libc::c_int;
-    // SAFETY: the kernel has just made it for us.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place
-/// needs no new block on a full disk. Must come before the first byte; others ignore it.
+/// Asks the file system not to copy this file's blocks on write (btrfs), so that writing in place needs no new block
+/// on a full disk. Must come before the first byte. Other file systems ignore it.
 pub fn no_copy_on_write(file: &OwnedFd) {
     const FS_NOCOW_FL: libc::c_int = 0x0080_0000;
     let mut flags: libc::c_int = 0;
-    // SAFETY: both requests read or write one int, which lives across the calls.
+    // SAFETY: both requests read or write one int, and `flags` is one.
     unsafe {
         if libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) == 0 {
             flags |= FS_NOCOW_FL;
@@ -258,10 +262,10 @@ pub fn no_copy_on_write(file: &OwnedFd) {
     }
 }
 
-/// Whether something keeps the clock right, as adjtimex(2) says. Where that cannot be asked, nobody is told that it is
-/// not.
+/// Whether something keeps the clock right, according to adjtimex(2). True if that cannot be asked: without knowing,
+/// there is nothing to warn about.
 pub fn clock_is_synchronised() -> bool {
-    // SAFETY: plain numbers, for all of which zero is a value; with `modes` 0 it changes nothing.
+    // SAFETY: `timex` has only integer fields, so it may be all zeros; with `modes` 0 the call only reads.
     unsafe {
         let mut clock: libc::timex = std::mem::zeroed();
         libc::adjtimex(&raw mut clock) < 0 || clock.status & libc::STA_UNSYNC == 0

@@ -1,4 +1,4 @@
-//! A process that becomes a user, so that it reaches what the user reaches and nothing else.
+//! A process that becomes a user, so that it has the rights of that user and no others.
 
 use std::ffi::CStr;
 use std::fs;
@@ -17,14 +17,14 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Gid, Uid, getgrouplist, getgroups, initgroups, setresgid, setresuid};
 
-/// Makes this process the user's, for good, and makes sure that it is.
+/// Makes this process the user's, irreversibly, and checks that it is.
 pub fn become_user(name: &CStr, uid: Uid, gid: Gid) -> Result<(), String> {
     let failed = |what: &str, e: Errno| format!("{what}: {}", e.desc());
     prctl::set_no_new_privs().map_err(|e| failed("no_new_privs", e))?;
     setresgid(gid, gid, gid).map_err(|e| failed("setresgid", e))?;
     initgroups(name, gid).map_err(|e| failed("initgroups", e))?;
     setresuid(uid, uid, uid).map_err(|e| failed("setresuid", e))?;
-    // Both are lost with a change of uid.
+    // A change of uid resets both.
     prctl::set_dumpable(false).map_err(|e| failed("dumpable", e))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| failed("pdeathsig", e))?;
     let mut expected = getgrouplist(name, gid).map_err(|e| failed("getgrouplist", e))?;
@@ -38,7 +38,8 @@ pub fn become_user(name: &CStr, uid: Uid, gid: Gid) -> Result<(), String> {
     if is { Ok(()) } else { Err(String::from("it is not the user's")) }
 }
 
-/// Whether the kernel says so: real, effective, saved and file system ids, no way to more, and no capability left.
+/// Whether the kernel reports these ids as real, effective, saved and file system ids, no_new_privs, and no
+/// capability.
 fn is_of(status: &str, uid: Uid, gid: Gid) -> bool {
     let says = |field: &str, expected: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
@@ -49,7 +50,7 @@ fn is_of(status: &str, uid: Uid, gid: Gid) -> bool {
     says("Uid", &uid.to_string()) && says("Gid", &gid.to_string()) && says("NoNewPrivs", "1") && capable
 }
 
-/// Connects to a socket, without waiting: one whose queue is full is busy.
+/// Connects to a socket without waiting: a full queue is an error.
 pub fn connected(path: &Path) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -57,7 +58,7 @@ pub fn connected(path: &Path) -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Sends a number and, if there is one, a descriptor.
+/// Sends a number and, if given, a descriptor.
 pub fn pass(stream: &UnixStream, number: i32, descriptor: Option<BorrowedFd>) -> nix::Result<()> {
     let bytes = number.to_ne_bytes();
     let descriptors: Vec<_> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
@@ -67,7 +68,7 @@ pub fn pass(stream: &UnixStream, number: i32, descriptor: Option<BorrowedFd>) ->
     Ok(())
 }
 
-/// Receives what [`pass`] sent. `None` when the other side has ended before.
+/// Receives what [`pass`] sent. `None` if the other side has ended before it sent anything.
 pub fn passed(stream: &UnixStream) -> nix::Result<Option<(i32, Option<OwnedFd>)>> {
     let mut bytes = [0; 4];
     let mut room = cmsg_space!([i32; 1]);
@@ -79,7 +80,7 @@ pub fn passed(stream: &UnixStream) -> nix::Result<Option<(i32, Option<OwnedFd>)>
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = control {
             for number in descriptors {
-                // SAFETY: the kernel has just opened it for us, and nobody else knows it.
+                // SAFETY: the kernel has just opened this descriptor for us, so nothing else owns it.
                 descriptor = Some(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }

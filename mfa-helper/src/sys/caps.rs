@@ -1,10 +1,10 @@
-//! The one capability of the service that its conversations do not use: CAP_DAC_READ_SEARCH, by which the process that
-//! runs libpam reads a shadow of mode 0000, as Fedora and RHEL have it.
+//! The one capability of the service that its conversations themselves do not use: CAP_DAC_READ_SEARCH. With it, the
+//! process that runs libpam can read a shadow file of mode 0000, as on Fedora and RHEL.
 //!
-//! The service's processes have it *permitted* until it is known that nobody needs it, because a process cannot give to
-//! its child what it does not have; in their *effective* set, by which the kernel decides, only that child has it. It
-//! need not leave the bounding set, which would take CAP_SETPCAP: with no_new_privs an execve(2) gives nothing that was
-//! not permitted before.
+//! The service's processes keep it *permitted* until it is clear that nobody needs it, because a process can only
+//! pass on what it has. It is *effective*, which is what the kernel checks, only in that child. It may stay in the
+//! bounding set, whose change would need CAP_SETPCAP: with no_new_privs, execve(2) adds nothing that was not
+//! permitted before.
 
 use nix::errno::Errno;
 
@@ -27,17 +27,17 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Of this process and of those that it forks: it is not in force. It can be again.
+/// Makes it not effective in this process and its future children. It can be taken up again.
 pub fn set_aside() -> nix::Result<()> {
     change(|sets| sets.effective &= !(1 << CAP_DAC_READ_SEARCH))
 }
 
-/// It is in force again, if it is permitted: the unit may have been told otherwise.
+/// Makes it effective again if it is permitted. (An administrator may have removed it from the unit.)
 pub fn take_up() -> nix::Result<()> {
     change(|sets| sets.effective |= sets.permitted & (1 << CAP_DAC_READ_SEARCH))
 }
 
-/// This process and those that it forks or executes do not have it any more.
+/// Takes it from this process and its future children for good.
 pub fn give_up() -> nix::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
     change(|sets| {
@@ -47,11 +47,11 @@ pub fn give_up() -> nix::Result<()> {
     })
 }
 
-/// Changes the lower words, in which the capability is.
+/// Changes the lower words of the sets, where the capability is.
 fn change(edit: impl FnOnce(&mut Sets)) -> nix::Result<()> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [Sets::default(); 2];
-    // SAFETY: a header and room for the two words of version 3, which live across both calls.
+    // SAFETY: `header` is of version 3, for which the kernel reads and writes two `Sets`, and there are two.
     unsafe {
         Errno::result(libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()))?;
         edit(&mut sets[0]);
@@ -63,7 +63,7 @@ fn change(edit: impl FnOnce(&mut Sets)) -> nix::Result<()> {
 mod tests {
     use super::*;
 
-    /// Effective, permitted and bounding set of this thread.
+    /// Whether it is in the effective, permitted and bounding set of this thread.
     fn sets() -> [bool; 3] {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         ["CapEff:\t", "CapPrm:\t", "CapBnd:\t"].map(|field| {
@@ -72,7 +72,7 @@ mod tests {
         })
     }
 
-    /// Each thread has sets of its own. Only root has something to give up.
+    /// Each thread has its own sets. Only root has the capability at all.
     #[test]
     fn what_is_set_aside_can_be_taken_up_and_what_is_given_up_cannot() {
         let thread = || {

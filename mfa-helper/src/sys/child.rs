@@ -1,4 +1,4 @@
-//! A process of our own program that does one thing for us, in a clean address space and with no right to anything.
+//! A process of our own program that does one task, with a clean memory and without any rights.
 
 use std::ffi::CStr;
 use std::io::{Read, Write};
@@ -15,29 +15,29 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 
-/// The number under which the child finds what it was given; 0 is its socket.
+/// The number at which the child finds its second descriptor; its socket is 0.
 pub const GIVEN: i32 = 3;
 
-/// Nobody: owns no file, and is in no group that owns one.
+/// The uid and gid nobody: they own no files.
 const NOBODY: u32 = 65534;
 
-/// This very program, also where an upgrade has put another in its place meanwhile.
+/// The program of this process, even if an upgrade has replaced its file meanwhile.
 const OURSELVES: &CStr = c"/proc/self/exe";
 
-/// Executes a program, by its path, in a process that has no environment and no descriptor of ours but these: the first of
-/// `given` under the number 0, and so on. A program that cannot be executed shows as a process that ends with 127.
+/// Executes a program, by its path, in a process without an environment and with these descriptors only: the first of
+/// `given` gets the number 0, and so on. If the program cannot be executed, the process ends with 127.
 pub fn execute(program: &CStr, arguments: &[&CStr], given: &[BorrowedFd]) -> nix::Result<Pid> {
     let name = [program].into_iter().chain(arguments.iter().copied());
     let argv: Vec<*const libc::c_char> = name.map(CStr::as_ptr).chain([std::ptr::null()]).collect();
     let environment = [std::ptr::null()];
     let mut numbers: Vec<i32> = given.iter().map(AsRawFd::as_raw_fd).collect();
     let end = numbers.len() as i32;
-    // SAFETY: this program has one thread.
+    // SAFETY: this program has one thread, so no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork()? } {
         ForkResult::Parent { child } => Ok(child),
-        // SAFETY: system calls on what was made before the fork; this process never returns from here.
+        // SAFETY: only system calls, on data from before the fork. This process ends here, by execve or _exit.
         ForkResult::Child => unsafe {
-            // Out of the way first: each may sit on the number of another.
+            // Move all out of the way first: one may have the number that another needs.
             numbers.iter_mut().for_each(|number| *number = libc::fcntl(*number, libc::F_DUPFD, end));
             if numbers.iter().zip(0..).all(|(from, to)| libc::dup2(*from, to) == to) {
                 libc::syscall(libc::SYS_close_range, end as u32, u32::MAX, 0u32);
@@ -49,19 +49,19 @@ pub fn execute(program: &CStr, arguments: &[&CStr], given: &[BorrowedFd]) -> nix
     }
 }
 
-/// Has a copy of this process answer a question by one byte, so that what it reads for it is never in the memory of this
-/// one. `None` where the copy dies, or is silent for as long as that.
+/// Has a copy of this process answer a question with one byte, so that the data it reads for this never gets into our
+/// memory. `None` if the copy dies or does not answer in time.
 pub fn answer_of_a_copy(question: impl FnOnce() -> u8, within: Duration) -> Option<u8> {
     let (mut ours, mut theirs) = UnixStream::pair().ok()?;
     ours.set_read_timeout(Some(within)).ok()?;
     let Some(child) = super::fork().ok()? else {
-        // A panic must not go on into what this process did before it was copied.
+        // A panic must not continue into the code of the original.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             if super::leave_all_but(&theirs).is_ok() {
                 let _ = theirs.write_all(&[question()]);
             }
         }));
-        // SAFETY: ends this process at once; what would be done at an exit is the original's to do.
+        // SAFETY: _exit ends this process at once and runs no exit handlers, which are for the original to run.
         unsafe { libc::_exit(0) }
     };
     drop(theirs);
@@ -72,13 +72,13 @@ pub fn answer_of_a_copy(question: impl FnOnce() -> u8, within: Duration) -> Opti
     answered.then_some(answer[0])
 }
 
-/// What reads as nothing and takes everything.
+/// A descriptor of /dev/null.
 pub fn null() -> nix::Result<OwnedFd> {
     nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Executes this program once more with `argument`, so that nothing of this process is in the memory of the other. The
-/// child has a socket to us as 0, what it is `given` as 3, and nothing else but /dev/null.
+/// Executes this program again with `argument`, so that the new process has nothing of our memory. Its descriptors
+/// are a socket to us as 0, `given` as 3, and /dev/null.
 pub fn start(argument: &CStr, socket: SockType, given: Option<BorrowedFd>) -> nix::Result<(Pid, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, socket, None, SockFlag::SOCK_CLOEXEC)?;
     let null = null()?;
@@ -86,14 +86,14 @@ pub fn start(argument: &CStr, socket: SockType, given: Option<BorrowedFd>) -> ni
     Ok((execute(OURSELVES, &[argument], &all)?, ours))
 }
 
-/// In the child, first of all: nobody, for good. Only what libraries need to be loaded is still there.
+/// The first step of the child: it becomes nobody, irreversibly. It can still load libraries.
 pub fn confine() -> nix::Result<()> {
     super::null_output()?;
-    // A PIN passes through.
+    // A PIN passes through this process.
     super::lock_memory();
     become_nobody()?;
     nix::sys::prctl::set_no_new_privs()?;
-    // After the change of uid, which undoes both. What else runs as nobody shall not look in here.
+    // After the change of uid, which resets both. Other processes of nobody must not read our memory.
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     const MEGABYTE: u64 = 1 << 20;
@@ -107,24 +107,24 @@ pub fn confine() -> nix::Result<()> {
     limits.into_iter().try_for_each(|(limit, most)| setrlimit(limit, most, most))
 }
 
-/// For good.
+/// Changes to nobody, irreversibly.
 pub fn become_nobody() -> nix::Result<()> {
     nix::unistd::setgroups(&[])?;
     nix::unistd::setresgid(Gid::from_raw(NOBODY), Gid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
-    // Takes every capability with it.
+    // This also drops every capability.
     nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(NOBODY), Uid::from_raw(NOBODY))
 }
 
-/// In the child, when its libraries are loaded and before it reads the first foreign byte: no file, no socket and no
-/// process from here on.
+/// The second step of the child, after it has loaded its libraries and before it reads the first foreign byte: from
+/// here on it can open no file, no socket and no process.
 pub fn shut_off() -> nix::Result<()> {
-    // Standard input, output and error, and what was given. poll(2) fails where it is asked for more than this.
+    // Standard input, output, error and the given descriptor. poll(2) fails if it gets more entries than this limit.
     setrlimit(Resource::RLIMIT_NOFILE, GIVEN as u64 + 1, GIVEN as u64 + 1)?;
     filter()
 }
 
-/// What may still be called: to read, to write, to wait, to compute. Everything else is refused by EPERM rather than by
-/// death, because the C library and OpenSSL of the next release may try what they can do without.
+/// The system calls that are still allowed: read, write, wait and the like. All others fail with EPERM and do not
+/// kill the process, because a later release of the C library or OpenSSL may try calls that it can do without.
 const CALLS: [libc::c_long; 27] = [
     libc::SYS_read,
     libc::SYS_write,
@@ -160,12 +160,12 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// The list above as a seccomp filter.
+/// Installs the list above as a seccomp filter.
 fn filter() -> nix::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let (load, equal, answer) =
         (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
-    // struct seccomp_data: the number at 0, the architecture at 4.
+    // In struct seccomp_data the number is at offset 0 and the architecture at 4.
     let mut program = vec![step(load, 0, 0, 4), step(equal, 1, 0, ARCHITECTURE)];
     program.extend([step(answer, 0, 0, libc::SECCOMP_RET_KILL_PROCESS), step(load, 0, 0, 0)]);
     let extra: &[libc::c_long] = &[
@@ -179,14 +179,14 @@ fn filter() -> nix::Result<()> {
     }
     program.push(step(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: a program that lives across the call.
+    // SAFETY: `program` has the length that is given and outlives the call.
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     nix::errno::Errno::result(set).map(drop)
 }
 
-/// In the child: what it was given. Taken once.
+/// In the child: the given descriptor. Call it once.
 pub fn given() -> OwnedFd {
-    // SAFETY: `start` has put it there, and nothing else in this process knows of it.
+    // SAFETY: `start` has put the descriptor there, and only this function, which is called once, takes it.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(GIVEN) }
 }
 

@@ -1,7 +1,7 @@
-//! libfido2 on one key that is already open. Loaded only in the process that does nothing else.
+//! Uses libfido2 with one key that is already open. Loaded only in the process that does nothing else.
 //!
-//! The library opens no device here: it reads and writes through [`Io`], which ends every exchange in time. Its own
-//! time limits do not: a key that always has a keepalive ready would be listened to for ever.
+//! The library opens no device here: it reads and writes through [`Io`], which ends every exchange in time. The
+//! library's own time limits do not suffice: a key could keep it listening for ever by sending keepalives.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -42,42 +42,42 @@ impl Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What a read brings.
+/// The result of a read.
 pub enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Got(usize),
-    /// Nothing: it is to be called off. Said once.
+    /// No bytes: the exchange must be cancelled. Returned once.
     CalledOff,
-    /// Nothing, and nothing more.
+    /// No bytes, and there will be none.
     Over,
 }
 
-/// The way to the key, in reports (CTAP 2.1, 11.2).
+/// The connection to the key, in reports (CTAP 2.1, 11.2).
 pub trait Io {
     /// Waits for one report, at most for `wait` (`None`: as long as the exchange may take).
     fn read(&self, report: &mut [u8], wait: Option<Duration>) -> Read;
-    /// Sends one report, with its number before it.
+    /// Sends one report, with its report number as the first byte.
     fn write(&self, report: &[u8]) -> Option<usize>;
-    /// Whether the exchange is at its end.
+    /// Whether the exchange has ended.
     fn is_over(&self) -> bool;
 }
 
-/// What a key says of itself.
+/// The features that a key reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// It speaks CTAP2; else U2F only.
+    /// It speaks CTAP2; otherwise only U2F.
     pub fido2: bool,
     /// It has a PIN set.
     pub pin: bool,
-    /// It has a verification of its own set up: a fingerprint.
+    /// It has a verification method of its own set up: a fingerprint.
     pub uv: bool,
     /// It does nothing without verification.
     pub always_uv: bool,
-    /// So many tries are left for the PIN, where it has one.
+    /// How many tries are left for the PIN, if it has one.
     pub tries: Option<u8>,
 }
 
-/// How the person is verified.
+/// How to verify the person.
 #[derive(Clone, Copy)]
 pub enum Verify<'a> {
     /// Not at all.
@@ -88,18 +88,18 @@ pub enum Verify<'a> {
     Pin(&'a Secret),
 }
 
-/// What a new credential is vouched for by.
+/// What a new credential is attested by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attested {
     /// Nothing.
     None,
-    /// The credential itself.
+    /// The credential's own key (self attestation).
     Itself,
-    /// A certificate of the maker's, whoever that is.
+    /// A certificate of the manufacturer. It is not checked who issued it.
     Certificate,
 }
 
-/// What a new credential is made for.
+/// The inputs of a new credential.
 pub struct Making<'a> {
     pub rp_id: &'a str,
     pub user_id: &'a [u8],
@@ -108,9 +108,9 @@ pub struct Making<'a> {
     pub exclude: &'a [Vec<u8>],
 }
 
-/// A new credential as the key has given it.
+/// A new credential as the key returned it.
 pub struct Made {
-    /// Authenticator data with the credential in it.
+    /// The authenticator data, which contains the credential.
     pub auth_data: Vec<u8>,
     pub signature: Vec<u8>,
     pub attested: Attested,
@@ -132,7 +132,7 @@ const TRUE: c_int = 2;
 const ES256: c_int = -7;
 const EDDSA: c_int = -8;
 
-/// The functions of libfido2 by the names and types of `<fido.h>`; `None` and a name when one is missing.
+/// The functions of libfido2 by the names and types of `<fido.h>`. Finding them fails with the name of a missing one.
 macro_rules! library {
     ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
         #[allow(non_snake_case)]
@@ -140,9 +140,9 @@ macro_rules! library {
 
         impl Functions {
             /// # Safety
-            /// `library` is libfido2, which is loaded.
+            /// `library` is the handle of libfido2, which is loaded.
             unsafe fn find(library: Opaque) -> std::result::Result<Functions, &'static str> {
-                // SAFETY: as the caller says; the types are those of the header.
+                // SAFETY: our caller guarantees that `library` is libfido2; the types are those of its header.
                 unsafe {
                     Ok(Functions { $($name: {
                         const NAME: &str = concat!(stringify!($name), "\0");
@@ -219,18 +219,20 @@ library! {
 pub struct Library(Functions);
 
 impl Library {
-    /// Loads it, and has its cryptography read its settings: what comes after may be shut off from every file.
+    /// Loads it, and has its cryptography read its settings, because later this process may have no access to files.
     pub fn load() -> std::result::Result<Library, String> {
-        // SAFETY: a name that only the linker's own folders are searched for (there is no environment); never unloaded.
+        // SAFETY: loading runs the library's constructors, which have no preconditions. The name is searched in the
+        // linker's own folders only (there is no environment), so the library is the system's. It is never unloaded.
         #[allow(clippy::disallowed_methods, reason = "libfido2, in a process without an environment or privilege")]
         let library = unsafe { libc::dlopen(c"libfido2.so.1".as_ptr(), libc::RTLD_NOW) };
         if library.is_null() {
             return Err(String::from("libfido2.so.1 cannot be loaded"));
         }
-        // SAFETY: what was just loaded.
+        // SAFETY: `library` is the handle of libfido2, which was just loaded.
         let functions = unsafe { Functions::find(library) }.map_err(|name| format!("libfido2.so.1 has no {name}"))?;
         const LOAD_CONFIG: u64 = 0x40;
-        // SAFETY: `OPENSSL_init_crypto` of <openssl/crypto.h>, which libfido2 brings along; NULL is for no settings.
+        // SAFETY: `OPENSSL_init_crypto` has this type in <openssl/crypto.h>; NULL is allowed and means "no settings".
+        // libfido2 has loaded the library that it is in.
         unsafe {
             type Init = unsafe extern "C" fn(u64, *const c_void) -> c_int;
             if let Some(init) = function::<Init>(library, c"OPENSSL_init_crypto") {
@@ -242,14 +244,14 @@ impl Library {
     }
 }
 
-/// What the callbacks work on.
+/// The data of the callbacks.
 struct Context<'a> {
     io: &'a dyn Io,
     device: Opaque,
     cancel: unsafe extern "C" fn(Opaque) -> c_int,
 }
 
-/// The one key of this process: libfido2 hands nothing of ours to `open` but a path.
+/// The one key of this process. A static, because libfido2 passes only a path to `open`.
 static CONTEXT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 
 extern "C" fn io_open(_path: *const c_char) -> Opaque {
@@ -259,13 +261,15 @@ extern "C" fn io_open(_path: *const c_char) -> Opaque {
 extern "C" fn io_close(_context: Opaque) {}
 
 extern "C" fn io_read(context: Opaque, report: *mut u8, length: usize, milliseconds: c_int) -> c_int {
-    // SAFETY: what `io_open` has given, which outlives the device; and libfido2's own buffer of that length.
+    // SAFETY: `context` is the pointer that `io_open` returned, and the `Context` outlives the device. `report` is
+    // libfido2's own buffer of `length` bytes.
     let (context, report) = unsafe { (&*context.cast::<Context>(), std::slice::from_raw_parts_mut(report, length)) };
     let wait = u64::try_from(milliseconds).ok().map(Duration::from_millis);
     loop {
         match context.io.read(report, wait) {
             Read::Got(length) => return length as c_int,
-            // SAFETY: the device whose exchange this is. It is only told: the key then ends the exchange by itself.
+            // SAFETY: `device` is the device that is calling us, so it is open. The call only sends a cancel; the key
+            // then ends the exchange.
             Read::CalledOff => unsafe { (context.cancel)(context.device) },
             Read::Over => return -1,
         };
@@ -278,7 +282,7 @@ extern "C" fn io_write(context: Opaque, report: *const u8, length: usize) -> c_i
     context.io.write(report).map_or(-1, |length| length as c_int)
 }
 
-/// An object of libfido2's, freed at the end.
+/// An object of libfido2's, freed when dropped.
 struct Object {
     pointer: Opaque,
     free: unsafe extern "C" fn(*mut Opaque),
@@ -286,7 +290,7 @@ struct Object {
 
 impl Object {
     fn new(make: unsafe extern "C" fn() -> Opaque, free: unsafe extern "C" fn(*mut Opaque)) -> Result<Object> {
-        // SAFETY: a constructor without arguments.
+        // SAFETY: a constructor without arguments and preconditions.
         let pointer = unsafe { make() };
         if pointer.is_null() { Err(Error::INTERNAL) } else { Ok(Object { pointer, free }) }
     }
@@ -294,7 +298,7 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        // SAFETY: made by the constructor that belongs to `free`.
+        // SAFETY: `pointer` was made by the constructor that belongs to `free`, and is freed only here.
         unsafe { (self.free)(&raw mut self.pointer) };
     }
 }
@@ -308,16 +312,16 @@ fn text(text: &str) -> Result<CString> {
 }
 
 /// # Safety
-/// `pointer` is NULL or points to `length` bytes.
+/// `pointer` is NULL or points to `length` readable bytes.
 unsafe fn copied(pointer: *const u8, length: usize) -> Vec<u8> {
     if pointer.is_null() {
         return Vec::new();
     }
-    // SAFETY: as the caller says.
+    // SAFETY: our caller guarantees `length` bytes, and `pointer` is not NULL.
     unsafe { std::slice::from_raw_parts(pointer, length) }.to_vec()
 }
 
-/// The PIN as a C string, wiped when it goes.
+/// The PIN as a C string, wiped when dropped.
 fn c_pin(verify: Verify) -> Result<Option<Secret>> {
     let Verify::Pin(pin) = verify else { return Ok(None) };
     let mut copy = Secret::with_capacity(pin.bytes().len() + 1);
@@ -327,23 +331,23 @@ fn c_pin(verify: Verify) -> Result<Option<Secret>> {
     Ok(Some(copy))
 }
 
-/// A key that is open.
+/// An open key.
 pub struct Device<'a> {
     library: &'a Functions,
     device: Object,
-    /// libfido2 holds its address.
+    /// Boxed, because libfido2 holds its address.
     context: Box<Context<'a>>,
 }
 
 impl<'a> Device<'a> {
-    /// Says hello to the key, and asks what it is.
+    /// Opens the key, and asks for its protocol and versions.
     pub fn open(library: &'a Library, io: &'a dyn Io) -> Result<Device<'a>> {
         let library = &library.0;
         let device = Object::new(library.fido_dev_new, library.fido_dev_free)?;
         let context = Box::new(Context { io, device: device.pointer, cancel: library.fido_dev_cancel });
         CONTEXT.store((&raw const *context).cast_mut().cast(), Ordering::Relaxed);
         let functions = IoFunctions { open: io_open, close: io_close, read: io_read, write: io_write };
-        // SAFETY: a device that is not open yet; the functions are copied, the path is looked at.
+        // SAFETY: the device is new and not open. libfido2 copies the functions, and both strings outlive the calls.
         unsafe {
             ok((library.fido_dev_set_io_functions)(device.pointer, &raw const functions))?;
             ok((library.fido_dev_open)(device.pointer, c"key".as_ptr()))?;
@@ -351,10 +355,10 @@ impl<'a> Device<'a> {
         Ok(Device { library, device, context })
     }
 
-    /// What it says of itself.
+    /// The features that the key reports.
     pub fn features(&self) -> Result<Features> {
         let (library, device) = (self.library, self.device.pointer);
-        // SAFETY: an open device.
+        // SAFETY: `device` is open as long as `self` lives, and `tries` outlives its call.
         unsafe {
             let mut features = Features { fido2: (library.fido_dev_is_fido2)(device), ..Features::default() };
             if !features.fido2 {
@@ -362,7 +366,8 @@ impl<'a> Device<'a> {
             }
             features.pin = (library.fido_dev_has_pin)(device);
             features.uv = (library.fido_dev_has_uv)(device);
-            // One exchange more. A key that has neither says by itself that it does nothing without (PIN_REQUIRED).
+            // One more exchange. A key without a PIN and a fingerprint says in another way that it demands them
+            // (PIN_REQUIRED).
             features.always_uv = (features.pin || features.uv) && self.option("alwaysUv")?;
             if features.pin {
                 let mut tries = 0;
@@ -377,7 +382,8 @@ impl<'a> Device<'a> {
     fn option(&self, name: &str) -> Result<bool> {
         let library = self.library;
         let info = Object::new(library.fido_cbor_info_new, library.fido_cbor_info_free)?;
-        // SAFETY: two arrays of that length, with strings in the first, as long as `info` lives.
+        // SAFETY: the device is open. On success libfido2 has two arrays of `length` entries, the first of C strings;
+        // both live as long as `info`.
         unsafe {
             ok((library.fido_dev_get_cbor_info)(self.device.pointer, info.pointer))?;
             let names = (library.fido_cbor_info_options_name_ptr)(info.pointer);
@@ -392,7 +398,7 @@ impl<'a> Device<'a> {
         let library = self.library;
         let assertion = Object::new(library.fido_assert_new, library.fido_assert_free)?;
         let (object, rp_id) = (assertion.pointer, text(rp_id)?);
-        // SAFETY: everything is copied.
+        // SAFETY: `object` is a new assertion. libfido2 copies everything that the pointers point to.
         unsafe {
             ok((library.fido_assert_set_rp)(object, rp_id.as_ptr()))?;
             ok((library.fido_assert_set_clientdata_hash)(object, hash.as_ptr(), hash.len()))?;
@@ -401,11 +407,11 @@ impl<'a> Device<'a> {
         Ok(assertion)
     }
 
-    /// Whether this key holds the credential; nobody has to touch anything.
+    /// Whether this key holds the credential. This needs no touch.
     pub fn holds(&self, rp_id: &str, credential: &[u8]) -> Result<bool> {
         let library = self.library;
         let assertion = self.assertion(rp_id, credential, &[0; 32])?;
-        // SAFETY: an open device and an assertion.
+        // SAFETY: the device is open, and the assertion lives until the end of this function.
         let asked = unsafe {
             ok((library.fido_assert_set_up)(assertion.pointer, FALSE))?;
             ok((library.fido_dev_get_assert)(self.device.pointer, assertion.pointer, std::ptr::null()))
@@ -414,13 +420,13 @@ impl<'a> Device<'a> {
             // SAFETY: as above.
             Ok(()) => Ok(unsafe { (library.fido_assert_count)(assertion.pointer) } == 1),
             Err(Error::USER_PRESENCE_REQUIRED) => Ok(true),
-            // Some say so of a credential that is not theirs, too long or too short for them.
+            // Some keys report this for a credential of another model that is too long or too short for them.
             Err(Error(1..)) if !self.is_unclear(asked) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Errors that say nothing of the credential.
+    /// Errors that do not tell whether the key holds the credential.
     fn is_unclear(&self, asked: Result<()>) -> bool {
         let unclear = [
             Error::PIN_REQUIRED,
@@ -433,17 +439,17 @@ impl<'a> Device<'a> {
         asked.is_err_and(|error| unclear.contains(&error))
     }
 
-    /// Waits until somebody touches this key.
+    /// Waits until this key is touched.
     pub fn touched(&self) -> Result<()> {
         let library = self.library;
-        // In such steps, the end of which is the way's: see `Io`.
+        // Milliseconds. `Io` decides when the whole wait ends.
         const STEP: c_int = 200;
         let mut touched = 0;
-        // SAFETY: an open device and a number.
+        // SAFETY: the device is open, and `touched` outlives the calls.
         unsafe {
             ok((library.fido_dev_get_touch_begin)(self.device.pointer))?;
             while touched == 0 {
-                // The library takes silence for "not yet".
+                // The library takes silence for "not touched yet".
                 if self.context.io.is_over() {
                     return Err(Error::RX);
                 }
@@ -453,7 +459,7 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
-    /// Has the key sign after a touch. Gives back whether what it has signed is good, as the library sees it.
+    /// Has the key sign after a touch. Also returns whether the library accepts the signature.
     pub fn assert(
         &self,
         rp_id: &str,
@@ -467,7 +473,8 @@ impl<'a> Device<'a> {
         let object = assertion.pointer;
         let pin = c_pin(verify)?;
         let pin = pin.as_ref().map_or(std::ptr::null(), |pin| pin.bytes().as_ptr().cast());
-        // SAFETY: an open device, an assertion and a C string or NULL.
+        // SAFETY: the device is open, the assertion lives until the end of this function, and `pin` is a C string or
+        // NULL.
         unsafe {
             let built_in = matches!(verify, Verify::BuiltIn);
             ok((library.fido_assert_set_uv)(object, if built_in { TRUE } else { OMIT }))?;
@@ -475,7 +482,7 @@ impl<'a> Device<'a> {
             if (library.fido_assert_count)(object) != 1 {
                 return Err(Error::NO_CREDENTIALS);
             }
-            // Without these two, an answer without a touch, or without verification, passes for a good one.
+            // Without these two, an answer without a touch or without verification would be accepted.
             ok((library.fido_assert_set_up)(object, TRUE))?;
             ok((library.fido_assert_set_uv)(object, if matches!(verify, Verify::No) { OMIT } else { TRUE }))?;
             let (algorithm, key) = self.public(public)?;
@@ -500,12 +507,12 @@ impl<'a> Device<'a> {
                 (EDDSA, Object::new(library.eddsa_pk_new, library.eddsa_pk_free)?, library.eddsa_pk_from_ptr)
             }
         };
-        // SAFETY: the bytes are copied.
+        // SAFETY: `public` is valid for its length, and the library copies the bytes.
         ok(unsafe { from(key.pointer, public.bytes().as_ptr().cast(), public.bytes().len()) })?;
         Ok((algorithm, key))
     }
 
-    /// Makes a new credential after a touch: ES256, or EdDSA where the key knows nothing else.
+    /// Makes a new credential after a touch: ES256, or EdDSA if the key does not support ES256.
     pub fn make(&self, making: &Making, verify: Verify) -> Result<Made> {
         match self.make_of(ES256, making, verify) {
             Err(Error::UNSUPPORTED_ALGORITHM) => self.make_of(EDDSA, making, verify),
@@ -521,7 +528,8 @@ impl<'a> Device<'a> {
         let pin = c_pin(verify)?;
         let pin = pin.as_ref().map_or(std::ptr::null(), |pin| pin.bytes().as_ptr().cast());
         let (id, hash) = (making.user_id, making.hash);
-        // SAFETY: an open device and a credential; everything that it is given is copied.
+        // SAFETY: the device is open, and the credential lives until the end of this function. The library copies
+        // everything that it is given.
         unsafe {
             ok((library.fido_cred_set_type)(object, algorithm))?;
             ok((library.fido_cred_set_clientdata_hash)(object, hash.as_ptr(), hash.len()))?;
@@ -555,7 +563,7 @@ impl<'a> Device<'a> {
 
 impl Drop for Device<'_> {
     fn drop(&mut self) {
-        // SAFETY: an open device.
+        // SAFETY: the device is open, and nothing uses it after this.
         unsafe { (self.library.fido_dev_close)(self.device.pointer) };
     }
 }

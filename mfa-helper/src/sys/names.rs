@@ -1,5 +1,5 @@
-//! What the name service says. Everybody who asks it for a user or a group comes here, as clippy.toml demands: the safe
-//! wrapper of the nix crate gives up at an entry of one megabyte, and a group of 50,000 has more.
+//! Users and groups of the name service. All code that asks for them comes here, as clippy.toml demands: the safe
+//! wrapper of the nix crate gives up at an entry of one megabyte, and a group of 50,000 members is longer.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -8,15 +8,16 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getgrouplist};
 
-/// What an entry usually fits in. Each time that it does not, the name service reads everything once more.
+/// The first size of the buffer, which usually fits. Each time it does not, the name service reads everything once
+/// more.
 const FIRST: usize = 4 * 1024;
 
-/// What no entry may need more than: a group of three million. Beyond it the look-up has failed.
+/// The largest buffer: a group of three million members. If an entry needs more, the look-up fails.
 const MOST: usize = 64 * 1024 * 1024;
 
-/// Where this host's own users are.
+/// The file of this host's own users.
 const PASSWD: &str = "/etc/passwd";
-/// Where their hashes are.
+/// The file of their hashes.
 const SHADOW: &str = "/etc/shadow";
 
 /// A user.
@@ -35,51 +36,51 @@ pub struct Group {
     pub name: String,
     /// The gid.
     pub gid: Gid,
-    /// Those whom the entry lists; whose primary group it is, is not among them.
+    /// The members that the entry lists. Users who have it as their primary group are not among them.
     pub members: Vec<String>,
 }
 
-/// What stands where pam_unix looks for a hash.
+/// The entry in the place where pam_unix looks for a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Password {
-    /// Nothing: with `nullok` pam_unix asks nothing and lets in.
+    /// Empty: with `nullok`, pam_unix asks nothing and lets in.
     Empty,
-    /// Something, or there is nothing that pam_unix could compare with: a directory's users have no entry in shadow.
+    /// A hash, or nothing that pam_unix could compare: users of a directory have no entry in shadow.
     Set,
     /// The look-up has failed.
     NotKnown,
 }
 
-/// The user of that name.
+/// The user with this name.
 pub fn user(name: &str) -> nix::Result<Option<User>> {
-    // SAFETY: an entry that the C library has filled.
+    // SAFETY: `entry` has been filled by the C library, and its buffer lives during this call.
     passwd(name, |entry| unsafe { user_in(entry) })
 }
 
-/// The user of that uid.
+/// The user with this uid.
 pub fn user_of(uid: u32) -> nix::Result<Option<User>> {
-    // SAFETY: as in `passwd`.
+    // SAFETY: the pointers are those of `entry` below: a place for the entry and a buffer of `length` bytes.
     let call = |entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) };
-    // SAFETY: an entry that the C library has filled.
+    // SAFETY: `entry` has been filled by the C library, and its buffer lives during this call.
     entry(call, |entry| unsafe { user_in(entry) })
 }
 
-/// The group of that name, with all whom it lists.
+/// The group with this name and all members that its entry lists.
 pub fn group(name: &str) -> nix::Result<Option<Group>> {
     let name = c_string(name)?;
-    // SAFETY: as in `passwd`.
+    // SAFETY: as in `user_of`; `name` is a C string that outlives the call.
     let call = |entry, buffer, length, found| unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, length, found) };
     entry(call, |entry: &libc::group| Group {
-        // SAFETY: a string of this entry.
+        // SAFETY: `gr_name` is a C string in the buffer of `entry`.
         name: unsafe { text(entry, entry.gr_name) },
         gid: Gid::from_raw(entry.gr_gid),
-        // SAFETY: an entry that the C library has filled.
+        // SAFETY: `entry` has been filled by the C library, and its buffer lives during this call.
         members: unsafe { members(entry) },
     })
 }
 
-/// The gid of the group of that name, and whether it lists `user`. What was found is kept for as long as this process
-/// lasts, one conversation: a list asks this of each user, and a group of 50,000 takes a while to read.
+/// The gid of the group with this name, and whether it lists `user`. Results are kept for the life of this process,
+/// which is one conversation: `mfa-enroll list` asks this for each user, and a group of 50,000 takes a while to read.
 pub fn group_lists(name: &str, user: &str) -> nix::Result<Option<(Gid, bool)>> {
     KEPT.with_borrow_mut(|kept| {
         if !kept.contains_key(name) {
@@ -90,7 +91,7 @@ pub fn group_lists(name: &str, user: &str) -> nix::Result<Option<(Gid, bool)>> {
     })
 }
 
-/// By its name the gid of a group, and whom it lists.
+/// By group name: the gid, and the members that the entry lists.
 type Kept = HashMap<String, (Gid, HashSet<String>)>;
 
 thread_local! {
@@ -102,12 +103,12 @@ pub fn groups_of(user: &str, primary: Gid) -> nix::Result<Vec<Gid>> {
     getgrouplist(&c_string(user)?, primary)
 }
 
-/// Users whose primary group it is, as far as the name service lists them: a directory may list nobody.
+/// The users with this primary group, as far as the name service lists users; a directory may list none.
 pub fn users_of_primary_group(group: Gid) -> Vec<String> {
     users().into_iter().filter(|user| user.group == group).map(|user| user.name).collect()
 }
 
-/// A user whom the name service lists.
+/// A user from the name service's list of all users.
 pub struct Listed {
     /// The name.
     pub name: String,
@@ -117,10 +118,11 @@ pub struct Listed {
     pub shell: String,
 }
 
-/// All users whom the name service lists.
+/// All users that the name service lists.
 pub fn users() -> Vec<Listed> {
     let mut users = Vec::new();
-    // SAFETY: this program has one thread; each entry is read before the next call, until which its strings live.
+    // SAFETY: this program has one thread, so nothing else calls getpwent(3). Each entry is copied before the next
+    // call overwrites it.
     unsafe {
         libc::setpwent();
         while let Some(entry) = libc::getpwent().as_ref() {
@@ -133,9 +135,9 @@ pub fn users() -> Vec<Listed> {
     users
 }
 
-/// What pam_unix would find for `name` (get_account_info of Linux-PAM 1.1 to 1.7): in shadow, if passwd refers to it, and
-/// in passwd otherwise. Reads the hash into this process: ask [`crate::identity::password_of`], which has it done in
-/// another.
+/// What pam_unix would find for `name` (get_account_info of Linux-PAM 1.1 to 1.7): the field in shadow if passwd
+/// refers to shadow, otherwise the field in passwd. This reads the hash into this process. Call
+/// [`crate::identity::password_of`] instead: it uses another process.
 pub fn password(name: &str) -> Password {
     match stored(name) {
         Ok(Some(Stored::Empty)) => Password::Empty,
@@ -149,8 +151,8 @@ pub fn password(name: &str) -> Password {
     }
 }
 
-/// Why shadow cannot be read, if that is where pam_unix would look for `name`, a user of this host's own. Where others
-/// come from, shadow says nothing of them, whatever stands for them in passwd.
+/// The reason why shadow cannot be read, if pam_unix would look there for `name` and passwd of this host has `name`.
+/// For users of other sources shadow has no entry, whatever their field in passwd says.
 pub fn shadow_unreadable(name: &str) -> Option<Errno> {
     match stored(name) {
         Ok(Some(Stored::InShadow)) if is_local(name) => shadow_is_empty(name).err(),
@@ -158,7 +160,7 @@ pub fn shadow_unreadable(name: &str) -> Option<Errno> {
     }
 }
 
-/// Whether passwd of this host itself lists them.
+/// Whether the file passwd of this host lists the user.
 fn is_local(name: &str) -> bool {
     let passwd = std::fs::read(PASSWD).unwrap_or_default();
     passwd
@@ -166,7 +168,7 @@ fn is_local(name: &str) -> bool {
         .any(|line| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':')))
 }
 
-/// What passwd holds in the place of a hash.
+/// The field in passwd where a hash could be.
 enum Stored {
     Empty,
     Something,
@@ -179,7 +181,7 @@ fn stored(name: &str) -> nix::Result<Option<Stored>> {
     passwd(name, |entry| unsafe { kind(bytes(entry, entry.pw_passwd), bytes(entry, entry.pw_name)) })
 }
 
-/// is_pwd_shadowed() of pam_unix, and what NIS+ writes.
+/// As is_pwd_shadowed() of pam_unix, and the mark of NIS+.
 fn kind(hash: &[u8], name: &[u8]) -> Stored {
     match hash {
         b"" => Stored::Empty,
@@ -189,17 +191,17 @@ fn kind(hash: &[u8], name: &[u8]) -> Stored {
     }
 }
 
-/// Whether the entry in shadow is empty; `None` where there is no entry.
+/// Whether the entry in shadow is empty; `None` if there is no entry.
 ///
-/// Where /etc/shadow cannot be read, getspnam(3) asks the next source of nsswitch.conf, which has not heard of the user:
-/// a "not found" that is none. So the file has to be readable, where there is one.
+/// If /etc/shadow cannot be read, getspnam(3) asks the next source of nsswitch.conf, which does not know the user:
+/// its "not found" is wrong. So if the file exists, it must be readable.
 fn shadow_is_empty(name: &str) -> nix::Result<Option<bool>> {
     let name = c_string(name)?;
-    // SAFETY: as in `passwd`.
+    // SAFETY: the pointers are those of `entry` below; `name` is a C string that outlives the call.
     let call = |entry, buffer, length, found| unsafe { libc::getspnam_r(name.as_ptr(), entry, buffer, length, found) };
     let found = entry(call, |entry: &libc::spwd| match entry.sp_pwdp.is_null() {
         true => Err(Errno::EINVAL),
-        // SAFETY: a string of this entry.
+        // SAFETY: `sp_pwdp` is a C string in the buffer of `entry`.
         false => Ok(unsafe { bytes(entry, entry.sp_pwdp) }.is_empty()),
     })?;
     match (found, std::fs::File::open(SHADOW)) {
@@ -213,22 +215,23 @@ fn shadow_is_empty(name: &str) -> nix::Result<Option<bool>> {
 
 fn passwd<T>(name: &str, take: impl FnOnce(&libc::passwd) -> T) -> nix::Result<Option<T>> {
     let name = c_string(name)?;
-    // SAFETY: a C string that outlives the call, a place for the entry, and a buffer of that length.
+    // SAFETY: the pointers are those of `entry` below: a place for the entry and a buffer of `length` bytes. `name`
+    // is a C string that outlives the call.
     let call = |entry, buffer, length, found| unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found) };
     entry(call, take)
 }
 
 /// # Safety
 ///
-/// The C library has filled the entry, and its buffer is still there.
+/// The C library has filled `entry`, and its buffer still lives.
 unsafe fn user_in(entry: &libc::passwd) -> User {
-    // SAFETY: a string of this entry.
+    // SAFETY: `pw_name` is a C string in that buffer, which our caller keeps alive.
     let name = unsafe { text(entry, entry.pw_name) };
     User { name, uid: Uid::from_raw(entry.pw_uid), gid: Gid::from_raw(entry.pw_gid) }
 }
 
-/// Calls one of the getXXnam_r(3) with a buffer that grows until the entry fits. They say "not found" by 0 and no entry;
-/// every number is a failure, and never a "no".
+/// Calls one of the getXXnam_r(3) with a buffer that grows until the entry fits. They report "not found" as 0 with no
+/// entry; every error number is a failure and never means "not found".
 fn entry<E, T>(
     call: impl Fn(*mut E, *mut c_char, usize, *mut *mut E) -> c_int,
     take: impl FnOnce(&E) -> T,
@@ -238,7 +241,8 @@ fn entry<E, T>(
         let mut place = std::mem::MaybeUninit::<E>::uninit();
         let mut found = std::ptr::null_mut();
         match call(place.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found) {
-            // SAFETY: NULL, or `place`, filled, whose strings are in `buffer`: both live until `take` has returned.
+            // SAFETY: `found` is NULL or points to `place`, which is filled; its strings are in `buffer`. Both live
+            // until `take` has returned.
             0 => return Ok(unsafe { found.as_ref() }.map(take)),
             libc::ERANGE if buffer.len() < MOST => buffer = vec![0; (buffer.len() * 4).min(MOST)],
             libc::EINTR => {}
@@ -247,7 +251,7 @@ fn entry<E, T>(
     }
 }
 
-/// A name that no C string can hold is nobody's.
+/// A name that no C string can hold belongs to nobody.
 fn c_string(name: &str) -> nix::Result<CString> {
     CString::new(name).map_err(|_| Errno::EINVAL)
 }
@@ -256,11 +260,11 @@ fn c_string(name: &str) -> nix::Result<CString> {
 ///
 /// # Safety
 ///
-/// The C library has filled the entry, and its buffer is still there.
+/// The C library has filled `entry`, and its buffer still lives.
 unsafe fn members(entry: &libc::group) -> Vec<String> {
     let mut members = Vec::new();
     let mut next = entry.gr_mem;
-    // SAFETY: an array of C strings that ends with NULL.
+    // SAFETY: `gr_mem` is an array of C strings that ends with NULL, in the buffer that our caller keeps alive.
     unsafe {
         while !next.is_null() && !(*next).is_null() {
             members.push(text(entry, *next));
@@ -270,26 +274,26 @@ unsafe fn members(entry: &libc::group) -> Vec<String> {
     members
 }
 
-/// The same as [`bytes`], and under the same condition.
+/// [`bytes`], as text. Its safety condition is the one of [`bytes`].
 unsafe fn text<E>(entry: &E, string: *const c_char) -> String {
-    // SAFETY: the caller's promise.
+    // SAFETY: our caller guarantees what `bytes` requires.
     String::from_utf8_lossy(unsafe { bytes(entry, string) }).into_owned()
 }
 
-/// A string of an entry, for as long as that is there.
+/// A string of `entry`, borrowed for as long as the entry.
 ///
 /// # Safety
 ///
-/// It is NULL, or a C string that lives as long as the entry.
+/// `string` is NULL, or a C string that lives as long as `entry`.
 unsafe fn bytes<E>(_entry: &E, string: *const c_char) -> &[u8] {
     if string.is_null() {
         return b"";
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: our caller guarantees a C string that lives as long as `_entry`, and it is not NULL.
     unsafe { CStr::from_ptr(string) }.to_bytes()
 }
 
-/// For tests: a thread to which files of /etc are others.
+/// For tests: a thread that sees other files in /etc.
 #[cfg(test)]
 pub mod world {
     use std::os::unix::fs::PermissionsExt;
@@ -298,10 +302,10 @@ pub mod world {
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
 
-    /// In place of a content: the thread cannot read the file.
+    /// In place of a content: the thread cannot read this file.
     pub const UNREADABLE: &str = "\0unreadable";
 
-    /// Runs `test` where these files are what is given for them. Only root can have it so.
+    /// Runs `test` with these contents in place of these files. Only root can set this up.
     pub fn in_a_world(files: &[(&str, &str)], test: impl FnOnce() + Send) {
         assert!(nix::unistd::geteuid().is_root(), "needs root: make unit");
         std::thread::scope(|scope| {
@@ -318,7 +322,7 @@ pub mod world {
                     mount(Some(ours.as_str()), *path, none, MsFlags::MS_BIND, none).unwrap();
                 }
                 if files.iter().any(|(_, content)| *content == UNREADABLE) {
-                    // Without the rights by which root reads every file.
+                    // Without root's right to read every file.
                     nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
                 }
                 test();
@@ -341,7 +345,7 @@ mod tests {
                 if length < needed {
                     return libc::ERANGE;
                 }
-                // SAFETY: the two places that `entry` gives.
+                // SAFETY: `entry` gives valid places for both.
                 unsafe {
                     place.write(needed);
                     found.write(place);

@@ -1,31 +1,31 @@
-//! libpam as an application uses it, loaded only when a first factor is to be proved: no login pays for it.
+//! Uses libpam as an application. Loaded only to check a first factor, so that logins do not pay for it.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use mfa_wire::Secret;
 
-/// What a PAM module says.
+/// A message of a PAM module.
 #[derive(Clone, Copy)]
 pub enum Line<'a> {
-    /// It asks.
+    /// A question.
     Ask {
         /// Whether the answer may be shown.
         echo: bool,
         /// The question.
         text: &'a str,
     },
-    /// It shows a line.
+    /// A line to show.
     Tell(&'a str),
 }
 
-/// Passes a line on, and gives back the answer; `None` when nobody answers, or nothing was asked.
+/// Passes a message on and returns the answer; `None` if there is no answer or the message is no question.
 type Talk<'a> = &'a mut dyn FnMut(Line) -> Option<Secret>;
 
-/// Why nobody is proved, for the log.
+/// Why the first factor is not proved, for the log.
 pub enum NotProved {
-    /// The modules say no.
+    /// The modules refuse.
     Refused(String),
-    /// They cannot say.
+    /// The modules cannot decide.
     Unavailable(String),
 }
 
@@ -37,7 +37,7 @@ const PAM_AUTHINFO_UNAVAIL: c_int = 9;
 const PAM_CONV_ERR: c_int = 19;
 const PAM_USER: c_int = 2;
 const PAM_RUSER: c_int = 8;
-/// Debian's common-auth says `nullok`; an empty password proves nothing.
+/// Needed because Debian's common-auth has `nullok`: an empty password proves nothing.
 const PAM_DISALLOW_NULL_AUTHTOK: c_int = 1;
 /// `PAM_MAX_NUM_MSG`.
 const MESSAGES: c_int = 32;
@@ -82,7 +82,8 @@ struct Libpam {
 
 impl Libpam {
     fn load() -> Option<Libpam> {
-        // SAFETY: a name that only the linker's own folders are searched for (the environment is empty by now); never
+        // SAFETY: loading runs the library's constructors, which have no preconditions. The name is searched in the
+        // linker's own folders only (the environment is empty by now), so the library is the system's. It is never
         // unloaded.
         #[allow(clippy::disallowed_methods, reason = "libpam, in a process without an environment")]
         let library = unsafe { libc::dlopen(c"libpam.so.0".as_ptr(), libc::RTLD_NOW) };
@@ -108,19 +109,19 @@ impl Libpam {
 /// `F` is the type of the C function `name` of `library`, which is loaded.
 pub(super) unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    // SAFETY: as the caller says.
+    // SAFETY: our caller guarantees that `F` is the type of this symbol; it has the size of a pointer, as asserted.
     unsafe {
         let symbol = libc::dlsym(library, name.as_ptr());
         (!symbol.is_null()).then(|| std::mem::transmute_copy(&symbol))
     }
 }
 
-/// Authenticates `user` in `service`, and asks whether the account may be used at all. If not, why, for the log.
+/// Authenticates `user` for `service`, and checks that the account may be used. The error is for the log.
 pub fn authenticate(service: &CStr, user: &CStr, mut talk: Talk) -> Result<(), NotProved> {
     let pam = Libpam::load().ok_or(NotProved::Unavailable(String::from("libpam.so.0 cannot be loaded")))?;
     let conv = Conv { converse, talk: (&raw mut talk).cast() };
     let mut handle: Handle = std::ptr::null_mut();
-    // SAFETY: `conv` and `talk` outlive the handle, which is ended below; strings are copied by libpam.
+    // SAFETY: `conv` and `talk` outlive the handle, which is ended below. libpam copies the strings.
     unsafe {
         let mut code = (pam.start)(service.as_ptr(), user.as_ptr(), &raw const conv, &raw mut handle);
         if code != PAM_SUCCESS {
@@ -135,7 +136,7 @@ pub fn authenticate(service: &CStr, user: &CStr, mut talk: Talk) -> Result<(), N
                 code = step(handle, PAM_DISALLOW_NULL_AUTHTOK);
             }
         }
-        // A module may have gone on with another user.
+        // A module may have changed the user.
         let mut answered_for: *const c_void = std::ptr::null();
         let same = (pam.get_item)(handle, PAM_USER, &raw mut answered_for) == PAM_SUCCESS
             && !answered_for.is_null()
@@ -153,7 +154,7 @@ pub fn authenticate(service: &CStr, user: &CStr, mut talk: Talk) -> Result<(), N
     }
 }
 
-/// The conversation function. A panic in it ends this process, which is there for it alone.
+/// The conversation function. A panic in it ends this process, which exists only for this.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,
@@ -163,10 +164,10 @@ extern "C" fn converse(
     if !(1..=MESSAGES).contains(&count) {
         return PAM_CONV_ERR;
     }
-    // SAFETY: what `authenticate` above handed to libpam, and still there.
+    // SAFETY: `talk` is the pointer that `authenticate` gave to libpam, and its target outlives the handle.
     let talk = unsafe { &mut *talk.cast::<Talk>() };
     let count = count as usize;
-    // SAFETY: plain memory, which libpam frees with free(3).
+    // SAFETY: calloc has no preconditions. libpam frees the array with free(3), as pam_conv(3) demands.
     let answers: *mut Response = unsafe { libc::calloc(count, size_of::<Response>()) }.cast();
     if answers.is_null() {
         return PAM_BUF_ERR;
@@ -174,13 +175,13 @@ extern "C" fn converse(
     for n in 0..count {
         // SAFETY: Linux-PAM passes an array of `count` pointers to messages.
         let message = unsafe { &**messages.add(n) };
-        // The text of any other, PAM_BINARY_PROMPT above all, is no C string.
+        // In other styles, such as PAM_BINARY_PROMPT, the text is not a C string.
         if ![ECHO_OFF, ECHO_ON, ERROR_MSG, TEXT_INFO].contains(&message.style) {
-            // SAFETY: as many answers as have been made.
+            // SAFETY: `answers` is our array of `count` answers; each is NULL or a copy of ours.
             unsafe { free(answers, count) };
             return PAM_CONV_ERR;
         }
-        // SAFETY: NULL or a C string.
+        // SAFETY: in these four styles the text is a C string; it is not NULL.
         let text = if message.text.is_null() { c"" } else { unsafe { CStr::from_ptr(message.text) } }.to_string_lossy();
         if ![ECHO_ON, ECHO_OFF].contains(&message.style) {
             talk(Line::Tell(&text));
@@ -189,26 +190,26 @@ extern "C" fn converse(
         let question = Line::Ask { echo: message.style == ECHO_ON, text: &text };
         let answer = talk(question).and_then(|answer| copied(&answer));
         let Some(answer) = answer else {
-            // SAFETY: as many answers as have been made.
+            // SAFETY: `answers` is our array of `count` answers; each is NULL or a copy of ours.
             unsafe { free(answers, count) };
             return PAM_CONV_ERR;
         };
-        // SAFETY: within the array.
+        // SAFETY: `n` is less than `count`, so this is inside the array.
         unsafe { (*answers.add(n)).text = answer };
     }
-    // SAFETY: libpam's place for the array.
+    // SAFETY: `responses` is libpam's place for the pointer to the array.
     unsafe { *responses = answers };
     PAM_SUCCESS
 }
 
-/// A copy that libpam or the module frees.
+/// A copy of the answer, which libpam or the module frees.
 fn copied(answer: &Secret) -> Option<*mut c_char> {
-    // What a C string cannot hold is no answer.
+    // An answer with a NUL inside cannot be a C string.
     let length = answer.bytes().len();
     if answer.bytes().contains(&0) {
         return None;
     }
-    // SAFETY: `length` bytes and the end of the string, written before anybody reads.
+    // SAFETY: calloc returns NULL or `length + 1` zero bytes; `length` of them are written, so a NUL ends the string.
     unsafe {
         let copy: *mut u8 = libc::calloc(length + 1, 1).cast();
         if copy.is_null() {
@@ -220,9 +221,9 @@ fn copied(answer: &Secret) -> Option<*mut c_char> {
 }
 
 /// # Safety
-/// `answers` is an array of `count` answers, each NULL or a C string of ours.
+/// `answers` is an array of `count` answers, each NULL or a C string that `copied` made.
 unsafe fn free(answers: *mut Response, count: usize) {
-    // SAFETY: as the caller says. Wiped, because the first of them may be right.
+    // SAFETY: our caller guarantees the array. The strings are wiped, because one of them may be the right answer.
     unsafe {
         for n in 0..count {
             let text = (*answers.add(n)).text;

@@ -15,8 +15,8 @@ use nix::unistd::pipe2;
 
 use super::child;
 
-/// What the program at a full path prints, with no environment, nothing to read, and no more than so many bytes and so
-/// much time. Anything else than an exit with 0 is a failure.
+/// The output of the program at a full path, which runs without an environment and without input. Fails if it prints
+/// more than `most` bytes, takes longer than `within`, or does not exit with 0.
 pub fn output_of(program: &CStr, arguments: &[&CStr], most: usize, within: Duration) -> Result<Vec<u8>, String> {
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", program.to_string_lossy());
     let system = |e: Errno| failed(&e.desc());
