@@ -1,8 +1,8 @@
 //! Files that only root can have written.
 //!
-//! Every path is walked from `/` by directory descriptors, without following a symbolic link at any
-//! step, and every step must belong to root and be writable by nobody else: who can rename a folder
-//! can replace what is in it (CVE-2024-47191, CVE-2019-12209).
+//! Every path is walked from `/` with directory descriptors and without following symbolic links. Every step must
+//! belong to root and be writable by nobody else, because a user who can rename a folder can replace its content
+//! (CVE-2024-47191, CVE-2019-12209).
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,14 +16,14 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
-/// What only root may do with anything of ours: the mode bits by which others could write.
+/// The mode bits that let others write. They are forbidden for all our files.
 const WRITE: u32 = 0o022;
-/// What only root may do with secrets: the mode bits by which others could read or execute.
+/// The mode bits that let others read or execute. They are forbidden for secrets.
 const READ: u32 = 0o055;
 
 /// How long a writer waits for another one in the same folder.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// How often it tries.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// Why a file or folder is not used. The sentence names the remedy.
@@ -42,16 +42,16 @@ pub enum What {
     Failed(Errno),
     /// It is a symbolic link, a FIFO, a device, a folder in a file's place...
     Kind,
-    /// It belongs to this uid.
+    /// It belongs to this uid instead of root.
     Owner(u32),
-    /// Its mode allows others some of what is forbidden.
+    /// Its mode grants others a right that they must not have.
     Mode {
-        /// The mode that it has.
+        /// Its mode.
         mode: u32,
-        /// The bits that it may not have.
+        /// The bits that are forbidden.
         forbidden: u32,
     },
-    /// It has this many names; the kernel's type is 64 bits wide on some processors and 32 on others.
+    /// It has this many hard links. The kernel's type is 64 bits wide on some processors and 32 on others.
     Links(libc::nlink_t),
     /// It is longer than this many bytes.
     Long(usize),
@@ -81,15 +81,15 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Whether there simply is no such file or folder.
+    /// Whether the only fault is that the file or folder does not exist.
     pub fn is_missing(&self) -> bool {
         self.what == What::Failed(Errno::ENOENT)
     }
 }
 
-/// What is in a file.
+/// The content of a file.
 pub struct Content {
-    /// All of it.
+    /// All bytes of the file.
     pub bytes: Secret,
     /// When it was last written, in seconds since 1970.
     pub modified: u64,
@@ -135,7 +135,7 @@ impl Dir {
         }
     }
 
-    /// Opens a folder in this one, and makes it first if need be.
+    /// Opens a folder in this one; makes it if it does not exist.
     pub fn make_subdir(&self, name: &str) -> Result<Dir, Fault> {
         match mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => fsync(&self.fd).map_err(|e| self.failed(name, e))?,
@@ -145,8 +145,8 @@ impl Dir {
         self.subdir(name)
     }
 
-    /// Keeps other writers out of this folder until the lock is dropped; the kernel drops it when we
-    /// die, so a crash leaves no lock behind.
+    /// Keeps other writers out of this folder until the lock is dropped. The kernel drops it when this process dies,
+    /// so a crash leaves no lock behind.
     pub fn lock(&self) -> Result<Flock<OwnedFd>, Fault> {
         let mut fd = self.fd.try_clone().map_err(|_| self.failed("", Errno::EMFILE))?;
         let deadline = Instant::now() + LOCK_WAIT;
@@ -172,7 +172,7 @@ impl Dir {
         self.open_file(name, flags, WRITE | READ)
     }
 
-    /// Whether a file that everybody may read is a plain one that only root can have written.
+    /// Checks that `name` is a plain file that only root can write. Others may read it.
     pub fn is_roots_own(&self, name: &str) -> Result<(), Fault> {
         let path = self.path_of(name);
         let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| self.failed(name, e))?;
@@ -183,7 +183,7 @@ impl Dir {
     }
 
     fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
-        // A file that was replaced between opening and looking has no name any more: look for the new one.
+        // If the file was replaced between opening and fstat, it has no name any more: open the new one.
         for _ in 0..100 {
             match self.try_open_file(name, flags, forbidden) {
                 Err(Fault { what: What::Links(0), .. }) => {}
@@ -195,7 +195,7 @@ impl Dir {
 
     fn try_open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
         let path = self.path_of(name);
-        // Not blocking, so that a FIFO in its place cannot hang a login.
+        // O_NONBLOCK, so that a FIFO put in its place cannot block a login.
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let fd = match openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)) {
             Ok(fd) => fd,
@@ -207,8 +207,8 @@ impl Dir {
             return Err(fault(&path, What::Kind));
         }
         check_owner_and_mode(&path, &stat, forbidden)?;
-        // A second name of what everybody may read tells and changes nothing, and where hard links are not protected
-        // anybody can make one.
+        // A second hard link to a public file reveals and changes nothing, and where hard links are not protected
+        // (sysctl fs.protected_hardlinks) any user can make one. So it is a fault only for secrets.
         let secret = forbidden & READ != 0;
         if stat.st_nlink == 0 || (stat.st_nlink > 1 && secret) {
             return Err(fault(&path, What::Links(stat.st_nlink)));
@@ -216,12 +216,12 @@ impl Dir {
         Ok(fd)
     }
 
-    /// Reads a file that holds secrets; `None` when there is none.
+    /// Reads a file that holds secrets; `None` if it does not exist.
     pub fn read_private(&self, name: &str, limit: usize) -> Result<Option<Secret>, Fault> {
         Ok(self.read_file(name, limit, WRITE | READ)?.map(|content| content.bytes))
     }
 
-    /// Reads a file that everybody may read; `None` when there is none.
+    /// Reads a file that everybody may read; `None` if it does not exist.
     pub fn read_public(&self, name: &str, limit: usize) -> Result<Option<Content>, Fault> {
         self.read_file(name, limit, WRITE)
     }
@@ -241,7 +241,7 @@ impl Dir {
         let mut filled = 0;
         while filled < bytes.bytes().len() {
             match pread(fd, &mut bytes.bytes_mut()[filled..], filled as i64) {
-                // It was cut off while it was read.
+                // It became shorter while it was read.
                 Ok(0) => return Err(self.failed(name, Errno::EIO)),
                 Ok(n) => filled += n,
                 Err(Errno::EINTR) => {}
@@ -251,13 +251,12 @@ impl Dir {
         Ok(Content { bytes, modified: u64::try_from(stat.st_mtime).unwrap_or(0) })
     }
 
-    /// Puts a file in the place of `name`, durably: the rename is the one moment at which it changes,
-    /// and whatever fails before it changes nothing. What it replaces is overwritten afterwards, since
-    /// it may hold a key.
+    /// Replaces the file `name`, durably. It changes only at the rename; a failure before that changes nothing. The
+    /// old content is overwritten afterwards, because it may hold a key.
     pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
         let new = format!("{name}.new");
         let old = self.open_existing(name);
-        // What a crash may have left; it may hold a key.
+        // A leftover of a crash; it may hold a key.
         self.remove(&new)?;
         let file = self.open_private(&new, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)?;
         crate::sys::no_copy_on_write(&file);
@@ -275,10 +274,10 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes and then overwrites `name`; what is not there need not be removed.
+    /// Removes `name` and then overwrites its content. Succeeds if it does not exist.
     ///
-    /// In this order, because a cut between the two must not leave a file of zeros, which would be a
-    /// damaged record.
+    /// In this order, because a crash between the two must not leave a file of zeros, which would be a damaged
+    /// record.
     pub fn remove(&self, name: &str) -> Result<(), Fault> {
         let file = self.open_existing(name);
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
@@ -292,7 +291,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Opens `name` to overwrite it. What cannot be opened as a plain file of ours holds no key of ours.
+    /// Opens `name` to overwrite it. If it cannot be opened as a plain file of ours, it holds no key of ours.
     fn open_existing(&self, name: &str) -> Option<OwnedFd> {
         self.open_private(name, OFlag::O_RDWR).ok()
     }
@@ -302,12 +301,12 @@ impl Dir {
         format!("{}/{}", self.path.trim_end_matches('/'), name)
     }
 
-    /// A fault of `name` in this folder, by a system call that failed.
+    /// The fault for a system call on `name` that failed.
     pub fn failed(&self, name: &str, errno: Errno) -> Fault {
         fault(&self.path_of(name), What::Failed(errno))
     }
 
-    /// The names in this folder, without `.` and `..`, in no order.
+    /// The names in this folder, without `.` and `..`, in no particular order.
     pub fn names(&self) -> Result<Vec<String>, Fault> {
         let failed = |e| fault(&self.path, What::Failed(e));
         let copy = self.fd.as_fd().try_clone_to_owned().map_err(|_| failed(Errno::EMFILE))?;
@@ -326,7 +325,7 @@ impl Dir {
     }
 }
 
-/// Overwrites an open file with zeros, as far as the file system lets us.
+/// Overwrites an open file with zeros, as far as the file system does so in place.
 fn wipe(file: &OwnedFd) {
     let length = fstat(file).map_or(0, |stat| stat.st_size.clamp(0, 1 << 20) as usize);
     let _ = write_at(file, &vec![0; length], 0);
@@ -349,7 +348,7 @@ pub fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> nix::Resul
 }
 
 fn check_owner_and_mode(path: &str, stat: &FileStat, forbidden: u32) -> Result<(), Fault> {
-    // The helper runs as root only, so "our own" is root's; unit tests run as somebody.
+    // The helper runs only as root, so "our own" is root's. Unit tests may run as another user.
     if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() {
         return Err(fault(path, What::Owner(stat.st_uid)));
     }
