@@ -8,34 +8,34 @@ use super::parse::{PolicyError, Source, parse};
 use super::{Policy, without_files};
 use crate::rootfile::{Content, Dir, Fault, encode_name};
 
-/// Where the policy is unless root says otherwise.
+/// The path of the policy unless root gives another.
 pub const DEFAULT: &str = "/etc/mfa/mfa.toml";
 
-/// The folder of the folder of copies. It does not depend on the policy, which may be unreadable.
+/// The parent of the folder of copies. It does not depend on the policy, which may be unreadable.
 const COPIES_IN: &str = "/var/lib/mfa";
 /// The folder of copies.
 const COPIES: &str = "policy";
 
-/// The longest policy in bytes: all files together, as they are copied.
+/// The longest policy in bytes: all files together, as in the copy.
 pub const LIMIT: usize = 256 * 1024;
 
-/// A policy, and why it is not the one in place if it is not.
+/// A policy, and if it is not the one in place, why.
 #[derive(Clone)]
 pub struct Loaded {
     /// The policy in force.
     pub policy: Policy,
-    /// What is wrong with the files in place. To be said loudly, and to root only.
+    /// What is wrong with the files in place. Only root may see it; it must not be overlooked.
     pub error: Option<PolicyError>,
 }
 
-/// How long a file must have been left alone to be believed, in seconds. Whoever writes it in place
-/// (an editor, `cp`) makes it empty first, and an empty policy would ask nothing of anybody.
+/// How long a file must be unchanged before it is used, in seconds. A program that writes it in place (an editor,
+/// `cp`) first makes it empty, and an empty policy would ask nothing of anybody.
 const SETTLED: u64 = 2;
 
 /// Loads the main file at `path` and the drop-ins in the folder `mfa.d` beside it, at the time `now`.
 ///
-/// What cannot be read or parsed, or is just being written, is replaced by the last policy that could
-/// be; without one, everybody is required. So a typo neither opens nor locks out.
+/// If a file cannot be read or parsed, or is just being written, the last policy that loaded well is used instead;
+/// without such a copy, everybody must have a second factor. So a typo neither opens the host nor locks users out.
 pub fn load(path: &Path, now: u64) -> Loaded {
     let read = read(path, now);
     if let Ok(Files { settled: false, .. }) = read
@@ -62,7 +62,7 @@ pub fn in_place(path: &Path) -> Result<Vec<Source>, PolicyError> {
 /// The files in place.
 struct Files {
     sources: Vec<Source>,
-    /// None was changed in the last moment.
+    /// Whether no file was changed in the last seconds.
     settled: bool,
 }
 
@@ -72,7 +72,7 @@ fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
         return Err(PolicyError(format!("{} is no path of a file", path.display())));
     };
     let dir = Dir::open(parent).map_err(unreadable)?;
-    // Not optional: where it is gone, rules may be gone with it.
+    // Not optional: if the folder is gone, rules may be gone with it.
     let drop_ins = dir.subdir("mfa.d").map_err(unreadable)?;
     let mut names = drop_ins.names().map_err(unreadable)?;
     names.retain(|name| name.ends_with(".toml") && !name.starts_with('.'));
@@ -97,8 +97,8 @@ fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
     Ok(files)
 }
 
-/// Remembers a policy that loaded well. A store that cannot be written must not fail a login here:
-/// where the login itself needs to write, it will say so.
+/// Keeps a copy of a policy that loaded well. A failure to write it must not fail a login here: a login that itself
+/// needs to write will report it.
 fn keep_copy(path: &Path, sources: &[Source]) {
     let Some(name) = copy_name(path) else { return };
     let bytes = encode(sources);
@@ -122,7 +122,7 @@ fn copy_name(path: &Path) -> Option<String> {
     encode_name(path.to_str().unwrap_or_default())
 }
 
-/// One line with the lengths of path and text, then both, for each file.
+/// For each file: one line with the lengths of its path and text, then both.
 fn encode(sources: &[Source]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (path, text) in sources {
@@ -169,7 +169,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_copy_or_none(text in "([0-9]{0,3} [0-9]{0,20}\n?\\PC{0,9}){0,4}") {
             if let Some(sources) = decode(&Secret::copy_of(text.as_bytes())) {
-                // A number has other spellings; what is read is what it says.
+                // A number can be written in several ways, so this compares what is read, not the bytes.
                 prop_assert_eq!(decode(&Secret::copy_of(&encode(&sources))), Some(sources));
             }
         }

@@ -1,7 +1,6 @@
 //! Who must prove what, and where: rules from files that root wrote.
 //!
-//! Pure: facts of a login in, a requirement out, with the rule that decided. Reading the files is
-//! [`files`]' business.
+//! No I/O: facts of a login in, a requirement out, with the rule that decided. [`files`] reads the files.
 
 pub mod files;
 pub mod parse;
@@ -16,20 +15,20 @@ use serde::Deserialize;
 use crate::lang::Lang;
 use place::{From, Place};
 
-/// What a rule asks for, the weaker first.
+/// What a rule asks for, from the weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Require {
-    /// Nothing, even of who has a device.
+    /// Nothing, even if the user has a device.
     Off,
-    /// The device, of who has one.
+    /// The device, if the user has one.
     IfBound,
-    /// The device, of everybody.
+    /// A device, of every user.
     Mfa,
 }
 
 impl Require {
-    /// As mfa.toml says it.
+    /// The word in mfa.toml.
     pub fn word(self) -> &'static str {
         match self {
             Require::Off => "off",
@@ -39,25 +38,25 @@ impl Require {
     }
 }
 
-/// What an ssh key (or GSSAPI, or a trusted host) alone is worth, the weaker first.
+/// Whether an ssh key (or GSSAPI, or a trusted host) alone is enough, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SshKey {
-    /// Enough.
+    /// It is enough.
     Allow,
-    /// Not enough.
+    /// It is not enough.
     Deny,
 }
 
-/// How who is required and has no device comes to one, the weaker first.
+/// How a user who must have a device and has none gets one, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Enroll {
-    /// Led through it inside the login.
+    /// In the login itself.
     AtLogin,
-    /// The same, by who has an invitation code.
+    /// In the login itself, with an invitation code.
     Invited,
-    /// By root.
+    /// From root.
     ByAdmin,
 }
 
@@ -65,20 +64,20 @@ pub enum Enroll {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// It does.
+    /// It decides.
     #[default]
     Enforce,
-    /// It only says in the log what it would have asked.
+    /// It decides nothing; the log says what it would have asked.
     Observe,
 }
 
-/// What a bound `sk` key is worth that sshd has accepted before, the weaker first.
+/// What a bound `sk` key counts for if sshd has already accepted it, the weaker first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkKey {
-    /// The second factor, while sshd demands a touch.
+    /// As the second factor, if sshd demands a touch.
     Counts,
-    /// A key like any other.
+    /// As an ssh key like any other.
     #[default]
     Ignored,
 }
@@ -86,15 +85,15 @@ pub enum SkKey {
 /// The table `[u2f]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct U2f {
-    /// For new bindings; absent: `pam://` and the host's name.
+    /// The relying party of new bindings; absent: `pam://` and the host's name.
     pub rp_id: Option<String>,
     /// Whether a key asks for its PIN.
     pub pin: Pin,
-    /// How long a key is waited for, in seconds.
+    /// How long to wait for a key, in seconds.
     pub timeout: u64,
-    /// Terminals without a seat at which a person sits in front of this host's own USB ports, as `/dev` names them.
+    /// Terminals, by their names in `/dev`, that belong to no seat but stand beside this host's own USB ports.
     pub consoles: Vec<String>,
-    /// The models that may be bound; empty: all.
+    /// The models that may be bound; empty: every model.
     pub aaguids: Vec<[u8; 16]>,
 }
 
@@ -109,97 +108,96 @@ impl Default for U2f {
 pub struct Rule {
     /// File, line and name, for logs.
     pub origin: String,
-    /// Whom it concerns: listed here or in a listed group. Both absent: everybody.
+    /// The users that it applies to, by name or by group. Both absent: everybody.
     pub users: Option<Vec<String>>,
     /// See `users`.
     pub groups: Option<Vec<String>>,
-    /// The PAM services it concerns; absent: all.
+    /// The PAM services that it applies to; absent: all.
     pub services: Option<Vec<String>>,
-    /// From where; absent: from everywhere.
+    /// The places that it applies to; absent: all.
     pub from: Option<Vec<From>>,
     /// What it asks for.
     pub require: Require,
     /// Whether it decides.
     pub mode: Mode,
-    /// With which kinds of device.
+    /// The kinds of device that are accepted.
     pub kinds: Vec<Kind>,
-    /// How a device is come by.
+    /// How a user gets a device.
     pub enroll: Enroll,
-    /// Until then who has no device is reminded only, in seconds since 1970.
+    /// Until this time, a user without a device is only reminded, in seconds since 1970.
     pub deadline: Option<u64>,
-    /// From then on it is not there, in seconds since 1970.
+    /// From this time on, the rule does not exist, in seconds since 1970.
     pub expires: Option<u64>,
-    /// What a key alone is worth; absent: not enough where MFA is required, otherwise enough.
+    /// Whether an ssh key alone is enough; absent: no if MFA is required, otherwise yes.
     pub ssh_key: Option<SshKey>,
-    /// For so many seconds the device is not asked again after a code; absent: it always is.
+    /// For this many seconds after a code the device is not asked again; absent: it is always asked.
     pub remember: Option<u64>,
-    /// What a bound `sk` key is worth that sshd has accepted before.
+    /// What a bound `sk` key counts for if sshd has already accepted it.
     pub sk_key: SkKey,
 }
 
-/// Everything that `mfa.toml` and its drop-ins say.
+/// All settings of `mfa.toml` and its drop-ins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The name that the app shows; absent: the short host name.
     pub issuer: Option<String>,
-    /// Of prompts and of what stands beside them.
+    /// The language of prompts and of the texts beside them.
     pub lang: Lang,
-    /// For new authenticator apps.
+    /// The parameters of new authenticator apps.
     pub totp: Parameters,
     /// Steps accepted before and after the present one.
     pub window: u64,
-    /// For security keys.
+    /// The settings for security keys.
     pub u2f: U2f,
     /// Whether users may change their own devices.
     pub self_service: bool,
-    /// How many recovery codes a set has; 0 for none.
+    /// The number of recovery codes in a set; 0 for none.
     pub recovery_codes: u64,
-    /// What wrong codes cost.
+    /// The locks after wrong codes.
     pub lockout: Lockout,
-    /// Services that can hold the dialogue of binding, and have an account phase.
+    /// Services that can show the dialogue of a binding, and have an account phase.
     pub enroll_services: Vec<String>,
-    /// Programs, by the names of their files, that are believed to hold all phases of a login beside those that are known
-    /// to.
+    /// Programs, by file name, that are trusted to run all phases of a login, in addition to the known ones.
     pub enroll_programs: Vec<String>,
-    /// Where the store is.
+    /// The path of the store.
     pub store: String,
     /// In the order in which they are tried.
     pub rules: Vec<Rule>,
 }
 
-/// A login, as far as rules look at it.
+/// The facts of a login that rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The user, as the name service spells it.
     pub user: &'a str,
     /// The PAM service.
     pub service: &'a str,
-    /// From where.
+    /// Where the user is.
     pub place: Place<'a>,
     /// Seconds since 1970.
     pub now: u64,
 }
 
-/// What policy asks of one login.
+/// What the policy asks of one login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// The second factor.
+    /// Whether the second factor is required.
     pub require: Require,
-    /// What a key alone is worth.
+    /// Whether an ssh key alone is enough.
     pub ssh_key: SshKey,
-    /// How a device is come by.
+    /// How a user gets a device.
     pub enroll: Enroll,
-    /// With which kinds of device.
+    /// The kinds of device that are accepted.
     pub kinds: Vec<Kind>,
-    /// Not required yet, but from then on, in seconds since 1970.
+    /// Required only from this time on, in seconds since 1970.
     pub deadline: Option<u64>,
-    /// For so many seconds the device is not asked again after a code.
+    /// For this many seconds after a code the device is not asked again.
     pub remember: Option<u64>,
-    /// What a bound `sk` key is worth that sshd has accepted before.
+    /// What a bound `sk` key counts for if sshd has already accepted it.
     pub sk_key: SkKey,
     /// The rule that decided, for logs.
     pub rule: String,
-    /// The first rule that would have decided, were it not for observing only, and what it would have asked.
+    /// The first rule that would have decided if it did not only observe, and what it would have asked.
     pub observed: Option<(String, Require)>,
 }
 
@@ -210,28 +208,28 @@ pub enum Answer {
     Yes,
     /// It does not.
     No,
-    /// Cannot be told: the name service failed, or knows no such group; the host has a name and no address.
+    /// Not known: the name service failed or knows no such group, or the host is a name and not an address.
     Unknown,
 }
 
-/// What was found out about one rule, in the order in which rules are tried.
+/// The evaluation of one rule.
 pub struct Considered<'a> {
     /// The rule.
     pub rule: &'a Rule,
-    /// Its conditions by their keys, as far as they are there.
+    /// Its conditions with their keys, as far as it has them.
     pub conditions: Vec<(&'static str, Answer)>,
-    /// All of them together.
+    /// All conditions together.
     pub concerns: Answer,
 }
 
 impl Policy {
-    /// What is asked of a login: the first rule that matches decides. A rule whose match cannot be decided
-    /// might be the first, so the strictest of all that might be decides.
+    /// The requirement for a login: the first rule that matches decides. If it is unknown whether a rule matches, it
+    /// might be the first, so the strictest of all candidates decides.
     pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
         self.decide_aloud(facts, member, &mut |_| {})
     }
 
-    /// The same, and says what was found out about each rule up to the one that decides.
+    /// [`Policy::decide`], which also reports the evaluation of each rule up to the one that decides.
     pub fn decide_aloud(
         &self,
         facts: &Facts,
@@ -268,20 +266,20 @@ impl Policy {
         Requirement { observed, ..strictest(possible) }
     }
 
-    /// The strictest that is asked of `user` in any service, from anywhere.
+    /// The strictest requirement for `user` in any service, from any place.
     pub fn strictest_of(&self, user: &str, now: u64, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
         let asked = |service| self.decide(&Facts { user, service, place: Place::Unknown, now }, member);
         strictest(self.services().map(asked).collect())
     }
 
-    /// The services that rules name, and the empty name: no service has it, so it stands for all others.
+    /// The services that rules name, and the empty name, which no service has and so stands for all others.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         let named = self.rules.iter().filter_map(|rule| rule.services.as_ref()).flatten().map(String::as_str);
         named.chain([""])
     }
 }
 
-/// No where one does not hold; else unknown where one is.
+/// No if one condition does not hold; otherwise unknown if one is unknown.
 fn all(conditions: &[(&'static str, Answer)]) -> Answer {
     let is = |answer| conditions.iter().any(|(_, found)| *found == answer);
     if is(Answer::No) {
@@ -294,7 +292,7 @@ fn all(conditions: &[(&'static str, Answer)]) -> Answer {
 }
 
 impl Rule {
-    /// Those that are there. The name service is asked last, and only where all others could hold.
+    /// The conditions that the rule has. The name service is asked last, and only if all others may hold.
     fn conditions(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Vec<(&'static str, Answer)> {
         let mut conditions = Vec::new();
         if let Some(services) = &self.services {
@@ -324,7 +322,7 @@ impl Rule {
 
     fn requirement(&self, now: u64, remark: &str) -> Requirement {
         let deadline = self.deadline.filter(|deadline| now < *deadline && self.require == Require::Mfa);
-        // Until its deadline a rule asks who has a device, as no rule does.
+        // Until its deadline, a rule asks only users who have a device, as the default does.
         let require = if deadline.is_some() { Require::IfBound } else { self.require };
         let default = if require == Require::Mfa { SshKey::Deny } else { SshKey::Allow };
         Requirement {
@@ -353,7 +351,7 @@ fn any_group(groups: &[String], member: &mut dyn FnMut(&str) -> Answer) -> Answe
     answer
 }
 
-/// Without a rule: who has a device is asked for it.
+/// The default if no rule matches: users who have a device are asked for it.
 fn no_rule() -> Requirement {
     Requirement {
         require: Require::IfBound,
@@ -368,7 +366,7 @@ fn no_rule() -> Requirement {
     }
 }
 
-/// Attribute by attribute. `possible` is never empty.
+/// The strictest of each attribute. `possible` is never empty.
 fn strictest(possible: Vec<Requirement>) -> Requirement {
     let mut all = possible.into_iter();
     let first = all.next().unwrap_or_else(no_rule);
@@ -380,25 +378,25 @@ fn strictest(possible: Vec<Requirement>) -> Requirement {
             ssh_key: so_far.ssh_key.max(next.ssh_key),
             enroll: so_far.enroll.max(next.enroll),
             kinds: so_far.kinds.into_iter().filter(|kind| next.kinds.contains(kind)).collect(),
-            // What is required already has no deadline any more.
+            // A requirement that is already in force has no deadline.
             deadline: earliest.filter(|_| require != Require::Mfa),
             remember: so_far.remember.zip(next.remember).map(|(one, other)| one.min(other)),
             sk_key: so_far.sk_key.max(next.sk_key),
-            // The first of the strictest is the one to name.
+            // If several are equally strict, the first one is named.
             rule: if next.require > so_far.require { next.rule } else { so_far.rule },
             observed: None,
         }
     })
 }
 
-/// The rule that holds then.
+/// The name of the only rule of [`without_files`].
 pub const NO_POLICY: &str = "no readable policy";
 
-/// What holds when no policy can be had at all, neither the one in place nor an earlier one: a second
-/// factor of everybody, everywhere, and nobody comes to a device but by root.
+/// The policy if none can be read, neither the files in place nor a copy: a second factor for everybody, everywhere,
+/// and only root gives out devices.
 pub fn without_files() -> Policy {
     let rule = Rule { enroll: Enroll::ByAdmin, ..Rule::for_everybody(NO_POLICY, Require::Mfa) };
-    // Who may change their devices is not known either.
+    // It is also not known who may change their own devices, so nobody may.
     Policy { rules: vec![rule], self_service: false, ..Policy::default() }
 }
 

@@ -1,5 +1,4 @@
-//! From TOML to a [`Policy`]. Strict: what is not known is an error, with the line and the nearest
-//! name that is known.
+//! From TOML to a [`Policy`]. Strict: an unknown name is an error, with the line and the nearest known name.
 
 use std::fmt;
 
@@ -24,7 +23,7 @@ const LONGEST_LOCK: u64 = 720 * 3600;
 /// 30 days, in seconds.
 const LONGEST_MEMORY: u64 = 720 * 3600;
 
-/// What is wrong with a policy, as root may read it (it quotes the line).
+/// What is wrong with a policy. Only root may read it, because it quotes the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError(pub String);
 
@@ -53,7 +52,7 @@ struct Main {
     rule: Vec<Spanned<RuleTable>>,
 }
 
-/// A drop-in: rules only, so that no setting has two places.
+/// A drop-in: rules only, so that every setting has one place.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct DropIn {
@@ -107,7 +106,7 @@ struct StoreTable {
     path: Option<Spanned<String>>,
 }
 
-/// A [`Pin`] as the file says it.
+/// The word of a [`Pin`] in the file.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum PinWord {
@@ -126,7 +125,7 @@ impl PinWord {
     }
 }
 
-/// A [`Kind`] as the file says it.
+/// The word of a [`Kind`] in the file.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum KindWord {
@@ -206,7 +205,7 @@ impl File<'_> {
         }
         self.lockout(lockout, &mut policy.lockout)?;
         if let Some(services) = enroll.services {
-            // An empty list is a statement here: nobody binds inside a login.
+            // An empty list has a meaning here: nobody binds a device inside a login.
             self.are_services(&services)?;
             policy.enroll_services = services.into_inner();
         }
@@ -250,14 +249,16 @@ impl File<'_> {
         if let Some(rp_id) = table.rp_id {
             let name = rp_id.get_ref();
             let fit = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
-            // An ssh key signs for its application, and a signature for the one must be none for the other.
+            // An ssh key signs for its application. A signature for ssh must not be valid for a login, nor the
+            // reverse.
             let rule = "a relying party has 1 to 128 letters without blanks, and does not begin with \"ssh:\"";
             self.demand(fit && !name.starts_with("ssh:"), &rp_id, rule)?;
             u2f.rp_id = Some(rp_id.into_inner());
         }
         u2f.pin = table.pin.map(PinWord::pin).unwrap_or_default();
         if let Some(timeout) = table.timeout {
-            // A front end waits 120 s for the next message (mfa_wire::FRAME_TIMEOUT), and nobody speaks during a touch.
+            // A front end waits 120 s for the next message (mfa_wire::FRAME_TIMEOUT), and none is sent during a
+            // touch.
             let known = seconds(timeout.get_ref()).filter(|s| (5..=90).contains(s));
             u2f.timeout = known.ok_or_else(|| self.wrong(&timeout, "a key is waited for \"5s\" to \"90s\""))?;
         }
@@ -271,7 +272,7 @@ impl File<'_> {
             let rule = "an AAGUID is 32 hexadecimal digits, with hyphens or without";
             let known: Option<Vec<[u8; 16]>> = aaguids.get_ref().iter().map(|text| aaguid(text)).collect();
             u2f.aaguids = known.ok_or_else(|| self.wrong(&aaguids, rule))?;
-            // A list that allows nothing is more likely a slip than a wish.
+            // A list that allows nothing is more likely a mistake.
             self.demand(!u2f.aaguids.is_empty(), &aaguids, "an empty list can be satisfied by no key")?;
         }
         Ok(())
@@ -292,7 +293,7 @@ impl File<'_> {
         if let Some(cap) = &table.cap {
             lockout.cap = duration(cap)?;
         }
-        // Whichever of the two is there, for the error to point at.
+        // The error points at the key that is there.
         if let Some(shown) = table.cap.or(table.first) {
             self.demand(lockout.first <= lockout.cap, &shown, "cap is not shorter than first")?;
         }
@@ -332,7 +333,7 @@ impl File<'_> {
         Ok(())
     }
 
-    /// An empty list would match nobody, where its absence matches everybody: too easy to confuse.
+    /// An empty list would match nobody, while an absent list matches everybody: too easy to confuse.
     fn list(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<String>>, PolicyError> {
         let Some(list) = list else { return Ok(None) };
         let fit = !list.get_ref().is_empty() && list.get_ref().iter().all(|entry| !entry.is_empty());
@@ -340,7 +341,7 @@ impl File<'_> {
         Ok(Some(list.into_inner()))
     }
 
-    /// libpam knows services in small letters only, so any other would never match.
+    /// libpam writes service names in small letters, so a name with others would never match.
     fn services(&self, list: Option<Spanned<Vec<String>>>) -> Result<Option<Vec<String>>, PolicyError> {
         if let Some(list) = &list {
             self.are_services(list)?;
@@ -450,8 +451,8 @@ pub fn moment(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + time)
 }
 
-/// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of `a`,
-/// `b`". Only a name that is a slip away (a third of its letters) is worth proposing.
+/// The known name nearest to the unknown one, from serde's "unknown field `x`, expected one of `a`, `b`". Only a name
+/// that differs in at most a third of its letters is proposed.
 fn nearest(message: &str) -> Option<&str> {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next().filter(|_| message.starts_with("unknown "))?;
@@ -459,7 +460,7 @@ fn nearest(message: &str) -> Option<&str> {
     (near.0 <= 1 + unknown.len() / 3).then_some(near.1)
 }
 
-/// Levenshtein's distance.
+/// The Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -682,7 +683,7 @@ mod tests {
         assert!(!error(&"[".repeat(100_000)).is_empty());
     }
 
-    /// A policy in pieces: what a broken editor, a full disk or a merge may leave.
+    /// A policy in random pieces, as an editor, a full disk or a merge may leave it.
     fn any_policy() -> impl Strategy<Value = String> {
         let piece = select(vec![
             "[[rule]]\n",

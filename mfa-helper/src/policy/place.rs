@@ -1,4 +1,4 @@
-//! From where somebody logs in.
+//! The place from which a user logs in.
 
 use std::net::IpAddr;
 
@@ -7,27 +7,27 @@ use super::Answer;
 /// One entry of a rule's `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// A logind session with a seat and without a remote host.
+    /// In a logind session with a seat and without a remote host.
     Local,
-    /// Everything else.
+    /// Everywhere else.
     Remote,
     /// This network.
     Network(Network),
 }
 
-/// An address and the number of its bits that count.
+/// An address, and the length of its prefix in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     bits: u8,
 }
 
-/// From where a login comes.
+/// The place of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// A seat of this host.
+    /// At a seat of this host.
     Local,
-    /// From elsewhere, or nobody can tell: with the remote host as PAM_RHOST names it, if it does.
+    /// From elsewhere, or not known; with the remote host of PAM_RHOST if there is one.
     Remote(Option<&'a str>),
     /// Any place: the question is not about one login.
     Unknown,
@@ -51,8 +51,8 @@ impl Place<'_> {
             (From::Local, place) => yes(matches!(place, Place::Local)),
             (From::Remote, place) => yes(matches!(place, Place::Remote(_))),
             (From::Network(_), Place::Local) => Answer::No,
-            // A name is whatever a reverse lookup says, and so the attacker's to choose; no name, as in sudo inside
-            // ssh, could be any.
+            // A host name comes from a reverse lookup, so an attacker can choose it. Without a host, as in sudo
+            // inside ssh, every address is possible.
             (From::Network(network), Place::Remote(host)) => match host.and_then(address) {
                 Some(address) => yes(network.holds(address)),
                 None => Answer::Unknown,
@@ -61,10 +61,10 @@ impl Place<'_> {
     }
 }
 
-/// A literal address. IPv4 inside IPv6 is IPv4, and the name of a link is no part of it.
+/// Reads a literal address. IPv4 inside IPv6 counts as IPv4, and the zone (`%eth0`) is removed.
 pub fn address(host: &str) -> Option<IpAddr> {
     let (literal, link) = host.split_once('%').unwrap_or((host, "0"));
-    // Whoever passes on what a client says might pass on more than an address.
+    // A server that passes on text from a client could pass on more than an address.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if link.is_empty() || link.len() > 15 || !link.chars().all(plain) {
         return None;
@@ -73,7 +73,7 @@ pub fn address(host: &str) -> Option<IpAddr> {
 }
 
 impl Network {
-    /// `10.0.0.0/8`, or one address. What is wrong with anything else.
+    /// Reads `10.0.0.0/8` or one address. The error says what is wrong.
     pub fn parse(text: &str) -> Result<Network, String> {
         let (literal, bits) = text.split_once('/').map_or((text, None), |(literal, bits)| (literal, Some(bits)));
         let wrong = || format!("\"{text}\" is no network, such as 10.0.0.0/8, and neither \"local\" nor \"remote\"");
@@ -82,7 +82,7 @@ impl Network {
         let bits = bits.map_or(Some(all), |bits| bits.parse().ok().filter(|bits| *bits <= all)).ok_or_else(wrong)?;
         let network = Network { address, bits };
         let first = network.first();
-        // Who writes 10.0.0.1/8 means either of two things.
+        // 10.0.0.1/8 could mean the network or the address.
         if first == address {
             Ok(network)
         } else {
@@ -94,7 +94,7 @@ impl Network {
         self.address.is_ipv4() == address.is_ipv4() && Network { address, ..*self }.first() == self.address
     }
 
-    /// The address with all bits behind the length cleared.
+    /// The address with all bits after the prefix cleared.
     fn first(&self) -> IpAddr {
         match self.address {
             IpAddr::V4(v4) => {
