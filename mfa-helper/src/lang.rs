@@ -1,5 +1,5 @@
-//! What people read before and beside a prompt, in every language. A refusal is English, and its letters ASCII: ssh escapes
-//! all others there. `docs/decisions/0020-languages.md` says which language is spoken where.
+//! The texts before and beside a prompt, in every language. A refusal is always English and ASCII: ssh escapes all
+//! other characters in it. `docs/decisions/0020-languages.md` says which language is used where.
 
 use mfa_core::pair::{PairError, Which};
 use mfa_core::totp::Parameters;
@@ -18,33 +18,33 @@ pub enum Lang {
     ZhCn,
 }
 
-/// One text, with what stands in it.
+/// One text with its values.
 #[derive(Clone, Copy)]
 pub enum Text<'a> {
     /// The question for the code of a bound device.
     Code,
     /// The question for an invitation code.
     InvitationCode,
-    /// The question of who has keys, where none can be asked.
+    /// The question for a user who has security keys, where no key can be asked.
     RecoveryCode,
     /// The question for the PIN of a security key, and how many tries are left.
     Pin(Option<u32>),
-    /// What is to be done about the keys that are plugged in, or that none is.
+    /// What to do with the keys that are plugged in, or that no key is plugged in.
     Touch,
     TouchToChoose,
     PlugIn,
     NotBound,
     KeyIsSilent,
-    /// The same at a binding.
+    /// While a new key is bound.
     PlugInNew,
     BoundAlready,
-    /// Which is to be bound inside a login: an app, a key that is plugged in (if that can be), that of the ssh login (if
-    /// there is one, its fingerprint).
+    /// The question which device to bind inside a login: an app, a key that is plugged in (if possible), or the key
+    /// of the ssh login (its fingerprint, if there is one).
     WhichKind(bool, Option<&'a str>),
-    /// The two questions of a binding by `mfa-enroll`.
+    /// The two questions when `mfa-enroll` binds a device.
     First,
     Second,
-    /// The same inside a login.
+    /// The two questions when a login binds a device.
     FirstOrWish,
     SecondNext,
     /// The question below recovery codes.
@@ -52,28 +52,28 @@ pub enum Text<'a> {
 
     /// The head of the page on which a login binds a device.
     BindNow,
-    /// Above what is typed into an app, and the names of its fields.
+    /// Above the values to type into an app, and the names of its fields.
     TypeThis,
     Issuer,
     Account,
     Codes,
     KeyField,
-    /// The key, where a picture shows all the rest.
+    /// The key, beside a picture that shows all the rest.
     Key,
     Form(Parameters),
     /// Above and below recovery codes.
     HereAreCodes,
     EachOnce,
 
-    /// What two codes had wrong, before they are asked again.
+    /// What is wrong with two codes, before they are asked for again.
     Pair(&'a PairError),
-    /// Seconds by which the device's clock is ahead.
+    /// By how many seconds the device's clock is ahead.
     SetClock(i64),
-    /// Another login from the same place has begun: so many seconds ago, and from where.
+    /// Another login from the same place has begun: this many seconds ago, and from where.
     Begun(u64, &'a str),
-    /// A login has bound a device and did not go on: so many seconds ago, and from where.
+    /// A login has bound a device and did not complete: this many seconds ago, and from where.
     Lapsed(u64, &'a str),
-    /// The same of the last change.
+    /// The last change, shown at the first login after it: this many seconds ago, and from where.
     WasBound(u64, &'a str),
     TookThePlace(u64, &'a str),
     CodesWereMade(u64, &'a str),
@@ -82,14 +82,14 @@ pub enum Text<'a> {
     /// Days until a device is required.
     Deadline(u64),
 
-    /// At a success: recovery codes left, and whether the user can make new ones.
+    /// After a success: recovery codes left, and whether the user can make new ones.
     CodesLeft(u32, bool),
     BypassUsed,
     BoundInLogin(&'a str),
     Bound(&'a str),
     Replaced(&'a str),
     Unbound(&'a str),
-    /// Of security keys.
+    /// About security keys.
     KeyBoundInLogin(&'a str),
     KeyBound(&'a str),
     /// How many keys are bound now.
@@ -98,20 +98,20 @@ pub enum Text<'a> {
     KeyReplaced(&'a str),
     KeysUnbound(&'a str),
     CodesHold,
-    /// How this user comes to recovery codes, or root for them.
+    /// How this user gets recovery codes, or root for this user.
     MakeCodesFor(&'a str),
 }
 
 impl Lang {
-    /// The language of what `login` shows without a way around it. Beyond sshd, or any other server, may be a client that
-    /// breaks at letters beyond ASCII, at every try; and the consoles of the kernel draw no Chinese ones.
+    /// The language for what `login` must show in every case. Behind sshd or another server there may be a client
+    /// that fails at letters beyond ASCII, at every try. The kernel's consoles cannot draw Chinese.
     pub fn everywhere(self, login: &Login) -> Lang {
         let remote = login.came_by_sshd() || login.rhost.as_deref().is_some_and(|host| !host.is_empty());
         if remote { Lang::En } else { self.beside_a_picture(login) }
     }
 
-    /// The language of a page with a picture. A client that breaks there breaks at the picture anyhow, and is shown another
-    /// page at the next try.
+    /// The language of a page with a picture. A client that fails at such letters fails at the picture too, and gets
+    /// another page at the next try.
     pub fn beside_a_picture(self, login: &Login) -> Lang {
         let tty = login.tty.as_deref().unwrap_or_default();
         let tty = tty.strip_prefix("/dev/").unwrap_or(tty);
@@ -264,7 +264,7 @@ fn english_pair(error: &PairError) -> String {
     }
 }
 
-/// How far the device's clock is from this host's, by the seconds between their steps.
+/// How far the device's clock is from this host's, from the number of seconds between them.
 pub fn apart(offset: i64) -> String {
     let side = if offset > 0 { "ahead of" } else { "behind" };
     format!("about {} {side} this host's", duration(offset.unsigned_abs()))
@@ -282,7 +282,7 @@ pub fn duration(n: u64) -> String {
     }
 }
 
-/// The time of day, in UTC: people come from everywhere, and the host's time zone is not theirs.
+/// The time of day in UTC: users come from every time zone.
 pub fn moment(time: u64) -> String {
     format!("{:02}:{:02}:{:02}", time / 3600 % 24, time / 60 % 60, time % 60)
 }
@@ -295,7 +295,7 @@ fn chinese_ago(n: u64) -> String {
     if n == 0 { String::from("刚刚") } else { format!("{}前", chinese_duration(n)) }
 }
 
-/// Questions and heads begin with their English words: they say what they are about where no Chinese is drawn.
+/// Questions and heads begin with their English words, which still tell the meaning where Chinese cannot be drawn.
 fn chinese(text: Text) -> String {
     match text {
         Text::Code => "One-time code 一次性验证码: ".into(),
@@ -434,8 +434,8 @@ mod tests {
 
     use super::*;
 
-    /// An example of the text that follows in the order above, after an example of this one. So the compiler asks for one
-    /// of every new text.
+    /// An example of the text that follows this one in the order above. The `match` makes the compiler ask for an
+    /// example of every new text.
     fn next(text: Text<'static>) -> Option<Text<'static>> {
         const FROM: &str = "2001:db8::17";
         const SSH: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDJKfgCl6gBZDYyIYs";
@@ -521,7 +521,7 @@ mod tests {
         text.ends_with(": ")
     }
 
-    /// What both languages have to hold alike: numbers, names, commands.
+    /// The parts that must be equal in both languages: numbers, names, commands.
     fn values(text: &str) -> BTreeSet<&str> {
         let command = text.split_once("mfa-enroll").map(|(_, rest)| rest.trim());
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').map(|word| word.trim_matches(':'));
@@ -553,7 +553,7 @@ mod tests {
             let translated = !chinese.is_ascii() && english != chinese;
             assert!(translated, "{chinese:?} is not Chinese");
         }
-        // What may be typed is the same in both.
+        // The words that may be typed are the same in both.
         for lang in [Lang::En, Lang::ZhCn] {
             assert!(lang.say(Text::FirstOrWish).contains(" key, qr, invert, ascii, new): "));
             assert!(lang.say(Text::WrittenDown).contains(" ok") && lang.say(Text::Begun(1, "")).contains(" new "));
@@ -574,7 +574,8 @@ mod tests {
         }
     }
 
-    /// The OpenSSH client puts `(user@host) ` in front; where no Chinese is drawn, the beginning still says what is asked.
+    /// The OpenSSH client prints `(user@host) ` in front; where Chinese cannot be drawn, the beginning still tells
+    /// the meaning.
     #[test]
     fn questions_and_heads_begin_in_ascii_and_leave_room() {
         let heads = [Text::BindNow, Text::HereAreCodes];
