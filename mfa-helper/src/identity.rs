@@ -1,4 +1,4 @@
-//! Who a name is, by the system's name service.
+//! Users by name, from the system's name service.
 
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::sys::child::answer_of_a_copy;
 use crate::sys::names;
 pub use crate::sys::names::{Password, group};
 
-/// How long the name service may take to say what stands in shadow.
+/// The longest time that the name service may take to read the password field of shadow.
 const LOOK_UP: Duration = Duration::from_secs(20);
 
-/// A user whom the name service knows, under the name that it gives.
+/// A user that the name service knows, under the name that it returns.
 pub struct Identity {
-    /// `pw_name`: the key of the record. Never the name as it was typed.
+    /// `pw_name`: the key of the record. Never the name that was typed.
     pub name: String,
     gid: Gid,
-    /// All groups, if they can be told. Asked for once, and only when a rule names a group.
+    /// All groups; `None` inside if they cannot be determined. Asked for once, and only when a rule names a group.
     groups: OnceCell<Option<Vec<Gid>>>,
 }
 
-/// Looks `name` up; `None` when the name service says that there is no such user.
+/// Looks `name` up; `None` if the name service says that there is no such user.
 pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
-    // glibc never says "not found" by an error, whatever getpwnam(3) has of other systems: ENOENT is a source that is not
-    // there, such as an sssd that is stopped.
+    // An error is never "not found", although getpwnam(3) lists such errors for other systems: with glibc, ENOENT
+    // means that a source is missing, such as an sssd that is stopped.
     let found = names::user(name)?;
     Ok(found.map(|user| Identity { name: user.name, gid: user.gid, groups: OnceCell::new() }))
 }
@@ -34,8 +34,8 @@ pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
 impl Identity {
     /// Whether this user belongs to `group`.
     ///
-    /// `getgrouplist` leaves out what a dead directory service would have said, and says nothing of
-    /// it. So the group itself must resolve too; one that does not leaves the question open.
+    /// `getgrouplist` silently leaves out the groups of a directory service that does not answer. So the group itself
+    /// must be found too; if it is not, the answer is "unknown".
     pub fn member(&self, group: &str) -> Answer {
         let Ok(Some((gid, listed))) = names::group_lists(group, &self.name) else { return Answer::Unknown };
         if listed || gid == self.gid {
@@ -53,11 +53,11 @@ impl Identity {
     }
 }
 
-/// Whether pam_unix would find an empty password for `user`, which is no first factor: where a stack says `nullok`, who
-/// has one is let in by nobody's knowing anything.
+/// Whether pam_unix would find an empty password for `user`, which is no first factor: with `nullok` in the stack,
+/// anybody can log in as that user without knowing anything.
 ///
-/// A process of its own reads the hash and answers by one byte: the hash is never in the memory of this one, and whatever
-/// goes wrong on the way is [`Password::NotKnown`].
+/// A process of its own reads the hash and answers with one byte. So the hash is never in our memory, and every
+/// failure on the way becomes [`Password::NotKnown`].
 pub fn password_of(user: &str) -> Password {
     let answer = answer_of_a_copy(|| names::password(user) as u8, LOOK_UP);
     let is_the_answer = |password: &Password| answer == Some(*password as u8);
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(root.member("no-such-group"), Answer::Unknown);
     }
 
-    /// Groups of any size that are listed in one place or another: their members are members, and nobody else is.
+    /// In groups of any size, and with the user at any position: members are members, and nobody else is.
     #[test]
     #[ignore = "needs root: make unit"]
     fn membership_is_told_in_a_group_of_any_size() {
@@ -103,7 +103,7 @@ mod tests {
         }
     }
 
-    /// More than any host has is an error, and that is no "no".
+    /// An entry that is longer than any host's is an error, which must not count as "no member".
     #[test]
     #[ignore = "needs root: make unit"]
     fn a_group_beyond_all_bounds_leaves_the_question_open() {
@@ -114,7 +114,7 @@ mod tests {
         });
     }
 
-    /// All that can stand in passwd beside all that can stand in shadow.
+    /// Every kind of entry in passwd, combined with every kind of entry in shadow.
     #[test]
     #[ignore = "needs root: make unit"]
     fn an_empty_password_is_told_from_one_that_is_set_and_from_one_that_is_not_known() {
@@ -125,7 +125,7 @@ mod tests {
         let mut cases = Vec::new();
         for (shadow, expected) in shadows {
             cases.extend(["x", "##eve", "*NP*"].map(|hash| (hash, shadow, expected)));
-            // What stands in shadow is nothing to whom passwd does not send there.
+            // If passwd does not refer to shadow, the entry in shadow does not count.
             cases.extend(in_passwd.map(|(hash, expected)| (hash, shadow, expected)));
         }
         for (hash, shadow, expected) in cases {
@@ -164,7 +164,7 @@ mod tests {
         });
     }
 
-    /// As of sssd, whose socket is gone while it is stopped. The C library says "no such user" in another way.
+    /// As with a stopped sssd, whose socket is gone. For a user that does not exist, the C library returns success.
     #[test]
     #[ignore = "needs root: make unit"]
     fn a_source_that_is_not_there_does_not_say_that_there_is_no_such_user() {
@@ -185,7 +185,7 @@ mod tests {
                     Err(e) => e as u8,
                 }
             };
-            // In a copy: the C library reads nsswitch.conf once for all threads.
+            // In a copy, because the C library reads nsswitch.conf once for all threads.
             assert_eq!(answer_of_a_copy(is_told, LOOK_UP), Some(Errno::ESRCH as u8));
         });
     }

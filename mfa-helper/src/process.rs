@@ -1,4 +1,4 @@
-//! Processes, as /proc has them now.
+//! Processes, from /proc.
 
 use std::fs;
 use std::path::Path;
@@ -10,17 +10,17 @@ pub fn own() -> Option<Process> {
     now(std::process::id().cast_signed())
 }
 
-/// The one that has this number now. `None` where that cannot be told.
+/// The process that has this number now. `None` if it cannot be determined.
 pub fn now(pid: i32) -> Option<Process> {
     Some(Process { pid, started: field(&stat(pid)?, 22)?.try_into().ok()? })
 }
 
-/// The one that has started it. `None` where that cannot be told, such as outside of a container.
+/// The parent of the process. `None` if it cannot be determined, for example because it is outside our container.
 pub fn parent(process: Process) -> Option<Process> {
     now(field(&stat(process.pid)?, 4)?.try_into().ok()?)
 }
 
-/// Whether it is there no more, and whoever has its number is another. Where nothing can be seen, nothing is gone.
+/// Whether it has ended (its number may already belong to another process). False if /proc cannot be read.
 pub fn is_gone(process: Process) -> bool {
     match now(process.pid) {
         Some(now) => now != process,
@@ -28,13 +28,13 @@ pub fn is_gone(process: Process) -> bool {
     }
 }
 
-/// What proc_pid_stat(5) says of the process that has this number now.
+/// The line of proc_pid_stat(5) for the process that has this number now.
 pub fn stat(pid: i32) -> Option<String> {
-    // The kernel says 0 of a process that this one cannot see.
+    // In /proc/PID/stat, the kernel gives 0 for a process that we cannot see.
     if pid > 0 { fs::read_to_string(format!("/proc/{pid}/stat")).ok() } else { None }
 }
 
-/// A field of it by its number there. The second, the program's name, may hold anything, and ends at the last bracket.
+/// The field with this number. Field 2, the program's name, may contain anything, and ends at the last bracket.
 pub fn field(stat: &str, number: usize) -> Option<i64> {
     let (_, after_the_name) = stat.rsplit_once(") ")?;
     after_the_name.split(' ').nth(number - 3)?.trim_end().parse().ok()

@@ -1,8 +1,8 @@
-//! Which program a login comes by, and which of them are known to hold all of its phases.
+//! The program that a login uses, and the programs that are known to run all phases of a login.
 //!
-//! The fault that this guards against is a careless program of root's, which names a service (`login`, the default of
-//! python-pam 1.8.4) and calls no account phase: what auth leaves to that phase would let it in by the first factor alone.
-//! A hostile program of root's needs no login. So root's own word is enough, and it counts from root only.
+//! This guards against a careless program of root's: one that names a service (`login`, the default of python-pam
+//! 1.8.4) and calls no account phase, so that a hand-over from auth would let it in with the first factor alone. A
+//! hostile program of root's needs no login. So a claim is enough here, but only root's claim.
 
 use std::path::Path;
 
@@ -10,23 +10,23 @@ use mfa_wire::{Login, printable};
 
 use crate::rootfile::Dir;
 
-/// Programs that are known to call the account phase before they let in, and to open a session.
+/// Programs that are known to call the account phase before they let a user in, and to open a session.
 pub const KNOWN: [&str; 6] = ["sshd", "sshd-session", "login", "su", "sudo", "sudo-rs"];
 
-/// What executes files of others': believing it would be believing all of them.
+/// Programs that execute other files: to trust one of them would be to trust all those files.
 const INTERPRETERS: [&str; 25] = [
     "ash", "awk", "bash", "busybox", "dash", "env", "expect", "gawk", "guile", "java", "ksh", "lua", "luajit", "mawk",
     "mksh", "mono", "node", "nodejs", "perl", "php", "python", "ruby", "sh", "tclsh", "zsh",
 ];
 
-/// Whether `name` is that of an interpreter, of whatever version: python3, python3.11, perl5.36-x86_64-linux.
+/// Whether `name` is the name of an interpreter, in any version: python3, python3.11, perl5.36-x86_64-linux.
 pub fn is_interpreter(name: &str) -> bool {
     let end = name.find(|c: char| c.is_ascii_digit() || c == '-' || c == '.').unwrap_or(name.len());
     INTERPRETERS.contains(&&name[..end]) || name.starts_with("ld-") || name.starts_with("ld.")
 }
 
-/// Whether the program at `path`, as the kernel names the executable file of the calling process, is a known one or one of
-/// `more`. The error says why not.
+/// Whether the program at `path`, the calling process's executable file as the kernel names it, is a known one or one
+/// of `more`. The error says why not.
 pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
     let path = path.ok_or("the calling program is not known: is /proc mounted?")?;
     let path = without_mark(path);
@@ -36,24 +36,23 @@ pub fn is_known(path: Option<&str>, more: &[String]) -> Result<(), String> {
         return Err(format!("{shown} is none of [enroll] programs"));
     }
     let folder = if folder.is_empty() { "/" } else { folder };
-    // A file of another's under a known name would be that other's word.
+    // If others could write the file, its known name would prove nothing.
     let dir = Dir::open(Path::new(folder)).map_err(|fault| fault.to_string())?;
     dir.is_roots_own(name).map_err(|fault| fault.to_string())
 }
 
-/// Whether the program at `path` goes by its name for sudo, which has settings of its own. `sudo.ws` is the older one beside
-/// sudo-rs.
+/// Whether the file at `path` has a name of sudo's. `sudo.ws` is the older sudo beside sudo-rs.
 fn is_sudo_file(path: &str) -> bool {
     matches!(without_mark(path).rsplit('/').next(), Some("sudo" | "sudo-rs" | "sudo.ws"))
 }
 
-/// A package that was upgraded has put another file in its place, which the kernel marks.
+/// The path without the kernel's mark for a file that a package upgrade has replaced.
 fn without_mark(path: &str) -> &str {
     path.strip_suffix(" (deleted)").unwrap_or(path)
 }
 
-/// Whether it is sudo, which has settings of its own: by its service, or by the program, since those settings can name
-/// another service (`pam_service`).
+/// Whether the login is sudo's, so that sudo's own settings apply. By the service, or by the program, because the
+/// settings can name another service (`pam_service`).
 pub fn is_sudo(login: &Login) -> bool {
     is_service_of_sudo(&login.service) || login.program.as_deref().is_some_and(is_sudo_file)
 }

@@ -1,4 +1,4 @@
-//! Whether a process sits at this host: logind's word about the session that it belongs to.
+//! Whether the user of a process sits at this host, according to logind's data on its session.
 
 use std::fs;
 use std::path::Path;
@@ -7,27 +7,27 @@ use mfa_core::Process;
 
 use crate::process::{self, field, stat};
 
-/// Where logind says what sessions there are.
+/// Where logind keeps the state of sessions.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// The leader of the session of process `pid`, if that has a terminal. No other session has this leader, until the next
-/// boot. This is what sudo-rs knows its tickets by, and finds none of them when it is gone.
+/// The leader of the kernel session of process `pid`, if the session has a terminal. Until the next boot, no other
+/// session has this leader. sudo-rs identifies its tickets in this way, and drops them when the leader has ended.
 pub fn on_a_terminal(pid: i32) -> Option<Process> {
     let (leader, terminal) = session_and_terminal(&stat(pid)?)?;
     if terminal == 0 { None } else { process::now(leader) }
 }
 
-/// The audit session of process `pid`, the boot that it belongs to, and the session of its terminal.
+/// The audit session of process `pid`, the boot that it belongs to, and the kernel session of its terminal.
 ///
-/// The audit session alone is not one login: all that a user's service manager starts is in one, for any process of that
-/// user, and so is all of a container that was started from a shell. Nobody enters a session of the kernel that is there.
+/// The audit session alone does not identify a login: everything that a user's service manager starts shares one, and
+/// so does a container that was started from a shell. A kernel session is safe: no process can join an existing one.
 pub fn audited(pid: i32) -> Option<String> {
     let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(format!("{number}:{}:{}", boot.trim_end(), on_a_terminal(pid)?))
 }
 
-/// What no session has, as the kernel says it, is none.
+/// The kernel's value for "no session" becomes `None`.
 fn audit_session(text: &str) -> Option<u32> {
     text.trim_end().parse().ok().filter(|number| *number != u32::MAX)
 }
@@ -36,25 +36,26 @@ fn session_and_terminal(stat: &str) -> Option<(i32, i32)> {
     Some((field(stat, 6)?.try_into().ok()?, field(stat, 7)?.try_into().ok()?))
 }
 
-/// Where whoever uses a process is, as far as the kernel and logind know.
+/// Where the user of a process is, as far as the kernel and logind know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// In front of this host.
+    /// At this host.
     Here,
-    /// At a terminal of this host's own, in no session: login(1), before the one that it opens.
+    /// At a terminal of this host, but in no session yet: login(1), before it opens one.
     AtAConsole,
-    /// In front of this host, if polkit asks on behalf of somebody.
+    /// At this host, if polkit asks on behalf of a user.
     ByPolkit,
-    /// Elsewhere, or nobody can tell.
+    /// Elsewhere, or not known.
     Elsewhere,
 }
 
-/// Where whoever uses process `pid` is. `consoles` are terminals besides the virtual consoles at which one sits at this
+/// Where the user of process `pid` is. `consoles` lists terminals besides the virtual consoles that stand at this
 /// host.
 ///
-/// By the control group of the process: nobody but root moves a process of theirs into another's. A session tells for
-/// itself. The user's own service manager, under which desktops start their programs, serves all of that user's sessions,
-/// so all of them have to be here; and so have those of the user for whom systemd has started polkit's helper.
+/// Decided by the control group, because only root can move a process into another user's. A session's group names
+/// that session. A user's service manager, under which desktops start programs, serves all sessions of the user, so
+/// all of them must be at this host. If systemd started polkit's helper, all sessions of the user that it asks for
+/// must be.
 pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
     let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Whereabouts::Elsewhere };
     let Some(path) = path_of(&cgroup) else { return Whereabouts::Elsewhere };
@@ -72,12 +73,12 @@ pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
     if path.starts_with("/user.slice/") {
         return Whereabouts::Elsewhere;
     }
-    // By the kernel's word: what a program says of its terminal may be what it was given.
+    // From the kernel: the login program's own claim about its terminal may come from the user.
     let terminal = stat(pid).and_then(|stat| session_and_terminal(&stat)).map(|(_, terminal)| terminal);
     here(terminal.is_some_and(|terminal| is_console(terminal, consoles)), Whereabouts::AtAConsole)
 }
 
-/// The user in whose slice of control groups process `pid` is: nobody but root moves a process into another's.
+/// The user whose slice of control groups process `pid` is in. Only root can move a process into another user's.
 pub fn owner_of_slice(pid: i32) -> Option<u32> {
     slice_of(path_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?)
 }
@@ -87,8 +88,8 @@ fn slice_of(path: &str) -> Option<u32> {
     uid.parse().ok()
 }
 
-/// Whose the user namespace of process `pid` is, where it is another than ours: the first of `known` users that it has.
-/// Whoever makes one without privilege can put no user of ours into it but themselves (user_namespaces(7)).
+/// The owner of the user namespace of process `pid`, if it is not ours: the first uid in its map that is `known`. A
+/// user without privilege can map only the user's own uid into a namespace (user_namespaces(7)).
 pub fn owner_of_namespace(pid: i32, known: impl Fn(u32) -> bool) -> Option<u32> {
     let map = |of: &str| fs::read_to_string(format!("/proc/{of}/uid_map")).ok();
     let map_of_peer = map(&pid.to_string())?;
@@ -98,16 +99,16 @@ pub fn owner_of_namespace(pid: i32, known: impl Fn(u32) -> bool) -> Option<u32> 
     map_of_peer.lines().find_map(|line| first_outside(line).filter(|uid| known(*uid)))
 }
 
-/// The first uid of a line of a map, as it is out here; the uids are inside, outside, how many.
+/// The first uid of a line of a map, as seen from outside; a line has the uid inside, the uid outside, and a count.
 fn first_outside(line: &str) -> Option<u32> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether all that `uid` has going on here is in front of this host: one session at least, and none elsewhere.
+/// Whether `uid` has at least one session in front of this host, and none elsewhere.
 fn is_only_here(uid: u32, consoles: &[String]) -> bool {
     let Ok(entries) = fs::read_dir(SESSIONS) else { return false };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    // Beside each session stands a pipe by which it is held.
+    // For each session there is also a pipe, which keeps it open.
     let sessions: Option<Vec<String>> =
         names.filter(|name| !name.ends_with(".ref")).map(|n| read_session(&n)).collect();
     sessions.is_some_and(|sessions| are_only_here(&sessions, uid, consoles))
@@ -115,14 +116,14 @@ fn is_only_here(uid: u32, consoles: &[String]) -> bool {
 
 fn are_only_here(sessions: &[String], uid: u32, consoles: &[String]) -> bool {
     let uid = uid.to_string();
-    // The service manager itself, and jobs as of cron: nobody sits at them.
+    // The service manager itself, and jobs such as cron's: no person uses them.
     let is_nobodys = |session: &String| {
         let class = value_of(session, "CLASS").unwrap_or_default();
         (class.starts_with("manager") || class.starts_with("background")) && !is_remote(session)
     };
     let is_theirs = |session: &&String| value_of(session, "UID") == Some(uid.as_str()) && !is_nobodys(session);
     let theirs = || sessions.iter().filter(is_theirs);
-    // One that is left may have something going on still, where its owner was.
+    // A session that was left may still run something, at the place where its user was.
     theirs().all(|session| is_at_a_seat(session, consoles) && !is_remote(session))
         && theirs().any(|session| is_in_front(session, consoles))
 }
@@ -131,10 +132,10 @@ fn read_session(name: &str) -> Option<String> {
     fs::read_to_string(Path::new(SESSIONS).join(name)).ok()
 }
 
-/// Whether this terminal, by its number, is a virtual console (major 4, minor 1 to 63:
+/// Whether the terminal with this number is a virtual console (major 4, minor 1 to 63:
 /// Documentation/admin-guide/devices.txt) or one of `consoles`.
 fn is_console(terminal: i32, consoles: &[String]) -> bool {
-    // As proc_pid_stat(5) packs it.
+    // Packed as described in proc_pid_stat(5).
     let (major, minor) = ((terminal >> 8) & 0xff, (terminal & 0xff) | ((terminal >> 12) & 0xfff00));
     let number = |name: &String| nix::sys::stat::stat(&Path::new("/dev").join(name)).ok().map(|stat| stat.st_rdev);
     let this = nix::sys::stat::makedev(major as u64, minor as u64);
@@ -142,12 +143,12 @@ fn is_console(terminal: i32, consoles: &[String]) -> bool {
         && ((major == 4 && (1..=63).contains(&minor)) || consoles.iter().any(|name| number(name) == Some(this)))
 }
 
-/// The session whose scope the process is in: `/user.slice/user-1000.slice/session-3.scope`, with nothing or anything
-/// below it. A session's scope belongs to root, so nobody moves a process of theirs into another's.
+/// The session whose scope the process is in: `/user.slice/user-1000.slice/session-3.scope`, or a group below it.
+/// Scopes of sessions belong to root, so no user can move a process into another's.
 fn session_of(path: &str) -> Option<&str> {
     let mut parts = path.strip_prefix("/user.slice/user-")?.split('/').skip(1);
     let session = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
-    // It becomes the name of a file.
+    // It is used as the name of a file.
     (!session.is_empty() && session.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(session)
 }
 
@@ -157,8 +158,8 @@ fn manager_of(path: &str) -> Option<u32> {
     parts.next()?.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok()
 }
 
-/// The user for whom systemd has started polkit's helper: the last part of the instance's name is the uid of who has
-/// connected (systemd.socket(5), Accept=). What PAM_RUSER says there is the user who is to be authenticated.
+/// The user for whom systemd started polkit's helper: the last part of the instance's name is the uid of the process
+/// that connected (systemd.socket(5), Accept=). PAM_RUSER there is the user to be authenticated, not this one.
 fn asked_by_polkit_for(path: &str) -> Option<u32> {
     let unit = path.strip_prefix("/system.slice/")?.rsplit('/').next()?;
     let instance = unit.strip_prefix("polkit-agent-helper@")?.strip_suffix(".service")?;
@@ -166,12 +167,12 @@ fn asked_by_polkit_for(path: &str) -> Option<u32> {
 }
 
 fn path_of(cgroup: &str) -> Option<&str> {
-    // The unified hierarchy, or systemd's own where there are several.
+    // The unified hierarchy or, if there are several, systemd's own.
     cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.strip_prefix("1:name=systemd:")))
 }
 
-/// Whether a session is at a seat or at one of `consoles`, is not remote, and is the one that is shown there: not left but
-/// for what goes on in it, such as tmux, and none of another's that was switched away.
+/// Whether a session is at a seat or one of `consoles`, is not remote, and is active: not one that was left and still
+/// runs something such as tmux, and not one of another user that was switched away from.
 fn is_in_front(session: &str, consoles: &[String]) -> bool {
     is_at_a_seat(session, consoles)
         && !is_remote(session)
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(owner_of_namespace(own, |_| true), None, "our own is nobody's");
     }
 
-    /// As a user makes one without privilege: with that user in it, and nobody else.
+    /// As an unprivileged user makes one: with only that user in it.
     #[test]
     fn another_namespace_is_that_of_the_user_who_is_in_it() {
         let own = nix::unistd::geteuid().as_raw();
