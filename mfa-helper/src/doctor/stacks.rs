@@ -210,7 +210,7 @@ fn there(path: &str, files: &Files) -> bool {
 fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Fault> {
     let Some(line) = ours(stack) else { return Vec::new() };
     let place = format!("{}:{}", line.file, line.number);
-    let judged = match stack.judge() {
+    let judged = match stack.judge_runs() {
         Ok(judged) => judged,
         Err(error) => return unreadable(service, &error).into_iter().collect(),
     };
@@ -286,7 +286,7 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
         Ok(stack) => stack,
         Err(error) => return unreadable(service, &error).into_iter().collect(),
     };
-    let judged = match stack.judge() {
+    let judged = match stack.judge_runs() {
         Ok(judged) => judged,
         Err(error) => return unreadable(service, &error).into_iter().collect(),
     };
@@ -325,7 +325,7 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
 /// The session line confirms what was bound. Where a session may open without it nobody is led through binding.
 fn session(service: &str, files: &Files) -> Option<Fault> {
     let stack = Stack::read(service, Kind::Session, files);
-    let (stack, judged) = match stack.and_then(|stack| stack.judge().map(|judged| (stack, judged))) {
+    let (stack, judged) = match stack.and_then(|stack| stack.judge_runs().map(|judged| (stack, judged))) {
         Ok(both) => both,
         Err(error) => return unreadable(service, &error),
     };

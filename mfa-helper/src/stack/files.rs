@@ -1,4 +1,4 @@
-//! The files themselves.
+//! Reads the files of PAM's configuration.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -8,19 +8,20 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::rootfile::Dir;
 
-/// Longer is no file of PAM's.
+/// A longer file is not one of PAM's.
 const LIMIT: usize = 1 << 18;
 
-/// As many as the kernel follows in one path.
+/// The kernel follows this many links in one path.
 const LINKS: usize = 40;
 
 /// Reads a file of the system's PAM configuration.
 ///
-/// libpam follows symbolic links, and authselect makes /etc/pam.d of them. So do we, link by link: each must be in a
-/// folder that only root can write, so nobody else can have made it or can turn it, and what it leads to is read as all
-/// files of root's are. A link to nowhere is an error, not a missing file.
+/// libpam follows symbolic links, and authselect makes files of /etc/pam.d links. So this follows them too, one by
+/// one: each must be in a folder that only root can write, so that nobody else can make or change it, and the file at
+/// the end is read under the rules for all files of root's. A link to a path that does not exist is an error, not a
+/// missing file.
 pub fn system_file(path: &str) -> Result<Option<String>, String> {
-    let Some((folder, name)) = real_place(Path::new(path))? else { return Ok(None) };
+    let Some((folder, name)) = resolve(Path::new(path))? else { return Ok(None) };
     let folder = Dir::open(&folder).map_err(|fault| fault.to_string())?;
     match folder.read_public(&name, LIMIT).map_err(|fault| fault.to_string())? {
         Some(content) => match std::str::from_utf8(content.bytes.bytes()) {
@@ -31,18 +32,18 @@ pub fn system_file(path: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// The folder, without links, and the name in it at which a path ends; `None` when there is nothing.
-fn real_place(path: &Path) -> Result<Option<(PathBuf, String)>, String> {
+/// The folder, without links, and the file name at which a path ends; `None` if nothing exists there.
+fn resolve(path: &Path) -> Result<Option<(PathBuf, String)>, String> {
     let mut left: VecDeque<OsString> = steps(path);
-    let mut place = PathBuf::from("/");
+    let mut at = PathBuf::from("/");
     let mut links = 0;
     while let Some(step) = left.pop_front() {
         if step == ".." {
-            place.pop();
+            at.pop();
             continue;
         }
-        Dir::open(&place).map_err(|fault| fault.to_string())?;
-        let next = place.join(&step);
+        Dir::open(&at).map_err(|fault| fault.to_string())?;
+        let next = at.join(&step);
         match fs::read_link(&next) {
             Ok(target) => {
                 links += 1;
@@ -50,19 +51,19 @@ fn real_place(path: &Path) -> Result<Option<(PathBuf, String)>, String> {
                     return Err(format!("{} leads through too many symbolic links", path.display()));
                 }
                 if target.is_absolute() {
-                    place = PathBuf::from("/");
+                    at = PathBuf::from("/");
                 }
                 for step in steps(&target).into_iter().rev() {
                     left.push_front(step);
                 }
             }
-            // It is no link.
-            Err(e) if e.kind() == ErrorKind::InvalidInput => place = next,
+            // It is not a link.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => at = next,
             Err(e) if e.kind() == ErrorKind::NotFound && links == 0 => return Ok(None),
             Err(e) => return Err(format!("{} (at {}): {e}", path.display(), next.display())),
         }
     }
-    match (place.parent(), place.file_name().and_then(|name| name.to_str())) {
+    match (at.parent(), at.file_name().and_then(|name| name.to_str())) {
         (Some(folder), Some(name)) => Ok(Some((folder.to_owned(), name.to_owned()))),
         _ => Err(format!("{} is no file", path.display())),
     }

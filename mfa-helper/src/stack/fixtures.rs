@@ -1,5 +1,5 @@
-//! Stacks as distributions and administrators write them, with our lines in them: which are true, which may hand over,
-//! and which are neither.
+//! Stacks as distributions and administrators write them, with our lines: in which of them `stack=complete` is true,
+//! which allow a hand-over, and which neither.
 
 use super::tests::folder;
 use super::*;
@@ -13,15 +13,15 @@ const SESSION: &str = "session required pam_unix.so\nsession optional pam_mfa.so
 
 type Texts<'a> = &'a [(&'a str, &'a str)];
 
-/// Both hold: on every path to our line a first factor has succeeded.
+/// Both are true: on every path to our line a first factor has succeeded.
 #[track_caller]
 fn complete(service: &str, files: Texts) {
     assert_eq!(truth(service, &folder(files)), Ok(()));
     assert_eq!(hand_over(service, &folder(files)), Ok(()));
 }
 
-/// Our line is called after a wrong password as well, so `stack=complete` is not true. But such a stack lets nobody in
-/// then, whatever we say, and account is never entered.
+/// Our line is also called after a wrong password, so `stack=complete` is not true. But after a wrong password, such
+/// a stack lets nobody in, whatever we return, and account is never entered.
 #[track_caller]
 fn hands_over_alone(service: &str, files: Texts) {
     let why = truth(service, &folder(files)).unwrap_err();
@@ -29,7 +29,7 @@ fn hands_over_alone(service: &str, files: Texts) {
     assert_eq!(hand_over(service, &folder(files)), Ok(()));
 }
 
-/// `auth` as the whole stack of a service, with account and session lines that are sound.
+/// The verdicts on a service with this `auth`, and with right account and session lines.
 #[track_caller]
 fn verdicts(service: &str, auth: &str) -> (Result<(), String>, Result<(), String>) {
     let text = format!("{auth}\n{ACCOUNT}{SESSION}");
@@ -37,7 +37,7 @@ fn verdicts(service: &str, auth: &str) -> (Result<(), String>, Result<(), String
     (truth(service, &folder(&files)), hand_over(service, &folder(&files)))
 }
 
-/// Neither holds; the reasons begin so.
+/// Neither is true; the reasons begin like this.
 #[track_caller]
 fn bad(service: &str, auth: &str, untrue: &str, no_hand_over: &str) {
     let (truth, hand_over) = verdicts(service, auth);
@@ -116,7 +116,7 @@ session    required   pam_limits.so
 @include common-session-noninteractive
 ";
 
-/// With the auth block that pam-auth-update writes, between its first line and its last.
+/// Checks with the auth block that pam-auth-update writes around these primary lines.
 fn on_debian(primary: &str, check: fn(&str, Texts)) {
     let auth = format!(
         "{primary}auth	requisite			pam_deny.so\nauth	required			pam_permit.so\n\
@@ -151,8 +151,8 @@ fn what_pam_auth_update_writes_is_complete() {
     }
 }
 
-/// pam_faillock(8) has `authsucc` behind the password. As `required` it is on the way to our line; as `sufficient` it
-/// ends the stack, so our line stands before it.
+/// pam_faillock(8) puts `authsucc` after the password. If it is `required`, our line comes after it; if it is
+/// `sufficient`, it ends the stack, so our line must come before it.
 #[test]
 fn faillock_with_authsucc_is_complete() {
     let unix = "auth required pam_faillock.so preauth\nauth [success=1 default=bad] pam_unix.so\n\
@@ -174,7 +174,7 @@ fn faillock_with_authsucc_is_complete() {
     });
 }
 
-/// The first factors of authselect's profiles, each a `sufficient` line, with and without faillock.
+/// The first factors of authselect's profiles, each as a `sufficient` line, with and without faillock.
 fn authselect() -> Vec<String> {
     let local = "auth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
                  auth [default=1 ignore=ignore success=ok] pam_localuser.so\n";
@@ -222,8 +222,9 @@ session [default=1]                pam_lastlog.so nowtmp showfailed
 session optional                   pam_lastlog.so silent noupdate showfailed
 ";
 
-/// Our line behind `auth substack password-auth`: that file ends in a required pam_deny, which ends it alone, and libpam
-/// goes on to our line after a wrong password, too (measured). The stack is lost by then.
+/// Our line after `auth substack password-auth`: that file ends with a required pam_deny, which ends only the
+/// substack, and libpam goes on to our line after a wrong password too (measured). By then the stack has already
+/// failed.
 #[test]
 fn authselects_own_files_hand_over_with_our_lines_in_sshds() {
     let sshd = "auth substack password-auth\nauth include postlogin\nauth required pam_mfa.so stack=complete\n\
@@ -241,7 +242,7 @@ fn authselects_own_files_hand_over_with_our_lines_in_sshds() {
                 in_front(faillock)
             );
             hands_over_alone("sshd", &[("sshd", sshd), ("password-auth", &shared), ("postlogin", POSTLOGIN)]);
-            // sudo includes: there the first factor that succeeds ends all.
+            // sudo uses include: there, the first factor that succeeds ends the whole stack.
             let sudo = "auth include system-auth\nauth required pam_mfa.so stack=complete\n\
                         account required pam_mfa.so\naccount include system-auth\n\
                         session include system-auth\nsession optional pam_mfa.so\n";
@@ -252,8 +253,8 @@ fn authselects_own_files_hand_over_with_our_lines_in_sshds() {
     }
 }
 
-/// A custom profile: each `sufficient` made a jump over a requisite pam_deny, behind which our line stands. Then it is
-/// called after a first factor only, by substack and by include.
+/// A custom profile in which each `sufficient` is a jump over a requisite pam_deny, and our line comes after that.
+/// Then our line is called only after a first factor, with substack and with include.
 #[test]
 fn a_custom_profile_of_authselect_is_complete() {
     for factors in authselect() {
@@ -284,7 +285,7 @@ fn a_custom_profile_of_authselect_is_complete() {
     }
 }
 
-/// pambase's, with our lines.
+/// The system-auth of Arch Linux (pambase), with our lines.
 pub(super) const ARCH_SYSTEM_AUTH: &str = "\
 auth       required                    pam_faillock.so      preauth
 -auth      [success=2 default=ignore]  pam_systemd_home.so
@@ -347,7 +348,7 @@ fn a_required_password_hands_over_and_is_not_complete() {
         "auth required pam_unix.so\nauth required pam_sss.so\nauth required pam_mfa.so",
         "auth required pam_mfa.so\nauth required pam_unix.so",
         "auth required pam_mfa.so\nauth requisite pam_unix.so",
-        // The code instead of the password; who has no device is asked for the password all the same.
+        // The code instead of the password; a user without a device is asked for the password in any case.
         "auth sufficient pam_mfa.so\nauth required pam_unix.so",
     ] {
         let (truth, hand_over) = verdicts("sshd", auth);
@@ -357,12 +358,12 @@ fn a_required_password_hands_over_and_is_not_complete() {
     for auth in [
         "auth [success=1 default=bad] pam_unix.so\nauth requisite pam_sss.so ignore_unknown_user=no\n",
         "auth [success=2 default=ignore] pam_unix.so\nauth [success=1 default=die] pam_sss.so\nauth requisite pam_deny.so\n",
-        // The right password, which has to be changed.
+        // The right password, which must be changed.
         "auth [success=2 new_authtok_reqd=2 default=ignore] pam_krb5.so\n\
          auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\n",
     ] {
         let auth = format!("{auth}auth required pam_mfa.so\nauth required pam_permit.so");
-        // `requisite pam_sss` lets an ignored user go on, which is a path of its own.
+        // `requisite pam_sss` lets an ignored user continue; that is a path of its own.
         let (truth, hand_over) =
             verdicts("sshd", &auth.replace("requisite pam_sss", "[success=ok default=die] pam_sss"));
         assert_eq!((truth, hand_over), (Ok(()), Ok(())), "{auth}");
@@ -387,7 +388,7 @@ fn the_path_is_in_words() {
 
 #[test]
 fn our_line_in_the_wrong_place_is_neither() {
-    // Between the password and pam_deny, as the last of the alternatives: reached by who has failed.
+    // Between the password and pam_deny, as the last alternative: reached after a wrong password.
     bad(
         "sshd",
         "auth [success=1 default=ignore] pam_unix.so\nauth required pam_mfa.so\nauth requisite pam_deny.so\nauth required pam_permit.so",
@@ -406,7 +407,7 @@ fn our_line_in_the_wrong_place_is_neither() {
         UNTRUE,
         NOBODY,
     );
-    // Behind what ends the stack.
+    // After a line that ends the stack.
     bad("sshd", "auth sufficient pam_unix.so\nauth required pam_mfa.so", UNTRUE, NOBODY);
     bad("sshd", "auth sufficient pam_unix.so\nauth sufficient pam_mfa.so\nauth required pam_deny.so", UNTRUE, NOBODY);
     bad(
@@ -416,7 +417,7 @@ fn our_line_in_the_wrong_place_is_neither() {
         OPEN,
     );
     bad("sshd", "auth sufficient pam_unix.so\nauth required pam_deny.so\nauth required pam_mfa.so", UNTRUE, NOBODY);
-    // Alone.
+    // Without other modules.
     bad("sshd", "auth required pam_mfa.so", UNTRUE, NOBODY);
     bad("sshd", "auth required pam_mfa.so\nauth required pam_permit.so", UNTRUE, OPEN);
     bad("sshd", "auth required pam_permit.so\nauth required pam_mfa.so", UNTRUE, OPEN);
@@ -443,7 +444,7 @@ fn our_line_in_the_wrong_place_is_neither() {
     );
 }
 
-/// Modules whose success is no proof, in the place of one that is, and as a way round it.
+/// Modules whose success is no proof, in place of a first factor, and as a way around it.
 #[test]
 fn no_module_that_proves_nothing_is_a_first_factor() {
     for module in [
@@ -494,7 +495,7 @@ fn no_module_that_proves_nothing_is_a_first_factor() {
              auth required pam_mfa.so\nauth required pam_permit.so"
         );
         bad("sshd", &jump, UNTRUE, OPEN);
-        // Past our line as well: who owes a device would bind it without a first factor.
+        // Past our line as well: a user who must bind a device would bind it without a first factor.
         let sufficient = format!("auth sufficient {module}\nauth requisite pam_unix.so\nauth required pam_mfa.so");
         let (truth, hand_over) = verdicts("sshd", &sufficient);
         assert_eq!(truth, Ok(()), "{sufficient}");
@@ -520,8 +521,8 @@ fn hand_over_of(files: Texts) -> String {
     hand_over("sshd", &folder(files)).unwrap_err()
 }
 
-/// su keeps the uid of its caller, so pam_rootok lets in root, who could become anybody. Of sshd, login and sudo root's is
-/// the uid, whoever comes.
+/// su keeps the real uid of its caller, so pam_rootok lets in only root, who could become any user without it. In
+/// sshd, login and sudo the real uid is always root's.
 #[test]
 fn pam_rootok_is_for_root_where_the_program_has_the_uid_of_its_caller() {
     let auth = "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_mfa.so";
@@ -532,12 +533,12 @@ fn pam_rootok_is_for_root_where_the_program_has_the_uid_of_its_caller() {
     for service in ["sshd", "login", "sudo", "sudo-i", "polkit-1", "cockpit"] {
         assert!(verdicts(service, auth).1.unwrap_err().contains(OPEN), "{service}");
     }
-    // Another way in is one for all.
+    // A second way in is a way in for everybody.
     let auth = "auth sufficient pam_rootok.so\nauth sufficient pam_wheel.so trust\nauth requisite pam_unix.so\nauth required pam_mfa.so";
     assert!(verdicts("su", auth).1.unwrap_err().contains(OPEN));
 }
 
-/// config/pam.d/mfa-sshd-key: a login by key and code.
+/// config/pam.d/mfa-sshd-key: a login with key and code.
 #[test]
 fn a_key_that_sshd_has_accepted_is_a_first_factor_of_sshd() {
     let key = r#"auth requisite pam_exec.so quiet /bin/sh -c [case "$SSH_AUTH_INFO_0" in "publickey "*) exit 0;; esac; exit 1]"#;
@@ -570,12 +571,12 @@ fn a_hand_over_takes_our_account_line_and_our_session_line() {
         let why = said(ACCOUNT, &session).unwrap_err();
         assert!(why.contains(&format!("sshd: a session opens without pam_mfa.so: {}", &module[..8])), "{why}");
     }
-    // What it says there is not asked.
+    // The result of our session line does not matter.
     for control in ["required", "requisite", "sufficient", "optional", "[default=ignore]"] {
         let session = format!("session {control} pam_mfa.so\nsession required pam_unix.so");
         assert_eq!(said(ACCOUNT, &session), Ok(()), "{control}");
     }
-    // An error in any of the three is a no.
+    // An error in any of the three types makes the verdict "no".
     for kind in ["auth", "account", "session"] {
         let why = said(ACCOUNT, &format!("{SESSION}{kind} nonsense pam_x.so")).unwrap_err();
         assert!(why.contains("not understood"), "{why}");
@@ -599,17 +600,17 @@ fn an_empty_password_is_taken_where_a_line_that_is_reached_may_take_it() {
     assert!(takes("auth required pam_sss.so permit_empty_passwords"));
     assert!(takes("auth required pam_unheard_of.so"));
     assert!(takes("auth required pam_unix.so\nauth optional pam_unix2.so"));
-    // A word of ours, or of who proves nothing, is none of theirs; but better too often.
+    // These words on our line, or on a module that proves nothing, do not count. In doubt, the reader says yes.
     assert!(!takes("auth required pam_mfa.so nullok\nauth required pam_unix.so"));
     // It cannot be reached.
     assert!(!takes("auth requisite pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so"));
-    // In a file that is included, by jump, in a substack.
+    // In an included file, behind a jump, in a substack.
     let files = [
         ("sshd", "auth [success=1 default=ignore] pam_env.so\nauth substack in\nauth required pam_mfa.so"),
         ("in", "auth sufficient pam_unix.so nullok"),
     ];
     assert!(takes_empty("sshd", &folder(&files)));
-    // What cannot be read is yes.
+    // If it cannot be read, the answer is yes.
     assert!(takes_empty("sshd", &folder(&[])));
     assert!(takes_empty("sshd", &folder(&[("sshd", "auth nonsense pam_unix.so")])));
     assert!(takes_empty("sshd", &folder(&[("sshd", "!it belongs to uid 7")])));

@@ -1,12 +1,12 @@
-//! The stack reader: on which paths through a service's PAM stack our lines are reached, whether a first factor has
-//! succeeded there, and whether a refusal of ours is the stack's.
+//! The stack reader. It says on which paths through a service's PAM stack our lines are reached, whether a first
+//! factor has succeeded there, and whether the stack refuses when we refuse.
 //!
-//! It reads the files as libpam does (`libpam/pam_handlers.c`, pam.conf(5)), in `parse`, and walks them as libpam does
-//! (`libpam/pam_dispatch.c`), in `walk`, over every answer that every other module may give. Whatever it cannot tell
-//! for sure is an error, and whoever asks takes an error for "no": what libpam makes of a malformed line, a missing file
-//! or a service without a file differs from version to version and from distribution to distribution.
+//! `parse` reads the files as libpam does (`libpam/pam_handlers.c`, pam.conf(5)), and `walk` follows all paths as
+//! libpam does (`libpam/pam_dispatch.c`), with every result that every other module may return. If something is not
+//! certain, it is an error, and callers take an error for "no": libpam's treatment of a malformed line, a missing
+//! file or a service without a file differs between versions and distributions.
 //!
-//! An application may read its stack from another folder (`pam_start_confdir`). Nobody but that application can know.
+//! An application may read its stack from another folder (`pam_start_confdir`). That cannot be seen from outside.
 
 mod files;
 #[cfg(test)]
@@ -26,18 +26,18 @@ pub type Code = i32;
 
 /// `PAM_SUCCESS`.
 pub const SUCCESS: Code = 0;
-/// `PAM_PERM_DENIED`, also what libpam says itself when no module has said anything.
+/// `PAM_PERM_DENIED`, also libpam's own result if no module decided.
 pub const PERM_DENIED: Code = 6;
 /// `PAM_AUTH_ERR`.
 const AUTH_ERR: Code = 7;
-/// `PAM_NEW_AUTHTOK_REQD`: as the result of account, applications let the user in once the password is changed.
+/// `PAM_NEW_AUTHTOK_REQD`: with this result of account, applications let the user in after a change of the password.
 pub const NEW_AUTHTOK_REQD: Code = 12;
 /// `PAM_IGNORE`.
 pub const IGNORE: Code = 25;
-/// `PAM_INCOMPLETE`: the application shall call again, and libpam goes on with the same module.
+/// `PAM_INCOMPLETE`: the application must call again, and libpam continues with the same module.
 pub const INCOMPLETE: Code = 31;
 
-/// The names of the codes in a control, as `libpam/pam_tokens.h` has them.
+/// The names of the codes in a control, in the order of `libpam/pam_tokens.h`.
 const CODES: [&str; 32] = [
     "success",
     "open_err",
@@ -73,13 +73,13 @@ const CODES: [&str; 32] = [
     "incomplete",
 ];
 
-/// Services whose programs keep the real uid of whoever calls them.
+/// Services whose programs keep the real uid of their caller.
 const OF_USERS: [&str; 4] = ["chfn", "chsh", "su", "su-l"];
 
 /// The file name of our module.
 pub const OURS: &str = "pam_mfa.so";
 
-/// A type of lines on which it depends whether somebody comes in.
+/// A type of lines that decides whether a user gets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// pam_authenticate.
@@ -91,9 +91,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether applications let the user in when the stack ends so.
+    /// Whether applications let the user in with this result.
     ///
-    /// `PAM_NEW_AUTHTOK_REQD` is no failure of account: sshd, login, su and sudo have the password changed and go on.
+    /// For account, `PAM_NEW_AUTHTOK_REQD` is no failure: sshd, login, su and sudo have the password changed and go
+    /// on.
     pub fn lets_in(self, result: Code) -> bool {
         result == SUCCESS || (self == Kind::Account && result == NEW_AUTHTOK_REQD)
     }
@@ -109,19 +110,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The text of the file at an absolute path; `None` when there is none, and why not when it cannot be read or trusted.
+/// The text of the file at an absolute path; `None` if it does not exist. The error says why it cannot be read or
+/// trusted.
 pub type Files<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
 
-/// Why a stack cannot be told.
+/// Why a stack cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StackError {
-    /// The service's name is none that names a file.
+    /// No file can have the name of this service.
     Service(String),
     /// Neither the service nor `other` has a file.
     NoFile(String),
     /// A file cannot be read or trusted.
     File(String),
-    /// A line is not understood, or not understood by every libpam in the same way.
+    /// A line is not understood, or not by every version of libpam in the same way.
     Line {
         /// The file.
         file: String,
@@ -146,30 +148,31 @@ impl fmt::Display for StackError {
     }
 }
 
-/// The lines of one type that libpam would run for a service, in their order.
+/// The lines of one type that libpam would run for a service, in order.
 #[derive(Debug)]
 pub struct Stack {
     kind: Kind,
-    /// It is that of sshd, which tells the modules what it has accepted.
+    /// Whether the service is sshd, which tells the modules which methods it has accepted.
     sshd: bool,
     entries: Vec<Entry>,
 }
 
-/// What libpam calls a handler.
+/// A "handler" of libpam.
 #[derive(Debug)]
 struct Entry {
-    /// How many substacks it is in.
+    /// How many substacks it is inside.
     level: usize,
-    /// `None` marks where a substack begins, one level deeper; a jump counts the mark and all that is in it as one.
+    /// `None` marks the beginning of a substack, one level deeper; a jump counts the mark and everything in the
+    /// substack as one.
     module: Option<Module>,
 }
 
 /// A line that calls a module.
 #[derive(Debug)]
 pub struct Module {
-    /// The file that the line is in.
+    /// The file of the line.
     pub file: String,
-    /// Where in it, from 1.
+    /// The number of the line, from 1.
     pub number: usize,
     /// The module, as the line names it.
     pub path: String,
@@ -178,7 +181,7 @@ pub struct Module {
     control: [Action; CODES.len()],
 }
 
-/// What a control does with a code.
+/// What a control does with a return code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Ignore,
@@ -191,13 +194,14 @@ enum Action {
 }
 
 impl Stack {
-    /// Reads the lines of one type of a service. Lines of other types are not looked at.
+    /// Reads the lines of one type for a service. Lines of other types are not checked.
     pub fn read(service: &str, kind: Kind, files: &Files) -> Result<Stack, StackError> {
         Ok(Stack { kind, sshd: service == "sshd", entries: parse::entries(service, kind, files)? })
     }
 
-    /// The same for callers that are not root: pam_rootok fails, where it looks at whoever calls. It goes by the real uid,
-    /// and sshd, login, sudo and whatever else is started by root, or makes itself root, has that of root for everybody.
+    /// The stack for callers that are not root. pam_rootok fails in programs that keep their caller's real uid,
+    /// because it looks at that. In sshd, login, sudo and other programs that run as root, the real uid is root's for
+    /// every user.
     pub fn not_by_root(mut self, service: &str) -> Stack {
         let of_users = OF_USERS.contains(&service.to_ascii_lowercase().as_str());
         for module in self.entries.iter_mut().filter_map(|entry| entry.module.as_mut()).filter(|_| of_users) {
@@ -208,15 +212,15 @@ impl Stack {
         self
     }
 
-    /// The lines that call modules, in the order of the files.
+    /// The modules that lines call, in the order of the files.
     pub fn modules(&self) -> impl Iterator<Item = &Module> {
         self.entries.iter().filter_map(|entry| entry.module.as_ref())
     }
 }
 
 impl Module {
-    /// Whether this is our module. By its plain name, or by a path that leaves no doubt; any other spelling may lead
-    /// anywhere, so it counts as a foreign module.
+    /// Whether this is our module. Only by its plain name, or by an absolute path without special steps; any other
+    /// spelling may lead elsewhere, so it counts as a foreign module.
     pub fn is_ours(&self) -> bool {
         let plain = |step: &str| !matches!(step, "" | "." | "..") && !step.contains('$');
         match self.path.strip_prefix('/') {
@@ -231,30 +235,32 @@ impl Module {
     }
 }
 
-/// Whether a first factor of its own has succeeded on every path to our auth line: none of sshd's, whose key may be what is
-/// to be the second.
+/// Whether the stack's own first factor has succeeded on every path to our auth line. A key that sshd accepted does
+/// not count here, because it may be the second factor.
 pub fn asks_a_first_factor(service: &str, files: &Files) -> bool {
-    let findings = Stack::read(service, Kind::Auth, files).and_then(|stack| Stack { sshd: false, ..stack }.judge());
+    let findings =
+        Stack::read(service, Kind::Auth, files).and_then(|stack| Stack { sshd: false, ..stack }.judge_runs());
     findings.is_ok_and(|findings| findings.reached == Reached::Always && findings.unproved.is_none())
 }
 
-/// Whether `stack=complete` is true: on every path to each of our auth lines a first factor has succeeded. The error says
-/// on which it has not. Root, whom su asks for nothing, does not count.
+/// Whether `stack=complete` is true: on every path to each of our auth lines a first factor has succeeded. The error
+/// names a path where none has. Root in su, who is asked for nothing, does not count.
 pub fn truth(service: &str, files: &Files) -> Result<(), String> {
     let auth = judged_for_users(service, files)?;
     match auth.unproved {
         Some(path) => Err(format!("{service}: {OURS} is reached without a first factor that succeeded: {path}")),
-        // Whoever was called all the same was called by a stack that is not this one.
+        // If our module was called all the same, the program uses another stack than this one.
         None if !auth.called => Err(format!("{service}: no auth line of {OURS} is reached")),
         None => Ok(()),
     }
 }
 
-/// Whether auth may leave somebody to the account phase, by saying `PAM_IGNORE`. The error says why not.
+/// Whether auth may leave a user to the account phase, by returning `PAM_IGNORE`. The error says why not.
 ///
-/// Auth lets in nobody without a first factor: also past our line, because account binds whoever owes a device. That our
-/// line is called before a first factor has succeeded, or where one has failed, does no harm: libpam enters account
-/// when all of auth has let in. Our account line decides, and our session line is called in every session that opens.
+/// Three conditions. First, auth lets in nobody without a first factor, also on paths past our line, because account
+/// binds a device for every user who must have one. (It does no harm if our line is called before a first factor
+/// succeeds, or after one fails: libpam enters account only after all of auth has let in.) Second, our account line
+/// decides. Third, our session line is called in every session that opens.
 pub fn hand_over(service: &str, files: &Files) -> Result<(), String> {
     let auth = judged_for_users(service, files)?;
     if let Some(path) = auth.open {
@@ -269,13 +275,13 @@ pub fn hand_over(service: &str, files: &Files) -> Result<(), String> {
 
 fn judged_for_users(service: &str, files: &Files) -> Result<Findings, String> {
     let stack = Stack::read(service, Kind::Auth, files).map(|stack| stack.not_by_root(service));
-    stack.and_then(|stack| stack.judge()).map_err(|error| error.to_string())
+    stack.and_then(|stack| stack.judge_runs()).map_err(|error| error.to_string())
 }
 
-/// Whether our account line is reached on every path on which the account stack of this service lets the user in, and on
-/// no such path has it refused. The error says why not.
+/// Whether our account line is reached on every path on which this service's account stack lets the user in, and its
+/// refusal is never overridden. The error says why not.
 pub fn account_line_decides(service: &str, files: &Files) -> Result<(), String> {
-    let findings = Stack::read(service, Kind::Account, files).and_then(|stack| stack.judge());
+    let findings = Stack::read(service, Kind::Account, files).and_then(|stack| stack.judge_runs());
     let findings = findings.map_err(|error| error.to_string())?;
     match (findings.reached, findings.overridden) {
         (Reached::Always, None) => Ok(()),
@@ -285,9 +291,9 @@ pub fn account_line_decides(service: &str, files: &Files) -> Result<(), String> 
     }
 }
 
-/// Whether our session line is called on every path on which the session opens. What it says does not matter.
+/// Whether our session line is called on every path on which a session opens. Its result does not matter.
 fn session_line_is_called(service: &str, files: &Files) -> Result<(), String> {
-    let findings = Stack::read(service, Kind::Session, files).and_then(|stack| stack.judge());
+    let findings = Stack::read(service, Kind::Session, files).and_then(|stack| stack.judge_runs());
     match findings.map_err(|error| error.to_string())?.reached {
         Reached::Always => Ok(()),
         Reached::Sometimes(path) => Err(format!("{service}: a session opens without {OURS}: {path}")),
@@ -295,7 +301,7 @@ fn session_line_is_called(service: &str, files: &Files) -> Result<(), String> {
     }
 }
 
-/// Whether auth may take an empty password: a module that does can be called. What cannot be told is yes.
+/// Whether auth may accept an empty password, because a module that does can be called. Yes if that is not certain.
 pub fn takes_empty(service: &str, files: &Files) -> bool {
     let Ok(stack) = Stack::read(service, Kind::Auth, files) else { return true };
     stack.reachable().map_or(true, |modules| modules.iter().any(|module| module.may_take_empty()))

@@ -1,46 +1,46 @@
 //! From the files to the lines of one type: `libpam/pam_handlers.c` (and `pam_misc.c` for words and controls), of
 //! Linux-PAM 1.5 to 1.7 with Debian's `@include`.
 //!
-//! Where libpam makes a line that fails of what it does not understand, this is an error.
+//! libpam turns a line that it does not understand into one that fails; here it is an error.
 
 use super::{Action, CODES, Entry, Files, IGNORE, Kind, Module, NEW_AUTHTOK_REQD, SUCCESS, StackError};
 
-/// `PAM_SUBSTACK_MAX_LEVEL`. Linux-PAM 1.5 counts substacks only, and lets includes go round until it crashes.
+/// `PAM_SUBSTACK_MAX_LEVEL`. Linux-PAM 1.5 counts only substacks; includes in a circle make it crash.
 const DEPTH: usize = 32;
 
-/// More modules are taken for an accident.
+/// The most modules. More are taken for an accident.
 const ENTRIES: usize = 500;
 
-/// So are more lines: files that include the next one twice double with each.
+/// The most lines: files that each include the next one twice double the number at every level.
 const LINES: usize = 10_000;
 
-/// Linux-PAM 1.5 reads a line, with all that continues it, into 1024 bytes, cuts longer comments into lines, and fails
-/// at longer lines.
+/// Linux-PAM 1.5 reads a line, with its continuation lines, into 1024 bytes, breaks longer comments into lines, and
+/// fails at longer lines.
 const LINE: usize = 1000;
 
 /// Where libpam looks, in this order.
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Where some distributions' libpam (`--enable-vendordir`) looks after that.
+/// Where the libpam of some distributions (`--enable-vendordir`) looks after that.
 const VENDOR_FOLDERS: [&str; 2] = ["/usr/etc/pam.d", "/usr/share/pam.d"];
 
-/// Debian and what is made of it. Its libpam knows `@include`, and looks for what is included in the first folder only;
-/// upstream's makes an auth line that fails of `@include`, and looks in all folders.
+/// Marks Debian and its derivatives. Their libpam knows `@include`, and looks for included files in the first folder
+/// only. Upstream's libpam turns `@include` into an auth line that fails, and looks in all folders.
 const DEBIAN: &str = "/etc/debian_version";
 
-/// All services in one file: read where no folder is, and by some builds (`--enable-read-both-confs`) for services
-/// that have no file of their own.
+/// All services in one file. libpam reads it if no folder exists, and some builds (`--enable-read-both-confs`) read
+/// it for services without their own file.
 const ONE_FILE: &str = "/etc/pam.conf";
 
-/// The service whose lines count where a service has none of a type.
+/// The service whose lines apply if a service has none of a type.
 const OTHER: &str = "other";
 
 /// The lines of one type that libpam would run for a service: `_pam_init_handlers` and what `_pam_dispatch` chooses.
 pub fn entries(service: &str, kind: Kind, files: &Files) -> Result<Vec<Entry>, StackError> {
-    // pam_start and pam_set_item do the same, in the locale of the application.
+    // pam_start and pam_set_item do this too, in the locale of the application.
     let service = service.to_ascii_lowercase();
     let named = (1..=255).contains(&service.len()) && service.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-    // The file `other` would be read twice, its lines one after the other.
+    // The file `other` would be read twice, with its lines one after the other.
     if !named || service.starts_with('.') || service == OTHER {
         return Err(StackError::Service(service));
     }
@@ -53,7 +53,7 @@ pub fn entries(service: &str, kind: Kind, files: &Files) -> Result<Vec<Entry>, S
         match find(OTHER, files)? {
             Some((file, text)) => reader.file(&file, &text, 0, 0)?,
             None if found.is_none() => return Err(StackError::NoFile(service)),
-            // pam_acct_mgmt and pam_authenticate without any line: PAM_PERM_DENIED.
+            // Without any line, pam_acct_mgmt and pam_authenticate return PAM_PERM_DENIED.
             None => {}
         }
     }
@@ -102,7 +102,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `_pam_parse_conf_file`. `depth` counts files in files, `level` substacks only.
+    /// `_pam_parse_conf_file`. `depth` counts files in files, `level` only substacks.
     fn file(&mut self, file: &str, text: &str, depth: usize, level: usize) -> Result<(), StackError> {
         for (number, line) in logical_lines(file, text)? {
             self.line(file, number, &line, depth, level)?;
@@ -120,7 +120,7 @@ impl Reader<'_> {
         let mut word = |missing: &str| word(&mut rest).map_err(wrong)?.ok_or_else(|| wrong(missing.to_owned()));
 
         let kind = word("the line has no type")?;
-        // The dash keeps a missing module out of the log, and does nothing else.
+        // The dash only keeps a missing module out of the log.
         let kind = kind.strip_prefix('-').unwrap_or(&kind).to_ascii_lowercase();
         if kind == "@include" {
             if !self.debian()? {
@@ -155,7 +155,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// `_pam_load_conf_file`; `wrong` makes an error of the line that includes.
+    /// `_pam_load_conf_file`; `wrong` makes the error for the including line.
     fn include(
         &mut self,
         name: &str,
@@ -184,15 +184,15 @@ impl Reader<'_> {
     }
 }
 
-/// The lines without comments, a continued one put together, each with the number at which it begins:
-/// `_pam_assemble_line` of Linux-PAM 1.5, `_pam_line_assemble` of 1.7. Where the two differ it is an error.
+/// The lines without comments, with continuation lines joined, and the number at which each begins:
+/// `_pam_assemble_line` of Linux-PAM 1.5, `_pam_line_assemble` of 1.7. If the two differ, it is an error.
 fn logical_lines(file: &str, text: &str) -> Result<Vec<(usize, String)>, StackError> {
     let mut lines = Vec::new();
     let mut continued: Option<(usize, String)> = None;
     let wrong =
         |number: usize, what: &str| Err(StackError::Line { file: file.to_owned(), number, what: what.to_owned() });
     for (line, number) in text.strip_suffix('\n').unwrap_or(text).split('\n').zip(1..) {
-        // A carriage return would belong to the last word; a control would take other blanks for spaces.
+        // A carriage return would be part of the last word; a control would accept other white space as blanks.
         if line.chars().any(|c| c.is_control() && c != '\t') {
             return wrong(number, "the line has a control character, such as the carriage return of Windows");
         }
@@ -201,7 +201,7 @@ fn logical_lines(file: &str, text: &str) -> Result<Vec<(usize, String)>, StackEr
         if blank && continued.is_some() {
             return wrong(number, "an empty line or a comment continues a line");
         }
-        // A comment ends the line, whatever stands before it.
+        // A comment ends the line; a backslash before it does not continue the line.
         let backslash = line.trim_end_matches(BLANKS).strip_suffix('\\').filter(|_| content.len() == line.len());
         let (begin, mut whole) = continued.take().unwrap_or((number, String::new()));
         if whole.len() + line.len() > LINE {
@@ -221,10 +221,10 @@ fn logical_lines(file: &str, text: &str) -> Result<Vec<(usize, String)>, StackEr
     }
 }
 
-/// What parts words, beside the newline.
+/// The characters between words, besides the newline.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The next word, `_pam_tokenize`: what is in brackets is one word without them, and `\]` is a bracket in it.
+/// The next word, as `_pam_tokenize`: text in brackets is one word without the brackets, and `\]` in it is a bracket.
 fn word(rest: &mut &str) -> Result<Option<String>, String> {
     let from = rest.trim_start_matches(BLANKS);
     let Some(inner) = from.strip_prefix('[') else {
@@ -258,8 +258,8 @@ fn words(mut rest: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// The four words of old are abbreviations of controls in brackets (pam.conf(5)); case does not matter in them, but in
-/// the others it does. libpam looks at what brackets hold, not whether they are there.
+/// The four old words are abbreviations of controls in brackets (pam.conf(5)). Their case does not matter; the case
+/// inside brackets does. libpam does not check whether the brackets are there.
 fn parse_control(control: &str) -> Result<[Action; CODES.len()], String> {
     let (success, other) = match control.to_ascii_lowercase().as_str() {
         "required" => (Action::Ok, Action::Bad),
@@ -275,7 +275,7 @@ fn parse_control(control: &str) -> Result<[Action; CODES.len()], String> {
     Ok(actions)
 }
 
-/// `_pam_parse_control`: `code=action`, one after the other. `default` fills what is not yet set; a later code overrides.
+/// `_pam_parse_control`: pairs `code=action`. `default` sets the codes that are not set yet; a later code overrides.
 fn parse_pairs(control: &str) -> Result<[Action; CODES.len()], String> {
     let wrong = || format!("the control \"{control}\" is not understood");
     let mut actions = [None; CODES.len()];
@@ -298,7 +298,7 @@ fn parse_pairs(control: &str) -> Result<[Action; CODES.len()], String> {
     Ok(actions.map(|set| set.unwrap_or(Action::Bad)))
 }
 
-/// An action, and what is behind it: libpam wants no blank between an action and the next code.
+/// An action, and the text after it: libpam allows no blank between an action and the next code.
 fn parse_action(text: &str) -> Option<(Action, &str)> {
     let words = [
         ("ignore", Action::Ignore),
@@ -313,6 +313,6 @@ fn parse_action(text: &str) -> Option<(Action, &str)> {
     }
     let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let jump = text[..text.len() - behind.len()].parse().ok()?;
-    // libpam wants `ignore` for 0; and no stack has more lines than that.
+    // libpam demands `ignore` instead of 0, and no stack has more lines than ENTRIES.
     (1..=ENTRIES).contains(&jump).then_some((Action::Jump(jump), behind))
 }

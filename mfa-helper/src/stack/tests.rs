@@ -6,7 +6,8 @@ use proptest::sample::select;
 use super::fixtures::{ARCH_REMOTE, ARCH_SYSTEM_AUTH, ARCH_SYSTEM_LOGIN, AUTHSELECT_ACCOUNT};
 use super::*;
 
-/// Files by their path, on a Debian; a name without a slash is in /etc/pam.d. What begins with `!` cannot be read.
+/// Files by path, on a Debian; a name without a slash is in /etc/pam.d. A file whose text begins with `!` cannot be
+/// read.
 pub(super) fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, String> {
     let path = |name: &str| if name.starts_with('/') { name.to_owned() } else { format!("/etc/pam.d/{name}") };
     let mut files: HashMap<String, String> =
@@ -18,28 +19,28 @@ pub(super) fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<S
     }
 }
 
-/// Of auth, where all is well.
+/// The findings of an auth stack without faults.
 const SOUND: Findings =
     Findings { reached: Reached::Always, overridden: None, called: true, unproved: None, open: None, ignorable: true };
 
-fn judge(kind: Kind, files: &[(&str, &str)]) -> Findings {
-    Stack::read("sshd", kind, &folder(files)).unwrap().judge().unwrap()
+fn findings_of(kind: Kind, files: &[(&str, &str)]) -> Findings {
+    Stack::read("sshd", kind, &folder(files)).unwrap().judge_runs().unwrap()
 }
 
-/// Of a stack that is one file.
+/// The findings of an account stack that is one file.
 fn account(text: &str) -> Findings {
-    judge(Kind::Account, &[("sshd", text)])
+    findings_of(Kind::Account, &[("sshd", text)])
 }
 
 fn auth(text: &str) -> Findings {
-    judge(Kind::Auth, &[("sshd", text)])
+    findings_of(Kind::Auth, &[("sshd", text)])
 }
 
 fn decides(files: &[(&str, &str)]) -> Result<(), String> {
     account_line_decides("sshd", &folder(files))
 }
 
-/// What is wrong with the account lines of a file.
+/// The error in the account lines of a file.
 fn fault(text: &str) -> String {
     Stack::read("sshd", Kind::Account, &folder(&[("sshd", text)])).unwrap_err().to_string()
 }
@@ -53,7 +54,7 @@ fn modules(files: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// What pam-auth-update writes on Debian with unix and sss, for our profile and without it.
+/// The files that pam-auth-update writes on Debian with unix and sss, with our profile and without it.
 const DEBIAN_SSHD: &str = "\
 # PAM configuration for the Secure Shell service
 @include common-auth
@@ -89,7 +90,7 @@ const DEBIAN_ACCOUNT_LINES: [&str; 6] = [
     "account [default=bad success=ok user_unknown=ignore] pam_sss.so",
 ];
 
-/// No account line in `other`.
+/// `other` has no account line here.
 fn debian<'a>(auth: &'a str, account: &'a str) -> Vec<(&'a str, &'a str)> {
     let session = ("common-session", "session required pam_unix.so");
     let password = ("common-password", "password [success=1 default=ignore] pam_unix.so obscure");
@@ -99,22 +100,22 @@ fn debian<'a>(auth: &'a str, account: &'a str) -> Vec<(&'a str, &'a str)> {
 #[test]
 fn debian_with_our_profile_is_safe() {
     assert_eq!(decides(&debian(DEBIAN_AUTH, DEBIAN_ACCOUNT)), Ok(()));
-    let auth = judge(Kind::Auth, &debian(DEBIAN_AUTH, DEBIAN_ACCOUNT));
+    let auth = findings_of(Kind::Auth, &debian(DEBIAN_AUTH, DEBIAN_ACCOUNT));
     assert_eq!(auth, SOUND);
 }
 
 #[test]
 fn debian_with_our_account_line_behind_pam_unix_is_not() {
     let lines = DEBIAN_ACCOUNT_LINES;
-    // 0010: an expired password ends the stack at pam_unix.
+    // Decision 0010: an expired password ends the stack at pam_unix.
     let behind = [lines[1], lines[2], lines[3], lines[0], lines[4], lines[5]].join("\n");
     let why = decides(&debian(DEBIAN_AUTH, &behind)).unwrap_err();
     assert!(why.starts_with("sshd: account lets in without pam_mfa.so: "), "{why}");
     assert!(why.ends_with("pam_unix.so (/etc/pam.d/common-account:1) says new_authtok_reqd"), "{why}");
-    // The same without `done` is reached by all.
+    // Without `done`, every path reaches it.
     let behind = behind.replace("new_authtok_reqd=done ", "");
     assert_eq!(decides(&debian(DEBIAN_AUTH, &behind)), Ok(()));
-    // Behind pam_localuser local users never come.
+    // Local users never get past pam_localuser.
     let last =
         [lines[1], lines[2], lines[3], lines[4], lines[5], lines[0]].join("\n").replace("new_authtok_reqd=done ", "");
     let why = decides(&debian(DEBIAN_AUTH, &last)).unwrap_err();
@@ -125,15 +126,15 @@ fn debian_with_our_account_line_behind_pam_unix_is_not() {
 fn an_account_line_that_is_missing_or_elsewhere_is_not_there() {
     let without = DEBIAN_ACCOUNT_LINES[1..].join("\n");
     assert!(decides(&debian(DEBIAN_AUTH, &without)).unwrap_err().contains("no account line of pam_mfa.so"));
-    // It is in another file, but the include is not.
+    // It is in another file, which is not included.
     let sshd = DEBIAN_SSHD.replace("@include common-account\n", "");
     let mut files = debian(DEBIAN_AUTH, DEBIAN_ACCOUNT);
     files[0].1 = &sshd;
     assert!(decides(&files).unwrap_err().contains("no account line of pam_mfa.so"));
-    // It is commented out.
+    // It is in a comment.
     let commented = DEBIAN_ACCOUNT.replace("account	required	pam_mfa.so", "#account required pam_mfa.so");
     assert!(decides(&debian(DEBIAN_AUTH, &commented)).is_err());
-    // The module is another.
+    // The module is not ours.
     for path in ["pam_mfa", "libpam_mfa.so", "PAM_MFA.SO", "./pam_mfa.so", "$ISA/pam_mfa.so", "/lib/../pam_mfa.so"] {
         assert!(decides(&[("sshd", &format!("account required {path}"))]).is_err(), "{path}");
     }
@@ -176,7 +177,7 @@ fn a_line_whose_refusal_is_not_the_stacks_decides_nothing() {
     }
 }
 
-/// What has failed first is the result, and a failure by `new_authtok_reqd` is none to applications.
+/// The first failure is the result, and applications do not treat `new_authtok_reqd` as a failure.
 #[test]
 fn a_refusal_behind_an_expired_password_that_is_bad_is_lost() {
     let text = "account [default=bad success=ok user_unknown=ignore] pam_sss.so\naccount required pam_mfa.so";
@@ -185,7 +186,7 @@ fn a_refusal_behind_an_expired_password_that_is_bad_is_lost() {
         why.contains("lets in although pam_mfa.so refused: pam_sss.so (/etc/pam.d/sshd:1) says new_authtok_reqd"),
         "{why}"
     );
-    // `required` takes the same code for a success, which a refusal overrides.
+    // `required` treats the same code as a success, which a refusal overrides.
     assert_eq!(decides(&[("sshd", "account required pam_sss.so\naccount required pam_mfa.so")]), Ok(()));
 }
 
@@ -196,13 +197,13 @@ fn a_later_reset_or_jump_takes_a_refusal_back() {
         "account required pam_mfa.so\naccount [success=reset default=ignore] pam_x.so\naccount required pam_y.so",
     )]);
     assert!(why.unwrap_err().contains("although"));
-    // A reset goes back to where its substack began, not further.
+    // A reset goes back to the beginning of its substack, not further.
     let files = [
         ("sshd", "account required pam_mfa.so\naccount substack in\naccount required pam_y.so"),
         ("in", "account [success=reset default=ignore] pam_x.so"),
     ];
     assert_eq!(decides(&files), Ok(()));
-    // Nor does `sufficient` help after a failure.
+    // `sufficient` does not help after a failure either.
     assert_eq!(decides(&[("sshd", "account required pam_mfa.so\naccount sufficient pam_x.so")]), Ok(()));
 }
 
@@ -230,12 +231,12 @@ fn a_jump_over_our_line_or_an_end_before_it_is_found() {
         ),
         ("in", "account [success=1 default=ignore] pam_x.so"),
     ];
-    assert_eq!(judge(Kind::Account, &files).reached, Reached::Always);
+    assert_eq!(findings_of(Kind::Account, &files).reached, Reached::Always);
     assert_eq!(
         account("account [success=5 default=ignore] pam_x.so\naccount required pam_mfa.so").reached,
         Reached::Always
     );
-    // A substack is one line to a jump, an include as many as it has.
+    // For a jump, a substack is one line, and an include has as many lines as its file.
     let inner = "account required pam_mfa.so\naccount required pam_permit.so";
     for (word, always) in [("substack", false), ("include", true)] {
         let sshd =
@@ -245,10 +246,10 @@ fn a_jump_over_our_line_or_an_end_before_it_is_found() {
             ("in", inner.to_owned()),
         ];
         let files: Vec<(&str, &str)> = first.iter().map(|(name, text)| (*name, text.as_str())).collect();
-        // By include, the jump goes over our line as well, but not over the one behind it.
-        assert!(matches!(judge(Kind::Account, &files).reached, Reached::Sometimes(_)), "{word}");
+        // With include, the jump also passes over our line, but not over the one after it.
+        assert!(matches!(findings_of(Kind::Account, &files).reached, Reached::Sometimes(_)), "{word}");
         let files = [("sshd", sshd.as_str()), ("in", "account required pam_permit.so\naccount sufficient pam_y.so")];
-        assert_eq!(matches!(judge(Kind::Account, &files).reached, Reached::Always), !always, "{word}");
+        assert_eq!(matches!(findings_of(Kind::Account, &files).reached, Reached::Always), !always, "{word}");
     }
 }
 
@@ -260,7 +261,7 @@ fn no_path_that_lets_in_is_not_every_path() {
     assert!(decides(&[("sshd", "")]).is_err());
 }
 
-/// Fedora's password-auth with sssd, as authselect writes it, and how sshd and sudo use it.
+/// Fedora's password-auth with sssd, as authselect writes it, and as sshd and sudo use it.
 const RHEL_AUTH: &str = "\
 auth        required                                     pam_env.so
 auth        required                                     pam_faildelay.so delay=2000000
@@ -281,15 +282,15 @@ fn rhel_with_lines_behind_the_shared_file_is_not_safe() {
              account required pam_nologin.so\naccount include password-auth\naccount required pam_mfa.so"
         );
         let files = [("sshd", sshd.as_str()), ("password-auth", shared.as_str())];
-        let auth = judge(Kind::Auth, &files);
+        let auth = findings_of(Kind::Auth, &files);
         assert!(auth.unproved.is_some(), "{word}: reached after a wrong password");
-        // By include the sufficient pam_unix ends all.
+        // With include, the sufficient pam_unix ends the whole stack.
         assert_eq!(auth.reached == Reached::Always, reached, "{word}");
-        assert!(matches!(judge(Kind::Account, &files).reached, Reached::Sometimes(_)));
+        assert!(matches!(findings_of(Kind::Account, &files).reached, Reached::Sometimes(_)));
     }
-    // A substack ends alone, so our line behind it is reached; but pam_sss hides a refusal behind an expired password.
+    // A substack ends alone, so our line after it is reached; but pam_sss hides a refusal behind an expired password.
     let sshd = "account substack password-auth\naccount required pam_mfa.so";
-    let found = judge(Kind::Account, &[("sshd", sshd), ("password-auth", AUTHSELECT_ACCOUNT)]);
+    let found = findings_of(Kind::Account, &[("sshd", sshd), ("password-auth", AUTHSELECT_ACCOUNT)]);
     assert_eq!(found.reached, Reached::Always);
     assert!(found.overridden.is_some());
 }
@@ -309,12 +310,12 @@ account required pam_mfa.so
         let sshd = format!("auth {word} password-auth\naccount required pam_nologin.so\naccount {word} password-auth");
         let files = [("sshd", sshd.as_str()), ("password-auth", shared.as_str())];
         assert_eq!(decides(&files), Ok(()), "{word}");
-        let auth = judge(Kind::Auth, &files);
+        let auth = findings_of(Kind::Auth, &files);
         assert_eq!(auth, SOUND);
     }
-    // Where something follows that is reached after a substack which failed, it must not make good.
+    // A line that is reached after a failed substack must not make the result a success.
     let sshd = "auth substack password-auth\nauth sufficient pam_x.so";
-    assert_eq!(judge(Kind::Auth, &[("sshd", sshd), ("password-auth", &shared)]).overridden, None);
+    assert_eq!(findings_of(Kind::Auth, &[("sshd", sshd), ("password-auth", &shared)]).overridden, None);
 }
 
 #[test]
@@ -323,7 +324,7 @@ fn arch_with_our_lines_at_the_ends_is_safe() {
     let system_auth = format!("{}{ours}", ARCH_SYSTEM_AUTH.replace(ours, ""));
     let files = [("sshd", ARCH_REMOTE), ("system-login", ARCH_SYSTEM_LOGIN), ("system-auth", &system_auth)];
     assert_eq!(decides(&files), Ok(()));
-    assert_eq!(judge(Kind::Auth, &files), SOUND);
+    assert_eq!(findings_of(Kind::Auth, &files), SOUND);
 }
 
 #[test]
@@ -350,7 +351,7 @@ fn an_auth_line_without_a_first_factor_before_it_is_found() {
     ] {
         assert_eq!(auth(&format!("{before}\nauth required pam_mfa.so")).unproved, None, "{before}");
     }
-    // Others may ask to be ignored, and `requisite` then goes on.
+    // Other modules may return ignore, and `requisite` then goes on.
     let found = auth("auth requisite pam_sss.so ignore_unknown_user\nauth required pam_mfa.so");
     assert!(found.unproved.unwrap().to_string().ends_with("says ignore"));
     let before_the_password = auth("auth required pam_mfa.so\nauth required pam_unix.so");
@@ -371,9 +372,9 @@ auth [success=1 default=ignore] pam_unix.so
 auth required pam_mfa.so
 auth requisite pam_deny.so
 auth required pam_permit.so";
-    // The jump leads to pam_deny: nobody gets in at all.
+    // The jump leads to pam_deny, so nobody gets in.
     assert_eq!(auth(text).reached, Reached::Never);
-    // In auth, a password to be changed is no success.
+    // In auth, a password that must be changed is no success.
     let text = "auth [success=ok new_authtok_reqd=done default=die] pam_unix.so\nauth required pam_mfa.so";
     assert_eq!(auth(text).reached, Reached::Always);
 }
@@ -391,7 +392,7 @@ fn other_counts_where_the_service_has_no_line_of_the_type() {
     assert_eq!(decides(&[("other", other)]), Ok(()));
     assert_eq!(decides(&[("sshd", "auth required pam_unix.so"), ("other", other)]), Ok(()));
     assert_eq!(decides(&[("sshd", "account include nothing"), ("nothing", "# nothing\n"), ("other", other)]), Ok(()));
-    // A substack without lines is a line.
+    // A substack without lines counts as a line.
     assert!(decides(&[("sshd", "account substack nothing"), ("nothing", ""), ("other", other)]).is_err());
     assert!(decides(&[("sshd", "account required pam_unix.so"), ("other", other)]).is_err());
     assert!(decides(&[]).unwrap_err().contains("neither /etc/pam.d/sshd nor /etc/pam.d/other"));
@@ -402,7 +403,7 @@ fn the_vendors_folder_comes_second() {
     let ours = "account required pam_mfa.so";
     assert_eq!(decides(&[("/usr/lib/pam.d/sshd", ours)]), Ok(()));
     assert!(decides(&[("/usr/lib/pam.d/sshd", ours), ("sshd", "account required pam_unix.so")]).is_err());
-    // Not every libpam looks in these places.
+    // Not every libpam looks in these folders.
     for place in ["/usr/etc/pam.d/sshd", "/usr/share/pam.d/sshd", "/etc/pam.conf"] {
         let files = [(place, ours), ("other", ours)];
         assert!(decides(&files).unwrap_err().contains("may be read or not"), "{place}");
@@ -410,7 +411,7 @@ fn the_vendors_folder_comes_second() {
     assert_eq!(decides(&[("/etc/pam.conf", "# nothing here\n"), ("other", ours)]), Ok(()));
 }
 
-/// Debian's libpam is one of its own when it comes to what is included.
+/// Debian's libpam differs from upstream in how it includes files.
 #[test]
 fn what_is_included_depends_on_the_distribution() {
     let ours = "account required pam_mfa.so";
@@ -465,10 +466,10 @@ fn words_and_lines_are_libpams() {
         assert_eq!(decides(&files), Ok(()), "{text}");
     }
     assert_eq!(modules(&[("sshd", "account required pam_x.so [a b\\] c] [] d[e]")]), ["pam_x.so a b] c  d[e]"]);
-    // A backslash before a comment is a word, and the next line is one of its own.
+    // A backslash before a comment is a word, and the next line is a separate one.
     let text = "account required pam_x.so \\ # so\naccount required pam_y.so";
     assert_eq!(modules(&[("sshd", text)]), ["pam_x.so \\", "pam_y.so"]);
-    // Lines know where they begin.
+    // Each line has the number at which it begins.
     let stack = Stack::read(
         "sshd",
         Kind::Account,
@@ -534,7 +535,7 @@ fn a_file_that_cannot_be_read_or_that_circles_is_an_error() {
     assert_eq!(why, Err(String::from("it is a folder")));
     let circle = [("sshd", "account required pam_mfa.so\n@include a"), ("a", "@include b"), ("b", "\n@include a")];
     assert!(decides(&circle).unwrap_err().contains("in a circle"));
-    // Files that double with each level, with modules in them and without.
+    // Files that double with each level, with and without modules in them.
     let names: Vec<String> = (0..30).map(|n| format!("f{n}")).collect();
     let texts: Vec<String> =
         (1..31).map(|n| format!("@include f{n}\n@include f{n}\naccount required pam_x.so")).collect();
@@ -549,7 +550,7 @@ fn a_file_that_cannot_be_read_or_that_circles_is_an_error() {
     assert!(decides(&files).unwrap_err().contains("too many"));
 }
 
-/// 31 files below the service's own, as libpam has it.
+/// 31 files below the service's own, as in libpam.
 #[test]
 fn files_may_be_as_deep_as_in_libpam() {
     let chain = |depth: usize| {
@@ -566,14 +567,14 @@ fn files_may_be_as_deep_as_in_libpam() {
     assert!(chain(32).unwrap_err().contains("too deeply"));
 }
 
-/// The longest stack that is followed, with all that multiplies situations.
+/// The longest stack that is followed, with everything that multiplies situations.
 #[test]
 fn long_stacks_are_followed_or_given_up_soon() {
     let lines =
         "account [success=ok new_authtok_reqd=bad ignore=reset auth_err=2 user_unknown=done default=ignore] pam_x.so\n";
     let text = format!("{}account required pam_mfa.so\naccount required pam_permit.so", lines.repeat(400));
     assert!(matches!(account(&text).reached, Reached::Sometimes(_)));
-    // Each level remembers how it was entered.
+    // Each level remembers its impression at entry.
     let names: Vec<String> = (0..30).map(|n| format!("f{n}")).collect();
     let texts: Vec<String> = (1..31).map(|n| format!("{}account substack f{n}", lines.repeat(15))).collect();
     let mut files: Vec<(&str, &str)> =
@@ -597,14 +598,14 @@ fn a_run_is_libpams() {
     assert_eq!(run([25, 0, 7, 0, 7, 9]), (9, vec![1, 2, 4, 5, 6]));
     assert_eq!(run([25, 99, 7, 0, 7, 9]), (6, vec![1, 2, 3]));
     assert_eq!(run([31, 0, 7, 0, 7, 9]), (31, vec![1]));
-    // What is not quite a success is not made one by a later success.
+    // A result that is not quite a success does not become one by a later success.
     let text = "account required pam_x.so\naccount required pam_y.so";
     let stack = Stack::read("sshd", Kind::Account, &folder(&[("sshd", text)])).unwrap();
     let run = |codes: [Code; 2]| stack.run(&mut |module| codes[module.number - 1]).result;
     assert_eq!((run([12, 0]), run([0, 12]), run([12, 7]), run([25, 25])), (12, 12, 7, 6));
 }
 
-/// Random small stacks in which everything may be asked.
+/// Random small stacks, in which every control can occur.
 fn control() -> impl Strategy<Value = String> {
     let action = select(vec!["ignore", "ok", "done", "bad", "die", "reset", "1", "2"]);
     let code = select(vec!["success", "ignore", "new_authtok_reqd", "auth_err", "user_unknown"]);
@@ -626,7 +627,7 @@ fn lines(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Root's files, but no reason to die of them in a login.
+    /// The files are root's, but a faulty one must not crash a login.
     #[test]
     fn any_text_is_a_stack_or_is_not_understood(pieces in proptest::collection::vec(select(vec![
         "auth", "-auth", "account", "AUTH", "required", "sufficient", "include other", "substack other", "@include other", "include sshd",
@@ -637,7 +638,7 @@ proptest! {
         let files = [("sshd", text.as_str()), ("other", text.as_str())];
         for kind in [Kind::Auth, Kind::Account] {
             if let Ok(stack) = Stack::read("sshd", kind, &folder(&files)) {
-                let _ = stack.judge();
+                let _ = stack.judge_runs();
             }
         }
     }
@@ -646,7 +647,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// All combinations of answers, one by one.
+    /// All combinations of return codes, one by one.
     #[test]
     fn what_is_found_is_what_all_runs_show(before in lines(0..3), inner in lines(0..3), after in lines(0..2), substack: bool, kind in select(vec![Kind::Auth, Kind::Auth, Kind::Account, Kind::Session])) {
         let word = if substack { "substack" } else { "include" };
@@ -654,18 +655,18 @@ proptest! {
         let sshd = format!("{}\n{kind} {word} in\n{}", text(&before), text(&after));
         let inner = text(&inner);
         let stack = Stack::read("sshd", kind, &folder(&[("sshd", &sshd), ("in", &inner), ("other", "")])).unwrap();
-        let found = stack.judge().unwrap();
+        let found = stack.judge_runs().unwrap();
 
         let modules: Vec<&Module> = stack.modules().collect();
         let answers: Vec<Vec<Code>> = modules.iter().map(|module| possible(module)).collect();
-        let place = |module: &Module| modules.iter().position(|other| std::ptr::eq(*other, module)).unwrap();
+        let index_of = |module: &Module| modules.iter().position(|other| std::ptr::eq(*other, module)).unwrap();
         let (mut all, mut some, mut overridden, mut unproved, mut ignorable) = (true, false, false, false, false);
         let (mut any_of_ours, mut open) = (false, false);
         let mut done = HashSet::new();
         for mut n in 0..answers.iter().map(Vec::len).product() {
             let codes: Vec<Code> = answers.iter().map(|codes| { let code = codes[n % codes.len()]; n /= codes.len(); code }).collect();
-            let outcome = stack.run(&mut |module| codes[place(module)]);
-            let called: Vec<usize> = outcome.called.iter().map(|module| place(module)).collect();
+            let outcome = stack.run(&mut |module| codes[index_of(module)]);
+            let called: Vec<usize> = outcome.called.iter().map(|module| index_of(module)).collect();
             if !done.insert(called.iter().map(|at| (*at, codes[*at])).collect::<Vec<_>>()) {
                 continue;
             }
@@ -694,7 +695,7 @@ proptest! {
         prop_assert_eq!(found.called, any_of_ours, "{}\n--\n{}", sshd, inner);
         prop_assert_eq!(found.open.is_some(), open && kind == Kind::Auth, "{}\n--\n{}", sshd, inner);
 
-        // And what is made of it, where the other two are sound.
+        // And the verdicts from it, if account and session are right.
         if kind == Kind::Auth {
             let texts = [("sshd", format!("{sshd}\naccount required pam_mfa.so\nsession required pam_mfa.so")), ("in", inner.clone()), ("other", String::new())];
             let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -702,7 +703,7 @@ proptest! {
             prop_assert_eq!(hand_over("sshd", &folder(&files)).is_ok(), ignorable && !open, "{}\n--\n{}", sshd, inner);
         }
 
-        // The examples are true.
+        // The example paths are real.
         let replay = |path: &Path| {
             let mut steps = path.0.iter();
             let outcome = stack.run(&mut |module| {
@@ -731,7 +732,7 @@ proptest! {
     }
 }
 
-/// Some of the codes of each sort that a module may say.
+/// Some of the codes of each sort that a module may return.
 fn possible(module: &Module) -> Vec<Code> {
     const USER_UNKNOWN: Code = 10;
     const AUTH_ERR: Code = 7;

@@ -1,4 +1,4 @@
-//! One way through a stack, and all of them: `_pam_dispatch_aux` of `libpam/pam_dispatch.c`.
+//! One run of a stack, and all possible runs: `_pam_dispatch_aux` of `libpam/pam_dispatch.c`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -6,12 +6,13 @@ use std::fmt;
 use super::{AUTH_ERR, Action, CODES, Code, IGNORE, INCOMPLETE, Kind, Module, NEW_AUTHTOK_REQD, PERM_DENIED, SUCCESS};
 use super::{Stack, StackError};
 
-/// More situations than this are not followed. A stack as distributions write it has some hundred.
+/// The most situations that are followed. The stacks of distributions have some hundred.
 const SITUATIONS: usize = 100_000;
 
-/// Modules whose `PAM_SUCCESS` says nothing about who somebody is: they set things up, judge something else, or grant
-/// without a proof. pam_exec and its like may run anything. Any other module is taken for a first factor. One that is
-/// none opens nothing where its failure leads to the same lines as its success: the path on which it fails counts, too.
+/// Modules whose `PAM_SUCCESS` does not prove the user's identity: they prepare something, check something else, or
+/// grant access without a proof. pam_exec and the like may run any command. Every other module counts as a first
+/// factor. If such a module proves nothing and its failure leads to the same lines as its success, there is no risk:
+/// the path on which it fails is followed too.
 const NO_PROOF: &[&str] = &[
     "pam_abl.so",
     "pam_access.so",
@@ -98,7 +99,7 @@ const NO_PROOF: &[&str] = &[
     "pam_zfs_key.so",
 ];
 
-/// First factors that take no empty password unless told to.
+/// First factors that accept no empty password unless an argument allows it.
 const NO_EMPTY: &[&str] = &[
     "pam_fprintd.so",
     "pam_krb5.so",
@@ -109,66 +110,66 @@ const NO_EMPTY: &[&str] = &[
     "pam_winbind.so",
 ];
 
-/// What pam_exec runs in `config/pam.d/mfa-sshd-key`: it succeeds where sshd has accepted a key on this connection. Word
-/// for word, since nobody can tell what another command proves.
+/// The arguments of pam_exec in `config/pam.d/mfa-sshd-key`: the command succeeds if sshd has accepted a key on this
+/// connection. Compared exactly, because we cannot know what another command proves.
 const KEY_OF_SSHD: [&str; 4] =
     ["quiet", "/bin/sh", "-c", r#"case "$SSH_AUTH_INFO_0" in "publickey "*) exit 0;; esac; exit 1"#];
 
-/// A number that is none of PAM's codes.
+/// A number that is not a code of PAM's.
 const NO_CODE: Code = -1;
 
-/// What became of one run of a stack.
+/// The result of one run of a stack.
 #[derive(Debug)]
 pub struct Outcome<'a> {
-    /// What the application is told.
+    /// The code that the application gets.
     pub result: Code,
-    /// The lines whose modules were called, in this order.
+    /// The lines whose modules were called, in order.
     pub called: Vec<&'a Module>,
 }
 
-/// What all runs of a stack have in common.
+/// The facts about all runs of a stack.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Findings {
-    /// Whether our line is reached on the paths on which the stack lets in.
+    /// Whether our line is reached on the paths on which the stack lets the user in.
     pub reached: Reached,
-    /// A path on which the stack lets in although a line of ours refused.
+    /// A path on which the stack lets the user in although a line of ours refused.
     pub overridden: Option<Path>,
-    /// Whether a line of ours is called on any path, one that lets in or not.
+    /// Whether a line of ours is called on any path, whether or not that path lets in.
     pub called: bool,
-    /// In auth: a path to a line of ours on which no first factor has succeeded. That one failed before another
-    /// succeeded does no harm: pam_unix fails for everybody whom only pam_sss knows.
+    /// In auth: a path to a line of ours on which no first factor has succeeded. If one failed before another
+    /// succeeded, that does no harm: pam_unix fails for every user that only pam_sss knows.
     pub unproved: Option<Path>,
-    /// In auth: a path that lets in without a first factor, while our lines, if it comes to them, say `PAM_IGNORE`.
+    /// In auth: a path that lets in without a first factor if our lines on it return `PAM_IGNORE`.
     pub open: Option<Path>,
-    /// Whether the stack can let in when our line says `PAM_IGNORE`. If not, whoever needs no MFA cannot log in.
+    /// Whether the stack can let in if our line returns `PAM_IGNORE`. If not, users who need no MFA cannot log in.
     pub ignorable: bool,
 }
 
-/// On which of the paths that let in our line is reached.
+/// On which paths that let in our line is reached.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// On each, and there is one.
+    /// On every such path, and there is one.
     Always,
-    /// Not on this one, but on others.
+    /// Not on this path, but on others.
     Sometimes(Path),
-    /// On none, or none lets in.
+    /// On no such path, or no path lets in.
     Never,
 }
 
-/// One way through a stack: the modules that are called, and what they say.
+/// One path through a stack: the modules that are called, and their return codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(pub Vec<Step>);
 
 /// A module that was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The file that its line is in.
+    /// The file of its line.
     pub file: String,
-    /// Where in it, from 1.
+    /// The number of its line, from 1.
     pub number: usize,
     /// The module, as the line names it.
     pub module: String,
-    /// What it said.
+    /// Its return code.
     pub code: Code,
 }
 
@@ -186,13 +187,13 @@ impl fmt::Display for Path {
     }
 }
 
-/// What libpam remembers between two lines.
+/// The state of libpam between two lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
     /// The next line.
     at: usize,
     impression: Impression,
-    /// The impression with which the stack and each substack that we are in was entered; `reset` goes back to it.
+    /// The impression at the entry of the stack and of each substack that we are in; `reset` goes back to it.
     entered: Vec<Impression>,
 }
 
@@ -205,7 +206,7 @@ enum Impression {
 }
 
 impl Stack {
-    /// One run, in which each module says what `say` says for it.
+    /// One run, in which each module returns what `say` gives for it.
     pub fn run(&self, say: &mut dyn FnMut(&Module) -> Code) -> Outcome<'_> {
         let mut state = self.start();
         let mut called = Vec::new();
@@ -216,15 +217,15 @@ impl Stack {
                 return Outcome { result: INCOMPLETE, called };
             }
             let action = module.action(code);
-            // A number that is no code of PAM's.
+            // A number that is not a code of PAM's.
             let code = if (SUCCESS..=INCOMPLETE).contains(&code) { code } else { PERM_DENIED };
             self.step(&mut state, action, code);
         }
         Outcome { result: state.result(), called }
     }
 
-    /// All runs, whatever the other modules say.
-    pub fn judge(&self) -> Result<Findings, StackError> {
+    /// Follows all runs, with every result of the other modules.
+    pub fn judge_runs(&self) -> Result<Findings, StackError> {
         let nodes = self.situations()?;
         let (mut unreached, mut overridden, mut unproved, mut open) = (None, None, None, None);
         let (mut called, mut reached, mut ignorable) = (false, false, false);
@@ -255,7 +256,7 @@ impl Stack {
             (true, None) => Reached::Always,
             (true, Some(node)) => Reached::Sometimes(path(node)),
         };
-        // Elsewhere nothing is proved: that is what auth was for.
+        // Other types prove nothing; that is the task of auth.
         let in_auth = |_: &usize| self.kind == Kind::Auth;
         Ok(Findings {
             reached,
@@ -267,16 +268,15 @@ impl Stack {
         })
     }
 
-    /// The modules that are called on any path.
+    /// The modules that are called on at least one path.
     pub fn reachable(&self) -> Result<Vec<&Module>, StackError> {
-        let places: BTreeSet<usize> = self.situations()?.iter().map(|node| node.situation.state.at).collect();
-        Ok(places.into_iter().filter_map(|at| self.entries.get(at)?.module.as_ref()).collect())
+        let lines: BTreeSet<usize> = self.situations()?.iter().map(|node| node.situation.state.at).collect();
+        Ok(lines.into_iter().filter_map(|at| self.entries.get(at)?.module.as_ref()).collect())
     }
 
-    /// Everything that a run can come to, the shortest ways first.
+    /// Every situation that a run can reach, by the shortest paths first.
     ///
-    /// Of a code only what becomes of it matters, so runs that differ in nothing else are followed together, and so
-    /// are runs that have come to the same situation.
+    /// Two codes with the same effect are followed as one, and so are two runs that have reached the same situation.
     fn situations(&self) -> Result<Vec<Node>, StackError> {
         let start = Situation { state: self.start(), seen: Seen::default() };
         let mut known = HashSet::from([start.clone()]);
@@ -317,7 +317,7 @@ impl Stack {
         self.entries.get(state.at)?.module.as_ref()
     }
 
-    /// Goes into the substacks that begin here.
+    /// Enters the substacks that begin here.
     fn enter(&self, state: &mut State) {
         while let Some(entry) = self.entries.get(state.at) {
             state.entered.truncate(entry.level + 1);
@@ -329,7 +329,7 @@ impl Stack {
         }
     }
 
-    /// The body of libpam's loop, behind the call of the module.
+    /// The body of libpam's loop, after the call of the module.
     fn step(&self, state: &mut State, action: Action, code: Code) {
         use Impression::{Negative, Positive, Undefined};
         let level = state.entered.len() - 1;
@@ -341,7 +341,7 @@ impl Stack {
                 if matches!(state.impression, Undefined | Positive(SUCCESS)) {
                     state.impression = Positive(code);
                 }
-                // `done` is nothing where something has failed.
+                // `done` has no effect after a failure.
                 over = action == Action::Done && matches!(state.impression, Positive(_));
             }
             Action::Bad | Action::Die => {
@@ -352,7 +352,7 @@ impl Stack {
             }
             Action::Jump(lines) => self.jump(state, level, lines),
         }
-        // Only this substack is over.
+        // Only this substack ends.
         while over && self.level(state.at + 1).is_some_and(|next| next >= level) {
             state.at += 1;
         }
@@ -360,7 +360,7 @@ impl Stack {
         self.enter(state);
     }
 
-    /// Goes to the last line that is jumped over. A jump does not leave its substack.
+    /// Moves to the last line that is jumped over. A jump does not leave its substack.
     fn jump(&self, state: &mut State, level: usize, mut lines: usize) {
         while lines > 0 && self.level(state.at + 1).is_some_and(|next| next >= level) {
             state.at += 1;
@@ -400,7 +400,7 @@ impl State {
     }
 }
 
-/// A state, and what was on the way to it.
+/// A state, and the facts about the path to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Situation {
     state: State,
@@ -409,7 +409,7 @@ struct Situation {
 
 struct Node {
     situation: Situation,
-    /// The node before it, and what the module there said.
+    /// The node before it, and the code that the module there returned.
     from: Option<(usize, Code)>,
 }
 
@@ -417,14 +417,14 @@ struct Node {
 struct Seen {
     /// A line of ours was reached.
     reached: bool,
-    /// One of them said success.
+    /// One of our lines returned success.
     granted: bool,
-    /// One of them said neither success nor ignore.
+    /// One of our lines returned neither success nor ignore.
     refused: bool,
-    /// A module that may be a first factor has said success, or that the right password is one to be changed.
+    /// A module that may be a first factor returned success, or that the right password must be changed.
     proved: bool,
-    /// One has said a number that is no code. libpam goes on behind `die` then, and the stack fails by it: nobody asks
-    /// about first factors on the way.
+    /// A module returned a number that is not a code. libpam goes on after `die` then, but the stack fails, so first
+    /// factors on this path do not matter.
     nonsense: bool,
 }
 
@@ -443,22 +443,22 @@ impl Seen {
     }
 }
 
-/// One of the things that a module may say, for all that come to the same.
+/// A result that a module may return; it stands for all results with the same effect.
 struct Answer {
     action: Action,
     meaning: Code,
-    /// One of them.
+    /// An example of the code.
     code: Code,
 }
 
 impl Module {
-    /// What its line does with a code: `bad` with a number that is none.
+    /// The action of its line for a code: `bad` if the number is not a code.
     pub(super) fn action(&self, code: Code) -> Action {
         let action = usize::try_from(code).ok().and_then(|code| self.control.get(code));
         action.copied().unwrap_or(Action::Bad)
     }
 
-    /// Everything that it may say, the likely codes first. `PAM_INCOMPLETE` comes back to the same place.
+    /// All results that it may return, the likely codes first. `PAM_INCOMPLETE` returns to the same line.
     fn answers(&self, kind: Kind) -> Vec<Answer> {
         let mut answers: Vec<Answer> = Vec::new();
         for code in [SUCCESS, AUTH_ERR, PERM_DENIED, IGNORE].into_iter().chain(SUCCESS..INCOMPLETE).chain([NO_CODE]) {
@@ -470,10 +470,10 @@ impl Module {
         answers
     }
 
-    /// Of a foreign module anything is expected: one that is missing says `PAM_MODULE_UNKNOWN`, and even pam_permit
-    /// fails where there is no user. Only pam_deny, by its plain name, is sure to fail in one way or another, and
-    /// pam_unix neither ignores a login nor asks for a new password in auth (it does in account), and pam_exec, without
-    /// `type=`, does neither at all. Our own never asks for a new password.
+    /// A foreign module may return anything: a missing one gives `PAM_MODULE_UNKNOWN`, and even pam_permit fails
+    /// without a user. The exceptions: pam_deny, by its plain name, always fails in one way or another. In auth,
+    /// pam_unix neither returns ignore nor demands a new password (in account it does). pam_exec without `type=` does
+    /// neither in any type. Our own module never demands a new password.
     fn may_say(&self, meaning: Code, kind: Kind) -> bool {
         match (self.path.as_str(), meaning) {
             ("pam_deny.so", meaning) => meaning == PERM_DENIED,
@@ -484,8 +484,9 @@ impl Module {
         }
     }
 
-    /// Whether its success may be a first factor's. By the file name, wherever it is. pam_u2f with `nouserok` said success
-    /// for whoever has no key (CVE-2025-23013); it and pam_yubico with `alwaysok` say success for everybody, by design.
+    /// Whether its success may be a first factor's, by the file name in any folder. pam_u2f with `nouserok` returned
+    /// success for users without a key (CVE-2025-23013); pam_u2f and pam_yubico with `alwaysok` return success for
+    /// every user.
     fn may_prove(&self) -> bool {
         let for_nothing = self
             .arguments
@@ -494,21 +495,21 @@ impl Module {
         !NO_PROOF.contains(&self.name()) && self.name() != super::OURS && !for_nothing
     }
 
-    /// Whether it may take an empty password. Words like pam_unix's `nullok` and `nullok_secure` say so, and pam_unix
-    /// goes by how an argument begins; whoever is not known may have it for a default.
+    /// Whether it may accept an empty password. Words such as pam_unix's `nullok` and `nullok_secure` allow it, and
+    /// pam_unix compares only the beginning of an argument. An unknown module may accept it by default.
     pub(super) fn may_take_empty(&self) -> bool {
         let says = |word: &str| ["null", "empty", "blank"].iter().any(|like| word.to_ascii_lowercase().contains(like));
         let known = !self.may_prove() || NO_EMPTY.contains(&self.name());
         !self.is_ours() && (!known || self.arguments.iter().any(|argument| says(argument)))
     }
 
-    /// Whether it is the first factor of a login by key and code. sshd alone sets what it looks at.
+    /// Whether it is the first factor of a login with key and code. It checks a variable that only sshd sets.
     fn asks_for_a_key(&self) -> bool {
         self.path == "pam_exec.so" && self.arguments == KEY_OF_SSHD
     }
 }
 
-/// The code that stands for all that no rule of libpam or of ours tells apart.
+/// The code that stands for all codes that neither libpam's rules nor ours distinguish.
 fn meaning(code: Code) -> Code {
     match code {
         SUCCESS | NEW_AUTHTOK_REQD | IGNORE => code,

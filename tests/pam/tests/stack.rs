@@ -214,7 +214,7 @@ impl Checked {
     fn check(&mut self, bench: &Bench, service: &str, what: &str, random: &mut Random) {
         let Ok(auth) = Stack::read(service, Kind::Auth, &system_file) else { return };
         let lines: Vec<Line> = auth.modules().filter_map(numbered).collect();
-        let findings = auth.judge().unwrap();
+        let findings = auth.judge_runs().unwrap();
         let truth = stack::truth(service, &system_file).is_ok();
         assert_eq!(truth, findings.called && findings.unproved.is_none(), "{what}");
         let phase = ("auth", "auth");
@@ -261,7 +261,7 @@ impl Checked {
             self.open += 1;
         }
         let Ok(session) = Stack::read(service, Kind::Session, &system_file) else { return };
-        if let Reached::Sometimes(way) = session.judge().unwrap().reached
+        if let Reached::Sometimes(way) = session.judge_runs().unwrap().reached
             && let Some(codes) = codes_on(&way, &session)
         {
             let (result, called) = bench.libpam_with(service, ("open", "session"), &codes);
