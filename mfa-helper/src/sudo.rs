@@ -1,13 +1,14 @@
-//! What sudo's settings make of a login by it.
+//! The effect of sudo's settings on a login.
 //!
-//! Auth may leave somebody to the account phase only where sudo enters that phase and opens a session: for everybody, and
-//! under the service whose stack was read. sudoers(5) can turn off both, for some or for all, and name other services. Of
-//! its grammar we know nothing: sudo's own parser, cvtsudoers(1), follows includes, aliases and continued lines, and says
-//! what is in force. sudo-rs has no such program, so its files are read for words, and rather too much is found.
+//! Auth may leave a user to the account phase only if sudo enters that phase and opens a session, for every user, and
+//! with the service whose stack was read. sudoers(5) can turn both off, for some users or for all, and can name other
+//! services. We do not parse its grammar: sudo's own parser, cvtsudoers(1), follows includes, aliases and
+//! continuation lines, and prints what is in force. sudo-rs has no such program, so its files are searched for words,
+//! which finds too much rather than too little.
 //!
 //! Settings that only keep sudo from asking for a first factor (`!authenticate`, NOPASSWD, `exempt_group`,
-//! `timestamp_timeout`, `verifypw`) do a hand-over no harm: where auth is skipped nothing is handed over. They are here
-//! because `doctor` warns of them.
+//! `timestamp_timeout`, `verifypw`) do not affect a hand-over: if auth is skipped, nothing is handed over. They are
+//! here because `doctor` warns about them.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -20,29 +21,29 @@ use serde_json::Value;
 use crate::stack::{Files, system_file};
 use crate::sys::run::output_of;
 
-/// sudo's own parser. `-c`: its settings could hide some of sudoers (`suppress = defaults`). `-e` resolves aliases.
-/// Without the name of a file it reads standard input, prints nothing and is content.
+/// sudo's own parser. `-c`: its own settings could hide parts of sudoers (`suppress = defaults`). `-e` resolves
+/// aliases. Without a file name it would read standard input, print nothing and succeed.
 const CVTSUDOERS: &CStr = c"/usr/bin/cvtsudoers";
 const ARGUMENTS: [&CStr; 6] = [c"-c", c"/dev/null", c"-f", c"json", c"-e", c"/etc/sudoers"];
 const CVTSUDOERS_PATH: &str = "/usr/bin/cvtsudoers";
 
-/// A host name that sudoers may want is looked up nowhere, so this is long.
+/// Long, because cvtsudoers may look up a host name that sudoers mentions, and find none.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Some thousand lines of sudoers.
+/// The output for some thousand lines of sudoers.
 const MOST: usize = 8 << 20;
 
 const SUDOERS: &str = "/etc/sudoers";
-/// Of sudo-rs alone; without it, sudo-rs reads the other.
+/// Only for sudo-rs, which reads /etc/sudoers if this does not exist.
 const SUDOERS_RS: &str = "/etc/sudoers-rs";
 const FOLDER: &str = "/etc/sudoers.d";
 const SUDO_CONF: &str = "/etc/sudo.conf";
 const NSSWITCH: &str = "/etc/nsswitch.conf";
 
-/// Where sudo-rs is, or has been set up, one of these is there.
+/// If sudo-rs is installed or set up, one of these exists.
 const SUDO_RS: [&str; 3] = ["/usr/bin/sudo-rs", "/usr/lib/cargo/bin/sudo", SUDOERS_RS];
 
-/// Whether sudo, as it is set up here, enters the account phase and opens a session, for everybody, under the service
-/// names `sudo` and `sudo-i`. The error says why not, or why nobody can tell.
+/// Whether sudo, as set up here, enters the account phase and opens a session, for every user, with the service names
+/// `sudo` and `sudo-i`. The error says why not, or why that is not known.
 pub fn runs_account_and_session() -> Result<(), String> {
     runs_both(&settings()?)
 }
@@ -54,42 +55,42 @@ fn runs_both(settings: &[Setting]) -> Result<(), String> {
     }
 }
 
-/// A setting that takes something away from a login.
+/// A setting that removes a step of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// What it takes away.
+    /// The step that it removes.
     pub waives: Waives,
     /// Its name.
     pub word: &'static str,
-    /// What is said of it, for the reader's eye: part of a line, or the setting as sudo's parser has it.
+    /// The setting as the reader will find it: part of a line, or the setting as sudo's parser prints it.
     pub said: String,
-    /// The file, and the line in it from 1. `None` where it is in a file that we do not know.
-    pub place: Option<(String, usize)>,
+    /// The file and the line in it, from 1. `None` if the file is not known.
+    pub at: Option<(String, usize)>,
 }
 
-/// What a setting takes away.
+/// The step that a setting removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waives {
     /// sudo does not enter the account phase.
     Account,
-    /// It opens no session, or not for everybody.
+    /// It opens no session, or not for every user.
     Session,
-    /// It goes by another service's stack.
+    /// It uses another service's stack.
     Service,
-    /// Another plugin decides what sudo does.
+    /// Another plugin decides for sudo.
     Policy,
-    /// There may be settings that we do not see.
+    /// There may be settings that we cannot see.
     Sight,
-    /// Nobody is asked for the first factor, or for the second.
+    /// Users are asked neither for the first factor nor for the second.
     Auth,
-    /// Some are not, for some commands.
+    /// Some users are not asked, for some commands.
     SomeAuth,
-    /// Whoever was asked once is not asked again.
+    /// A user who was asked once is not asked again.
     SecondAuth,
 }
 
 impl Waives {
-    /// Whether nobody can bind a device in sudo because of it.
+    /// Whether, because of it, no device can be bound in sudo.
     pub fn breaks_a_hand_over(self) -> bool {
         match self {
             Waives::Account | Waives::Session | Waives::Service | Waives::Policy | Waives::Sight => true,
@@ -115,7 +116,7 @@ impl fmt::Display for Waives {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, line) = self.place.as_ref().map_or((SUDOERS, None), |(file, line)| (file.as_str(), Some(line)));
+        let (file, line) = self.at.as_ref().map_or((SUDOERS, None), |(file, line)| (file.as_str(), Some(line)));
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
         write!(f, "{file}{line}: {}: {}", self.waives, printable(&self.said, 100))
     }
@@ -131,11 +132,11 @@ pub fn settings() -> Result<Vec<Setting>, String> {
     })
 }
 
-/// What is looked at; a test has its own.
+/// The inputs, which tests replace.
 struct Machine<'a> {
     files: &'a Files<'a>,
     names: &'a dyn Fn(&str) -> Result<Vec<String>, String>,
-    /// Whether there is something at a path, or it cannot be told.
+    /// Whether a path exists, or may exist because that is not known.
     there: &'a dyn Fn(&str) -> bool,
     cvtsudoers: &'a dyn Fn() -> Result<Vec<u8>, String>,
 }
@@ -143,7 +144,7 @@ struct Machine<'a> {
 fn settings_of(machine: &Machine) -> Result<Vec<Setting>, String> {
     let mut settings = plugins(machine.files)?;
     settings.extend(sources(machine.files)?);
-    // Also for the parser: what others can write, or nobody can read, is another file a moment later.
+    // Checked before the parser reads them too: if others can write a file, it may be different a moment later.
     let texts = texts(machine)?;
     let words: Vec<Setting> = texts.iter().flat_map(|(path, text)| of_words(path, text)).collect();
     let parser = (machine.there)(CVTSUDOERS_PATH);
@@ -162,15 +163,15 @@ fn settings_of(machine: &Machine) -> Result<Vec<Setting>, String> {
     Ok(once)
 }
 
-/// sudo.conf(5). By default, and by any of these lines, sudoers.so is the plugin, and reads /etc/sudoers; its arguments
-/// name another file (`sudoers_file=`).
+/// sudo.conf(5). By default, and with any of these lines, the plugin is sudoers.so and reads /etc/sudoers; an
+/// argument can name another file (`sudoers_file=`).
 fn plugins(files: &Files) -> Result<Vec<Setting>, String> {
     let text = files(SUDO_CONF)?.unwrap_or_default();
     let not_ours = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let known = match words.as_slice() {
             [] => true,
-            // A comment that goes on in the next line would hide it from us, or not from sudo.
+            // A comment with a continuation could hide a line from us that sudo reads, or the reverse.
             [first, ..] if first.starts_with('#') => !line.trim_end().ends_with('\\'),
             _ if line.contains('\\') => false,
             [word, symbol, "sudoers.so"] if word.eq_ignore_ascii_case("plugin") => {
@@ -184,14 +185,14 @@ fn plugins(files: &Files) -> Result<Vec<Setting>, String> {
     Ok(lines_that(SUDO_CONF, &text, Waives::Policy, "plugin", not_ours))
 }
 
-/// nsswitch.conf(5). Where it names none, sudo reads files.
+/// nsswitch.conf(5). If it has no entry for sudoers, sudo reads files.
 fn sources(files: &Files) -> Result<Vec<Setting>, String> {
     let text = files(NSSWITCH)?.unwrap_or_default();
     let elsewhere = |line: &str| {
         let content = line.split('#').next().unwrap_or_default();
         let of_sudoers = content.split_once(':').filter(|(name, _)| name.trim().eq_ignore_ascii_case("sudoers"));
         let files_alone = |sources: &str| sources.split_whitespace().eq(["files"]);
-        // sudo takes a line that ends so for one with the next.
+        // sudo joins a line that ends in a backslash with the next one.
         line.trim_end().ends_with('\\') || of_sudoers.is_some_and(|(_, sources)| !files_alone(sources))
     };
     Ok(lines_that(NSSWITCH, &text, Waives::Sight, "sudoers", elsewhere))
@@ -209,16 +210,16 @@ fn lines_that(
         waives,
         word,
         said: line.trim().to_owned(),
-        place: Some((path.to_owned(), number)),
+        at: Some((path.to_owned(), number)),
     };
     lines.map(setting).collect()
 }
 
-/// Settings of whose presence, or of whose absence, something depends; as words they are in no other place of sudoers.
+/// Settings whose presence or absence matters. These words occur nowhere else in the grammar of sudoers.
 const WORDS: [(&str, Waives); 10] = [
     ("pam_acct_mgmt", Waives::Account),
     ("pam_session", Waives::Session),
-    // For a uid without an account it cannot open one, and lets them in.
+    // For a uid without an account it cannot open a session, and lets the caller in.
     ("runas_allow_unknown_id", Waives::Session),
     ("pam_service", Waives::Service),
     ("pam_login_service", Waives::Service),
@@ -229,7 +230,7 @@ const WORDS: [(&str, Waives); 10] = [
     ("timestamp_timeout", Waives::SecondAuth),
 ];
 
-/// What sudo's parser says is in force, wherever it is set and for whomever: each at the lines that mention it.
+/// The settings that sudo's parser says are in force, for any users, each with the lines that mention it.
 fn of_parser(answer: &[u8], words: &[Setting]) -> Result<Vec<Setting>, String> {
     let not_understood = |why: &dyn fmt::Display| format!("{CVTSUDOERS_PATH}: its answer is not understood: {why}");
     let parsed: Value = serde_json::from_slice(answer).map_err(|e| not_understood(&e))?;
@@ -268,10 +269,10 @@ fn collect(value: &Value, in_specs: bool, found: &mut Vec<Setting>) {
 }
 
 fn of(word: &'static str, waives: Waives, said: String) -> Setting {
-    Setting { waives, word, said, place: None }
+    Setting { waives, word, said, at: None }
 }
 
-/// As sudoers has it.
+/// The setting as sudoers writes it.
 fn said(word: &str, value: &Value) -> String {
     match value {
         Value::Bool(true) => word.to_owned(),
@@ -288,24 +289,24 @@ fn waives_by_value(word: &str, value: &Value) -> bool {
         "timestamp_timeout" => {
             value.as_str().is_none_or(|minutes| minutes.trim_start().starts_with('-')) && *value != Value::Bool(false)
         }
-        // `!pam_service` is no service at all.
+        // `!pam_service` means no service at all.
         _ => true,
     }
 }
 
-/// What the words of a file may mean. A setting on which a hand-over depends counts wherever it is mentioned.
+/// The settings that the words of a file may mean. A setting that breaks a hand-over counts wherever its word occurs.
 pub fn of_words(path: &str, text: &str) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (line, number) in text.lines().map(str::trim).zip(1..) {
         let mut add = |waives, word| {
-            settings.push(Setting { waives, word, said: line.to_owned(), place: Some((path.to_owned(), number)) });
+            settings.push(Setting { waives, word, said: line.to_owned(), at: Some((path.to_owned(), number)) });
         };
         let include = ["@include", "#include"].iter().any(|word| line.starts_with(word));
         let of_the_folder = |word| line.split_whitespace().eq([word, FOLDER]);
         if include && !["@includedir", "#includedir"].into_iter().any(of_the_folder) {
             add(Waives::Sight, "include");
         }
-        // `#1000` is a user.
+        // `#1000` is a user, not a comment.
         let comment = line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
         for (word, waives) in WORDS {
             if waives.breaks_a_hand_over() && line.contains(word) || !comment && waives_by_words(word, line) {
@@ -316,11 +317,11 @@ pub fn of_words(path: &str, text: &str) -> Vec<Setting> {
             add(Waives::SomeAuth, "NOPASSWD");
         }
     }
-    // A word in two lines.
+    // A word that is broken over two lines.
     let whole = text.replace("\\\r\n", "").replace("\\\n", "");
     for (word, waives) in WORDS.into_iter().filter(|(_, waives)| waives.breaks_a_hand_over()) {
         if whole.contains(word) && !text.contains(word) {
-            settings.push(Setting { waives, word, said: word.to_owned(), place: Some((path.to_owned(), 1)) });
+            settings.push(Setting { waives, word, said: word.to_owned(), at: Some((path.to_owned(), 1)) });
         }
     }
     settings
@@ -330,7 +331,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
-/// Whether a line says `!authenticate`, with whatever blanks, `exempt_group=` or a timeout below zero.
+/// Whether a line says `!authenticate` (with any blanks), `exempt_group=` or a negative timeout.
 fn waives_by_words(word: &str, line: &str) -> bool {
     let whole = |at: usize| {
         let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -351,7 +352,7 @@ fn waives_by_words(word: &str, line: &str) -> bool {
     })
 }
 
-/// The files of sudoers(5) that are in the usual places.
+/// The files of sudoers(5) in the usual places.
 fn texts(machine: &Machine) -> Result<Vec<(String, String)>, String> {
     let names = (machine.names)(FOLDER)?;
     let usual = [SUDOERS, SUDOERS_RS].map(str::to_owned);
@@ -363,7 +364,7 @@ fn texts(machine: &Machine) -> Result<Vec<(String, String)>, String> {
     Ok(texts)
 }
 
-/// The names in a folder, which may be missing; one that is there and cannot be read may hold anything.
+/// The names in a folder, which may not exist; a folder that exists and cannot be read may hold anything.
 fn names_in(folder: &str) -> Result<Vec<String>, String> {
     let unreadable = |e: std::io::Error| format!("{folder}: {e}");
     let entries = match std::fs::read_dir(folder) {
@@ -383,7 +384,7 @@ mod tests {
 
     use super::*;
 
-    /// Debian's own.
+    /// Debian's own sudoers.
     const DEBIAN: &str = "\
 # This file MUST be edited with the 'visudo' command as root.
 Defaults	env_reset
@@ -395,7 +396,7 @@ root	ALL=(ALL:ALL) ALL
 @includedir /etc/sudoers.d
 ";
 
-    /// What cvtsudoers makes of it, with more options.
+    /// The output of cvtsudoers for it, with more options.
     fn json(options: &str) -> String {
         format!(
             r#"{{"Defaults": [ {{"Options": [ {{"env_reset": true}} ]}}, {{"Options": [ {{"operation": "list_add",
@@ -406,8 +407,8 @@ root	ALL=(ALL:ALL) ALL
 
     const PARSER: [&str; 1] = [CVTSUDOERS_PATH];
 
-    /// A machine on which these are there, with these files, where cvtsudoers says this. What begins with `!` cannot be
-    /// read.
+    /// The settings found on a machine with these programs and files, where cvtsudoers prints this. A file whose text
+    /// begins with `!` cannot be read.
     fn on(there: &[&str], files: &[(&str, &str)], answer: Result<&str, &str>) -> Result<Vec<Setting>, String> {
         let all: HashMap<&str, &str> = files.iter().copied().collect();
         let names = files.iter().filter_map(|(path, _)| path.strip_prefix("/etc/sudoers.d/")).map(str::to_owned);
@@ -427,12 +428,12 @@ root	ALL=(ALL:ALL) ALL
         runs_both(&settings?)
     }
 
-    /// By sudo's own parser.
+    /// With sudo's own parser.
     fn by_parser(answer: &str) -> Result<(), String> {
         judged(on(&PARSER, &[("/etc/sudoers", DEBIAN)], Ok(answer)))
     }
 
-    /// By words, in each file that there may be.
+    /// By words, in each file that may exist.
     #[track_caller]
     fn by_words(line: &str) -> Result<(), String> {
         let with = format!("{DEBIAN}{line}\n");
@@ -440,7 +441,7 @@ root	ALL=(ALL:ALL) ALL
             judged(on(&[], &[("/etc/sudoers", &with)], Err("not run"))),
             judged(on(&[], &[("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", line)], Err("not run"))),
             judged(on(&[], &[("/etc/sudoers-rs", &with)], Err("not run"))),
-            // Beside a sudo that is content.
+            // Beside a sudo whose settings are right.
             judged(on(&[PARSER[0], "/usr/bin/sudo-rs"], &[("/etc/sudoers", &with)], Ok(&json("")))),
             judged(on(&[PARSER[0], "/usr/lib/cargo/bin/sudo"], &[("/etc/sudoers", &with)], Ok(&json("")))),
         ];
@@ -493,7 +494,7 @@ root	ALL=(ALL:ALL) ALL
                 }
             }
         }
-        // What only keeps sudo from asking is none of a hand-over's.
+        // Settings that only keep sudo from asking do not break a hand-over.
         for option in [
             r#"{"authenticate": false}"#,
             r#"{"exempt_group": "mfa"}"#,
@@ -546,13 +547,13 @@ root	ALL=(ALL:ALL) ALL
                 let line = line.replace("WORD", word);
                 by_words(&line).expect_err(&line);
             }
-            // In two lines.
+            // Broken over two lines.
             let (begin, end) = word.split_at(5);
             by_words(&format!("Defaults !{begin}\\\n{end}")).expect_err(word);
         }
     }
 
-    /// L3: what begins alike is another folder.
+    /// L3: a path that only begins alike is another folder.
     #[test]
     fn an_include_from_anywhere_else_is_a_no_where_there_is_no_parser() {
         for word in ["@includedir", "#includedir", "@include", "#include"] {
@@ -633,21 +634,21 @@ root	ALL=(ALL:ALL) ALL
         assert!(on(&PARSER, &files, Ok(&json(""))).is_err());
     }
 
-    /// The parser knows what is in force, the files where it says so.
+    /// The parser knows what is in force; the files show where it is set.
     #[test]
     fn a_setting_is_found_with_its_lines() {
         let lines = "Defaults:bob !pam_acct_mgmt\n# pam_session\n#1000 ALL=(ALL) NOPASSWD: ALL\n";
         let files = [("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", lines)];
         let options = r#", {"Options": [ {"pam_acct_mgmt": false}, {"pam_service": "mine"} ]}"#;
         let found = on(&PARSER, &files, Ok(&json(options))).unwrap();
-        let place = |setting: &Setting| setting.place.as_ref().map(|(file, line)| format!("{file}:{line}"));
-        let found: Vec<_> = found.iter().map(|setting| (setting.word, place(setting))).collect();
-        // That one is in a file elsewhere; the comment and the user are not in force.
+        let line_of = |setting: &Setting| setting.at.as_ref().map(|(file, line)| format!("{file}:{line}"));
+        let found: Vec<_> = found.iter().map(|setting| (setting.word, line_of(setting))).collect();
+        // That setting is in another file; the comment and the user are not in force.
         assert_eq!(found, [("pam_acct_mgmt", Some(String::from("/etc/sudoers.d/x:1"))), ("pam_service", None)]);
         let passwordless = r#"{"User_Specs": [ {"Cmnd_Specs": [ {"Options": [ {"authenticate": false} ]} ]} ]}"#;
         let found = on(&PARSER, &files, Ok(passwordless)).unwrap();
         assert_eq!(
-            (found.len(), found[0].waives, place(&found[0])),
+            (found.len(), found[0].waives, line_of(&found[0])),
             (1, Waives::SomeAuth, Some(String::from("/etc/sudoers.d/x:3")))
         );
     }

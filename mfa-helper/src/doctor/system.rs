@@ -42,7 +42,7 @@ fn clock(synchronised: bool, container: bool) -> Option<Finding> {
 
 /// What sudo's settings take away from a login, by the function that a hand-over goes by.
 fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
-    let finding = |Setting { waives, said, place, .. }: &Setting| {
+    let finding = |Setting { waives, said, at, .. }: &Setting| {
         let (id, grave) = match waives {
             Waives::Account => ("sudoers-no-account", true),
             Waives::Session => ("sudoers-no-session", true),
@@ -54,7 +54,7 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
             Waives::SecondAuth => ("sudoers-asks-once", false),
         };
         let so = if waives.breaks_a_hand_over() { ", so nobody can bind a device in sudo" } else { "" };
-        let (place, remedy) = match place {
+        let (place, remedy) = match at {
             Some((file, number)) => {
                 let take_out = format!("take out line {number}, or what it says there");
                 let by_visudo = file.starts_with("/etc/sudoers");
