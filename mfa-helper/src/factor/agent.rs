@@ -1,8 +1,9 @@
-//! An ssh key that is bound, asked through the ssh agent of the person in front: `ssh -A`, then `sudo`.
+//! A bound ssh key, asked through the ssh agent of the person who logs in: `ssh -A`, then `sudo`.
 //!
-//! Where the agent listens is what the person's environment says, so it is a hint and no more. A process that has become
-//! the user makes the connection: it reaches no socket that the user could not reach. What then comes over it is parsed
-//! here, with limits, and only a signature by a bound key over a challenge of ours counts (`key::check`).
+//! The path of the agent's socket comes from the person's environment, so it is a hint and never trusted. A process
+//! that has become the user makes the connection, so it reaches only sockets that the user can reach. The agent's
+//! answers are parsed here, with limits, and only a signature by a bound key over our challenge counts
+//! (`key::check`).
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
@@ -27,44 +28,44 @@ use nix::unistd::{Gid, Pid, Uid};
 use crate::sys;
 use crate::sys::names::{self, User};
 
-/// What the process that connects is started with: by us alone, never from outside.
+/// The argument with which we, and never anything outside, start the connecting process.
 pub const ARGUMENT: &CStr = c"--agent";
 
-/// For the connection and the list of keys. An agent that a connection to another machine stands behind takes its time.
+/// For the connection and the list of keys. An agent behind a connection to another machine needs time.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// `sun_path`, with its end.
+/// The length of `sun_path` without its final NUL.
 const MAX_PATH: usize = 107;
 
-/// What the process that connects says instead of an errno.
+/// The connecting process sends this in place of an errno if it could not become the user.
 const NOT_THE_USER: i32 = -1;
 
-/// Why no key has signed. Its `Display` is for the person.
+/// Why no key has signed. `Display` gives the text for the person.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no hint, or it is no path of a socket.
+    /// There is no hint, or it is not the path of a socket.
     NoAgent,
-    /// Nothing listens there.
+    /// Nothing listens at the path.
     NoSocket(Errno),
-    /// It is another user's.
+    /// The listener belongs to another user.
     NotYours(String),
     /// Its queue is full.
     Busy,
-    /// It holds no key, or will not show any while it is locked.
+    /// It holds no key, or shows none because it is locked.
     Empty,
-    /// It holds none that is bound.
+    /// It holds no bound key.
     NoneBound,
-    /// It does not sign, and never says why.
+    /// It refuses to sign. The protocol gives no reason.
     Refused,
     /// It does not even list its keys in time.
     Silent,
     /// Nobody touched the key in time.
     NotTouched,
-    /// What answers is no agent.
+    /// Its answer is not one of an agent's.
     Nonsense(String),
-    /// The front end has gone, or speaks while it should wait.
+    /// The front end is gone, or sends something while it must wait.
     Gone,
-    /// It cannot be tried.
+    /// The attempt itself failed.
     Unable(String),
 }
 
@@ -88,7 +89,7 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// For the log.
+    /// The reason for the log.
     pub fn reason(&self) -> String {
         let what = match self {
             Failure::NoAgent => "no SSH_AUTH_SOCK that is the path of a socket",
@@ -110,13 +111,13 @@ impl Failure {
 pub struct Agent<'a> {
     stream: UnixStream,
     gone: BorrowedFd<'a>,
-    /// The index among the bound keys, and the key as the agent knows it; in the order of the agent.
+    /// The index among the bound keys, and the key as the agent shows it; in the order of the agent.
     holds: Vec<(usize, SkPublicKey)>,
 }
 
 impl<'a> Agent<'a> {
-    /// Connects to the agent of `user` (a name as the name service gives it) at `hint`, and looks which of the bound
-    /// `keys` it holds. Ends early when `gone` has something to say.
+    /// Connects to the agent of `user` (a name from the name service) at `hint`, and finds out which of the bound
+    /// `keys` it holds. Ends early when `gone` becomes readable.
     pub fn find(user: &str, hint: &Path, keys: &[Key], gone: BorrowedFd<'a>) -> Result<Agent<'a>, Failure> {
         let user = match names::user(user) {
             Ok(Some(user)) => user,
@@ -132,13 +133,13 @@ impl<'a> Agent<'a> {
         Agent::over(stream, keys, gone, end)
     }
 
-    /// The same, over a connection that is there.
+    /// Finds the keys over an existing connection.
     fn over(mut stream: UnixStream, keys: &[Key], gone: BorrowedFd<'a>, end: Instant) -> Result<Agent<'a>, Failure> {
         stream.set_nonblocking(true).map_err(|e| Failure::Unable(e.to_string()))?;
         let waits = stream.try_clone().map_err(|e| Failure::Unable(e.to_string()))?;
         let listed = match agent::list(&mut stream, |until| wait(&waits, until, gone, end)) {
             Ok(listed) => listed,
-            // A locked one says so by either.
+            // A locked agent refuses or shows an empty list.
             Err(NoAnswer::Refused) => Vec::new(),
             Err(no) => return Err(failure(no, Failure::Silent)),
         };
@@ -154,8 +155,8 @@ impl<'a> Agent<'a> {
         if holds.is_empty() { Err(Failure::NoneBound) } else { Ok(Agent { stream, gone, holds }) }
     }
 
-    /// Has one of the bound keys sign `challenge`, which must be fresh; whoever holds it is to touch it. Gives the index
-    /// of the key, and what `key::check` judges it by.
+    /// Has one of the bound keys sign `challenge`, which must be fresh; the person must touch that key. Returns the
+    /// index of the key and the inputs of `key::check`.
     pub fn sign(mut self, challenge: &[u8; 32], within: Duration) -> Result<(usize, Signed, [u8; 32]), Failure> {
         let end = Instant::now() + within;
         let data = signed_data(challenge, Hash::Sha512);
@@ -164,7 +165,7 @@ impl<'a> Agent<'a> {
             let wait = |until| wait(&waits, until, self.gone, end);
             let blob = match agent::sign(&mut self.stream, &held.to_blob(), &data, wait) {
                 Ok(blob) => blob,
-                // Its security key may be at home, and that of the next one here.
+                // This security key may not be plugged in, but the next one may be.
                 Err(NoAnswer::Refused) => continue,
                 Err(no) => return Err(failure(no, Failure::NotTouched)),
             };
@@ -178,7 +179,7 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// The form in which signatures of security keys are judged.
+/// The form in which `key::check` takes signatures of security keys.
 pub fn signed(signature: &SkSignature, application: &str) -> Option<Signed> {
     let rest = match &signature.rest {
         Rest::Ed25519(signature) => signature.to_vec(),
@@ -187,7 +188,7 @@ pub fn signed(signature: &SkSignature, application: &str) -> Option<Signed> {
     Some(Signed { auth_data: signature.authenticator_data(application).to_vec(), signature: rest })
 }
 
-/// Why an exchange is over before its end.
+/// Why we stopped waiting for an answer.
 #[derive(Debug)]
 enum Stopped {
     Late,
@@ -215,7 +216,7 @@ fn failure(no: NoAnswer<Stopped>, late: Failure) -> Failure {
     }
 }
 
-/// Waits for `stream`, until `end` and as long as the front end waits too: it has nothing to say meanwhile.
+/// Waits for `stream` until `end`. Stops if the front end sends something or is gone: it must be silent during this.
 fn wait(stream: &impl AsFd, until: Until, gone: BorrowedFd, end: Instant) -> Result<(), Stopped> {
     let event = match until {
         Until::Readable => PollFlags::POLLIN,
@@ -236,12 +237,12 @@ fn wait(stream: &impl AsFd, until: Until, gone: BorrowedFd, end: Instant) -> Res
     }
 }
 
-/// Has a process that is the user's connect, and makes sure that the user or root is at the other end.
+/// Has a process that becomes the user connect, and checks that the user or root listens at the socket.
 fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Result<UnixStream, Failure> {
     let failed = Failure::Unable;
     let started = sys::child::start(ARGUMENT, SockType::Stream, None);
     let (process, stream) = started.map_err(|e| failed(format!("no process: {}", e.desc())))?;
-    let answer = ask(UnixStream::from(stream), user, hint, gone, end, process)?;
+    let answer = ask_process(UnixStream::from(stream), user, hint, gone, end, process)?;
     let agent = match answer {
         Some((0, Some(agent))) => agent,
         Some((NOT_THE_USER, None)) => return Err(failed(format!("no process could become {:?}", user.name))),
@@ -258,7 +259,7 @@ fn connection(user: &User, hint: &[u8], gone: BorrowedFd, end: Instant) -> Resul
     Ok(UnixStream::from(agent))
 }
 
-/// Who listens at a socket is who called listen(2), by the kernel's word. Root may have it for the user.
+/// By the kernel's word, the listener is the process that called listen(2). Root may listen on behalf of the user.
 fn is_trusted(agent: &OwnedFd, uid: Uid) -> Result<(), Failure> {
     match getsockopt(agent, PeerCredentials) {
         Ok(peer) if peer.uid() == uid.as_raw() || peer.uid() == 0 => Ok(()),
@@ -269,7 +270,7 @@ fn is_trusted(agent: &OwnedFd, uid: Uid) -> Result<(), Failure> {
 
 type Passed = Option<(i32, Option<OwnedFd>)>;
 
-fn ask(
+fn ask_process(
     stream: UnixStream,
     user: &User,
     hint: &[u8],
@@ -284,13 +285,14 @@ fn ask(
     let answer = match sent.map_err(|e| Failure::Unable(e.to_string())) {
         Ok(()) => match wait(stream, Until::Readable, gone, end) {
             Ok(()) => sys::agent::passed(stream).map_err(|e| Failure::Unable(e.desc().to_owned())),
-            // A path may lie on a file system of the user's own making, which never answers.
+            // The path may be on a file system that the user has made and that never answers.
             Err(stopped) => Err(failure(NoAnswer::Stopped(stopped), Failure::Silent)),
         },
         Err(e) => Err(e),
     };
     let _ = kill(process, Signal::SIGKILL);
-    // The kernel may be waiting for a dead file server on its behalf; then it is left to whoever collects orphans.
+    // The kernel may be waiting for a dead file server on behalf of the process. Then it is not waited for here, and
+    // init collects it.
     let mut ended = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     if poll(&mut ended, PollTimeout::from(1000u16)) == Ok(1) {
         let _ = waitpid(process, None);
@@ -298,10 +300,10 @@ fn ask(
     answer
 }
 
-/// The process that connects: it becomes the user, tries, passes the connection on, and ends. It is a root process until
-/// it has read its order, which is ours.
+/// The connecting process: it becomes the user, connects, passes the connection on, and ends. It runs as root only
+/// until it has read its order, which comes from us.
 pub fn connect() -> ExitCode {
-    // Whatever happens.
+    // So that it ends even if connect(2) never returns.
     nix::unistd::alarm::set(2 * AT_ONCE.as_secs() as u32);
     serve(std::io::stdin().as_fd()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
@@ -361,7 +363,7 @@ mod tests {
         [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
     }
 
-    /// An agent that says `answers`, whatever it is asked, and then nothing more.
+    /// An agent that sends `answers` whatever it is asked, and then nothing more.
     fn says(answers: &[u8]) -> (UnixStream, UnixStream) {
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(answers).unwrap();
@@ -376,7 +378,7 @@ mod tests {
         string(&body)
     }
 
-    /// What comes of an agent that says `answers`, to somebody who waits for a moment only.
+    /// The result with an agent that sends `answers`, if we wait only for a moment.
     fn asked(answers: &[u8], keys: &[Key]) -> Result<(usize, Signed, [u8; 32]), Failure> {
         let (stream, agent) = says(answers);
         let (front, _end) = UnixStream::pair().unwrap();
@@ -427,7 +429,7 @@ mod tests {
         let keys = [bound(&ed25519), bound(&ecdsa)];
         let found = Agent::over(stream, &keys, front.as_fd(), Instant::now() + Duration::from_secs(60)).unwrap();
         assert_eq!(found.holds.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 0], "in the agent's order");
-        // The first is not plugged in, so the second is asked; and with its signature, which is for something else.
+        // The first key is not plugged in, so the second is asked. Its signature is over other data.
         let signature = Sshsig::parse(include_str!("../../../tests/vectors/ssh/ed25519.sha512.sig")).unwrap().signature;
         let Rest::Ed25519(bytes) = signature.rest else { panic!("another kind") };
         let blob = [string(b"sk-ssh-ed25519@openssh.com"), string(&bytes), vec![1], 3u32.to_be_bytes().into()].concat();

@@ -1,4 +1,4 @@
-//! The kinds of second factor: a closed set.
+//! The kinds of second factor that are a device outside the helper.
 
 pub mod agent;
 pub mod sshd;

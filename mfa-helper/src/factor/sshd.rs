@@ -1,8 +1,8 @@
-//! What sshd demands of a security key that it lets somebody in by: a touch, a PIN or fingerprint.
+//! What sshd demands of a security key before it accepts it: a touch, a PIN or fingerprint.
 //!
-//! `SSH_AUTH_INFO_0` says which key has passed, not whether it was touched, and `no-touch-required` in a file of the
-//! user's own waives the touch, unless sshd's settings demand it. sshd itself is asked what they are for this connection.
-//! Whatever is not clear counts as not demanded.
+//! `SSH_AUTH_INFO_0` says which key was accepted, but not whether it was touched: `no-touch-required` in a file of
+//! the user's waives the touch, unless sshd's settings demand it. So we ask sshd for its settings for this
+//! connection. If anything is unclear, nothing counts as demanded.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -16,35 +16,35 @@ const SSHD: &CStr = c"/usr/sbin/sshd";
 const FOLDER: &str = "/etc/ssh";
 const CONFIG: &str = "sshd_config";
 
-/// A directory service that is asked for groups takes its time.
+/// Long, because sshd may ask a directory service for groups.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Its settings are some 5 KiB.
+/// The settings have about 5 KiB.
 const MOST: usize = 256 * 1024;
-/// The most files that are read.
+/// The most configuration files that are read.
 const FILES: usize = 256;
-/// Processes of sshd from the listener to the one that runs PAM: 9.8 has three.
+/// The most processes of sshd from the listener to the one that runs PAM: OpenSSH 9.8 has three.
 const GENERATIONS: usize = 6;
 
-/// What is demanded of every security key.
+/// What sshd demands of every security key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands {
-    /// A touch, whatever the user's files say.
+    /// A touch, whatever the user's own files allow.
     pub touch: bool,
-    /// PIN or fingerprint.
+    /// A PIN or a fingerprint.
     pub verify: bool,
 }
 
-/// Asks sshd what it demands in the connection that its process `pid` serves, for `user` as PAM has the name, from
-/// `rhost`. Otherwise, why that cannot be told.
+/// Asks sshd what it demands in the connection that its process `pid` serves, for `user` (the name in PAM), from
+/// `rhost`. The error says why that is not known.
 ///
-/// It answers by the files as they are. One that was changed is in force only after sshd has read it again.
+/// The answer is from the files as they are now; sshd uses a changed file only after it has read it again.
 pub fn what_sshd_demands(pid: i32, user: &str, rhost: Option<&str>) -> Result<Demands, String> {
     let settings = settings(user, rhost)?;
     usual_sshd(&command_line_of_listener(pid)?)?;
     said_of(&[c"-T", c"-C", &settings])
 }
 
-/// The same by its files alone: of everybody, or of a user who comes from an address that no `Match` knows.
+/// The demands in its files alone: for every user, or for a user from an address that no `Match` names.
 pub fn what_its_files_demand(user: Option<&str>) -> Result<Demands, String> {
     match user {
         Some(user) => said_of(&[c"-T", c"-C", &settings(user, Some("192.0.2.1"))?]),
@@ -57,21 +57,22 @@ fn said_of(arguments: &[&CStr]) -> Result<Demands, String> {
     demands(&String::from_utf8_lossy(&output_of(SSHD, arguments, MOST, WITHIN)?))
 }
 
-/// The connection as `sshd -T -C` wants it. PAM_RHOST is what `Match Host` sees; it is the address too, unless sshd looks
-/// up names.
+/// The connection in the form for `sshd -T -C`. PAM_RHOST is what `Match Host` compares; it is also the address,
+/// unless sshd looks up names.
 fn settings(user: &str, rhost: Option<&str>) -> Result<CString, String> {
     let rhost = rhost.unwrap_or_default();
     if rhost.parse::<IpAddr>().is_err() {
         return Err(String::from("sshd: the address of the client is not known (UseDNS no tells it)"));
     }
-    // Its list is separated by commas, and there is no quoting.
+    // The list is separated by commas and has no quoting.
     if user.is_empty() || user.chars().any(|c| c == ',' || c == '"' || c.is_whitespace() || c.is_control()) {
         return Err(String::from("sshd: it cannot be asked about a user of this name"));
     }
     CString::new(format!("user={user},host={rhost},addr={rhost}")).map_err(|e| e.to_string())
 }
 
-/// One line of `sshd -T`. OpenSSH 10.6 writes its keyword as the manual does, and leaves it out where it is not set.
+/// The demands from one line of `sshd -T`. OpenSSH 10.6 writes the keyword in mixed case, and omits it if it is not
+/// set.
 fn demands(said: &str) -> Result<Demands, String> {
     let options = |line: &str| {
         let (keyword, options) = line.split_once(' ')?;
@@ -91,7 +92,8 @@ fn demands(said: &str) -> Result<Demands, String> {
     if lines.next().is_some() { Err(String::from("sshd: it says its PubkeyAuthOptions twice")) } else { Ok(demands) }
 }
 
-/// The command line of the oldest sshd that process `pid` descends from. All on the way must be root's and sshd.
+/// The command line of the oldest sshd that is an ancestor of process `pid`. All processes between must be sshd and
+/// root's.
 fn command_line_of_listener(pid: i32) -> Result<String, String> {
     let unclear = || String::from("sshd: the process that listens cannot be told");
     let (mut oldest, mut pid) = (None, pid);
@@ -108,7 +110,7 @@ fn command_line_of_listener(pid: i32) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// The parent of a process of root's that is sshd (since 9.8 also sshd-session and sshd-auth), by its status.
+/// The parent of a process, from its status, if it runs as root and is sshd (since 9.8 also sshd-session, sshd-auth).
 fn parent_of_sshd(status: &str) -> Option<i32> {
     let value = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
     let sshd = ["sshd", "sshd-session", "sshd-auth"].contains(&value("Name")?);
@@ -116,11 +118,11 @@ fn parent_of_sshd(status: &str) -> Option<i32> {
     if sshd && root { value("PPid")?.parse().ok() } else { None }
 }
 
-/// Whether an sshd that listens was started without settings of its own on the command line, which `sshd -T` would not
-/// know. One that serves a single connection (inetd, sshd@.service) no longer shows with what it was started.
+/// Fails if a listening sshd was started with settings on its command line, which `sshd -T` would not know. An sshd
+/// that serves one connection (inetd, sshd@.service) no longer shows its command line.
 fn usual_sshd(command_line: &str) -> Result<(), String> {
     let words = command_line.replace('\0', " ");
-    // The title that a listener gives itself: its command line, then how busy it is.
+    // A listener sets its title: its command line, then how busy it is.
     let words = match words.strip_prefix("sshd: ") {
         Some(title) => title.split_once(" [listener]").map(|(words, _)| words),
         None => Some(words.as_str()),
@@ -134,8 +136,8 @@ fn usual_sshd(command_line: &str) -> Result<(), String> {
     Err(String::from("sshd: it was not started as a service that listens with the settings of its files alone"))
 }
 
-/// Whether every `Match` depends on what we can tell. sshd takes some of what it is not told (`LocalAddress`, `RDomain`)
-/// for not fulfilled, silently.
+/// Checks that every `Match` depends only on facts that we pass on. For some others (`LocalAddress`, `RDomain`), sshd
+/// silently takes the condition as not met.
 fn only_known_conditions(folder: &Path) -> Result<(), String> {
     let mut files = vec![folder.join(CONFIG)];
     let mut next = 0;
@@ -152,7 +154,7 @@ fn only_known_conditions(folder: &Path) -> Result<(), String> {
                 ("include", patterns) => {
                     for pattern in words(patterns).map_err(|what| unclear(&what))? {
                         for path in included(folder, pattern).map_err(|what| unclear(&what))? {
-                            // Once is enough, and ends what includes itself.
+                            // Each file is read once, so that a file that includes itself ends.
                             if !files.contains(&path) {
                                 files.push(path);
                             }
@@ -166,7 +168,7 @@ fn only_known_conditions(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The first word of a line, in small letters if it is one that matters here, and the rest.
+/// The first word of a line, in small letters if it matters here, and the rest.
 fn keyword(line: &str) -> (&'static str, &str) {
     let blank = |c: char| c.is_whitespace() || c == '=' || c == '"';
     let line = line.trim_start_matches(blank);
@@ -178,7 +180,7 @@ fn keyword(line: &str) -> (&'static str, &str) {
     )
 }
 
-/// The words of a line, if they need no grammar.
+/// The words of a line, if it has no quotes or comments.
 fn words(line: &str) -> Result<impl Iterator<Item = &str>, String> {
     if line.contains(['"', '\'', '\\', '#']) {
         return Err(String::from("it has quotes or a comment in its line"));
@@ -200,7 +202,7 @@ fn known(conditions: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The files that a pattern may mean: where there is one in the name, all of the folder.
+/// The files that a pattern may mean: if its file name has a wildcard, all files of the folder.
 fn included(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let path = folder.join(pattern);
     let wild = |text: &str| text.contains(['*', '?', '[', '{']);
@@ -304,7 +306,7 @@ mod tests {
         }
     }
 
-    /// A folder with these files, and whether all conditions in it are known.
+    /// Whether all conditions in a folder with these files are known.
     fn conditions(files: &[(&str, &str)]) -> Result<(), String> {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! The process of one key: libfido2 in a cage. It holds the key's device and a socket to the helper, and is nobody.
+//! The process of one key, in which libfido2 is confined. It holds the key's device and a socket to the helper, and
+//! runs as nobody.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,13 +15,13 @@ use super::wire::{Answer, Cut, Job, MOST, Verify, What};
 use crate::sys::child::{confine, given, shut_off};
 use crate::sys::fido::{self, Device, Error, Io, Library, Making, Read};
 
-/// How long a key may take to say what it is. It has to touch nobody for that.
+/// The longest time for a key to report its features. This needs no touch.
 const HELLO: Duration = Duration::from_secs(3);
 
-/// How long a key may take to give up, once told.
+/// The longest time for a key to give up after a cancel.
 const GIVE_UP: Duration = Duration::from_millis(300);
 
-/// Serves until the helper hangs up.
+/// Serves jobs until the helper closes the socket.
 pub fn main() -> Option<()> {
     confine().ok()?;
     let key = given();
@@ -47,13 +48,13 @@ pub fn main() -> Option<()> {
         let job = job(helper)?;
         line.begin(Duration::from_millis(job.milliseconds.into()));
         let done = work(&device, &line, &job.what).unwrap_or_else(|error| line.failed(error));
-        // Once it has the answer the helper may kill us: nothing of a PIN is left by then.
+        // The helper may kill us once it has the answer, so the PIN must be wiped first.
         drop(job);
         answer(helper, &done)?;
     }
 }
 
-/// The next one. `None`: the helper has hung up.
+/// The next job. `None` if the helper has closed the socket.
 fn job(helper: BorrowedFd) -> Option<Job> {
     let mut packet = Secret::zeroed(MOST);
     let length = recv(helper.as_raw_fd(), packet.bytes_mut(), MsgFlags::empty()).ok().filter(|length| *length > 0)?;
@@ -103,7 +104,7 @@ fn by(verify: &Verify) -> fido::Verify<'_> {
     }
 }
 
-/// The way to the key. Each exchange on it has an end, whatever the key does.
+/// The connection to the key. Each exchange ends in time, whatever the key does.
 struct Line<'a> {
     key: OwnedFd,
     helper: BorrowedFd<'a>,
@@ -115,7 +116,7 @@ impl Line<'_> {
     fn begin(&self, time: Duration) {
         self.end.set(Instant::now() + time);
         self.cut.set(None);
-        // For what computes, or sleeps, and does not come back here.
+        // For code that computes or sleeps and does not come back to `read`.
         alarm::set(time.as_secs() as u32 + 2);
     }
 
@@ -123,7 +124,7 @@ impl Line<'_> {
         Answer::Failed(error.0, self.cut.get())
     }
 
-    /// The key is told, and may give up in time. A second cut is the end.
+    /// Cancels: the key gets a little time to give up. A second cut ends the exchange at once.
     fn cut(&self, why: Cut) -> Read {
         if self.cut.replace(self.cut.get().or(Some(why))).is_some() || why == Cut::Unplugged {
             self.end.set(Instant::now());
@@ -139,7 +140,7 @@ impl Io for Line<'_> {
         let now = Instant::now();
         let until = wait.map_or(self.end.get(), |wait| self.end.get().min(now + wait));
         loop {
-            // Before the key is listened to: one that never stops talking is no reason to go on.
+            // Checked before the key is read, because a key that never stops sending must not prevent the end.
             let now = Instant::now();
             if now >= self.end.get() {
                 return self.cut(Cut::Late);
@@ -155,7 +156,7 @@ impl Io for Line<'_> {
                 return self.cut(Cut::Unplugged);
             }
             let happened = |n: usize| fds[n].revents().is_some_and(|events| !events.is_empty());
-            // The helper says nothing during an exchange, but that it is over.
+            // During an exchange the helper sends nothing; readable means that it calls the exchange off.
             if self.cut.get().is_none() && happened(1) {
                 return self.cut(Cut::CalledOff);
             }

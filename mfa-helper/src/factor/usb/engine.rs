@@ -1,4 +1,4 @@
-//! From the keys that are plugged in to one answer.
+//! Asks the keys that are plugged in, until there is one answer.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -15,52 +15,53 @@ use super::wire::{Answer, Candidate, Cut, Job, Verify, What};
 use super::{Asked, Event, Failure, Make, New, NoAnswer, Person, Pin, SPARE_TRIES, made};
 use crate::sys::fido::{Attested, Error, Features};
 
-/// How often it is looked whether a key was plugged in.
+/// How often to look for newly plugged-in keys.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long keys that were plugged in may take to say what they hold, before the others go on without them.
+/// How long to wait for new keys to report what they hold, before the others go on without them.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long a login waits for a key to be plugged in.
 const INSERT: Duration = Duration::from_secs(15);
 
-/// How long a key may take to say which credentials it holds.
+/// The longest time for a key to say which credentials it holds.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// The most keys that are talked to. Whoever plugs in more has to pull one out.
+/// The most keys that are used. With more, the person must unplug one.
 pub const MOST_PLUGGED: usize = 8;
 
-/// What is wrong with a key that says hello to nobody.
+/// The fault of a key that does not report its features.
 const SILENT: &str = "it does not say in time what it is";
 
-/// What is to be done.
+/// The task of this module.
 pub enum Task<'a> {
     Assert(&'a Asked<'a>),
     Make(&'a Make<'a>),
 }
 
-/// What has been done.
+/// The result of a task.
 pub enum Done {
     Signed(usize, Signed, u32),
     Made(New),
 }
 
-/// How far it is with one key.
+/// The progress with one key.
 #[derive(Debug)]
 enum Stage {
-    /// It is asked what it is, and what it holds.
+    /// It is asked for its features and what it holds.
     New,
-    /// It will do, and waits for its turn.
+    /// It can be used, and waits for its turn.
     Ready,
     /// It waits for a touch that chooses it.
     Choosing,
-    /// It is to sign.
+    /// It has to sign or make.
     Asked,
-    /// It is of no use here, for this reason.
+    /// It cannot be used, for this reason.
     Useless(Failure),
 }
 
-/// A key's device, open. Programs that use keys lock it, as libfido2 does, so as not to be in each other's way.
+/// The open device of a key. Programs that use keys lock it, as libfido2 does, so that they do not disturb each
+/// other.
 enum Device {
     Locked(Flock<OwnedFd>),
     Shared(OwnedFd),
@@ -75,38 +76,38 @@ impl AsFd for Device {
     }
 }
 
-/// One key that is plugged in.
+/// One plugged-in key.
 struct Plugged {
     node: Node,
     process: Process,
-    /// Until its process has ended.
+    /// Kept open until its process has ended.
     _device: Device,
     features: Features,
     stage: Stage,
-    /// Those of the task's keys that it may hold.
+    /// The indices of the task's keys that it may hold.
     held: Vec<usize>,
-    /// What it says of built-in verification is not so: it wants the PIN.
+    /// It reported a built-in verification, but wants the PIN.
     wants_pin: bool,
-    /// PIN or fingerprint was asked for.
+    /// Whether a PIN or fingerprint was demanded.
     verified: bool,
 }
 
-/// All of them.
+/// All plugged-in keys.
 #[derive(Default)]
 struct Table {
     keys: Vec<Plugged>,
-    /// One is chosen: it has its PIN, or is about to, and no other is asked any more.
+    /// A key has been chosen: its PIN is given or is asked for, and no other key is used any more.
     closed: bool,
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // All at once, so that they end side by side.
+        // All at once, so that they end in parallel.
         self.keys.iter().for_each(|plugged| plugged.process.call_off());
     }
 }
 
-/// How a person is to be verified.
+/// How the person must be verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
     Nothing,
@@ -122,8 +123,8 @@ impl Task<'_> {
         }
     }
 
-    /// How long it is waited for a key to be plugged in. At a login it leaves time for a recovery code: login(1) may end
-    /// after a minute.
+    /// How long to wait for a key to be plugged in. At a login, this leaves time for a recovery code: login(1) may
+    /// end after a minute.
     fn patience(&self) -> Duration {
         match self {
             Task::Assert(asked) => asked.deadline.min(INSERT),
@@ -152,13 +153,13 @@ impl Task<'_> {
         }
     }
 
-    /// Those that can be asked for: an ssh key has its handle elsewhere.
+    /// The keys that can be searched by credential. The credential of an ssh key is stored elsewhere.
     fn probes(&self) -> Vec<(usize, &Key)> {
         self.keys().iter().enumerate().filter(|(_, key)| !key.credential.is_empty()).collect()
     }
 
-    /// What a key is good for that has said what it holds.
-    fn place(&self, plugged: &mut Plugged, said: Vec<Option<bool>>) -> Result<(), Failure> {
+    /// Sets the keys that `plugged` may hold, from what it said; fails if it is of no use.
+    fn note_held(&self, plugged: &mut Plugged, said: Vec<Option<bool>>) -> Result<(), Failure> {
         let probes = self.probes();
         if said.len() != probes.len() {
             return Err(Failure::Hostile(String::from("an answer of the wrong length")));
@@ -168,7 +169,8 @@ impl Task<'_> {
         let maybe = || all().filter(|(said, _)| said.is_none()).map(|(_, (n, _))| *n).collect();
         match self {
             Task::Make(_) if !surely.is_empty() => Err(Failure::AlreadyBound),
-            // Where a key says nothing before it knows who asks, it is told in the request what it may not hold.
+            // If the key does not tell what it holds without verification, the request itself lists what it must not
+            // hold.
             Task::Make(_) => {
                 plugged.held = maybe();
                 Ok(())
@@ -180,7 +182,7 @@ impl Task<'_> {
         }
     }
 
-    /// How the person is to be verified by this key.
+    /// How this key must verify the person.
     fn need(&self, plugged: &Plugged) -> Result<Need, Failure> {
         let Features { pin, uv, always_uv, .. } = plugged.features;
         let bound_so = matches!(self, Task::Assert(asked) if plugged.held.iter().all(|n| asked.keys[*n].verified));
@@ -218,8 +220,8 @@ impl Task<'_> {
         }
     }
 
-    /// Judges what a key has given.
-    fn judge(&self, held: &[usize], verified: bool, answer: Answer) -> Result<Done, Failure> {
+    /// Checks a key's answer.
+    fn check_answer(&self, held: &[usize], verified: bool, answer: Answer) -> Result<Done, Failure> {
         let malformed = || Failure::Hostile(String::from("malformed authenticator data"));
         match (self, answer) {
             (Task::Assert(asked), Answer::Signed(n, signed, good)) => {
@@ -241,7 +243,7 @@ impl Task<'_> {
                 if attested == Attested::Itself && !new.public.has_signed(&message, &signature) {
                     return Err(Failure::Hostile(String::from("the new credential has not signed for itself")));
                 }
-                // A model is its maker's word, so there must be one.
+                // Only the manufacturer's certificate vouches for a model, so there must be one.
                 let known = attested == Attested::Certificate && make.aaguids.contains(&new.aaguid);
                 if !make.aaguids.is_empty() && !known {
                     return Err(Failure::NotAllowedModel(new.aaguid));
@@ -256,7 +258,7 @@ impl Task<'_> {
     }
 }
 
-/// Asks all keys that are plugged in, or will be, until one has done what it was to do.
+/// Asks all keys that are plugged in now or later, until one has done the task.
 pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
     let begun = Instant::now();
     let mut end = begun + task.deadline();
@@ -284,7 +286,7 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             return Err(table.why_nothing());
         }
         for node in table.wait(end.min(next_look), person)? {
-            // The one before it may have put it off.
+            // An earlier event in this loop may have removed it.
             let Some(n) = table.keys.iter().position(|plugged| plugged.node == node) else { continue };
             if let Some(done) = table.heard(n, task, person, &mut end)? {
                 return Ok(done);
@@ -302,13 +304,13 @@ fn milliseconds(time: Duration) -> u32 {
 }
 
 impl Table {
-    /// Looks what is plugged in. A key that another process uses is left to it for a while.
+    /// Looks for plugged-in keys. A key that another process uses is left to that process for a while.
     fn look(&mut self, patience_is_over: bool) -> Result<(), Failure> {
         if self.closed {
             return Ok(());
         }
         let nodes = list();
-        // Pulled out, and told by nobody: those that wait for nothing.
+        // Keys that wait for nothing do not report that they were pulled out.
         self.keys.retain(|plugged| match plugged.stage {
             Stage::Useless(Failure::Unplugged) => false,
             Stage::Useless(_) => nodes.contains(&plugged.node),
@@ -321,7 +323,8 @@ impl Table {
             let Some(opened) = node.open() else { continue };
             let device = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => Device::Locked(locked),
-                // Who holds the lock for ever shall not keep anybody out: the channels of CTAPHID keep us apart.
+                // A process that holds the lock for ever must not block a login. The channels of CTAPHID keep the two
+                // apart.
                 Err((opened, _)) if patience_is_over => Device::Shared(opened),
                 Err(_) => continue,
             };
@@ -348,11 +351,11 @@ impl Table {
         self.keys.iter().any(|plugged| matches!(plugged.stage, Stage::Choosing | Stage::Asked))
     }
 
-    /// Gives every key that is ready its work. The number of one that needs its PIN first, where it is the only one.
+    /// Gives every ready key its work. Returns the number of the only key if that needs its PIN first.
     fn give_out(&mut self, task: &Task, end: Instant) -> Result<Option<usize>, Failure> {
         let ready = |plugged: &&Plugged| matches!(plugged.stage, Stage::Ready);
         let alone = !self.is_waiting() && self.keys.iter().filter(ready).count() == 1;
-        // Two new keys: which one is to be bound says a touch.
+        // With two new keys, a touch says which one to bind.
         let choose_first = matches!(task, Task::Make(_)) && !alone;
         for n in 0..self.keys.len() {
             let plugged = &mut self.keys[n];
@@ -370,13 +373,15 @@ impl Table {
                     plugged.process.send(&Job { milliseconds, what: What::Touch });
                     plugged.stage = Stage::Choosing;
                 }
-                Ok(need) => plugged.ask(task, if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No }, end),
+                Ok(need) => {
+                    plugged.give_work(task, if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No }, end)
+                }
             }
         }
         Ok(None)
     }
 
-    /// Key `n` is the one, and now the first; the others are let go of.
+    /// Keeps key `n`, now number 0, and drops the others.
     fn choose(&mut self, n: usize) {
         let chosen = self.keys.swap_remove(n);
         drop(std::mem::take(self));
@@ -384,9 +389,9 @@ impl Table {
         self.closed = true;
     }
 
-    /// Key `n` is the one: asks for its PIN, and has it work. Until when it is waited for it.
+    /// Chooses key `n`, asks for its PIN, and gives it its work. Returns until when to wait for it.
     fn ask_pin(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<Instant, Failure> {
-        // Nobody else blinks while the PIN is typed.
+        // The others must not blink while the PIN is typed.
         self.choose(n);
         let plugged = &mut self.keys[0];
         let left = plugged.features.tries;
@@ -403,11 +408,11 @@ impl Table {
         };
         let pin: Secret = person.pin(label, left.map(u32::from)).map_err(Failure::Gone)?;
         let end = Instant::now() + task.deadline();
-        plugged.ask(task, Verify::Pin(pin), end);
+        plugged.give_work(task, Verify::Pin(pin), end);
         Ok(end)
     }
 
-    /// What the person is to do now.
+    /// What the person must do now.
     fn state(&self) -> Event {
         let any = |stage: fn(&Stage) -> bool| self.keys.iter().any(|plugged| stage(&plugged.stage));
         if any(|stage| matches!(stage, Stage::Asked)) {
@@ -423,7 +428,7 @@ impl Table {
         }
     }
 
-    /// Time is up.
+    /// The reason to report when the time is over.
     fn why_nothing(&mut self) -> Failure {
         if self.is_waiting() {
             return Failure::NotTouched;
@@ -432,11 +437,11 @@ impl Table {
             Stage::Useless(failure) => failure,
             _ => Failure::Hostile(String::from(SILENT)),
         });
-        // What is wrong with a key says more than that another is a stranger's.
+        // A fault of a key tells more than the fact that another key is not bound.
         useless.min_by_key(|failure| matches!(failure, Failure::NoBoundKey)).unwrap_or(Failure::NoKey)
     }
 
-    /// Waits until something comes: the keys from which it does.
+    /// Waits for events. Returns the keys that have something to say.
     fn wait(&self, until: Instant, person: &mut dyn Person) -> Result<Vec<Node>, Failure> {
         let heard = |plugged: &&Plugged| !matches!(plugged.stage, Stage::Useless(_));
         let mut fds = vec![PollFd::new(person.gone(), PollFlags::POLLIN)];
@@ -455,7 +460,7 @@ impl Table {
         Ok(nodes.zip(&fds[1..]).filter(|(_, fd)| happened(fd)).map(|(node, _)| node.clone()).collect())
     }
 
-    /// Takes what key `n` has said.
+    /// Handles the message of key `n`.
     fn heard(
         &mut self,
         n: usize,
@@ -487,7 +492,7 @@ impl Table {
                 return Ok(None);
             }
             (Stage::New, Answer::Probed(said)) => {
-                match task.place(plugged, said) {
+                match task.note_held(plugged, said) {
                     Ok(()) => plugged.stage = Stage::Ready,
                     Err(failure) => plugged.useless(failure),
                 }
@@ -505,7 +510,7 @@ impl Table {
                         self.choose(n);
                         *end = Instant::now() + task.deadline();
                         let verify = if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No };
-                        self.keys[0].ask(task, verify, *end);
+                        self.keys[0].give_work(task, verify, *end);
                     }
                 }
                 return Ok(None);
@@ -516,18 +521,18 @@ impl Table {
                 return Ok(None);
             }
             (Stage::Choosing | Stage::Asked, Answer::Failed(code, cut)) => plugged.failure(code, cut),
-            (Stage::Asked, answer) => match task.judge(&plugged.held, plugged.verified, answer) {
+            (Stage::Asked, answer) => match task.check_answer(&plugged.held, plugged.verified, answer) {
                 Ok(done) => return Ok(Some(done)),
                 Err(failure) => failure,
             },
             _ => Failure::Hostile(String::from("an answer out of turn")),
         };
-        // Another key may still do what this one has not.
+        // Another key may still do the task.
         plugged.useless(failure);
         self.give_up_unless_waiting(n).map(|()| None)
     }
 
-    /// Key `n` is out. What is wrong with it is the outcome, unless another may still do.
+    /// Key `n` has failed. Its failure is the outcome, unless another key may still do the task.
     fn give_up_unless_waiting(&mut self, n: usize) -> Result<(), Failure> {
         if self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
             return Ok(());
@@ -538,7 +543,7 @@ impl Table {
         }
     }
 
-    /// At binding, where the only key that is plugged in is bound already, there is nothing to wait for.
+    /// While a new key is bound: if every plugged-in key is already bound, there is nothing to wait for.
     fn give_up_if(&mut self, task: &Task) -> Result<Option<Done>, Failure> {
         let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
         if matches!(task, Task::Make(_)) && self.keys.iter().all(bound) {
@@ -549,26 +554,26 @@ impl Table {
 }
 
 impl Plugged {
-    /// Nothing more is asked of it, and its process ends.
+    /// Gives it no more work, and ends its process.
     fn useless(&mut self, why: Failure) {
         self.stage = Stage::Useless(why);
         self.process.call_off();
     }
 
-    fn ask(&mut self, task: &Task, verify: Verify, end: Instant) {
+    fn give_work(&mut self, task: &Task, verify: Verify, end: Instant) {
         self.verified = !matches!(verify, Verify::No);
         let milliseconds = milliseconds(end.saturating_duration_since(Instant::now()));
         self.process.send(&Job { milliseconds, what: task.what(self, verify) });
         self.stage = Stage::Asked;
     }
 
-    /// Whether the key wants its PIN after all: the finger was not known, or it does nothing without.
+    /// Whether the key wants its PIN after all: the fingerprint was not recognized, or the key demands verification.
     fn wants_pin_after(&self, code: i32) -> bool {
         let wants = [Error::PIN_REQUIRED, Error::UV_BLOCKED, Error::UV_INVALID];
         wants.contains(&Error(code)) && self.features.pin && !self.wants_pin
     }
 
-    /// What a code of the library's says to the person.
+    /// The failure for an error code of the library.
     fn failure(&self, code: i32, cut: Option<Cut>) -> Failure {
         match (cut, Error(code)) {
             (Some(Cut::Unplugged), _) => Failure::Unplugged,
@@ -621,7 +626,7 @@ mod tests {
         }
     }
 
-    /// As a process says it: wrapped as libfido2 does.
+    /// An answer as a process sends it, wrapped as libfido2 does.
     fn said(signer: &SigningKey, flags: u8, good: bool) -> Answer {
         let auth_data = [&Sha256::digest(b"pam://web1")[..], &[flags, 0, 0, 0, 5]].concat();
         let signature: DerSignature = signer.sign(&[&auth_data[..], &CHALLENGE].concat());
@@ -633,7 +638,7 @@ mod tests {
         let keys = [bound()];
         let deadline = Duration::ZERO;
         let asked = Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline };
-        match Task::Assert(&asked).judge(held, verified, answer) {
+        match Task::Assert(&asked).check_answer(held, verified, answer) {
             Ok(Done::Signed(0, _, counter)) => Ok(counter),
             Ok(_) => panic!("something else"),
             Err(failure) => Err(format!("{failure:?}")),

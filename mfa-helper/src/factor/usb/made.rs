@@ -1,32 +1,32 @@
-//! A new credential, read from what the key has answered (WebAuthn 6.5).
+//! Reads a new credential from a key's answer (WebAuthn 6.5).
 
 use mfa_core::key::{MOST_AUTH_DATA, MOST_CREDENTIAL, PublicKey, USER_PRESENT, USER_VERIFIED};
 use sha2::{Digest, Sha256};
 
-/// What a key has made.
+/// A new credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct New {
-    /// By what the key finds it again.
+    /// The handle by which the key finds it again.
     pub credential: Vec<u8>,
-    /// Against what its answers are checked.
+    /// The public key with which its signatures are checked.
     pub public: PublicKey,
-    /// PIN or fingerprint was given.
+    /// Whether a PIN or fingerprint was given.
     pub verified: bool,
     /// The sign counter.
     pub counter: u32,
-    /// The model, as the key says: 16 zeros where it does not, and of U2F.
+    /// The model that the key claims; 16 zeros if it claims none, and for U2F.
     pub aaguid: [u8; 16],
 }
 
 /// Flag AT: a credential follows.
 const CREDENTIAL_DATA: u8 = 0x40;
 
-/// Canonical CBOR (CTAP 2.1, 8) of a COSE key, which has one form: {1: 2, 3: -7, -1: 1, -2: x, -3: y}
+/// Canonical CBOR (CTAP 2.1, 8) allows one form of a COSE key: {1: 2, 3: -7, -1: 1, -2: x, -3: y}
 const ES256: [&[u8]; 2] = [&[0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20], &[0x22, 0x58, 0x20]];
 /// {1: 1, 3: -8, -1: 6, -2: x}
 const EDDSA: &[u8] = &[0xa4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20];
 
-/// The bytes of a CBOR byte string that is alone: libfido2 gives authenticator data so.
+/// The content of a single CBOR byte string: libfido2 wraps authenticator data in one.
 pub fn unwrapped(cbor: &[u8]) -> Option<&[u8]> {
     let (head, rest) = cbor.split_first()?;
     let (length, rest) = match head {
@@ -38,7 +38,7 @@ pub fn unwrapped(cbor: &[u8]) -> Option<&[u8]> {
     (rest.len() == length && length <= MOST_AUTH_DATA).then_some(rest)
 }
 
-/// Reads it. Otherwise what is wrong, for the log.
+/// Reads authenticator data. The error is for the log.
 pub fn read(auth_data: &[u8], rp_id: &str, uv: bool) -> Result<New, &'static str> {
     let short = "the new credential is malformed";
     let (rp_id_hash, rest) = auth_data.split_first_chunk::<32>().ok_or(short)?;
@@ -68,7 +68,7 @@ pub fn read(auth_data: &[u8], rp_id: &str, uv: bool) -> Result<New, &'static str
     })
 }
 
-/// What follows it, extensions, is of no interest: none was asked for.
+/// Reads the public key. The extensions after it are ignored, because none was requested.
 fn cose_key(cose: &[u8]) -> Option<PublicKey> {
     if let Some(rest) = cose.strip_prefix(EDDSA) {
         return PublicKey::ed25519(rest.get(..32)?);

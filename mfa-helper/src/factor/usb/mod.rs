@@ -1,7 +1,7 @@
-//! Security keys that are plugged in here: what is asked of them, and what comes of it.
+//! Security keys that are plugged in at this host: the requests to them, and the results.
 //!
-//! The helper opens a key's device and hands it to a process that is nobody (`child`), one for each key; libfido2 runs
-//! there and nowhere else. What comes back is judged here, by code that trusts neither.
+//! The helper opens a key's device and passes it to a process that runs as nobody (`child`), one for each key;
+//! libfido2 runs only there. The answers are checked here, by code that trusts neither the key nor that process.
 
 pub mod child;
 mod engine;
@@ -23,79 +23,79 @@ pub use made::New;
 pub use mfa_core::key::Pin;
 pub use process::ARGUMENT;
 
-/// The least tries that must be left for the PIN before one is sent at a login: whoever types it wrongly here shall
-/// still be able to use the key elsewhere.
+/// The least number of PIN tries that must be left before a login sends a PIN: a person who types it wrongly here
+/// must still be able to use the key elsewhere.
 const SPARE_TRIES: u8 = 3;
 
-/// What is said while a key is waited for.
+/// What the person must know while we wait for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// No key is plugged in.
     Insert,
-    /// A key, or one of several, waits for the touch that counts.
+    /// A key, or each of several, waits for the touch with which it signs.
     Touch,
-    /// Several keys wait: a touch chooses one of them.
+    /// Several keys wait; a touch chooses one of them.
     TouchToChoose,
-    /// None of the keys that are plugged in will do: foreign ones, or at binding those that are bound already.
+    /// No plugged-in key can be used: none is bound, or, while a new key is bound, all are.
     WrongKey,
-    /// The key that is plugged in does not answer, or not as keys do.
+    /// The plugged-in key does not answer, or its answers are not valid.
     Unusable,
 }
 
-/// Who sits at the keys.
+/// The person in front of the keys.
 pub trait Person {
-    /// Shows what is to be done.
+    /// Shows what the person must do.
     fn tell(&mut self, what: Event);
-    /// Asks for the PIN of a key: `label` as it was bound, empty for a new one. Not shown while it is typed.
+    /// Asks for the PIN of a key; `label` is its name, empty for a new key. The PIN is not shown while it is typed.
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer>;
-    /// Readable, or hung up, when nobody is there any more.
+    /// Readable, or closed, when the person is gone.
     fn gone(&self) -> BorrowedFd<'_>;
 }
 
-/// What is asked of a bound key.
+/// A request for a signature by a bound key.
 pub struct Asked<'a> {
-    /// The keys that will do. Those without a credential are not asked.
+    /// The keys that are accepted. Keys without a credential are not asked.
     pub keys: &'a [Key],
-    /// What is to be signed: fresh random bytes.
+    /// The challenge: fresh random bytes.
     pub challenge: [u8; 32],
     /// See [`Pin`].
     pub pin: Pin,
-    /// No PIN is sent where it could be one of the last tries. For every place but `mfa-enroll`.
+    /// Send no PIN if it could be one of the last tries. Set everywhere except in `mfa-enroll`.
     pub spare_tries: bool,
-    /// How long a touch is waited for. Typing a PIN does not count.
+    /// How long to wait for a touch, without the time for typing a PIN.
     pub deadline: Duration,
 }
 
-/// What a new key is made for.
+/// A request to make a new credential.
 pub struct Make<'a> {
     /// The relying party: `pam://web1`.
     pub rp_id: &'a str,
-    /// What a key may show.
+    /// The name that a key may show.
     pub user_name: &'a str,
-    /// Random, so that it says nothing of the user.
+    /// Random, so that it does not identify the user.
     pub user_id: [u8; 32],
-    /// The keys that are bound already, each under its own relying party.
+    /// The keys that are already bound, each under its own relying party.
     pub exclude: &'a [Key],
-    /// Fresh random bytes.
+    /// The challenge: fresh random bytes.
     pub challenge: [u8; 32],
     /// See [`Pin`].
     pub pin: Pin,
     /// As in [`Asked`].
     pub spare_tries: bool,
-    /// The models that are allowed; empty: all. Worth as much as the word of the key: without its maker's root
-    /// certificate nobody can tell a model from a program that claims to be one.
+    /// The models that are allowed; empty: all. This trusts the key's claim: without its manufacturer's root
+    /// certificate, a model cannot be told from a program that claims to be one.
     pub aaguids: &'a [[u8; 16]],
     /// As in [`Asked`].
     pub deadline: Duration,
 }
 
-/// Whether the process of a key would find libfido2; else why not. It is given no key.
+/// Checks that the process of a key would find libfido2. That process gets no key.
 pub fn library_loads() -> Result<(), String> {
     process::library_loads()
 }
 
-/// Has one of the bound keys sign. Gives back which one, and what it has signed; that has been checked but for the
-/// counter, which is returned in the end.
+/// Has one of the bound keys sign. Returns which key, its signature, and the new counter. The signature is checked;
+/// the counter is not yet compared.
 pub fn assert(asked: &Asked, person: &mut dyn Person) -> Result<(usize, Signed, u32), Failure> {
     match engine::run(&engine::Task::Assert(asked), person)? {
         engine::Done::Signed(n, signed, counter) => Ok((n, signed, counter)),
@@ -103,7 +103,7 @@ pub fn assert(asked: &Asked, person: &mut dyn Person) -> Result<(usize, Signed, 
     }
 }
 
-/// Has a key that is not bound yet make a credential.
+/// Has a key that is not yet bound make a credential.
 pub fn make(make: &Make, person: &mut dyn Person) -> Result<New, Failure> {
     match engine::run(&engine::Task::Make(make), person)? {
         engine::Done::Made(new) => Ok(new),
@@ -111,53 +111,53 @@ pub fn make(make: &Make, person: &mut dyn Person) -> Result<New, Failure> {
     }
 }
 
-/// Why no key has answered. Display is the line for the person.
+/// Why no key has answered. `Display` gives the text for the person.
 #[derive(Debug)]
 pub enum Failure {
     /// libfido2 is missing, or too old.
     NoLibrary(String),
     /// No key was plugged in.
     NoKey,
-    /// Of the keys that were plugged in, none is bound.
+    /// None of the plugged-in keys is bound.
     NoBoundKey,
     /// Nobody touched a key in time.
     NotTouched,
-    /// The key says no.
+    /// The key refuses.
     Denied,
     /// The PIN was wrong.
     WrongPin {
-        /// So many tries are left, where the key says.
+        /// How many tries are left, if the key says.
         left: Option<u32>,
     },
-    /// The fingerprint was not known, and there is no PIN.
+    /// The fingerprint was not recognized, and the key has no PIN.
     WrongFinger,
-    /// The key takes no PIN any more until it is reset, or plugged in again.
+    /// The key accepts no PIN until it is plugged in again or reset.
     PinBlocked {
-        /// Plugging it in again helps.
+        /// Whether plugging it in again helps.
         replug: bool,
     },
-    /// So few tries are left that no PIN was sent.
+    /// No PIN was sent, because only this many tries are left.
     FewTries(u32),
-    /// A PIN is demanded, and the key has none.
+    /// A PIN is demanded, but the key has none.
     NoPin,
-    /// It was pulled out.
+    /// The key was pulled out.
     Unplugged,
-    /// There is nobody to ask.
+    /// There is no person to ask.
     Gone(NoAnswer),
-    /// The key, or the process that talks to it, does what no key does.
+    /// The key, or the process that talks to it, does something that no key does.
     Hostile(String),
-    /// What the key has signed is not what it was to sign.
+    /// The signature is not the one that was asked for.
     Refused(key::Refused),
-    /// This very key is bound to this user.
+    /// This key is already bound to this user.
     AlreadyBound,
-    /// The model is not in the list of those that are allowed.
+    /// The model is not in the list of allowed ones.
     NotAllowedModel([u8; 16]),
     /// The process for the key could not be started.
     NoProcess(String),
 }
 
 impl Failure {
-    /// For the log.
+    /// The reason for the log.
     pub fn reason(&self) -> String {
         match self {
             Failure::NoLibrary(why) => format!("no libfido2: {why}"),

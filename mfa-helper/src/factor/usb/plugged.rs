@@ -1,4 +1,4 @@
-//! The keys that are plugged in, as the kernel lists them.
+//! The keys that are plugged in, from the kernel's list.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -18,11 +18,11 @@ const DESCRIPTOR: usize = 4096;
 pub struct Node {
     /// `hidraw0`
     pub name: String,
-    /// Its device number. Another one under the same name is another key.
+    /// Its device number. A different number under the same name is a different key.
     pub number: (u64, u64),
 }
 
-/// All of them, in the order of their names. What cannot be read is no key.
+/// All plugged-in keys, ordered by name. A device that cannot be read is left out.
 pub fn list() -> Vec<Node> {
     let Ok(entries) = std::fs::read_dir(CLASS) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -46,7 +46,7 @@ fn node(name: String) -> Option<Node> {
 }
 
 impl Node {
-    /// Opens it: a device of that number, and nothing else that may stand in its place.
+    /// Opens the device. Fails unless it still has this device number.
     pub fn open(&self) -> Option<OwnedFd> {
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
         let opened = open(format!("/dev/{}", self.name).as_str(), flags, Mode::empty()).ok()?;
@@ -56,7 +56,8 @@ impl Node {
     }
 }
 
-/// Whether a report descriptor (HID 1.11, 6.2.2) has the usage page of security keys. It comes from the device.
+/// Whether a report descriptor (HID 1.11, 6.2.2) has the usage page of security keys. It comes from the device, so it
+/// is not trusted.
 fn is_fido(mut items: &[u8]) -> bool {
     const LONG: u8 = 0xfe;
     const USAGE_PAGE: u8 = 0x04;
@@ -84,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// Of the specification: usage page FIDO, usage U2F authenticator, two reports of 64 bytes.
+    /// The example of the specification: usage page FIDO, usage U2F authenticator, two reports of 64 bytes.
     const KEY: [u8; 34] = [
         0x06, 0xd0, 0xf1, 0x09, 0x01, 0xa1, 0x01, 0x09, 0x20, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x40,
         0x81, 0x02, 0x09, 0x21, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x40, 0x91, 0x02, 0xc0,

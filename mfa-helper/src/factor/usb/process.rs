@@ -1,4 +1,4 @@
-//! The helper's hand on the process of one key.
+//! The process of one key, from the helper's side.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -16,48 +16,48 @@ use nix::unistd::Pid;
 use super::wire::{Answer, Job, MOST};
 use crate::sys::child;
 
-/// The argument by which this program knows that it is to be such a process.
+/// The argument that starts this program as the process of a key.
 pub const ARGUMENT: &CStr = c"--key";
 
-/// How long a process may take to end, once its socket is closed. A key that is told needs a moment to give up.
+/// How long a process may take to end after its socket is closed. A cancelled key needs a moment to give up.
 const END: Duration = Duration::from_secs(1);
 
-/// How long it may take to load a library, and to find that there is no key, in milliseconds.
+/// How long it may take to load the library and to find that there is no key, in milliseconds.
 const LOADED: u16 = 5000;
 
 /// The process of one key.
 pub struct Process {
     pid: Pid,
     socket: OwnedFd,
-    /// It has not answered yet, and may be talking to its key.
+    /// It has not answered yet, and may still be talking to its key.
     busy: Cell<bool>,
 }
 
-/// What has come.
+/// The state of the socket.
 pub enum Heard {
     Nothing,
     Answer(Answer),
-    /// The process has ended, or talks nonsense.
+    /// The process has ended, or sent an invalid message.
     Broken,
 }
 
 impl Process {
-    /// Starts one for a device that is open.
+    /// Starts the process for an open device.
     pub fn start(key: BorrowedFd) -> nix::Result<Process> {
         let (pid, socket) = child::start(ARGUMENT, SockType::SeqPacket, Some(key))?;
         Ok(Process { pid, socket, busy: Cell::new(true) })
     }
 
-    /// Gives it work. What cannot be given shows as an answer that does not come.
+    /// Sends a job. If that fails, no answer will come.
     pub fn send(&self, job: &Job) {
         self.busy.set(true);
         let _ = send(self.socket.as_raw_fd(), job.encode().bytes(), MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
     }
 
-    /// What has come so far. Does not wait.
+    /// The message that has come so far. Does not wait.
     pub fn hear(&self) -> Heard {
         let mut packet = Secret::zeroed(MOST);
-        // Of a longer packet the real length is told, which is then out of reach.
+        // With MSG_TRUNC a longer packet reports its real length, which is then out of range.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         match recv(self.socket.as_raw_fd(), packet.bytes_mut(), flags) {
             Ok(length) => match packet.bytes().get(..length).and_then(Answer::decode) {
@@ -72,18 +72,18 @@ impl Process {
         }
     }
 
-    /// What to wait for.
+    /// The descriptor to wait for.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Has it tell its key to stop, and end.
+    /// Tells it to cancel the exchange with its key, and to end.
     pub fn call_off(&self) {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
     }
 }
 
-/// Starts one with what is no key, and listens to what it says of its library first.
+/// Starts a process with /dev/null in place of a key, and reads what it first reports about the library.
 pub fn library_loads() -> Result<(), String> {
     let no_process = |e: Errno| format!("no process: {}", e.desc());
     let process = Process::start(child::null().map_err(no_process)?.as_fd()).map_err(no_process)?;
@@ -98,13 +98,13 @@ pub fn library_loads() -> Result<(), String> {
 impl Drop for Process {
     fn drop(&mut self) {
         self.call_off();
-        // One that has answered has nothing left to do: whoever logs in does not wait until its libraries are tidied up.
+        // A process that has answered has nothing left to do: a login does not wait until its libraries are unloaded.
         let end = Instant::now() + END;
         while self.busy.get() && !matches!(self.hear(), Heard::Broken) && Instant::now() < end {
             let left = PollTimeout::try_from(end.saturating_duration_since(Instant::now()));
             let _ = poll(&mut [PollFd::new(self.socket(), PollFlags::POLLIN)], left.unwrap_or(PollTimeout::ZERO));
         }
-        // One that a key has taken over would not end by itself.
+        // A process that a hostile key has taken over would not end by itself.
         let _ = kill(self.pid, Signal::SIGKILL);
         while waitpid(self.pid, None) == Err(Errno::EINTR) {}
     }

@@ -1,15 +1,15 @@
-//! What the helper and the process of one key say to each other: a packet for each message. A key that takes that
-//! process over can say anything, so the helper believes nothing of it: lengths are checked, and answers are judged.
+//! The messages between the helper and the process of one key: one packet each. A hostile key that takes that process
+//! over can send anything, so the helper trusts nothing in them: lengths are checked here, and answers by the caller.
 
 use mfa_core::key::{PublicKey, Signed};
 use mfa_wire::Secret;
 
 use crate::sys::fido::{Attested, Features};
 
-/// The longest packet: that of ten keys with the longest credentials and names has half of it.
+/// The longest packet. Ten keys with the longest credentials and names need half of it.
 pub const MOST: usize = 32 * 1024;
 
-/// How the person is verified.
+/// How to verify the person.
 pub enum Verify {
     No,
     BuiltIn,
@@ -24,13 +24,13 @@ pub struct Candidate {
     pub public: PublicKey,
 }
 
-/// What the process is to do, and in what time at most.
+/// A task for the process, and the most time for it.
 pub struct Job {
     pub milliseconds: u32,
     pub what: What,
 }
 
-/// See [`Job`].
+/// The kinds of task, see [`Job`].
 pub enum What {
     /// Say which of these the key holds.
     Probe(Vec<(String, Vec<u8>)>),
@@ -50,27 +50,27 @@ pub enum Cut {
     CalledOff,
 }
 
-/// What the process answers.
+/// The answers of the process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     NoLibrary(String),
     /// The key is open.
     Open(Features),
-    /// For each credential: whether the key holds it, where it says.
+    /// For each credential whether the key holds it, if the key says.
     Probed(Vec<Option<bool>>),
     Touched,
-    /// By which candidate, what, and whether libfido2 finds it good.
+    /// The index of the candidate, its signature, and whether libfido2 accepts it.
     Signed(usize, Signed, bool),
     Made {
         auth_data: Vec<u8>,
         signature: Vec<u8>,
         attested: Attested,
     },
-    /// The library's code.
+    /// The error code of the library.
     Failed(i32, Option<Cut>),
 }
 
-/// A packet that is being written. It never grows: it may hold a PIN.
+/// A packet that is being written. It is never reallocated, because it may hold a PIN.
 struct Out(Secret);
 
 impl Out {
@@ -80,7 +80,7 @@ impl Out {
         out
     }
 
-    /// What does not fit makes the packet one that nobody reads: see `done`.
+    /// If the bytes do not fit, the packet becomes empty, and `done` makes it one that is not accepted.
     fn raw(&mut self, bytes: &[u8]) -> &mut Out {
         if !self.0.append(bytes) {
             self.0 = Secret::default();
@@ -143,7 +143,8 @@ impl<'a> In<'a> {
     }
 
     fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        // Each takes a byte at least, so nothing is made that the packet does not hold.
+        // Each element takes at least one byte, so a count beyond the packet's length is refused before anything is
+        // allocated.
         let count = self.number()? as usize;
         if count > self.0.len() {
             return None;
@@ -369,7 +370,7 @@ mod tests {
         fn any_bytes_are_an_answer_or_none(kind in 0u8..9, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
             let packet = [&[kind], &rest[..]].concat();
             if let Some(answer) = Answer::decode(&packet) {
-                // Tries that are not there may have been any number.
+                // An absent number of tries can be encoded in several ways, so this compares the second encoding.
                 let canonical = answer.encode();
                 prop_assert_eq!(Answer::decode(canonical.bytes()), Some(answer));
             }
