@@ -1,4 +1,4 @@
-//! Our own programs, where the package puts them: only root may change what runs as root.
+//! Our own installed programs. They run as root, so only root may be able to change them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use super::{Finding, remedy_in};
 use crate::rootfile::{Dir, Fault};
 use crate::stack::OURS;
 
-/// What the package installs beside the module.
+/// The programs that the package installs, besides the module.
 const PROGRAMS: [&str; 2] = ["/usr/libexec/mfa-helper", "/usr/bin/mfa-enroll"];
 
-/// Where libpam looks for modules, as distributions have it; a `*` is the name of an architecture.
+/// The folders in which libpam looks for modules in various distributions; `*` stands for an architecture.
 const FOLDERS: [&str; 5] =
     ["/usr/lib/*/security", "/lib/*/security", "/usr/lib64/security", "/usr/lib/security", "/lib64/security"];
 
 /// No program of ours is longer.
 const LIMIT: usize = 1 << 28;
 
-/// Looks at them.
+/// Checks them.
 pub fn check() -> Vec<Finding> {
     let modules = FOLDERS.iter().flat_map(|folder| expanded(folder)).map(|folder| folder.join(OURS));
     look(&modules.filter(|path| path.exists()).collect::<Vec<_>>(), &PROGRAMS.map(PathBuf::from))
@@ -49,7 +49,7 @@ fn reinstall() -> String {
     }
 }
 
-/// Whether only root could have written a program, links to it and folders on the way included.
+/// Whether only root could have written a program, including links to it and the folders on the way.
 fn only_roots(path: &Path) -> Result<(), Fault> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (folder, name) = (real.parent().unwrap_or(&real), real.file_name().and_then(|name| name.to_str()));

@@ -1,4 +1,4 @@
-//! Security keys that cannot be asked, or do not count, although the policy means them to.
+//! Security keys that cannot be asked, or do not count although the policy says they do.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ use crate::stack::{self, system_file};
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 const SSHD_FOLDER: &str = "/etc/ssh/sshd_config.d";
 
-/// More users are not asked about, one by one, nor for longer: a directory may have to be asked for the groups of each.
+/// The most users, and the longest time: for each user a directory may have to be asked for groups.
 const MOST: usize = 200;
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Looks at them.
+/// Checks them.
 pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(without_library(people, &usb::library_loads));
@@ -31,7 +31,7 @@ pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     findings
 }
 
-/// Nobody but libfido2 can ask a key that is plugged in.
+/// Only libfido2 can ask a plugged-in key.
 fn without_library(people: &[Person], loads: &dyn Fn() -> Result<(), String>) -> Option<Finding> {
     let names: Vec<&str> = people.iter().filter(|person| person.has_plugged_key()).map(Person::name).collect();
     if names.is_empty() {
@@ -46,7 +46,7 @@ fn without_library(people: &[Person], loads: &dyn Fn() -> Result<(), String>) ->
     Some(Finding::grave("no-libfido2", "libfido2.so.1", what, remedy))
 }
 
-/// The rule counts a key that sshd lets in without what makes it count: `key_asked::counted` then asks.
+/// sshd accepts a key without the checks that the rule needs to count it; `key_asked::counted` then asks for a code.
 fn not_demanded(
     people: &[Person],
     password: bool,
@@ -72,7 +72,7 @@ fn not_demanded(
             None => found.push((missing, vec![person.name()])),
         }
     }
-    // What a `Match` block takes away from some is mended in that block.
+    // If only a `Match` block removes it for some users, the correction belongs into that block.
     let of_everybody = found.is_empty() || missing(None).is_some();
     let finding = |(missing, names): (Result<&str, String>, Vec<&str>)| {
         let (why, remedy) = match missing {
@@ -85,7 +85,7 @@ fn not_demanded(
     found.into_iter().map(finding).collect()
 }
 
-/// sshd takes the first value that it reads, but for those of `Match` blocks.
+/// sshd uses the first value that it reads, except in `Match` blocks.
 fn demand(options: &str, of_everybody: bool) -> String {
     let unit = if Path::new("/usr/lib/systemd/system/ssh.service").exists() { "ssh" } else { "sshd" };
     let includes = fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| text.contains(SSHD_FOLDER));
@@ -100,7 +100,7 @@ fn demand(options: &str, of_everybody: bool) -> String {
     }
 }
 
-/// Of whoever logs in from afar a key is asked by nobody: it counts at sshd, or a recovery code is the only way in.
+/// In a remote login no key can be asked: either sshd has checked it, or a recovery code is the only way in.
 fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     let what = |why: &str, names: &[&str]| format!("asked by ssh for a recovery code, since {why}: {}", listed(names));
     let mut none = Vec::new();
@@ -130,7 +130,7 @@ fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     }
     for (rule, names) in ignored {
         let place = rule.split(' ').next().unwrap_or_default().to_owned();
-        // Where none concerns them, there has to be one.
+        // If no rule concerns them, a new rule is needed.
         let (path, to_do) = match place.contains(':') {
             true => (rule_file(config, &place), "add to the rule: sk_key = \"counts\""),
             false => (config.to_string_lossy().into_owned(), "a rule for sshd and for them, with sk_key = \"counts\""),

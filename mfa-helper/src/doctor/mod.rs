@@ -1,10 +1,11 @@
-//! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out, and what mends it.
+//! `mfa-enroll doctor`: what lets people past the second factor on this host, or will lock them out, and the remedy.
 //!
-//! Here is what takes the policy, the store, the stack reader or files of root's, and what a login itself asks of sshd
-//! (docs/decisions/0017). What takes other programs (systemd, dpkg) is the front end's to ask.
+//! Checked here: everything that needs the policy, the store, the stack reader or files of root's, and everything that
+//! a login itself asks sshd. The front end makes the checks that need other programs (systemd, dpkg): the helper holds
+//! keys, so it starts no program here that a login does not start (docs/decisions/0017).
 //!
-//! A check is a function that returns findings; [`doctor`] is the list of them. A check is given what it looks at, where
-//! that can be, so that a test can plant faults.
+//! A check is a function that returns findings; [`doctor`] is the list of them. Where possible, a check gets its
+//! inputs as parameters, so that a test can supply faults.
 
 mod installed;
 mod keys;
@@ -31,18 +32,18 @@ use crate::stack::system_file;
 /// The longest field of a finding, in characters.
 const LONGEST: usize = 2000;
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing: scripts go by it.
+    /// The kind of fault, which scripts compare.
     pub id: &'static str,
-    /// Lets past or locks out; else it should be mended.
+    /// Whether it lets people past or locks them out; otherwise it should be corrected.
     pub grave: bool,
     /// A file with a line, or a user.
     pub place: String,
     /// What is wrong.
     pub what: String,
-    /// A line for root's shell. Where only an edit by hand helps, it opens the editor and says in a comment what to do.
+    /// A command for root's shell. If only an edit by hand helps, it opens the editor, and a comment says what to do.
     pub remedy: String,
 }
 
@@ -65,7 +66,7 @@ impl Finding {
         Finding { grave: false, ..Finding::grave(id, place, what, remedy) }
     }
 
-    /// As it goes over the wire: a line for each field.
+    /// The form on the wire: a line for each field.
     fn lines(&self) -> String {
         let severity = if self.grave { "error" } else { "warning" };
         let one_line = |text: &str| text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -74,7 +75,7 @@ impl Finding {
     }
 }
 
-/// What the service finds about itself, at its start: in the log, because nobody asks yet.
+/// What the service finds about itself at its start. It goes to the log, because nobody has asked yet.
 pub fn log_of_service(host: &Host) {
     for finding in service::look(host, service::loads_as_nobody) {
         let reason = format!("{}: {}; remedy: {}", finding.id, finding.what, finding.remedy);
@@ -82,12 +83,12 @@ pub fn log_of_service(host: &Host) {
     }
 }
 
-/// Looks through the host. The service, asked by the `doctor` of a helper that was started, looks at itself alone.
+/// Checks the host. The service itself, when `doctor` asks it, checks only itself.
 pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
     if host.in_service {
         return told(&service::look(host, usb::library_loads), conversation);
     }
-    // The policy as it is now: a remedy counts at once, two seconds before it is in force.
+    // With the policy as it is now: a remedy counts at once, two seconds before it is in force.
     let (host, mut findings) = policy::in_place(config, host);
     let host = &host;
     findings.extend(policy::rules(config, host));
@@ -118,7 +119,7 @@ fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decisio
     })
 }
 
-/// A word as the shell takes it.
+/// A word, quoted for the shell.
 fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+:,".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -128,7 +129,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What mends a file that cannot be used: the fault's sentence ends in it, or else somebody has to look.
+/// The remedy for a file that cannot be used: the command at the end of the fault's sentence, or `otherwise`.
 fn remedy_in(sentence: &str, otherwise: impl FnOnce() -> String) -> String {
     let line = sentence.lines().next().unwrap_or_default();
     let command =
@@ -136,7 +137,7 @@ fn remedy_in(sentence: &str, otherwise: impl FnOnce() -> String) -> String {
     command.map_or_else(otherwise, str::to_owned)
 }
 
-/// The file of the rule at `place`, a name with a line.
+/// The file of the rule at `place`, which is a file name and a line.
 fn rule_file(config: &Path, place: &str) -> String {
     let file = place.split(':').next().unwrap_or_default();
     let beside = config.parent().unwrap_or(config);
@@ -144,7 +145,7 @@ fn rule_file(config: &Path, place: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// A line that opens the editor.
+/// A command that opens the editor.
 fn edit(file: &str, what_to_do: &str) -> String {
     format!("editor {}  # {what_to_do}", quoted(file))
 }

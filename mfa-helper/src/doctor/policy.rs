@@ -10,8 +10,8 @@ use crate::policy::Policy;
 use crate::policy::files::{Loaded, in_place as read};
 use crate::policy::parse::{PolicyError, parse};
 
-/// The host with the policy as it is in place, settled or not; and what is wrong when it is none: then the one in force
-/// is looked at.
+/// The host with the policy in place, even if it was changed just now. If that cannot be loaded, the error, and the
+/// host with the policy in force.
 pub fn in_place(config: &Path, host: &Host) -> (Host, Vec<Finding>) {
     let loaded = |policy| Host { loaded: Loaded { policy, error: None }, ..host.clone() };
     match read(config).and_then(|sources| parse(&sources)) {
@@ -20,7 +20,7 @@ pub fn in_place(config: &Path, host: &Host) -> (Host, Vec<Finding>) {
     }
 }
 
-/// The error begins with the path, or with path and line.
+/// The error begins with the path, or with the path and the line.
 fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
     let what = &error.0;
     let place = what.split([' ', '\t']).next().unwrap_or_default().trim_end_matches(':');
@@ -45,7 +45,7 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
     Finding::grave(id, place, format!("the policy in place does not load ({instead}): {what}"), remedy)
 }
 
-/// Services in which nothing is bound any more since their programs have to be named as well.
+/// Services in which no device can be bound any more, because their programs now have to be named too.
 pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
     let policy = &host.loaded.policy;
     let shipped = Policy::default().enroll_services;
@@ -60,12 +60,12 @@ pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
     Some(Finding::warning("policy-no-program", place, what, remedy))
 }
 
-/// Mistakes that the parser cannot see.
+/// Mistakes that the parser cannot find.
 pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
     let policy = &host.loaded.policy;
     let found = findings(policy, (host.now)());
     let finding = |found: crate::flow::manage::policy::Finding| {
-        // Its text begins with the rule's file and line; or it is about somebody, and ends in the rule that exempts.
+        // Its text begins with the rule's file and line; or it is about a user, and ends with the exempting rule.
         let from_rule = if found.id == "rule-exempts" { found.text.rsplit(" by ").next() } else { Some(&*found.text) };
         let place = from_rule.unwrap_or_default().split([' ', ',']).next().unwrap_or_default().trim_end_matches(':');
         let path = rule_file(config, place);

@@ -1,6 +1,6 @@
-//! The service, tried by itself: what its sandbox keeps from it. A helper that a login starts is in none, and so cannot
-//! know; the service does it at its start, for the log, and whenever `doctor` asks it to. The front end leaves out what is
-//! amiss outside as well.
+//! What the service's sandbox keeps it from doing, tried by the service itself. A helper that a login starts has no
+//! sandbox, so it cannot know. The service checks at its start, for the log, and whenever `doctor` asks. The front
+//! end drops findings that also apply outside the sandbox.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,10 +16,10 @@ use crate::sys::{caps, names};
 const UNIT: &str = "mfa-helper.service";
 const STORE: &str = "service-store";
 
-/// How long it may take to load libfido2.
+/// The longest time for loading libfido2.
 const LOADED: Duration = Duration::from_secs(20);
 
-/// What this process cannot do, and a conversation of its kind has to. `loads` tries libfido2.
+/// The things that a conversation in this process needs and cannot do. `loads` tries to load libfido2.
 pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |id, what: String, remedy: String| findings.push(Finding::warning(id, UNIT, what, remedy));
@@ -51,8 +51,8 @@ pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong if the service turns root's logins away, before it could say why. The front end, which sees that it does,
-/// believes it only then.
+/// The finding for a service that turns root's logins away before it can say why. The front end uses it only if it
+/// sees that the service does so.
 pub fn if_it_turns_away(host: &Host) -> Finding {
     let store = &host.loaded.policy.store;
     let what = format!(
@@ -61,7 +61,7 @@ pub fn if_it_turns_away(host: &Host) -> Finding {
     Finding::warning(STORE, UNIT, what, reach_store(store))
 }
 
-/// As the process does that runs libpam. Where there is no such file there is nothing to be read.
+/// As the process that runs libpam does. If the file does not exist, nothing has to be read.
 fn reads_shadow(host: &Host) -> Result<(), String> {
     let raised = if host.in_service { caps::take_up() } else { Ok(()) };
     let read = File::open("/etc/shadow");
@@ -73,7 +73,7 @@ fn reads_shadow(host: &Host) -> Result<(), String> {
     }
 }
 
-/// Loads libfido2 without any program being executed: in a copy of this process that is nobody, and ends.
+/// Loads libfido2 without executing a program: in a copy of this process that becomes nobody, and ends.
 pub fn loads_as_nobody() -> Result<(), String> {
     match answer_of_a_copy(|| u8::from(become_nobody().is_ok() && Library::load().is_ok()), LOADED) {
         Some(1) => Ok(()),
@@ -88,15 +88,15 @@ fn is_installed(library: &[u8]) -> bool {
     cache.windows(library.len()).any(|window| window == library)
 }
 
-/// What lets the service write to a store that is elsewhere.
+/// The settings that let the service write to a store elsewhere.
 fn reach_store(store: &str) -> String {
-    // ProtectHome= goes before ReadWritePaths=.
+    // ProtectHome= takes precedence over ReadWritePaths=.
     let hidden = ["/home/", "/root/", "/run/user/"].iter().any(|home| store.starts_with(home));
     let home = if hidden { "\\nProtectHome=no" } else { "" };
     drop_in(&format!("ReadWritePaths={store}{home}"), "store")
 }
 
-/// The line that adds settings to the unit, for the printf of a shell.
+/// A shell command that uses printf to add settings to the unit.
 fn drop_in(settings: &str, name: &str) -> String {
     let folder = format!("/etc/systemd/system/{UNIT}.d");
     let text = quoted(&format!("[Service]\\n{}\\n", settings.replace('%', "%%%%")));

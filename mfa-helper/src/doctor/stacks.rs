@@ -1,12 +1,12 @@
-//! The PAM stacks: is our auth line reached only after a first factor that succeeded, and on every path that succeeds;
-//! is what it says the stack's; is the account line there.
+//! The PAM stacks. Is our auth line reached only after a successful first factor, and on every path that succeeds?
+//! Does the stack refuse when we refuse? Is there an account line?
 
 use std::collections::BTreeSet;
 
 use super::{Finding, edit, quoted};
 use crate::stack::{self, Files, Findings, Kind, Module, Reached, Stack, StackError, Step};
 
-/// Services that end in a shell, a session or the rights of somebody else.
+/// Services that give a shell, a session or the rights of another user.
 const SHELLS: &[&str] = &[
     "cockpit",
     "doas",
@@ -31,7 +31,7 @@ const SHELLS: &[&str] = &[
     "xrdp-sesman",
 ];
 
-/// Files to include, and the first factor alone, which has no second one.
+/// Files for inclusion, and the service of the first factor alone, which has no second one.
 const NO_SERVICES: &[&str] = &[
     "config-util",
     "fingerprint-auth",
@@ -48,7 +48,7 @@ const NO_SERVICES: &[&str] = &[
     "system-services",
 ];
 
-/// What package managers, pam-auth-update and editors leave beside the files.
+/// Endings of files that package managers, pam-auth-update and editors leave behind.
 const LEFT_OVER: &[&str] = &["~", ".pam-old", ".orig", ".bak", ".rpmnew", ".rpmsave", ".pacnew", ".pacsave", ".swp"];
 
 /// Debian's file of auth lines.
@@ -71,11 +71,11 @@ pub fn services() -> Vec<String> {
     names.into_iter().filter(is_service).collect()
 }
 
-/// Looks at all of them. `enroll` are those in which a device may be bound.
+/// Checks all of them. `enroll` are the services in which a device may be bound.
 pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Finding> {
     let mut faults = Vec::new();
     let stacks: Vec<_> = services.iter().map(|name| (name.as_str(), auth_stack(name, files))).collect();
-    // One that nobody understands may name us.
+    // A stack that cannot be read may contain our module.
     if stacks.iter().all(|(_, stack)| stack.as_ref().is_ok_and(|stack| ours(stack).is_none())) {
         return vec![not_in_use(files)];
     }
@@ -99,7 +99,7 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
     together(faults)
 }
 
-/// The stack as it is for callers that are not root: where su looks at who calls, root could become anybody anyhow.
+/// The stack for callers that are not root: su looks at its caller, and root could become any user without it.
 fn auth_stack(service: &str, files: &Files) -> Result<Stack, StackError> {
     Stack::read(service, Kind::Auth, files).map(|stack| stack.not_by_root(service))
 }
@@ -109,14 +109,14 @@ pub fn ours(stack: &Stack) -> Option<&Module> {
     stack.modules().find(|module| module.is_ours())
 }
 
-/// A finding of one service. What is wrong in an included file is wrong in many.
+/// A finding about one service. A fault in an included file appears in many services.
 struct Fault {
     service: String,
     finding: Finding,
 }
 
-/// One finding for all services in which the same is to be mended; it is as grave as the gravest, and the path is that of
-/// the first.
+/// Joins findings with the same remedy into one, for all their services. It is as grave as the gravest, and shows the
+/// path of the first.
 fn together(faults: Vec<Fault>) -> Vec<Finding> {
     let mut kinds: Vec<(Finding, Vec<String>)> = Vec::new();
     for Fault { service, finding } in faults {
@@ -145,7 +145,7 @@ fn not_in_use(files: &Files) -> Finding {
     Finding::grave("pam-not-in-use", "/etc/pam.d", what, remedy)
 }
 
-/// Who shall know what such a stack does? Where it ends in a shell, or names us, that matters.
+/// The stack cannot be read. That matters if the service gives a shell or uses our module.
 fn unreadable(service: &str, error: &StackError) -> Option<Fault> {
     let (id, place, remedy) = match error {
         StackError::Service(_) => return None,
@@ -162,7 +162,7 @@ fn unreadable(service: &str, error: &StackError) -> Option<Fault> {
             ("pam-stack-unknown", file.clone(), edit(&file, "make it simpler"))
         }
     };
-    // The service is named in front.
+    // The service is named before this text.
     let what = match error {
         StackError::Line { what, .. } => what.clone(),
         other => other.to_string(),
@@ -183,7 +183,7 @@ fn without_us(service: &str, files: &Files) -> Fault {
     Fault { service: service.to_owned(), finding: Finding::grave("pam-auth-line-missing", file, what, remedy) }
 }
 
-/// What mends a line that is where, or what, it should not be.
+/// The remedy for a line that is in the wrong position or has the wrong content.
 fn put_right(file: &str, number: usize, files: &Files, by_hand: &str) -> String {
     if is_written_by_pam_auth_update(file, number, files) {
         String::from("pam-auth-update --force --enable mfa")
@@ -192,7 +192,7 @@ fn put_right(file: &str, number: usize, files: &Files, by_hand: &str) -> String 
     }
 }
 
-/// It writes two blocks of some files anew, and leaves alone what stands before, between and behind them.
+/// It rewrites two blocks of some files, and leaves the lines before, between and after them unchanged.
 fn is_written_by_pam_auth_update(file: &str, number: usize, files: &Files) -> bool {
     let text = files(file).ok().flatten().unwrap_or_default();
     let mut lines = text.lines().zip(1..).filter(|(line, _)| line.starts_with('#'));
@@ -202,7 +202,7 @@ fn is_written_by_pam_auth_update(file: &str, number: usize, files: &Files) -> bo
     (primary.contains(&number) || additional.contains(&number)) && there(PROFILE, files)
 }
 
-/// Whether a file is there, read or not.
+/// Whether a file exists, readable or not.
 fn there(path: &str, files: &Files) -> bool {
     !matches!(files(path), Ok(None))
 }
@@ -233,7 +233,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         found("pam-auth-refusal-ignored", what, "begin it with: auth required");
     } else if *reached == Reached::Always && !ignorable {
         let what = String::from("refuses who is not asked for a code: no other module says yes");
-        // Behind a first factor any yes will do; where there is none, it would be everybody's.
+        // After a first factor, any module that succeeds will do; without one, it would let in everybody.
         let by_hand = match unproved {
             None => "put a line behind it: auth required pam_permit.so",
             Some(_) => "put the lines of a first factor before it",
@@ -250,7 +250,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         }
         None if !complete && dialogue => {
             let what = String::from("does not say stack=complete: who is required and has no device is locked out");
-            // pam-auth-update takes an argument that is gone for the site's own wish.
+            // pam-auth-update treats a missing argument as the administrator's own choice and does not restore it.
             let sed = format!("sed -i '{}s/pam_mfa\\.so/& stack=complete/' {}", line.number, quoted(&line.file));
             let finding = Finding::warning("pam-stack-complete-missing", place.clone(), what, sed);
             faults.push(Fault { service: service.to_owned(), finding });
@@ -266,7 +266,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
     faults
 }
 
-/// To be mended is the line that ends the stack, or jumps; that may stand in another file than ours.
+/// The line to correct is the one that ends the stack or jumps; it may be in another file than ours.
 fn passed_by(service: &str, id: &'static str, line: &Module, path: &stack::Path, files: &Files) -> Fault {
     let last = path.0.last();
     let (file, number) = last.map_or((&line.file, line.number), |Step { file, number, .. }| (file, *number));
@@ -279,7 +279,7 @@ fn is_complete(module: &Module) -> bool {
     module.arguments.iter().any(|argument| argument == "stack=complete")
 }
 
-/// The account line decides about a key alone, and is where a device is bound.
+/// The account line decides if an ssh key alone was used, and is where a device is bound.
 fn account(service: &str, files: &Files) -> Vec<Fault> {
     let file = format!("/etc/pam.d/{service}");
     let stack = match Stack::read(service, Kind::Account, files) {
@@ -322,7 +322,7 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
     }
 }
 
-/// The session line confirms what was bound. Where a session may open without it nobody is led through binding.
+/// The session line confirms a new binding. If a session may open without it, no binding in the login is offered.
 fn session(service: &str, files: &Files) -> Option<Fault> {
     let stack = Stack::read(service, Kind::Session, files);
     let (stack, judged) = match stack.and_then(|stack| stack.judge_runs().map(|judged| (stack, judged))) {

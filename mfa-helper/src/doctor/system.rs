@@ -8,12 +8,12 @@ use crate::host::Host;
 use crate::stack::{Files, Kind, Stack, system_file};
 use crate::sudo::{self, Setting, Waives};
 
-/// What binding a device in a login takes: finding the phone, scanning, two codes in a row.
+/// The time for binding a device in a login, in seconds: finding the phone, scanning, two codes in a row.
 const TO_BIND: u64 = 180;
-/// What a code takes, at a clock that shows the next one every 30 seconds.
+/// The time for one code, if the clock shows the next one every 30 seconds.
 const TO_TYPE: u64 = 40;
 
-/// Looks at them.
+/// Checks them.
 pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
     let to_bind = people.iter().any(Person::must_bind);
     let binds_at_login = host.loaded.policy.enroll_services.iter().any(|service| service == "login");
@@ -33,14 +33,14 @@ pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
     findings
 }
 
-/// In a container the clock is the host's, and nothing that runs in here can say who keeps it.
+/// In a container the clock is the host's, and no program in the container can tell who sets it.
 fn clock(synchronised: bool, container: bool) -> Option<Finding> {
     let what = "nothing keeps the clock right: when it is off by more than a step, right codes are refused";
     let finding = || Finding::warning("clock-unsynchronized", "clock", what, "timedatectl set-ntp true");
     (!synchronised && !container).then(finding)
 }
 
-/// What sudo's settings take away from a login, by the function that a hand-over goes by.
+/// The steps of a login that sudo's settings remove, found by the function that hand-overs use.
 fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
     let finding = |Setting { waives, said, at, .. }: &Setting| {
         let (id, grave) = match waives {
@@ -68,7 +68,7 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
     settings.iter().map(finding).collect()
 }
 
-/// login(1) ends after it, whatever is being typed.
+/// login(1) ends after this time, even while something is being typed.
 fn login_timeout(files: &Files, to_bind: bool) -> Option<Finding> {
     const FILE: &str = "/etc/login.defs";
     let text = files(FILE).ok().flatten()?;
@@ -89,7 +89,8 @@ fn login_timeout(files: &Files, to_bind: bool) -> Option<Finding> {
     Some(Finding::warning("login-timeout", FILE, what, remedy))
 }
 
-/// The service by which users prove who they are before they change their device: their own first factor, nothing else.
+/// The service with which users prove their first factor before they change a device. It must have that factor, and
+/// nothing else.
 fn first_factor(files: &Files) -> Option<Finding> {
     const FILE: &str = "/etc/pam.d/mfa-enroll";
     let by_hand = |what: &str| edit(FILE, what);

@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use super::*;
 use crate::doctor::stacks::check;
 
-/// Files by their path, on a Debian with our profile; a name without a slash is in /etc/pam.d. What begins with `!`
-/// cannot be trusted.
+/// Files by path, on a Debian with our profile; a name without a slash is in /etc/pam.d. A file whose text begins
+/// with `!` cannot be trusted.
 fn folder(files: &[(&str, &str)]) -> impl Fn(&str) -> Result<Option<String>, String> {
     let path = |name: &str| if name.starts_with('/') { name.to_owned() } else { format!("/etc/pam.d/{name}") };
     let mut files: HashMap<String, String> =
@@ -23,7 +23,7 @@ const SSHD: &str = "@include common-auth\n@include common-account\n@include comm
 const SU: &str =
     "auth sufficient pam_rootok.so\n@include common-auth\n@include common-account\n@include common-session\n";
 
-/// What pam-auth-update writes on Debian 12.
+/// The file that pam-auth-update writes on Debian 12.
 const AUTH: &str = "\
 # here are the per-package modules (the \"Primary\" block)
 auth	[success=1 default=ignore]	pam_unix.so nullok
@@ -53,7 +53,7 @@ session	required	pam_unix.so
 session	optional	pam_mfa.so
 ";
 
-/// Findings about sshd and su with these files of Debian's.
+/// The findings about sshd and su with these files on Debian.
 fn debian(auth: &str, account: &str) -> Vec<Finding> {
     let files = [("sshd", SSHD), ("su", SU), ("common-auth", auth), ("common-account", account)];
     look(&files, &["sshd", "su"])
@@ -89,11 +89,11 @@ fn our_auth_line_is_missing_ignored_or_passed_by() {
         assert_eq!(id, "pam-auth-refusal-ignored", "{control}");
         assert_eq!(place_and_remedy, ("/etc/pam.d/common-auth:7", FORCE), "{control}");
     }
-    // A line of the site's own, which pam-auth-update leaves alone.
+    // A line that the administrator added, which pam-auth-update does not change.
     let (id, place, remedy) = only(debian(&format!("auth sufficient pam_unix.so\n{AUTH}"), ACCOUNT));
     assert_eq!((id, place.as_str()), ("pam-auth-line-passed-by", "/etc/pam.d/common-auth:1"));
     assert!(remedy.starts_with("editor /etc/pam.d/common-auth  # line 1: "), "{remedy}");
-    // A service that does without.
+    // A service without our module.
     let files =
         [("sshd", "auth required pam_unix.so\n"), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT)];
     let (id, place, remedy) = only(look(&files, &["sshd", "su"]));
@@ -114,7 +114,7 @@ fn stack_complete_is_true_and_is_said() {
     assert_eq!((id, place.as_str()), ("pam-stack-complete-untrue", "/etc/pam.d/sshd:2"));
 }
 
-/// What a stack says of sshd, beside sound account lines.
+/// The findings for sshd with these auth lines, and with right account lines.
 fn of_sshd(auth: &str) -> Vec<Finding> {
     let sshd = format!("{auth}\n@include common-account\n@include common-session\n");
     look(&[("sshd", &sshd), ("common-account", ACCOUNT)], &["sshd"])
@@ -131,7 +131,7 @@ fn what_is_untrue_of_a_stack_is_said_with_the_path() {
     assert!(first.ends_with("without a first factor that has succeeded: it is the first line"), "{first}");
     let failed = what("auth required pam_unix.so\nauth required pam_mfa.so stack=complete").unwrap();
     assert!(failed.ends_with("succeeded: pam_unix.so (/etc/pam.d/sshd:1) says auth_err"), "{failed}");
-    // That pam_unix knows nobody of pam_sss's does no harm.
+    // pam_unix fails for users that only pam_sss knows; that does no harm.
     let both = "auth required pam_unix.so\nauth [success=ok default=die] pam_sss.so\n\
                 auth required pam_mfa.so stack=complete";
     assert_eq!(of_sshd(both), []);
@@ -148,7 +148,7 @@ fn a_stack_without_a_first_factor_is_found() {
         assert_eq!(id, "pam-auth-no-first-factor", "{auth}");
         assert!(place.starts_with("/etc/pam.d/sshd:") && remedy.contains("behind the line that ends the first factor"));
     }
-    // The one line of a stack: another yes behind it would be everybody's.
+    // The only line of a stack: another module that succeeds after it would let in everybody.
     let (id, _, remedy) = only(of_sshd("auth required pam_mfa.so"));
     assert_eq!(id, "pam-auth-nothing-else");
     assert!(!remedy.contains("pam_permit") && remedy.contains("first factor"), "{remedy}");
@@ -159,7 +159,7 @@ fn a_stack_without_a_first_factor_is_found() {
     assert!(remedy.contains("pam_permit"), "{remedy}");
 }
 
-/// sshd is root's for everybody: what pam_rootok looks at is not who comes.
+/// sshd always runs as root, so pam_rootok would let in every user.
 #[test]
 fn pam_rootok_lets_in_everybody_but_in_su() {
     let (id, place, _) = only(of_sshd(
@@ -168,7 +168,7 @@ fn pam_rootok_lets_in_everybody_but_in_su() {
     assert_eq!((id, place.as_str()), ("pam-auth-line-passed-by", "/etc/pam.d/sshd:1"));
 }
 
-/// The auth lines of a login by key and code, as they are shipped.
+/// The shipped auth lines of a login with key and code.
 const KEY_AND_CODE: &str = include_str!("../../../config/pam.d/mfa-sshd-key");
 
 #[test]
@@ -198,7 +198,7 @@ fn a_key_that_sshd_has_accepted_is_a_first_factor_and_nothing_like_it_is() {
         untrue(to, "sshd", &KEY_AND_CODE.replace(line, &line.replace(from, to)));
     }
     untrue("no first factor", "sshd", &KEY_AND_CODE.replace(line, "auth required pam_permit.so"));
-    // Nobody sets that variable for su but who runs it, by a file of theirs.
+    // In su, only the user can have set that variable, in a file of the user's.
     untrue("another service", "su", KEY_AND_CODE);
 }
 
@@ -209,7 +209,7 @@ fn our_account_line_is_missing_ignored_or_passed_by() {
     assert_eq!((id, remedy.as_str()), ("pam-account-line-missing", FORCE), "{place}");
     let (id, place, _) = account("account	required	pam_mfa.so", "account optional pam_mfa.so");
     assert_eq!((id, place.as_str()), ("pam-account-refusal-ignored", "/etc/pam.d/common-account:2"));
-    // 0010: an expired first factor ends the stack at pam_unix.
+    // Decision 0010: an expired first factor ends the stack at pam_unix.
     let behind = ACCOUNT.replace("account	required	pam_mfa.so\n", "") + "account required pam_mfa.so\n";
     let findings = debian(AUTH, &behind);
     assert_eq!(findings[0].id, "pam-account-line-passed-by", "{findings:#?}");
@@ -231,7 +231,7 @@ fn our_session_line_is_missing_or_passed_by() {
     let (id, place, remedy) = only(findings);
     assert_eq!((id, place.as_str()), ("pam-session-line-passed-by", "/etc/pam.d/common-session:1"));
     assert!(remedy.starts_with("editor "), "{remedy}");
-    // Where nobody can bind, nobody has to confirm.
+    // If no device can be bound there, none has to be confirmed.
     let files = [("sshd", SSHD), ("atd", "@include common-auth\n"), ("common-auth", AUTH), ("common-account", ACCOUNT)];
     assert_eq!(look(&files, &["sshd", "atd"]), []);
 }
@@ -247,7 +247,7 @@ fn a_stack_that_nobody_understands_is_no_sound_one() {
     let files = |sshd: &'static str| [("sshd", sshd), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT)];
     let (id, place, _) = only(look(&files("auth frequently pam_unix.so\n"), &["sshd", "su"]));
     assert_eq!((id, place.as_str()), ("pam-line-unknown", "/etc/pam.d/sshd:1"));
-    // As grave as the gravest of the services in which it is, and no word of a module that is not in use.
+    // As grave as the gravest of its services, and without a claim that our module is not in use.
     let shared = [
         ("atd", "@include common-auth\n"),
         ("sshd", SSHD),
