@@ -1,38 +1,38 @@
 //! One line for each decision and each change, to the system log as `authpriv`.
 //!
-//! `name=value`, values with anything but plain characters in quotes and escaped, so that no user
-//! name, host or terminal can forge a line. Never an answer, a key or a code.
+//! `name=value`. Values are quoted and escaped unless they consist of plain characters, so that no user name, host or
+//! terminal can forge a line. Never holds an answer, a key or a code.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use mfa_wire::printable;
 
-/// syslog(3): how bad it is.
+/// The severity, by the numbers of syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Level {
-    /// Something does not work and logins suffer.
+    /// Something does not work, and logins are affected.
     Error = 3,
     /// A refusal.
     Warning = 4,
     /// A change.
     Notice = 5,
-    /// A login let through.
+    /// A login that was let through.
     Info = 6,
 }
 
 /// `LOG_AUTHPRIV` of syslog(3).
 const AUTHPRIV: u8 = 10 << 3;
 
-/// The most characters of one value: the report on a policy quotes a line of it.
+/// The most characters of one value: a report on a policy quotes a line of it.
 const VALUE: usize = 1024;
 
-/// Where journald takes fields, and where any system log takes lines.
+/// The sockets of journald, which takes fields, and of every system log, which takes lines.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
 
-/// Writes one line. A log that cannot be written to is no reason to let in or to keep out.
+/// Writes one line. A failure to write it decides no login.
 pub fn log(level: Level, fields: &[(&str, &str)]) {
     let line = line(fields);
     if !send(JOURNAL, &entry(level, fields, &line)) {
@@ -40,7 +40,7 @@ pub fn log(level: Level, fields: &[(&str, &str)]) {
     }
 }
 
-/// Whether somebody takes lines.
+/// Whether a log accepts lines.
 pub fn can_be_reached() -> bool {
     let taken = |address| UnixDatagram::unbound().is_ok_and(|socket| socket.connect(address).is_ok());
     taken(JOURNAL) || taken(SYSLOG)
@@ -48,13 +48,13 @@ pub fn can_be_reached() -> bool {
 
 fn send(address: &str, message: &str) -> bool {
     let Ok(socket) = UnixDatagram::unbound() else { return false };
-    // A log daemon that hangs must not hang logins.
+    // A log daemon that hangs must not make logins hang.
     let _ = socket.set_write_timeout(Some(Duration::from_secs(1)));
     socket.send_to(message.as_bytes(), address).is_ok()
 }
 
-/// The line and its fields as journald's native protocol has them: one to a line, which no value can break because it is
-/// escaped as in the line.
+/// The line and its fields in journald's native protocol: one field on each line. No value can break a line, because
+/// it is escaped as in the text.
 fn entry(level: Level, fields: &[(&str, &str)], line: &str) -> String {
     let mut entry = format!(
         "MESSAGE={line}\nPRIORITY={}\nSYSLOG_FACILITY={}\nSYSLOG_IDENTIFIER=mfa-helper\nSYSLOG_PID={}\n",

@@ -1,4 +1,4 @@
-//! Who is asking, and what they may ask.
+//! The process that asks, and what it may ask.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,12 +14,12 @@ use crate::process;
 use crate::sys;
 use crate::sys::names;
 
-/// The process at the other end, as the kernel says; nothing that it says itself.
+/// The process at the other end, as the kernel identifies it. Nothing in it comes from the process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Its effective uid when the connection was made.
     pub uid: u32,
-    /// Its pid then.
+    /// Its pid at that time.
     pub pid: i32,
 }
 
@@ -28,17 +28,17 @@ pub fn of(stream: &UnixStream) -> nix::Result<Caller> {
     getsockopt(stream, PeerCredentials).map(|peer| Caller { uid: peer.uid(), pid: peer.pid() })
 }
 
-/// Holds the process at the other end, so that what is read of it by its number is not of another that has this number by
-/// then: pids come back within seconds where somebody wants them to.
+/// Holds the process at the other end by a pidfd. Without that, data read by its pid could be another process's: an
+/// attacker can have a pid reused within seconds.
 pub struct Held(Option<OwnedFd>);
 
 impl Held {
-    /// Of nobody: whoever it is about is elsewhere.
+    /// Holds no process: for a user who is not at this host.
     pub fn nobody() -> Held {
         Held(None)
     }
 
-    /// Of the process at the other end of this connection, whose number the kernel says is `caller`'s.
+    /// Holds the process at the other end of this connection, which by the kernel's word is `caller`.
     pub fn of(stream: &UnixStream, caller: Caller) -> Held {
         match sys::process_of_peer(stream) {
             Err(Errno::ENOPROTOOPT) => Held::by_number(caller.pid, process::own()),
@@ -46,18 +46,18 @@ impl Held {
         }
     }
 
-    /// Before Linux 6.5. `ours` was started for this very connection: one that was started after it is another.
+    /// For Linux before 6.5. `ours` was started for this connection, so a process that started later is not the peer.
     fn by_number(pid: i32, ours: Option<Process>) -> Held {
         let process = sys::process(pid);
-        // Read when it is held.
+        // Read after the process is held.
         let came_before = process::now(pid).zip(ours).is_some_and(|(peer, ours)| peer.started <= ours.started);
         Held(process.filter(|_| came_before))
     }
 
-    /// Whether it is still there: what was read of it by its number until now was its own.
+    /// Whether it still runs. If so, everything read by its pid until now was about this process.
     pub fn is_there(&self) -> bool {
         let Some(process) = &self.0 else { return false };
-        // Readable once it has ended (pidfd_open(2)).
+        // A pidfd becomes readable when its process has ended (pidfd_open(2)).
         poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0)
     }
 }
@@ -65,30 +65,30 @@ impl Held {
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAllowed {
-    /// Only root may ask this at all.
+    /// Only root may request this at all.
     RootOnly,
-    /// Only root may ask this of another user, or of one who does not exist: both look the same.
+    /// Only root may request this for another user. A user that does not exist gives the same answer.
     NotYours,
     /// The policy leaves devices to administrators.
     NoSelfService,
-    /// Nobody knows whom it concerns: the name service has failed.
+    /// The user is not known, because the name service has failed.
     NotKnown(Errno),
 }
 
-/// What others than root may ask, each of their own user only.
+/// What callers other than root may request, each for their own user only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Of oneself, at any time.
+    /// Their own, at any time.
     Own,
-    /// Of oneself, after the first factor, unless the policy forbids it.
+    /// Their own, after the first factor, unless the policy forbids it.
     Proved,
-    /// Of oneself, by an invitation in place of the first factor, unless the policy forbids it.
+    /// Their own, with an invitation in place of the first factor, unless the policy forbids it.
     Invited,
     /// Nothing.
     None,
 }
 
-/// The permission table. Root may ask anything for anyone, and proves nothing.
+/// The permission table. Root may request anything for any user, without a proof.
 pub fn right(request: &Request) -> Right {
     match request {
         // To have a login forgotten only tightens.
@@ -130,12 +130,12 @@ pub fn right(request: &Request) -> Right {
 }
 
 impl Caller {
-    /// Root, and so whoever root's programs speak for.
+    /// Whether the caller is root. Root's programs speak for other users.
     pub fn is_root(self) -> bool {
         self.uid == 0
     }
 
-    /// The name of this caller, if it has one. Root needs no name service to be root.
+    /// The name of this caller, if it has one. Root has its name even if the name service fails.
     pub fn name(self) -> nix::Result<Option<String>> {
         if self.is_root() {
             return Ok(Some(String::from("root")));
@@ -143,12 +143,12 @@ impl Caller {
         Ok(names::user_of(self.uid)?.map(|user| user.name))
     }
 
-    /// Whose failures this caller's wrong codes are.
+    /// Which of the user's two failure counts this caller's wrong codes go to.
     pub fn way(self) -> Way {
         if self.is_root() { Way::Login } else { Way::OwnProcess }
     }
 
-    /// Whom `request` concerns, if this caller, whose name is `own`, may ask it.
+    /// The user that `request` concerns. Fails if this caller, whose name is `own`, may not make it.
     pub fn subject(self, own: &str, request: &Request, self_service: bool) -> Result<String, NotAllowed> {
         let named = named(request);
         if self.is_root() {
@@ -159,8 +159,8 @@ impl Caller {
             Right::Proved | Right::Invited if !self_service => return Err(NotAllowed::NoSelfService),
             Right::Own | Right::Proved | Right::Invited => {}
         }
-        // Records are kept by name, so the name has to lead back to the uid: a name may have several spellings, a uid
-        // several names, and two sources of the name service may give one name to two uids.
+        // Records are kept by name, so the name must lead back to the uid: a name may have several spellings, a uid
+        // may have several names, and two sources of the name service may give one name to two uids.
         match names::user(named.unwrap_or(own)).map_err(NotAllowed::NotKnown)? {
             Some(user) if user.uid.as_raw() == self.uid => Ok(user.name),
             _ => Err(NotAllowed::NotYours),
@@ -168,7 +168,7 @@ impl Caller {
     }
 }
 
-/// Whom a request names. A verb that could and does not means the caller.
+/// The user that a request names. `None` means the caller.
 pub fn named(request: &Request) -> Option<&str> {
     match request {
         Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
@@ -209,7 +209,7 @@ mod tests {
         Login { stack_complete: true, ..Login::at(user, "sshd") }
     }
 
-    /// Every request there is, of `user`, and the right that it takes.
+    /// Every kind of request for `user`, and the right that it needs.
     fn requests(user: &str) -> Vec<(Request, &'static str)> {
         let (some, name) = (Some(user.to_owned()), user.to_owned());
         let verb = |verb, whose| (Request::Verb(verb), whose);
@@ -303,7 +303,8 @@ mod tests {
 
     const NOBODY: Caller = Caller { uid: 65534, pid: 0 };
 
-    /// By the table a conversation keeps the capability that the proof takes, or gives it up before it reads on.
+    /// From the table, a conversation decides whether to keep the capability that a proof needs, or to give it up
+    /// before it reads further.
     #[test]
     fn what_is_served_after_a_proof_is_what_the_table_says() {
         let (_, body) = include_str!("lib.rs").split_once("\nfn serve_verb(").unwrap();
@@ -371,7 +372,7 @@ mod tests {
         assert_eq!(Caller { uid: 0, pid: 0 }.subject("root", &status, true), Ok(String::from("root")));
     }
 
-    /// An entry of any size is read, and one that cannot be read is no word about whose it is.
+    /// An entry of any size is read. If it cannot be read, the owner of the name is not known.
     #[test]
     #[ignore = "needs root: make unit"]
     fn whose_a_name_is_is_told_of_any_entry_and_a_failure_is_no_answer() {

@@ -7,26 +7,26 @@ use mfa_wire::{
     Broken, Cancelled, Channel, FromHelper, Hello, MAX_TEXT, Request, Secret, ToHelper, VERSION, Verdict, readable,
 };
 
-/// How long a front end may take to hear our Hello and to state its request.
+/// The longest time for a front end to read our Hello and to send its request.
 const MACHINE: Duration = Duration::from_secs(10);
 
-/// How long a conversation may last when it binds a device: two codes take a minute, fetching the
-/// phone takes the rest.
+/// The longest time of a conversation that binds a device: two codes take a minute, and fetching the phone takes the
+/// rest.
 pub const BINDING: Duration = Duration::from_secs(15 * 60);
-/// How long any other may last.
+/// The longest time of any other conversation.
 pub const LOGIN: Duration = Duration::from_secs(10 * 60);
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The front end says so.
+    /// The front end reports why.
     Cancelled(Cancelled),
-    /// The front end is gone, late, or talks nonsense.
+    /// The front end is gone, late, or sends invalid messages.
     Gone(Broken),
 }
 
 impl NoAnswer {
-    /// Nothing, where only a front end that is still there matters.
+    /// Ok if the front end is still there, for callers to whom the answer does not matter.
     pub fn or_gone(self) -> Result<(), NoAnswer> {
         match self {
             NoAnswer::Cancelled(_) => Ok(()),
@@ -49,7 +49,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Greets, at once, and takes the one request.
+    /// Sends the Hello at once, and receives the one request.
     pub fn open(mut channel: Channel) -> Result<(Conversation, Request), Broken> {
         let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION });
         channel.send(&hello.encode()?, MACHINE)?;
@@ -60,24 +60,24 @@ impl Conversation {
         Ok((Conversation { channel, begun, end: begun + LOGIN }, request))
     }
 
-    /// Gives the person the time that binding a device takes.
+    /// Allows the time that a binding needs.
     pub fn allow_for_binding(&mut self) {
         self.end = self.begun + BINDING;
     }
 
-    /// Asks, and waits for the answer until the conversation's end. It is always shown while it is typed: sshd answers
-    /// every hidden prompt with the login secret.
+    /// Asks, and waits for the answer until the conversation's end. The answer is shown while it is typed: sshd
+    /// answers every hidden prompt with the login secret.
     pub fn ask(&mut self, text: &str) -> Result<Secret, NoAnswer> {
         self.ask_with(true, Secret::copy_of(text.as_bytes()))
     }
 
-    /// The same, shown or not.
+    /// As [`Conversation::ask`], but `echo` decides whether the answer is shown.
     pub fn ask_with(&mut self, echo: bool, text: Secret) -> Result<Secret, NoAnswer> {
         self.send(&FromHelper::Ask { echo, text })?;
         self.answer()
     }
 
-    /// Has the person's ssh agent sign `message` by `key`. Only mfa-enroll can.
+    /// Has the person's ssh agent sign `message` with `key`. Only mfa-enroll can do this.
     pub fn sign(&mut self, key: Vec<u8>, message: Vec<u8>) -> Result<Secret, NoAnswer> {
         self.send(&FromHelper::Sign { key, message })?;
         self.answer()
@@ -97,20 +97,20 @@ impl Conversation {
         self.send(&FromHelper::Tell(text.to_owned()))
     }
 
-    /// Shows what is to be done, at once.
+    /// Shows at once what the person must do.
     pub fn notice(&mut self, text: &str) -> Result<(), Broken> {
         self.send(&FromHelper::Notice(text.to_owned()))
     }
 
-    /// Readable when the front end is gone, or talks out of turn.
+    /// Readable when the front end is gone, or sends something out of turn.
     pub fn gone(&self) -> BorrowedFd<'_> {
         self.channel.stream().as_fd()
     }
 
-    /// Sends anything else that is shown. A list may be read through a pager, page by page.
+    /// Sends any other message that is shown. A list may be read slowly, through a pager.
     ///
-    /// All that anybody is told comes through here: of files, of users, of hosts, of PAM modules. None of it steers the
-    /// terminal of who reads it, root's above all.
+    /// Every text for a person passes through here, and may hold parts of files and the names of users, hosts and PAM
+    /// modules. They are made harmless here, so that they cannot steer the reader's terminal, above all root's.
     pub fn send(&mut self, message: &FromHelper) -> Result<(), Broken> {
         let frame = match message {
             FromHelper::Tell(text) => FromHelper::Tell(told(text)).encode()?,
@@ -120,13 +120,13 @@ impl Conversation {
             FromHelper::Verdict(Verdict { outcome, text }) => {
                 FromHelper::Verdict(Verdict { outcome: *outcome, text: told(text) }).encode()?
             }
-            // Data, which the front end writes in a form of its own.
+            // Data, which the front end itself escapes.
             message => message.encode()?,
         };
         self.channel.send(&frame, self.left())
     }
 
-    /// How long it may still last.
+    /// The time that is left.
     pub fn left(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
@@ -137,7 +137,7 @@ impl Conversation {
     }
 }
 
-/// `text` as it may be told: what of it would steer becomes longer, so that it may have to be cut.
+/// `text` made safe to show. Escapes make it longer, so it may have to be cut.
 fn told(text: &str) -> String {
     let mut text = readable(text).into_owned();
     if text.len() > MAX_TEXT {
@@ -148,7 +148,7 @@ fn told(text: &str) -> String {
     text
 }
 
-/// A question may show a new key, so it is copied to where it is wiped. What is no text is nobody's question.
+/// A question may hold a new key, so the result is wiped too. Without valid UTF-8 it becomes empty.
 fn question(text: &Secret) -> Secret {
     text.text().map_or_else(Secret::default, |text| Secret::copy_of(readable(text).as_bytes()))
 }
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Every message of text there is, with every character that there is, some at a time.
+    /// Every kind of message with text, and every character, some at a time.
     #[test]
     fn nothing_that_is_told_steers_a_terminal() {
         let (ours, theirs) = UnixStream::pair().unwrap();

@@ -1,8 +1,8 @@
-//! The helper behind its sockets: takes connections, starts one process for each conversation, and
-//! keeps nobody from being served.
+//! The helper behind its sockets: accepts connections, starts one process for each conversation, and makes sure that
+//! no caller can keep others from being served.
 //!
-//! Root's callers have a socket of their own, which nobody else can reach: no queue of users is in front of them. Small on
-//! purpose: it reads no byte of any caller and no secret of any user, and asks no name service.
+//! Root's callers have their own socket, which nobody else can reach, so no users are in their queue. This code is
+//! small on purpose: it reads no byte from callers and no secret of a user, and does not use the name service.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -26,48 +26,49 @@ use crate::factor::usb::MOST_PLUGGED;
 use crate::payer::{Accounts, Payer};
 use crate::{caller, sys};
 
-/// The processes that the service may have: TasksMax= of packaging/systemd/mfa-helper.service.
+/// The most processes of the service: TasksMax= of packaging/systemd/mfa-helper.service.
 const TASKS: usize = 2048;
 
-/// What one conversation may come to: itself, and a process for each security key; or the one that runs libpam and a
-/// program of one of its modules, or sshd -T, or the one that connects to an agent, which are fewer.
+/// The most processes of one conversation: itself, and one for each security key. The other cases need fewer: libpam
+/// and a program of one of its modules, sshd -T, or the process that connects to an agent.
 const OF_ONE: usize = 1 + MOST_PLUGGED;
 
-/// The listener, and the conversation in which it tries itself.
+/// The listener itself, and the conversation in which it tests itself.
 const OWN: usize = 1 + OF_ONE;
 
-/// The most conversations of one payer at a time. Not of root: sudo and sshd speak for everybody.
+/// The most conversations of one payer at a time. Root has no such limit: sudo and sshd speak for everybody.
 const PER_PAYER: usize = 8;
 
-/// The most conversations of all uids but root's.
+/// The most conversations of all uids except root's.
 const OF_USERS: usize = 64;
 
-/// The most of root's: what is left when all others have all that they may come to, so that neither takes the processes of
-/// the other. Beyond it root's callers start a helper of their own.
+/// The most conversations of root's: what is left when all others use their limit, so that neither can use up the
+/// processes of the other. Beyond this, root's callers start their own helper.
 const OF_ROOT: usize = (TASKS - OWN - OF_USERS * OF_ONE) / OF_ONE;
 
-/// So many conversations of one payer in a row, and then one for each [`PAUSE`]. Each of them writes to the log, and a
-/// log that is full of one user's lines drops those of everybody else's logins.
+/// The most conversations of one payer in a row; after that, one for each [`PAUSE`]. Each writes to the log, and a
+/// log that is full of one user's lines drops the lines of all other logins.
 const IN_A_ROW: u32 = 30;
 /// See [`IN_A_ROW`].
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same for all uids but root's that have a name, together.
+/// The most in a row for all uids that have a name, except root's, together.
 const ALL_IN_A_ROW: u32 = 256;
 /// See [`ALL_IN_A_ROW`].
 const PAUSE_OF_ALL: Duration = Duration::from_millis(30);
 
-/// So many payers are remembered at a time, at least.
+/// At least this many payers are remembered at a time.
 const PAYERS: usize = 1024;
 
-/// How long to wait after the kernel has refused a connection (no descriptor, no memory): it would do so at once again.
+/// How long to wait, in milliseconds, after the kernel has refused a connection (no descriptor, no memory). The next
+/// try would fail at once too.
 const BREATH: u8 = 100;
 
-/// How often a conversation that could not be started is worth a line in the log.
+/// How often to log that conversations could not be started.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// Takes connections until SIGTERM. In the process of a conversation it returns that conversation; in the
-/// listener it returns `None` at the end. `trial` is the process in which the service tries itself, to be collected.
+/// Accepts connections until SIGTERM. Returns the connection in the process of a conversation, and `None` in the
+/// listener at the end. `trial` is the process in which the service tests itself; it is collected here.
 pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<Option<UnixStream>> {
     warm_up();
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
@@ -95,8 +96,8 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
             }
         }
         desk.collect();
-        // One of each socket for each look at the signals: a flood at one keeps neither the other from being served nor
-        // the dead from being counted.
+        // One connection from each socket, then signals again: a flood at one socket delays neither the other socket
+        // nor the collection of ended processes.
         for listener in &listeners {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
@@ -121,7 +122,7 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
     }
 }
 
-/// Who is let in.
+/// Decides which callers are admitted.
 struct Desk {
     conversations: Conversations,
     rates: Rates,
@@ -141,8 +142,9 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// Starts the process of a conversation, if this caller may have one now. `true` in that process. Who is turned away is
-    /// closed before Hello: root's callers start a helper of their own then, and others are told to try again.
+    /// Starts the process of a conversation if this caller may have one now. Returns `true` in that process. If not,
+    /// the connection is closed before Hello: root's callers then start their own helper, and others are told to try
+    /// again.
     fn starts(&mut self, stream: &UnixStream) -> nix::Result<bool> {
         let Ok(caller) = caller::of(stream) else { return Ok(false) };
         let Some(payer) = self.admits(caller) else { return Ok(false) };
@@ -159,7 +161,7 @@ impl Desk {
         Ok(false)
     }
 
-    /// Whose a conversation with this caller is, if it may have one.
+    /// The payer of a conversation with this caller, if it is admitted.
     fn admits(&mut self, caller: Caller) -> Option<Payer> {
         if caller.is_root() {
             return self.conversations.admits(&Payer::Root).then_some(Payer::Root);
@@ -170,7 +172,7 @@ impl Desk {
         admitted.then_some(charge.payer)
     }
 
-    /// Forgets the conversations that have ended, and remembers who has come to the end of one.
+    /// Forgets ended conversations, and notes the uids that reached a verdict.
     fn collect(&mut self) {
         for uid in self.conversations.collect() {
             self.accounts.has_been_served(uid);
@@ -178,8 +180,8 @@ impl Desk {
     }
 }
 
-/// Has the libraries ask the CPU what it can, which takes long in a virtual machine, once for all conversations. They
-/// inherit the answer, and nothing else: the key is of zeros.
+/// Has the libraries query the CPU once for all conversations, because this is slow in a virtual machine. They
+/// inherit only the result: the key is all zeros.
 fn warm_up() {
     let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
     if let (Some(nobody), Some(code)) = (nobody, Code::parse(&Secret::copy_of(b"000000"), 6)) {
@@ -188,7 +190,7 @@ fn warm_up() {
     std::hint::black_box(Sha256::digest(b""));
 }
 
-/// The conversations that go on: of which uid, and whose.
+/// The running conversations: the uid and the payer of each.
 #[derive(Default)]
 struct Conversations(HashMap<Pid, (u32, Payer)>);
 
@@ -209,7 +211,7 @@ impl Conversations {
         self.0.insert(child, (uid, payer));
     }
 
-    /// Forgets those that have ended, and says whose came to a verdict: theirs is a uid with a name.
+    /// Forgets ended conversations, and returns the uids that reached a verdict, which shows that they have a name.
     fn collect(&mut self) -> Vec<u32> {
         let mut served = Vec::new();
         self.0.retain(|pid, (uid, _)| match waitpid(*pid, Some(WaitPidFlag::WNOHANG)) {
@@ -224,7 +226,7 @@ impl Conversations {
     }
 }
 
-/// Until when the last conversations count, one pause for each: of each payer, and of all together.
+/// For each payer, and for all together: the time until which recent conversations count, one pause for each.
 #[derive(Default)]
 struct Rates {
     of: HashMap<Payer, Instant>,
@@ -232,7 +234,8 @@ struct Rates {
 }
 
 impl Rates {
-    /// Who is turned away pays nothing, and of what all share only they have a part who can be served: of `named` uids.
+    /// Whether one more is admitted. A refusal costs nothing, and only uids that can be served (`named`) use the
+    /// shared rate.
     fn admits(&mut self, payer: Payer, named: bool, now: Instant) -> bool {
         if self.of.len() >= PAYERS {
             self.of.retain(|_, until| *until > now);
@@ -254,7 +257,7 @@ impl Rates {
     }
 }
 
-/// What goes wrong again and again is told now and then, with how often it did.
+/// Limits how often a repeated failure is logged, and counts it.
 #[derive(Default)]
 struct Seldom {
     count: u32,
@@ -262,7 +265,7 @@ struct Seldom {
 }
 
 impl Seldom {
-    /// How often it has gone wrong since it was last told, if it is to be told now.
+    /// Counts a failure. Returns the number of failures since the last log line if a line is due now.
     fn happened(&mut self, now: Instant) -> Option<u32> {
         self.count = self.count.saturating_add(1);
         if self.told.is_some_and(|told| now < told + TELL_AGAIN) {
@@ -362,7 +365,7 @@ mod tests {
         assert_eq!(rates.of[&user(4999)], start, "and who is turned away at the common one has paid nothing either");
     }
 
-    /// The whole of it: whoever owns many uids is one, and whoever has none is one with all of that kind.
+    /// All parts together: an owner of many uids is one payer, and all uids without an owner are one payer too.
     #[test]
     fn many_uids_of_one_person_are_one_payer() {
         let file = |name: &str, text: &str| {
@@ -375,7 +378,7 @@ mod tests {
         let mut desk = Desk { accounts: Accounts::at(&passwd, &subuid), ..Desk::default() };
         let mut admits = |uid| desk.admits(Caller { uid, pid: 0 }).is_some();
         let subordinate = (100_000..165_536).filter(|uid| admits(*uid)).count();
-        // The rest of a second or two may pass meanwhile.
+        // Some seconds may pass meanwhile, and each adds one.
         assert!((IN_A_ROW as usize..IN_A_ROW as usize + 10).contains(&subordinate), "{subordinate}");
         let nameless = (3_000_000_000..3_000_065_536).filter(|uid| admits(*uid)).count();
         assert!((IN_A_ROW as usize..IN_A_ROW as usize + 10).contains(&nameless), "{nameless}");

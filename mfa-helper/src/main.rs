@@ -6,8 +6,8 @@ fn main() -> std::process::ExitCode {
     mfa_helper::main()
 }
 
-// The unwinder's own copy: as a shared object it is one more to find, map, relocate and initialise in each process, and
-// its initialisation asks the CPU what it can, which in a virtual machine takes longer than all the rest.
+// The unwinder is linked statically. As a shared object each process would have to find, map, relocate and initialize
+// it; its initialization queries the CPU, which in a virtual machine takes longer than all the rest.
 #[allow(unsafe_code, reason = "it declares nothing")]
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle,+whole-archive")]
 unsafe extern "C" {}

@@ -1,8 +1,8 @@
-//! Whom a connection at the users' socket is charged to: the kernel says which uid it is, and one person may have many.
+//! The payer of a connection at the users' socket. The kernel tells the uid, but one person may have many uids.
 //!
-//! Whoever owns subordinate uids (subuid(5)) is 65536 callers otherwise, each with a quota of its own. The name service is
-//! not asked here, because the listener must not wait for it: what counts is what two files of root's say, the kernel, and
-//! which uids have had a conversation before.
+//! Without this, an owner of subordinate uids (subuid(5)) would be 65536 callers, each with its own quota. The name
+//! service is not used here, because the listener must not wait for it. This uses two files of root's, the kernel,
+//! and the uids that have completed a conversation before.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -13,49 +13,49 @@ use std::path::PathBuf;
 use crate::caller::Caller;
 use crate::session;
 
-/// A purse: one quota, and one rate.
+/// The holder of one quota and one rate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payer {
-    /// Root, and so whoever root's programs speak for.
+    /// Root. Root's programs speak for other users.
     Root,
     /// This user.
     User(u32),
-    /// The owner of subordinate uids whom /etc/passwd does not know, or who is root, as for the containers that root starts.
+    /// An owner of subordinate uids who is not in /etc/passwd, or who is root, as with containers that root starts.
     Owner(String),
-    /// All those together of whom nobody can say whose they are.
+    /// All uids whose owner is not known, together.
     Strangers,
 }
 
-/// Who pays, and whether it is known that the caller has a name, and so may be served.
+/// The payer, and whether the caller is known to have a name. Without a name it cannot be served.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// Who pays.
+    /// The payer.
     pub payer: Payer,
     /// Whether this uid has a name.
     pub named: bool,
 }
 
-/// What is known of uids.
+/// The known facts about uids.
 pub struct Accounts {
     passwd: Watched<Users>,
     subuid: Watched<Vec<Range>>,
-    /// Uids that have come to the end of a conversation, which nobody without a name does.
+    /// Uids that have completed a conversation, which needs a name.
     served: HashSet<u32>,
 }
 
-/// So many of those are remembered: any number of users of a directory.
+/// The most such uids that are remembered: enough for the users of a large directory.
 const SERVED: usize = 1 << 16;
 
-/// Neither file is longer, or else what is behind is not seen.
+/// The most that is read of either file.
 const LIMIT: u64 = 32 << 20;
 
 impl Accounts {
-    /// Those of this host.
+    /// Uses the files of this host.
     pub fn of_this_host() -> Accounts {
         Accounts::at("/etc/passwd", "/etc/subuid")
     }
 
-    /// As these two files have them.
+    /// Uses these two files.
     pub fn at(passwd: &str, subuid: &str) -> Accounts {
         Accounts {
             passwd: Watched::new(passwd, read_passwd),
@@ -64,7 +64,7 @@ impl Accounts {
         }
     }
 
-    /// Remembers a uid whose name is known to somebody, as its conversation shows.
+    /// Remembers that this uid has a name, because its conversation has completed.
     pub fn has_been_served(&mut self, uid: u32) {
         if self.served.len() >= SERVED {
             self.served.clear();
@@ -72,11 +72,12 @@ impl Accounts {
         self.served.insert(uid);
     }
 
-    /// Who pays for a connection of this caller, who is not root.
+    /// The payer for a connection of this caller, who is not root.
     pub fn charge(&mut self, caller: Caller) -> Charge {
         let users = self.passwd.now();
         let known = |uid: u32| uid != 0 && users.uids.contains(&uid);
-        // Before subordinate uids: sites give a directory's users uids out of the range that useradd hands out as such.
+        // Before subordinate uids: some sites give users of a directory uids from the range that useradd uses for
+        // those.
         if known(caller.uid) || self.served.contains(&caller.uid) {
             return Charge { payer: Payer::User(caller.uid), named: true };
         }
@@ -85,7 +86,8 @@ impl Accounts {
             let payer = owner.filter(|uid| *uid != 0).map_or_else(|| Payer::Owner(range.owner.clone()), Payer::User);
             return Charge { payer, named: false };
         }
-        // A container's, or a directory's user at the first knock: the second has a session, and so a slice, of its own.
+        // A container's uid, or a directory's user who connects for the first time; the latter has a session, and so a
+        // slice.
         let owner = session::owner_of_namespace(caller.pid, known).or_else(|| session::owner_of_slice(caller.pid));
         Charge { payer: owner.filter(|uid| *uid != 0).map_or(Payer::Strangers, Payer::User), named: false }
     }
@@ -114,7 +116,7 @@ fn read_subuid(text: &str) -> Vec<Range> {
     text.lines().filter_map(range).collect()
 }
 
-/// Who is in /etc/passwd.
+/// The users in /etc/passwd.
 struct Users {
     by_name: HashMap<String, u32>,
     uids: HashSet<u32>,
@@ -130,7 +132,7 @@ fn read_passwd(text: &str) -> Users {
     Users { by_name, uids }
 }
 
-/// A file of root's that is read again when it has changed.
+/// A file of root's that is read again after each change.
 struct Watched<T> {
     path: PathBuf,
     read: fn(&str) -> T,
@@ -143,13 +145,13 @@ impl<T> Watched<T> {
         Watched { path: path.into(), read, stamp: None, value: read("") }
     }
 
-    /// What it says now. One that is missing says nothing.
+    /// The content now; empty if the file does not exist.
     fn now(&mut self) -> &T {
         let stamp = fs::metadata(&self.path).ok();
         let stamp = stamp.map(|file| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
         if stamp != self.stamp {
             let mut bytes = Vec::new();
-            // One that cannot be read to its end says less, and nothing else.
+            // If it cannot be read to its end, the part that was read counts.
             let _ = File::open(&self.path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
             self.value = (self.read)(&String::from_utf8_lossy(&bytes));
             self.stamp = stamp;
@@ -164,7 +166,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Two files in a folder that goes when it is dropped.
+    /// Two files in a folder, which is removed when this is dropped.
     struct Folder(PathBuf);
 
     impl Drop for Folder {
@@ -185,7 +187,7 @@ mod tests {
         (dir, accounts)
     }
 
-    /// By a process that is not there: nothing but the uid speaks.
+    /// With the pid of no process, so that only the uid counts.
     fn charged(accounts: &mut Accounts, uid: u32) -> (Payer, bool) {
         let charge = accounts.charge(Caller { uid, pid: 0 });
         (charge.payer, charge.named)
