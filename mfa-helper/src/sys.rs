@@ -163,7 +163,7 @@ pub fn lift_limits() -> Result<(), String> {
         let most = hard.min(wanted);
         if most < least {
             return Err(format!(
-                "{limit:?} is {hard} for whoever called, less than {least}, and cannot be raised here"
+                "{limit:?} of the calling program is {hard}, less than {least}, and cannot be raised here"
             ));
         }
         setrlimit(limit, most, hard).map_err(|e| format!("{limit:?}: {}", e.desc()))?;

@@ -92,7 +92,7 @@ impl Failure {
     /// The reason for the log.
     pub fn reason(&self) -> String {
         let what = match self {
-            Failure::NoAgent => "no SSH_AUTH_SOCK that is the path of a socket",
+            Failure::NoAgent => "SSH_AUTH_SOCK is not set to the path of a socket",
             Failure::NoSocket(e) => &format!("the socket cannot be reached: {}", e.desc()),
             Failure::NotYours(why) | Failure::Nonsense(why) | Failure::Unable(why) => why,
             Failure::Busy => "the agent's queue is full",

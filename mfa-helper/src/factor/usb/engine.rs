@@ -231,7 +231,7 @@ impl Task<'_> {
                 let counter = key::check(&asked.keys[n], &signed, &asked.challenge, verified);
                 let counter = counter.map_err(Failure::Refused)?;
                 if !good {
-                    return Err(Failure::Hostile(String::from("libfido2 refuses what it has signed")));
+                    return Err(Failure::Hostile(String::from("libfido2 does not accept its signature")));
                 }
                 Ok(Done::Signed(n, signed, counter))
             }
@@ -241,7 +241,9 @@ impl Task<'_> {
                 let new = new.map_err(|why| Failure::Hostile(why.to_owned()))?;
                 let message = [auth_data, &make.challenge].concat();
                 if attested == Attested::Itself && !new.public.has_signed(&message, &signature) {
-                    return Err(Failure::Hostile(String::from("the new credential has not signed for itself")));
+                    return Err(Failure::Hostile(String::from(
+                        "the self attestation of the new credential is not valid",
+                    )));
                 }
                 // Only the manufacturer's certificate vouches for a model, so there must be one.
                 let known = attested == Attested::Certificate && make.aaguids.contains(&new.aaguid);
