@@ -1,14 +1,25 @@
-//! A helper that knows no secrets: what `mfa-enroll` is tried out and tested with. It speaks the
-//! language of the real one, in its sentences, and the name it is called by says how it behaves:
+//! A helper without secrets, for testing `mfa-enroll` and for trying it out. It speaks the protocol of the real
+//! helper, in its sentences. The name that it is called by chooses its behaviour:
 //!
-//! `helper` well; `wide` with an issuer that makes a large QR code; `quick` with a new code every 5
-//! seconds; `slow` judges two codes when the fifo `judge` beside it ends; `crowd` with 100,000 users;
-//! `proof` asks for the first factor, "open sesame", before any change, and shows ten recovery codes;
-//! `many` shows 64; `late` shows some, and cannot keep them; `none` is of a system where nothing is bound; `mute` closes without a word; `silent` says
-//! none; `stranger` speaks another version; `half` closes after the request; `wordless` refuses without a
-//! reason; `hostile` says what others have put into its mouth, what the file `text` beside it holds, in every message there is; `config` refuses, naming its arguments; `keys` is of a system where two security keys are bound.
+//! * `helper`: the usual one
+//! * `wide`: an issuer that makes a large QR code
+//! * `quick`: a new code every 5 seconds
+//! * `slow`: judges two codes only when the fifo `judge` beside it ends
+//! * `crowd`: 100,000 users
+//! * `proof`: asks for the first factor, "open sesame", before any change, and shows ten recovery codes
+//! * `many`: shows 64 recovery codes
+//! * `late`: shows some recovery codes, and cannot store them
+//! * `none`: nothing is bound on the system
+//! * `keys`: two security keys are bound on the system
+//! * `mute`: closes without a word
+//! * `silent`: says no word, and does not close
+//! * `stranger`: speaks another version
+//! * `half`: closes after the request
+//! * `wordless`: refuses without a reason
+//! * `hostile`: puts the content of the file `text` beside it into every kind of message, as a hostile name would
+//! * `config`: refuses, and names its arguments
 //!
-//! Its users: `alice` may do anything and is who asks, `bound` is bound already, anybody else does not exist.
+//! Its users: `alice` may do anything and is the caller; `bound` already has a device; no other user exists.
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -32,7 +43,7 @@ const CLOCK: &str = "Your device's clock is about 30 s behind this host's: set i
 const PATIENCE: Duration = Duration::from_secs(900);
 
 fn main() -> Done<()> {
-    // As the real one: what happens at the terminal is not for us.
+    // As the real one: signals from the terminal must not reach us.
     let _ = nix::unistd::setsid();
     let name = std::env::args().next().unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
@@ -48,7 +59,7 @@ fn main() -> Done<()> {
     let verb = match talk.hear()? {
         ToHelper::Request(Request::Verb(verb)) => verb,
         ToHelper::Request(Request::Test(_)) if name == "hostile" => return hostile(&mut talk),
-        ToHelper::Request(Request::Test(login)) => return judge(&mut talk, &login),
+        ToHelper::Request(Request::Test(login)) => return judge_login(&mut talk, &login),
         _ => return Err("not a request of mfa-enroll".into()),
     };
     match name {
@@ -90,7 +101,7 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
         Verb::U2f { key: NewKey { ssh_key: None, .. }, .. } => {
             talk.say(FromHelper::Notice(TOUCH.into()))?;
             if name == "proof" {
-                // Nobody touches it.
+                // Nobody touches the key.
                 return talk.hear().map(drop);
             }
             talk.end(Outcome::Accepted, KEY_BOUND)
@@ -186,7 +197,7 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
     }
 }
 
-/// What a name, a label, a file or a PAM module could have in it: it stands in the file beside the name we are called by.
+/// Text as a name, a label, a file or a PAM module could contain it, from the file beside this program's name.
 fn hostile(talk: &mut Talk) -> Done<()> {
     let path = std::env::args().next().unwrap_or_default();
     let text = std::fs::read_to_string(std::path::Path::new(&path).with_file_name("text"))?;
@@ -228,7 +239,7 @@ fn hostile(talk: &mut Talk) -> Done<()> {
 }
 
 /// A login: 123456 is right, 000000 locks; sudo asks nothing.
-fn judge(talk: &mut Talk, login: &Login) -> Done<()> {
+fn judge_login(talk: &mut Talk, login: &Login) -> Done<()> {
     if login.service == "sudo" {
         return talk.end(Outcome::Ignored, "");
     }

@@ -1,4 +1,4 @@
-//! The person's own ssh agent, asked for a signature by a key that is to be bound.
+//! Asks the person's own ssh agent for a signature by a key that is to be bound.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -12,25 +12,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::helper::connected;
 
-/// For the list of keys. An agent that a connection to another machine stands behind takes its time.
+/// For the list of keys. An agent behind a connection to another machine needs time.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Why there is no signature.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoSignature {
-    /// Nothing listens there.
+    /// Nothing listens at the socket.
     NoAgent(Errno),
-    /// It holds no key, or will not show any while it is locked.
+    /// It holds no key, or shows none because it is locked.
     Empty,
-    /// It does not hold this one.
+    /// It does not hold this key.
     NotHeld,
-    /// It says no, and never says why.
+    /// It refuses to sign. The protocol gives no reason.
     Refused,
     /// It does not answer.
     Silent,
     /// Nobody touched the key in time.
     NotTouched,
-    /// It says what makes no sense.
+    /// Its answer is not valid.
     Nonsense(String),
 }
 
@@ -51,8 +51,8 @@ impl fmt::Display for NoSignature {
     }
 }
 
-/// Has the agent at `socket` (`SSH_AUTH_SOCK`) sign `data` by the key with this blob, which is to be touched `within`
-/// this time. Gives the blob of the signature, unchecked.
+/// Has the agent at `socket` (`SSH_AUTH_SOCK`) sign `data` with the key of this blob; the person must touch the key
+/// `within` this time. Returns the blob of the signature, unchecked.
 pub(crate) fn sign(socket: &Path, key: &[u8], data: &[u8], within: Duration) -> Result<Vec<u8>, NoSignature> {
     let mut stream = connected(socket).map_err(NoSignature::NoAgent)?;
     stream.set_nonblocking(true).map_err(|e| NoSignature::Nonsense(e.to_string()))?;
@@ -60,7 +60,7 @@ pub(crate) fn sign(socket: &Path, key: &[u8], data: &[u8], within: Duration) -> 
     let end = Instant::now() + AT_ONCE;
     let held = match agent::list(&mut stream, |until| wait(&waits, until, end)) {
         Ok(held) => held,
-        // A locked one says so by either.
+        // A locked agent refuses or shows an empty list.
         Err(NoAnswer::Refused) => Vec::new(),
         Err(no) => return Err(failed(no, NoSignature::Silent)),
     };
@@ -94,7 +94,7 @@ fn wait(stream: &UnixStream, until: Until, end: Instant) -> Result<(), Errno> {
         match poll(&mut [PollFd::new(stream.as_fd(), event)], left) {
             Ok(0) => return Err(Errno::ETIMEDOUT),
             Ok(_) => return Ok(()),
-            // A signal that is not for us alone ends the program by itself.
+            // A signal whose default action ends the program does so by itself.
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }
@@ -122,7 +122,7 @@ mod tests {
         frame(&body)
     }
 
-    /// What comes of an agent that gives `answers`, one for each question; when it has no more, it goes on listening.
+    /// The result with an agent that gives `answers`, one for each question, and then only listens.
     fn asked(answers: &[Vec<u8>], within: Duration) -> Result<Vec<u8>, NoSignature> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("mfa-enroll-agent-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

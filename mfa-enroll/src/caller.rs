@@ -1,16 +1,16 @@
-//! Who runs this program, as the helper will see it.
+//! The user who runs this program, as the helper will see it.
 
 use nix::unistd::{Uid, User, geteuid};
 
 /// The uid that decides, and its name.
 pub(crate) struct Caller {
     uid: Uid,
-    /// None where the name service knows no such uid. Root needs no name service.
+    /// `None` if the name service does not know the uid. Root's name needs no name service.
     pub(crate) name: Option<String>,
 }
 
 impl Caller {
-    /// The effective uid: it is what the kernel tells the other end of a socket.
+    /// The effective uid, because the kernel reports that to the other end of a socket.
     pub(crate) fn of_this_process() -> Caller {
         let uid = geteuid();
         let name = if uid.is_root() { Some("root".into()) } else { name_of(uid) };

@@ -29,13 +29,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    // In debug builds only: who may run a verb by sudo must not be able to run a program of theirs.
+    // In debug builds only: a user whom sudo allows this program must not be able to run another one through it.
     /// Start this helper instead of the installed one
     #[cfg(debug_assertions)]
     #[arg(long, global = true, value_name = "FILE", hide = true)]
     pub(crate) helper: Option<PathBuf>,
 
-    // For the same reason as above; it is not read by root.
+    // In debug builds only, for the same reason. Not used as root.
     /// Knock at this socket instead of the service's
     #[cfg(debug_assertions)]
     #[arg(long, global = true, value_name = "FILE", hide = true)]
@@ -189,7 +189,7 @@ impl Import {
         }
     }
 
-    /// The same for one user, of whom the file says `lines`.
+    /// The import of only these `lines` of the file, which are about `user`.
     pub(crate) fn of(&self, user: String, lines: String) -> Import {
         let source = Source { lines, ..self.source().clone() };
         match self.clone() {
@@ -274,7 +274,7 @@ pub(crate) struct Confirm {
 }
 
 impl Confirm {
-    /// The codes, if they were given: both or none.
+    /// The two codes, if they were given. The parser demands both or none.
     pub(crate) fn codes(&self) -> Option<[&str; 2]> {
         Some([self.first.as_deref()?, self.second.as_deref()?])
     }
@@ -457,7 +457,7 @@ pub(crate) struct Explain {
 }
 
 impl Verb {
-    /// What the helper is asked, by somebody of that name.
+    /// The request to the helper, if the caller has this name.
     pub(crate) fn request(&self, name: &str) -> Request {
         let name = || name.to_owned();
         Request::Verb(match self.clone() {
@@ -501,7 +501,7 @@ impl Verb {
         })
     }
 
-    /// The app that it binds, if it binds one.
+    /// The app that this command binds, if any.
     pub(crate) fn totp(&self) -> Option<&Totp> {
         match self {
             Verb::Totp(First { totp, .. }) | Verb::Replace(Replace::Totp(totp)) => Some(totp),
@@ -509,7 +509,7 @@ impl Verb {
         }
     }
 
-    /// The ssh key that it binds, if it binds one.
+    /// The ssh key that this command binds, if any.
     pub(crate) fn ssh_key(&self) -> Option<&SshKey> {
         match self {
             Verb::U2f(FirstKey { key, .. }) | Verb::Replace(Replace::U2f(key)) => key.ssh_key.as_ref(),
@@ -517,8 +517,8 @@ impl Verb {
         }
     }
 
-    /// Its name, where it changes somebody's device and does not say whose. That is the caller's, except
-    /// for root: behind sudo it would be root's, which hardly anybody means.
+    /// The name of this command if it changes a device and no user is given. That means the caller's device, except
+    /// for root: behind sudo it would be root's own, which is almost never meant.
     pub(crate) fn changes_nobody_named(&self) -> Option<&'static str> {
         match self {
             Verb::Totp(First { totp: Totp { user: None, .. }, .. }) => Some("totp"),
@@ -533,7 +533,7 @@ impl Verb {
     }
 }
 
-/// What a login program would say whose first factor was right. The helper takes it for a claim.
+/// What a login program would say after a successful first factor. The helper treats it as a claim.
 fn as_at_a_login(user: &str, service: &str) -> Login {
     let tty = nix::unistd::ttyname(std::io::stdin()).ok().and_then(|tty| tty.into_os_string().into_string().ok());
     Login { tty, stack_complete: true, ..Login::at(user, service) }
@@ -547,7 +547,7 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// `90s`, `10m`, `8h` in seconds.
+/// Reads `90s`, `10m`, `8h` as seconds.
 fn duration(text: &str) -> Result<u64, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
@@ -562,12 +562,12 @@ fn duration(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The same, or `0`.
+/// Reads a duration, or `0`.
 fn duration_or_none(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { duration(text) }
 }
 
-/// A code is passed on as it is: the helper judges it, spaces included.
+/// A code is passed on unchanged; the helper checks it, spaces included.
 fn code(text: &str) -> Result<String, String> {
     if text.len() > MAX_ANSWER { Err("it is too long for a code".into()) } else { Ok(text.into()) }
 }
@@ -586,7 +586,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The command line without what only debug builds have.
+    /// The command line without the options of debug builds.
     fn shipped() -> clap::Command {
         let cli = Cli::command();
         clap::Command::new("mfa-enroll")
@@ -596,7 +596,7 @@ mod tests {
             .subcommands(cli.get_subcommands().cloned())
     }
 
-    /// With UPDATE_GOLDEN=1 writes them.
+    /// With UPDATE_GOLDEN=1 this writes them.
     #[test]
     #[allow(clippy::disallowed_methods, reason = "a switch of the test")]
     fn the_completions_that_are_shipped_are_those_of_this_command_line() {
@@ -615,7 +615,7 @@ mod tests {
         }
     }
 
-    /// What is asked by a caller of the name "me".
+    /// The request for this command line, by a caller named "me".
     fn asked(line: &str) -> Request {
         parse(line).unwrap().verb.unwrap().request("me")
     }

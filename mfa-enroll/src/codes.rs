@@ -1,4 +1,4 @@
-//! Recovery codes as the person sees them, to be written down: never more than the window holds. Pure.
+//! Recovery codes on the screen, for writing them down; never more than the window can show. No I/O.
 
 use mfa_wire::{Secret, printable};
 use zeroize::Zeroizing;
@@ -25,8 +25,8 @@ impl Codes {
         [self.1.say(Text::EachOnce), self.1.say(Text::ShownOnlyNow)]
     }
 
-    /// The lines to show in a window that must hold `below` rows more. Two columns if they are enough, else
-    /// as many as it takes; blank lines and then the words go where there is no room for them.
+    /// The lines to show in a window that must leave `below` rows free. Two columns if that is enough, otherwise
+    /// more; if there is no room, first the blank lines are left out, then the words.
     pub(crate) fn lines(&self, window: Size, below: usize) -> Lines {
         let most = ((window.cols + 1) / (widest(&self.0) + 1)).max(1);
         let room = window.rows.saturating_sub(below);
@@ -45,7 +45,7 @@ impl Codes {
             .unwrap_or_else(|| Zeroizing::new(wrap(&self.why_none(most, window, below), window.cols)))
     }
 
-    /// The same where lines come one after the other, and nothing is taken off again.
+    /// The lines for an output where nothing can be removed later.
     pub(crate) fn plain(&self) -> Lines {
         Zeroizing::new(self.sentences().into_iter().chain(self.0.iter().cloned()).collect())
     }

@@ -1,5 +1,5 @@
-//! The dialogue with the person: the new device or recovery codes on the screen, messages and questions
-//! below them, and nothing left of any key or code at the end.
+//! The dialogue with the person: the new device or recovery codes on the screen, messages and questions below them.
+//! At its end, no key or code stays on the screen.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::terminal::{Event, Terminal, language};
 use crate::texts::Lang;
 use mfa_qr::{Lines, Size};
 
-/// More is not kept of what is pasted: a signature has 500 bytes.
+/// The most of a pasted text that is kept; a signature has 500 bytes.
 const LONGEST_BLOCK: usize = 8 * 1024;
 
 /// One dialogue.
@@ -26,32 +26,32 @@ pub(crate) struct Dialogue {
     look: Look,
     lang: Lang,
     clock: fn() -> Duration,
-    /// What stands above every question, on a terminal that can take it away again.
+    /// The secrets above every question, on a terminal that can remove them again.
     above: Above,
-    /// Messages that stand above the next question.
+    /// Messages to show above the next question.
     messages: Vec<String>,
-    /// The step in which the person began to type the last code, while no message came after it.
-    /// That is the step of the code itself, also when a new one appears before Enter.
+    /// The step in which the person began to type the last code, if no message came after it. The code belongs to
+    /// this step even if a new code appears before Enter.
     given_in: Option<u64>,
-    /// Rows that we have drawn above the cursor's.
+    /// The number of rows that we have drawn above the cursor's row.
     drawn: usize,
 }
 
-/// What must not stay on the screen.
+/// Secrets that must not stay on the screen.
 enum Above {
     Nothing,
-    /// Until the dialogue is over, or recovery codes take its place.
+    /// Shown until the dialogue ends, or recovery codes replace it.
     Device(Binding),
-    /// Until the next question is answered: whether they have been written down.
+    /// Shown until the next question is answered, which asks whether they have been written down.
     Codes(Codes),
 }
 
-/// What an empty line says.
+/// The meaning of an empty line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Empty {
-    /// Nothing: the Enter was too early.
+    /// None: the person pressed Enter too early.
     Nothing,
-    /// That the person gives up. Who sees nothing of what is typed has no other way to see that it is nothing.
+    /// The person gives up. While the typed text is hidden, the person could not see why an empty line has no effect.
     GiveUp,
     /// Yes.
     Yes,
@@ -74,7 +74,7 @@ impl Dialogue {
         })
     }
 
-    /// Shows a device, until the dialogue is over where that can be done.
+    /// Shows a device, on a capable terminal until the dialogue ends.
     pub(crate) fn show(&mut self, device: &Device) {
         let binding = Binding::of(device, self.lang);
         if self.terminal.has_cursor {
@@ -107,7 +107,8 @@ impl Dialogue {
         let (before, question) = text.rsplit_once('\n').unwrap_or(("", text));
         self.messages.extend(before.lines().map(shown));
         let empty = if echo { Empty::Nothing } else { Empty::GiveUp };
-        // What is said along with recovery codes goes off the screen with them, and so is said again at the end.
+        // Messages that come with recovery codes are removed from the screen with them, so they are repeated at the
+        // end.
         let again = matches!(self.above, Above::Codes(_));
         let answer = self.ask_either_way(echo, question, empty);
         if !again {
@@ -116,7 +117,7 @@ impl Dialogue {
         answer
     }
 
-    /// Asks something of our own, if there is somebody to ask. Enter says yes; whoever leaves says no.
+    /// Asks a question of our own, if there is a person to ask. Enter means yes; leaving means no.
     pub(crate) fn agrees(question: &str, clock: fn() -> Duration) -> bool {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return false;
@@ -133,7 +134,7 @@ impl Dialogue {
         is("") || is("y") || is("yes")
     }
 
-    /// Whether somebody sits at a terminal.
+    /// Whether both ends are a terminal.
     pub(crate) fn has_terminal(&self) -> bool {
         self.terminal.is_tty
     }
@@ -146,7 +147,7 @@ impl Dialogue {
         }
     }
 
-    /// The dialogue is over: takes keys and codes off the screen, and says what is still to be said.
+    /// Ends the dialogue: removes keys and codes from the screen, and shows the remaining messages.
     pub(crate) fn close(&mut self) {
         self.above = Above::Nothing;
         if self.terminal.has_cursor {
@@ -155,10 +156,10 @@ impl Dialogue {
         self.say();
     }
 
-    /// Asks where the cursor cannot be moved, or where there is no terminal: a line as it comes.
+    /// Asks on a terminal whose cursor cannot be moved, or without a terminal: reads one plain line.
     fn ask_line(&mut self, echo: bool, question: &str, empty: Empty) -> Result<Secret, Cancelled> {
         self.say();
-        // What is no terminal echoes nothing.
+        // Input that is not a terminal is not echoed.
         let hidden = if echo || !self.terminal.is_tty {
             None
         } else {
@@ -166,7 +167,7 @@ impl Dialogue {
         };
         self.terminal.write(&shown(question));
         let answer = self.read_line(empty);
-        // Otherwise the Enter that ended the line has been shown.
+        // In the other cases the terminal has already shown the Enter that ended the line.
         if answer.is_err() || hidden.is_some() || !self.terminal.is_tty {
             self.terminal.write("\n");
         }
@@ -183,7 +184,7 @@ impl Dialogue {
                 Event::Byte(byte) => fits &= line.append(&[byte]),
                 Event::Signal(Signal::SIGTSTP) => stop(),
                 Event::Signal(Signal::SIGCONT | Signal::SIGWINCH) | Event::Quiet => {}
-                // A Ctrl-C says no, and there is nothing to be interrupted.
+                // Ctrl-C means no here; there is nothing to interrupt.
                 Event::Signal(Signal::SIGINT) if empty == Empty::Yes => return Err(Cancelled::ByUser),
                 Event::Signal(signal) => return Err(ended_by(signal)),
             }
@@ -195,8 +196,8 @@ impl Dialogue {
         }
     }
 
-    /// Reads what is pasted, from its line "-----BEGIN ..." to its line "-----END ...": what ssh-keygen says before it is
-    /// often copied along.
+    /// Reads a pasted text, from its line "-----BEGIN ..." to its line "-----END ...". ssh-keygen prints other lines
+    /// before it, which are often copied too.
     pub(crate) fn block(&mut self) -> Result<String, Cancelled> {
         self.say();
         let (mut block, mut line) = (Vec::new(), Vec::new());
@@ -222,7 +223,7 @@ impl Dialogue {
         }
     }
 
-    /// Asks key by key, with what stands above, and with a countdown where that is a device.
+    /// Asks key by key, below the secrets, and with a countdown if they are a device.
     fn ask_keys(&mut self, echo: bool, question: &str, empty: Empty) -> Result<Secret, Cancelled> {
         let no_keys = |_| Cancelled::NoConversation;
         let mut keys = self.terminal.keys().map_err(no_keys)?;
@@ -249,8 +250,9 @@ impl Dialogue {
                     self.paint(question);
                 }
                 Event::Signal(Signal::SIGCONT | Signal::SIGWINCH) => {
-                    // Who knows where our lines are now: only a clean screen is sure. It is cleared from its
-                    // corner, because some terminals keep in their scrollback what is erased as a whole.
+                    // The position of our lines is unknown now, so the whole screen is drawn anew. It is erased from
+                    // the cursor at the top left, because some terminals keep a screen that is cleared as a whole in
+                    // their scrollback.
                     self.terminal.write("\x1b[H");
                     self.drawn = 0;
                     self.paint(question);
@@ -267,7 +269,7 @@ impl Dialogue {
                 self.terminal.write("\n");
                 self.drawn = 0;
             }
-            // The next thing drawn takes the place of this question.
+            // The next drawing replaces this question.
             Above::Device(_) => {}
             Above::Codes(_) => {
                 self.erase();
@@ -277,7 +279,7 @@ impl Dialogue {
         answer
     }
 
-    /// Draws all that stands above the question, in place of what is drawn.
+    /// Draws everything above the question, in place of the previous drawing.
     fn paint(&mut self, question: &str) {
         let window = self.terminal.window();
         let mut below: Vec<String> = self.messages.iter().flat_map(|text| wrap(text, window.cols)).collect();
@@ -289,7 +291,7 @@ impl Dialogue {
         self.terminal.write(&joined(&lines));
     }
 
-    /// Draws the question and what is typed so far, in place.
+    /// Draws the question and the text typed so far, in place.
     fn prompt(&mut self, question: &str, line: &Line, echo: bool) {
         let cols = self.terminal.window().cols;
         let (_, last) = broken(&shown(question), cols);
@@ -302,7 +304,7 @@ impl Dialogue {
         self.terminal.write(&format!("\r{question}{typed}\x1b[K"));
     }
 
-    /// Writes the messages as they are, with nothing to be erased later.
+    /// Writes the messages as plain lines, which are not erased later.
     fn say(&mut self) {
         for message in std::mem::take(&mut self.messages) {
             self.terminal.write(&format!("{message}\n"));
@@ -315,13 +317,13 @@ impl Dialogue {
         self.drawn = 0;
     }
 
-    /// The number of the code that the app shows now.
+    /// The step of the code that the app shows now.
     fn step(&self) -> Option<u64> {
         let Above::Device(binding) = &self.above else { return None };
         Some(binding.countdown((self.clock)()).step)
     }
 
-    /// Milliseconds until the countdown changes; none where there is no countdown.
+    /// Milliseconds until the countdown changes; `None` if there is no countdown.
     fn until_next_second(&self) -> Option<u16> {
         let Above::Device(_) = &self.above else { return None };
         Some((1000 - (self.clock)().subsec_millis().min(999)) as u16)
@@ -329,7 +331,7 @@ impl Dialogue {
 }
 
 impl Above {
-    /// The lines of it, in a window that must hold `below` rows more.
+    /// The lines to show, in a window that must leave `below` rows free.
     fn lines(&self, look: Look, window: Size, below: usize) -> Lines {
         match self {
             Above::Nothing => Lines::default(),
@@ -339,13 +341,13 @@ impl Above {
     }
 }
 
-/// The process ends by `signal`, but not yet: the key is still on the screen, and perhaps in a file.
+/// Lets the process end by `signal`, but later: the key is still on the screen, and perhaps in a file.
 fn ended_by(signal: Signal) -> Cancelled {
     put_back(signal);
     Cancelled::ByUser
 }
 
-/// Whatever happens, no key and no code stays on the screen.
+/// On every way out, no key and no code stays on the screen.
 impl Drop for Dialogue {
     fn drop(&mut self) {
         if !matches!(self.above, Above::Nothing) {

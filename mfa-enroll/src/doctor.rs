@@ -1,8 +1,8 @@
-//! `mfa-enroll doctor`: what on this host lets people past the second factor, or will lock them out.
+//! `mfa-enroll doctor`: what lets people past the second factor on this host, or will lock them out.
 //!
-//! The helper looks at what is root's to read, policy, store and PAM stacks, and at what a login goes by. Here is what else
-//! other programs know (docs/decisions/0017): sshd its settings, systemd its units, dpkg its files. Each is called by its
-//! full path, without an environment.
+//! The helper checks everything that only root may read (policy, store, PAM stacks), and what a login itself uses.
+//! The checks here need other programs (docs/decisions/0017): sshd for its settings, systemd for its units, dpkg for
+//! its files. Each is called by its full path, without an environment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::finding::Finding;
 use crate::helper::{self, NoVerdict};
 use crate::output::{complain, findings, say};
 
-/// Looks through the host and says what is wrong, the grave things first.
+/// Checks the host and reports the faults, the grave ones first.
 pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     if !caller.is_root() {
         return complain("Only root may do this.", Exit::Refused);
@@ -38,10 +38,10 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
         Err(e) => found.push(no_helper(&e)),
     }
     found.extend(sshd(&users(cli, caller)));
-    // What is so if the service turns root away.
+    // This finding applies only if the service turns root away.
     let turned_away = found.iter().position(|finding| finding.id == "service-store").map(|n| found.remove(n));
     found.extend(match units() {
-        // Nothing is amiss with its units, so the service is asked; to ask one that has failed would start it.
+        // The units are right, so the service is asked. A failed service is not asked: that would start it.
         none if none.is_empty() => service(&found, turned_away),
         units => units,
     });
@@ -61,7 +61,7 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     }
 }
 
-/// What the helper has sent.
+/// The messages of the helper.
 #[derive(Default)]
 struct Gathered {
     reports: Vec<String>,
@@ -72,7 +72,7 @@ impl Prompter for Gathered {
     fn ask(&mut self, _: bool, _: &str) -> Result<Secret, Cancelled> {
         Err(Cancelled::NoConversation)
     }
-    /// What it says beside is among its findings.
+    /// Other messages repeat the findings.
     fn tell(&mut self, _: &str) {}
     fn device(&mut self, _: &Device) {}
     fn status(&mut self, status: &Status) {
@@ -105,7 +105,7 @@ fn no_helper(why: &NoVerdict) -> Finding {
     Finding::grave("helper-unusable", HELPER, what, remedy)
 }
 
-/// Those whom a login will ask, and whether somebody of them still has to bind a device.
+/// The users whom a login will ask, and whether one of them still has to bind a device.
 struct Users {
     names: BTreeSet<String>,
     must_bind: bool,
@@ -115,7 +115,7 @@ fn users(cli: &Cli, caller: &Caller) -> Users {
     let mut users = Users { names: BTreeSet::new(), must_bind: false };
     for missing in [false, true] {
         let list = Verb::List(List { group: None, missing, json: true });
-        // What is wrong with the helper or a record has been found already.
+        // Faults of the helper or of a record have been reported already.
         let Ok((gathered, ..)) = helpers(cli, caller, &list) else { continue };
         users.must_bind |= missing && !gathered.statuses.is_empty();
         let asked = gathered.statuses.into_iter().filter(|status| status.required || status.kind.is_some());
@@ -131,31 +131,31 @@ const SYSTEMCTL: &str = "/usr/bin/systemctl";
 const DPKG: &str = "/usr/bin/dpkg";
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 
-/// More users are not asked about, one by one.
+/// The most users who are checked one by one.
 const MOST: usize = 200;
 
-/// What binding a device in a login takes, in seconds, and what a code takes.
+/// The time for binding a device in a login, and the time for a code, in seconds.
 const TO_BIND: u64 = 180;
 const TO_TYPE: u64 = 40;
 
-/// Nothing of the caller's reaches it: no environment, no input, no folder.
+/// Runs a program without the caller's environment, input or folder.
 fn ran(program: &str, arguments: &[&str]) -> std::io::Result<Output> {
     #[allow(clippy::disallowed_methods, reason = "four programs of the system, by their absolute paths")]
     let mut command = Command::new(program);
     command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null()).output()
 }
 
-/// Standard output of a program that succeeded, or what it complained of.
+/// The standard output of a program that succeeded, or its error message.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     let ran = ran(program, arguments).map_err(|e| format!("{program}: {e}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if ran.status.success() { Ok(text(&ran.stdout)) } else { Err(text(&ran.stderr)) }
 }
 
-/// What `sshd -T` says, by its keywords.
+/// The output of `sshd -T`, by keyword.
 type Settings = HashMap<String, String>;
 
-/// For everybody, or for a user who comes from an address that no `Match` knows.
+/// The settings for every user, or for a user who comes from an address that no `Match` names.
 fn settings(user: Option<&str>) -> Result<Settings, String> {
     let spec = user.map(|user| format!("user={user},host=host.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"));
     let mut arguments = vec!["-T"];
@@ -168,7 +168,7 @@ fn parsed(text: &str) -> Settings {
     pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect()
 }
 
-/// A setting that is wrong, and the one that is right.
+/// A wrong setting, and the right one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Wrong {
     id: &'static str,
@@ -225,7 +225,7 @@ fn sshd(users: &Users) -> Vec<Finding> {
         }
     };
     let mut found: Vec<Finding> = everybody.iter().map(for_everybody).collect();
-    // What a Match block says to some only.
+    // Settings that a Match block changes for some users.
     let mut some: Vec<(Wrong, Vec<&str>)> = Vec::new();
     let tellable = |name: &&String| !name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control());
     for user in users.names.iter().filter(tellable).take(MOST) {
@@ -254,7 +254,7 @@ fn for_everybody(wrong: &Wrong) -> Finding {
     let Wrong { id, grave, what, keyword, right } = wrong;
     let unit = if Path::new("/usr/lib/systemd/system/ssh.service").exists() { "ssh" } else { "sshd" };
     let includes = fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| text.contains(SSHD_FOLDER));
-    // sshd takes the first value that it reads.
+    // sshd uses the first value that it reads.
     let remedy = if includes {
         format!(
             "echo '{keyword} {right}' >{SSHD_FOLDER}/00-mfa-{keyword}.conf && systemctl try-reload-or-restart {unit}"
@@ -271,14 +271,14 @@ fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
     Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, format!("{}: {what}", names.join(", ")), remedy) }
 }
 
-/// The socket and its service. Logins go on without them; screen lockers and users' own `mfa-enroll` do not.
+/// Checks the socket and its service. Logins work without them; screen lockers and users' own `mfa-enroll` do not.
 fn units() -> Vec<Finding> {
     if !Path::new("/run/systemd/system").exists() {
         return Vec::new();
     }
     let mut found = Vec::new();
     for unit in ["mfa-helper.socket", "mfa-helper.service", ROOT_SOCKET] {
-        // It comes and goes with the users' socket: the same fault is told once.
+        // It starts and stops with the users' socket, so the same fault is reported once.
         if unit == ROOT_SOCKET && !found.is_empty() {
             continue;
         }
@@ -296,10 +296,10 @@ fn units() -> Vec<Finding> {
     found
 }
 
-/// The unit of the socket that root's logins go by.
+/// The unit of the socket for root's logins.
 const ROOT_SOCKET: &str = "mfa-helper-root.socket";
 
-/// What is amiss without it: see docs/gaps.md, on control groups.
+/// The effect if it is missing: see docs/gaps.md, on control groups.
 const WITHOUT_ROOTS: &str = "each login starts a helper of its own, which whoever logs in by su or sudo can freeze";
 
 fn unit_state(unit: &str, shown: &str) -> Option<Finding> {
@@ -334,8 +334,8 @@ fn unit_state(unit: &str, shown: &str) -> Option<Finding> {
     }
 }
 
-/// Everybody may connect to the one, because the helper tells callers apart by what the kernel says, and to the other only
-/// root.
+/// Checks the file of a socket. Every user may connect to the users' socket, because the kernel tells the helper who
+/// calls; only root may connect to root's.
 fn socket_file(path: &str, mode: u32, so: &str) -> Option<Finding> {
     let wrong = match fs::symlink_metadata(path) {
         Err(e) => e.to_string(),
@@ -347,7 +347,7 @@ fn socket_file(path: &str, mode: u32, so: &str) -> Option<Finding> {
     Some(Finding::warning("socket-unreachable", path, what, "systemctl restart mfa-helper.socket"))
 }
 
-/// What the service finds when it tries itself in its sandbox, but for what has been found outside of it.
+/// The findings of the service when it tests itself in its sandbox, without those that were found outside of it.
 fn service(found: &[Finding], turned_away: Option<Finding>) -> Vec<Finding> {
     const UNIT: &str = "mfa-helper.service";
     if !Path::new("/run/systemd/system").exists() {
@@ -357,7 +357,8 @@ fn service(found: &[Finding], turned_away: Option<Finding>) -> Vec<Finding> {
     let mut gathered = Gathered::default();
     let mut own = match helper::ask_service(mfa_wire::Verb::Doctor, &mut gathered) {
         Ok(_) => gathered.reports.iter().filter_map(|report| Finding::read(report)).collect(),
-        // So that they start helpers of their own. It could not say why, and the helper has.
+        // Root's logins then start their own helpers. The service cannot say why, but the helper has found the
+        // reason.
         Err(NoVerdict::TurnedAway) => turned_away.into_iter().collect(),
         Err(why) => {
             vec![Finding::warning("service-silent", UNIT, why.to_string(), format!("systemctl restart {UNIT}"))]
@@ -371,16 +372,17 @@ fn service(found: &[Finding], turned_away: Option<Finding>) -> Vec<Finding> {
     own
 }
 
-/// Programs that are not as the package brought them. dpkg looks at the content alone.
+/// Programs that differ from the package's. dpkg compares the content only.
 fn changed_files() -> Vec<Finding> {
     if !Path::new(DPKG).exists() {
         return Vec::new();
     }
-    // It fails where it finds something.
+    // dpkg fails if it finds a difference.
     ran(DPKG, &["--verify", "libpam-mfa"]).map_or(Vec::new(), |ran| changed(&String::from_utf8_lossy(&ran.stdout)))
 }
 
-/// `??5??????   /usr/libexec/mfa-helper`, with a `c` between for what is for the administrator to change.
+/// Reads lines such as `??5??????   /usr/libexec/mfa-helper`; a `c` in between marks a file for the administrator to
+/// change.
 fn changed(verified: &str) -> Vec<Finding> {
     let runs = |path: &&str| ["/usr/lib/", "/usr/libexec/", "/usr/bin/"].iter().any(|folder| path.starts_with(folder));
     let lines = verified.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -400,7 +402,7 @@ fn reinstall() -> &'static str {
     }
 }
 
-/// What SELinux or AppArmor kept from us, as far back as the logs go.
+/// Accesses that SELinux or AppArmor denied us, as far back as the logs go.
 fn denials() -> Vec<Finding> {
     let kernel =
         output(JOURNALCTL, &["--boot", "--dmesg", "--quiet", "--no-pager", "--output=cat"]).unwrap_or_default();
@@ -412,7 +414,7 @@ fn denials() -> Vec<Finding> {
 fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
     let refuses =
         |line: &&str| line.contains("apparmor=\"DENIED\"") || (line.contains("avc:") && line.contains("denied"));
-    // What was denied, or whose profile it is; never by `comm`, by which any program can call itself ours.
+    // By the denied path or the profile. Never by `comm`, which any program can set to our name.
     let ours = |line: &&str| {
         ["name=\"/run/mfa", "name=\"/var/lib/mfa", "name=\"/etc/mfa", "profile=\"/usr/libexec/mfa-helper", ":mfa_"]
             .iter()
@@ -421,7 +423,7 @@ fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
     let denied: Vec<&str> = lines.filter(refuses).filter(ours).collect();
     let last = *denied.last()?;
     let what = format!("something of ours was denied ({} times), the last time: {last}", denied.len());
-    // Root has to look: allowing whatever was denied is no remedy.
+    // Root has to look: to allow every denied access is no remedy.
     let remedy = if last.contains("apparmor") { "journalctl -b -k -g DENIED" } else { "ausearch -m avc" };
     Some(Finding::warning("access-denied", "kernel", what, remedy))
 }
@@ -430,7 +432,7 @@ fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
 mod tests {
     use super::*;
 
-    /// As `sshd -T` says it on a host that is set up by the example.
+    /// The output of `sshd -T` on a host that is set up like the example.
     const SOUND: &str = "port 22\nusepam yes\nlogingracetime 300\nkbdinteractiveauthentication yes\n\
         passwordauthentication no\nauthenticationmethods publickey,keyboard-interactive:pam keyboard-interactive:pam\n";
 

@@ -1,5 +1,5 @@
-//! A signature by a security key that is plugged in at another machine, from where no agent comes along: a command to
-//! be run there, and its output to be pasted here.
+//! A signature by a security key that is plugged in at another machine, if no agent of that machine is reachable: the
+//! person runs a command there and pastes its output here.
 
 use data_encoding::BASE64;
 use mfa_ssh::{Hash, NAMESPACE, Sshsig};
@@ -10,10 +10,10 @@ use crate::sshkey::SshKey;
 use crate::terminal::language;
 use crate::texts::Text;
 
-/// How often something else may be pasted.
+/// How many times the person may paste.
 const TRIES: usize = 3;
 
-/// Has somebody sign `message` by `key`, where it is.
+/// Has the person sign `message` with `key` on the other machine.
 pub(crate) fn signature(dialogue: &mut Dialogue, key: &SshKey, message: &[u8]) -> Result<Secret, Cancelled> {
     let lang = language();
     dialogue.tell(&lang.say(Text::SignElsewhere));
@@ -28,13 +28,13 @@ pub(crate) fn signature(dialogue: &mut Dialogue, key: &SshKey, message: &[u8]) -
     Err(Cancelled::NoConversation)
 }
 
-/// For any shell: a line that ends in a bar goes on.
+/// The command works in any shell: a line that ends with `|` continues.
 fn command(key: &SshKey, message: &[u8]) -> String {
     let file = key.usual_file();
     format!("  echo {} | base64 -d |\n    ssh-keygen -Y sign -n {NAMESPACE} -f {file}", BASE64.encode(message))
 }
 
-/// The signature in what was pasted, without what ssh-keygen puts around it. The helper checks it.
+/// The signature in the pasted text, without the armour of ssh-keygen. The helper checks it.
 fn of_key(key: &SshKey, pasted: &str) -> Result<Secret, String> {
     let Sshsig { key: by, hash, signature } = Sshsig::parse(pasted).map_err(|e| e.to_string())?;
     if by != key.key {

@@ -1,4 +1,4 @@
-//! The exit codes: what scripts may rely on.
+//! The exit codes, which scripts rely on.
 
 use std::process::ExitCode;
 
@@ -11,24 +11,24 @@ use mfa_wire::Outcome;
 pub(crate) enum Exit {
     /// It is done.
     Done = 0,
-    /// A wrong code, not allowed, locked, cancelled.
+    /// A wrong code, a lock, a missing permission, or the person cancelled.
     Refused = 1,
-    /// The command line makes no sense, or names a file that cannot be made.
+    /// The command line is wrong, or names a file that cannot be made.
     Usage = 2,
     /// No such user, no binding, nothing pending.
     NotFound = 3,
-    /// It is so already.
+    /// Nothing to do: the requested state exists already.
     Already = 4,
     /// The helper or its store cannot be reached, or the answer cannot be written.
     Unavailable = 5,
-    /// Looked through: something should be mended.
+    /// The check is complete: something should be corrected.
     Warnings = 6,
-    /// Looked through: something lets past, or locks out.
+    /// The check is complete: something lets people past the second factor, or locks them out.
     Faults = 7,
 }
 
 impl Exit {
-    /// Of two ends the one that somebody should hear of: what is so already is not as bad as what is refused.
+    /// The worse of two results, to report one: "already" is less bad than "refused".
     pub(crate) fn worse(self, other: Exit) -> Exit {
         let badness = |exit| match exit {
             Exit::Done => 0,
@@ -51,7 +51,7 @@ impl From<Outcome> for Exit {
             Outcome::Already => Exit::Already,
             Outcome::Warnings => Exit::Warnings,
             Outcome::Faults => Exit::Faults,
-            // "Policy asks nothing" answers a login; as the answer to a verb it means nothing.
+            // These are answers to a login. As the answer to a verb they mean nothing.
             Outcome::Unavailable | Outcome::Ignored | Outcome::HandedOver | Outcome::StartYourOwn => Exit::Unavailable,
         }
     }

@@ -1,7 +1,8 @@
-//! Files that the command line names: read as those whose they are, and written where nobody else has a hand in.
+//! Files that the command line names. They are read with the rights of their owner, and written only into folders
+//! that others cannot change.
 //!
-//! Root types paths into folders of users, who may put anything there at any moment: a FIFO at which root would wait for
-//! ever, a device, a link to what root alone may read, or to where root alone may write.
+//! Root may name paths in users' folders, where the user can put anything at any moment: a FIFO, at which root would
+//! wait for ever; a device; or a link to a file that only root may read or write.
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr, OsString};
@@ -18,21 +19,21 @@ use nix::unistd::{
     Gid, Uid, UnlinkatFlags, User, getegid, geteuid, getgrouplist, getgroups, setfsgid, setfsuid, setgroups, unlinkat,
 };
 
-/// As many links as the kernel follows.
+/// The kernel follows this many links.
 const LINKS: usize = 40;
 
-/// Nobody's group, of a uid that has no name.
+/// The group of a uid that has no name.
 const NO_GROUP: Gid = Gid::from_raw(65534);
 
-/// A plain file that was read.
+/// The content of a plain file.
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
-    /// Nobody but root can have written it, or put it there.
+    /// Whether only root can have written it and put it there.
     pub(crate) is_roots: bool,
 }
 
-/// Reads a plain file of `most` bytes at most. Root reads it as the user to whom it or a folder on the way belongs, and
-/// follows no link at its end.
+/// Reads a plain file of at most `most` bytes. Root reads it with the rights of the user who owns it or a folder on
+/// the way. A link at the end of the path is not followed.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Content> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let (file, is_roots) = if geteuid().is_root() {
@@ -51,7 +52,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Content> {
     Ok(Content { bytes, is_roots })
 }
 
-/// The file, opened, and whether it is root's alone.
+/// Opens the file, and returns whether it belongs to root alone.
 fn as_its_owner(path: &Path, flags: OFlag) -> io::Result<(OwnedFd, bool)> {
     let mut owner = Uid::from_raw(0);
     let mut closed = true;
@@ -79,7 +80,7 @@ fn as_its_owner(path: &Path, flags: OFlag) -> io::Result<(OwnedFd, bool)> {
     Ok((file, owner.is_root() && closed && stat.st_mode & 0o022 == 0))
 }
 
-/// This process looks at files as a user does, until this is dropped.
+/// Until this is dropped, this process accesses files with the rights of a user.
 struct Becoming {
     groups: Vec<Gid>,
 }
@@ -97,7 +98,8 @@ impl Becoming {
         };
         setgroups(&groups)?;
         setfsgid(gid);
-        // This takes root's right to everything as well. Both answer with the id of before, and never with an error.
+        // This also drops root's right to access everything. Both calls return the previous id and never an error, so
+        // the second pair checks the first.
         setfsuid(uid);
         if setfsuid(uid) != uid || setfsgid(gid) != gid {
             return Err(Errno::EPERM.into());
@@ -111,22 +113,22 @@ impl Drop for Becoming {
         setfsuid(Uid::from_raw(0));
         setfsgid(getegid());
         if setgroups(&self.groups).is_err() {
-            // Not as a mixture of both.
+            // A mixture of both identities must not continue.
             std::process::abort();
         }
     }
 }
 
-/// A new file that its maker alone can read, in a folder into which nobody else can put anything.
+/// A new file that only its owner can read, in a folder into which nobody else can put anything.
 pub(crate) struct New {
     folder: OwnedFd,
     name: PathBuf,
-    /// To be written to.
+    /// For writing.
     pub(crate) file: File,
 }
 
 impl New {
-    /// Makes it. Never touches one that is there, nor follows a link of anybody but root or the caller.
+    /// Makes the file. Never touches an existing one, and follows only links of root or the caller.
     pub(crate) fn create(path: &Path) -> io::Result<New> {
         let me = geteuid().as_raw();
         let Way { folder, rest: name } = walk(path, |stat, at| {
@@ -139,7 +141,8 @@ impl New {
             };
             Err(not_here(at, why))
         })?;
-        // On the way to a folder of one's own a folder such as /tmp does no harm: nobody else can rename in it.
+        // On the way to a folder of the caller's, a folder such as /tmp does no harm: others cannot rename the
+        // caller's folders in it.
         if fstat(&folder)?.st_mode & 0o022 != 0 {
             return Err(not_here(path.parent().unwrap_or(path), "can be written to by others"));
         }
@@ -148,7 +151,7 @@ impl New {
         Ok(New { folder, name, file: file.into() })
     }
 
-    /// Removes it, if what is there is still what was made.
+    /// Removes the file, if it is still the one that was made.
     pub(crate) fn remove(&self) {
         let there = fstatat(&self.folder, self.name.as_path(), AtFlags::AT_SYMLINK_NOFOLLOW);
         if let (Ok(there), Ok(made)) = (there, fstat(&self.file))
@@ -164,14 +167,14 @@ fn not_here(folder: &Path, why: &str) -> io::Error {
     io::Error::other(format!("{} {why}: name a file in a folder of your own, as in {own}", folder.display()))
 }
 
-/// How far a path was gone, and what is left of it: the name of the file, unless somebody said stop before.
+/// The position in a path, and the rest: the file name, or more if `stop` ended the walk early.
 struct Way {
     folder: OwnedFd,
     rest: PathBuf,
 }
 
-/// Goes the way that `path` leads, folder by folder, none of which can be exchanged meanwhile. `stop` sees each folder and
-/// each link before it is entered or followed, with the path up to it.
+/// Follows `path` folder by folder, with descriptors, so that no folder can be replaced on the way. `stop` sees each
+/// folder and each link before it is entered or followed, with the path up to it.
 fn walk(path: &Path, mut stop: impl FnMut(&FileStat, &Path) -> io::Result<bool>) -> io::Result<Way> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = || open("/", flags | OFlag::O_DIRECTORY, Mode::empty());
@@ -185,7 +188,7 @@ fn walk(path: &Path, mut stop: impl FnMut(&FileStat, &Path) -> io::Result<bool>)
     while rest.len() > 1 {
         let Some(name) = rest.pop_front() else { break };
         let next = at.join(&name);
-        // O_DIRECTORY has what is mounted on demand mounted; a link is no folder.
+        // O_DIRECTORY triggers automounts; a link is not a folder.
         let entered = match openat(&folder, name.as_os_str(), flags | OFlag::O_DIRECTORY, Mode::empty()) {
             Err(Errno::ENOTDIR) => openat(&folder, name.as_os_str(), flags, Mode::empty()),
             entered => entered,
@@ -220,14 +223,14 @@ fn walk(path: &Path, mut stop: impl FnMut(&FileStat, &Path) -> io::Result<bool>)
     Ok(Way { folder, rest: rest.into_iter().collect() })
 }
 
-/// The names of a path in their order, ".." among them.
+/// The names in a path, in order; ".." is kept.
 fn names(path: &Path) -> VecDeque<OsString> {
     let is_name = |part: &Component| matches!(part, Component::Normal(_) | Component::ParentDir);
     path.components().filter(is_name).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Whether others than its owner can exchange what is in a folder. Where it is sticky they can do that to what is theirs
-/// alone.
+/// Whether users other than its owner can replace what is in a folder. In a sticky folder each user can replace only
+/// that user's own entries.
 fn others_can_put_into(stat: &FileStat) -> bool {
     kind(stat) == SFlag::S_IFDIR && stat.st_mode & 0o022 != 0 && !(stat.st_mode & 0o1000 != 0 && stat.st_uid == 0)
 }
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn only_what_was_made_is_removed() {
-        // Of the caller's all the way, whoever that is.
+        // The caller must own all of it, or root.
         let base = if geteuid().is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
         let folder = base.join(format!("mfa-enroll-new-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!(New::create(&path).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
         new.remove();
         assert!(!path.exists());
-        // Its place is taken by another, or by a link.
+        // Another file takes its place, or a link.
         let new = New::create(&path).unwrap();
         std::fs::write(folder.join("other"), "other").unwrap();
         std::fs::rename(folder.join("other"), &path).unwrap();
@@ -263,7 +266,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         new.remove();
         assert!(path.is_symlink());
-        // The folder is another by now: what is in that has not been made here.
+        // The folder is another one now, so the file in it is not the one made here.
         std::fs::remove_file(&path).unwrap();
         let new = New::create(&path).unwrap();
         let aside = folder.with_extension("aside");

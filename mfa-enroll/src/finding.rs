@@ -1,33 +1,33 @@
-//! What `doctor` finds.
+//! The findings of `doctor`.
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Lets past or locks out; else it should be mended.
+    /// Whether it lets people past or locks them out; otherwise it should be corrected.
     pub(crate) grave: bool,
-    /// What kind of thing: scripts go by it.
+    /// The kind of fault, which scripts compare.
     pub(crate) id: String,
     /// A file with a line, a unit, a user.
     pub(crate) place: String,
     /// What is wrong.
     pub(crate) what: String,
-    /// A line for the shell.
+    /// A command for the shell.
     pub(crate) remedy: String,
 }
 
 impl Finding {
-    /// One that lets past or locks out.
+    /// A fault that lets people past or locks them out.
     pub(crate) fn grave(id: &str, place: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
         let (id, place) = (id.to_owned(), place.to_owned());
         Finding { grave: true, id, place, what: what.into(), remedy: remedy.into() }
     }
 
-    /// One that should be mended.
+    /// A fault that should be corrected.
     pub(crate) fn warning(id: &str, place: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
         Finding { grave: false, ..Finding::grave(id, place, what, remedy) }
     }
 
-    /// As the helper reports it: five lines.
+    /// Reads the helper's report: five lines.
     pub(crate) fn read(report: &str) -> Option<Finding> {
         let mut lines = report.lines().map(str::to_owned);
         let mut line = || lines.next();

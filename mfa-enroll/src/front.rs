@@ -1,5 +1,5 @@
-//! Between the helper and whoever called us: answers from the command line or from a dialogue, data
-//! to stdout, the verdict as a sentence and an exit code.
+//! Between the helper and the caller of this program: takes answers from the command line or from a dialogue, writes
+//! data to stdout, and turns the verdict into a sentence and an exit code.
 
 use std::collections::VecDeque;
 use std::io::{self, Stdout};
@@ -22,7 +22,7 @@ use crate::picture::Picture;
 use crate::terminal::language;
 use crate::texts::Text;
 
-/// How long an ssh agent may take for a PIN and a touch: as long as the policy can have a key waited for.
+/// The longest time for an ssh agent to get a PIN and a touch. The policy allows no longer wait either.
 const TOUCH: Duration = Duration::from_secs(90);
 
 /// The front end of one verb.
@@ -30,24 +30,24 @@ pub(crate) struct Front {
     verb: Verb,
     clock: fn() -> Duration,
     report: Report<Stdout>,
-    /// The answers, when the command line gives all of them: then nobody is asked.
+    /// All answers, if the command line gives them; then the person is not asked.
     given: Option<VecDeque<Secret>>,
     /// The dialogue with a person, once there is something to show or to ask.
     dialogue: Option<Dialogue>,
-    /// After the dialogue, because both hold signals back.
+    /// Dropped after the dialogue, because both block signals.
     picture: Option<Picture>,
     /// The device or the codes that were made, as they will be printed if the helper accepts.
     made: Option<Secret>,
     /// The caller's name.
     name: String,
-    /// A standing was shown in which nothing is bound.
+    /// Whether a status was shown in which nothing is bound.
     unbound: bool,
-    /// What went wrong on our side; there is no answer to any question from then on.
+    /// A failure on our side. After it, no question is answered.
     trouble: Option<String>,
 }
 
 impl Front {
-    /// Prepares for `verb`: the picture's file is made now, because a bad name must cost nothing.
+    /// Prepares for `verb`. The picture's file is made now, so that a bad name is found before anything is done.
     pub(crate) fn new(verb: Verb, caller: &Caller, clock: fn() -> Duration) -> Result<Front, String> {
         let given = match &verb {
             _ if verb.totp().is_some_and(|totp| totp.json) => Some(VecDeque::new()),
@@ -81,12 +81,12 @@ impl Front {
         })
     }
 
-    /// Whether somebody has been shown to have nothing bound.
+    /// Whether a status was shown in which nothing is bound.
     pub(crate) fn has_shown_nothing_bound(&self) -> bool {
         self.unbound
     }
 
-    /// Ends it: says how it ended, and returns the exit code. A signal that was held back strikes then.
+    /// Ends the front end: says the result, and returns the exit code. Blocked signals take effect then.
     pub(crate) fn finish(mut self, verdict: Result<Verdict, NoVerdict>) -> Exit {
         if let Some(dialogue) = &mut self.dialogue {
             dialogue.close();
@@ -99,7 +99,7 @@ impl Front {
         let looked_through = matches!(outcome, Outcome::Warnings | Outcome::Faults);
         if (accepted || looked_through) && self.trouble.is_none() {
             match self.print() {
-                // Whoever reads has read enough.
+                // The reader of the pipe has read enough.
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Exit::Unavailable,
                 printed => self.trouble = printed.err().map(|e| format!("cannot write the answer: {e}")),
             }
@@ -139,7 +139,7 @@ impl Front {
         }
     }
 
-    /// Writes the data, to its end.
+    /// Writes the data completely.
     fn print(&mut self) -> io::Result<()> {
         if let Some(made) = &self.made {
             self.report.write(made.text().unwrap_or_default());
@@ -155,7 +155,7 @@ impl Front {
         Ok(())
     }
 
-    /// The dialogue, which begins when it is first needed.
+    /// The dialogue; begins it at the first use.
     fn dialogue(&mut self) -> io::Result<&mut Dialogue> {
         let none = Drawing::default();
         let drawing = self.verb.totp().map_or(&none, |totp| &totp.drawing);
@@ -165,7 +165,7 @@ impl Front {
         }
     }
 
-    /// Says what is still to be said, and lets signals strike again.
+    /// Shows the remaining messages, and unblocks signals.
     fn leave_dialogue(&mut self) {
         if let Some(mut dialogue) = self.dialogue.take() {
             dialogue.close();
@@ -188,7 +188,7 @@ impl Front {
         match &self.verb {
             Verb::RecoveryCodes(RecoveryCodes { user, json: true }) => {
                 self.made = Some(recovery_object(user.as_ref().unwrap_or(&self.name), codes));
-                // Nobody has to say that they are written down: they will be printed.
+                // Nobody has to confirm that they are written down: they will be printed.
                 self.given = Some([Secret::copy_of(b"ok")].into());
             }
             _ => self.on_the_terminal()?.show_codes(codes),
@@ -200,13 +200,14 @@ impl Front {
         self.dialogue().map_err(|e| format!("cannot use the terminal: {e}"))
     }
 
-    /// Whether nobody is asked but by a terminal: what is piped into a script that wants JSON is not meant for us.
+    /// Whether only a terminal may answer: text that is piped into a script for JSON is not meant as an answer.
     fn asks_by_terminal_only(&self) -> bool {
         matches!(self.verb, Verb::RecoveryCodes(RecoveryCodes { json: true, .. }))
     }
 }
 
-/// Where the ssh agent is, by the environment: the word of whoever calls this program, for whom it signs.
+/// The path of the ssh agent, from the environment. It is set by the caller of this program, for whom the agent
+/// signs.
 #[allow(clippy::disallowed_methods, reason = "that is how an agent is found, and the helper checks what it signs")]
 fn agent_socket() -> Option<PathBuf> {
     std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
@@ -246,7 +247,7 @@ impl Prompter for Front {
     }
 
     fn report(&mut self, text: &str) {
-        // Of those who are listed it is the line to read in place of the object.
+        // In a list this is the line for people, which JSON replaces.
         if !matches!(self.verb, Verb::List(List { json: true, .. })) {
             self.report.write(text);
         }
@@ -261,8 +262,8 @@ impl Prompter for Front {
         self.report.add_remembered(login);
     }
 
-    /// Where the person looks, whatever is piped. Nothing is typed until it is done, so there is no dialogue meanwhile:
-    /// Ctrl-C ends it at once.
+    /// Shown on the terminal, even if output is piped. Nothing is typed until the person has done it, so there is no
+    /// dialogue meanwhile, and Ctrl-C ends the program at once.
     fn notice(&mut self, text: &str) {
         match self.dialogue() {
             Ok(dialogue) => dialogue.tell(text),
@@ -282,7 +283,7 @@ impl Prompter for Front {
         };
         let new = self.verb.ssh_key().filter(|new| new.key.to_blob() == key).cloned();
         let Some(new) = new else {
-            // One of several that are bound: the next may be there, and the helper says it where none is.
+            // This is one of several bound keys. The next one may be in the agent; if none is, the helper says it.
             if !matches!(none, NoSignature::NoAgent(_) | NoSignature::Empty | NoSignature::NotHeld) {
                 self.tell(&none.to_string());
             }

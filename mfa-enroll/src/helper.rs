@@ -1,4 +1,4 @@
-//! Reaching the helper: root starts one of its own, everybody else knocks at the service's socket.
+//! Reaches the helper: root starts its own, other users connect to the service's socket.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,13 +17,13 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::caller::Caller;
 use crate::cli::{Cli, Verb};
 
-/// Where the helper is installed. Never taken from the environment.
+/// The path of the helper. Never taken from the environment.
 const HELPER: &str = "/usr/libexec/mfa-helper";
 
-/// Where its service listens. Likewise.
+/// The socket of the service. Never taken from the environment.
 const SOCKET: &str = "/run/mfa/helper.sock";
 
-/// The same for root.
+/// The socket of the service for root.
 const SOCKET_OF_ROOT: &str = "/run/mfa/root.sock";
 
 /// Why there is no verdict.
@@ -31,21 +31,21 @@ const SOCKET_OF_ROOT: &str = "/run/mfa/root.sock";
 pub(crate) enum NoVerdict {
     /// The helper cannot be started.
     Start(io::Error),
-    /// It was started, and is no helper that we understand.
+    /// It was started, but its greeting was not valid.
     Greeting(Broken),
-    /// Nobody listens at the socket.
+    /// Nothing listens at the socket.
     NoService,
     /// The socket cannot be used.
     Socket(Errno),
-    /// Who listens there is not root.
+    /// The listener is not root.
     Stranger,
-    /// The service hung up before its first word.
+    /// The service closed the connection before its greeting.
     TurnedAway,
-    /// It did not say its first word in time.
+    /// The greeting did not come in time.
     Silent,
-    /// The caller's uid has no name, and who has none is not served.
+    /// The caller's uid has no name; such callers are not served.
     Nameless,
-    /// It stopped talking sense half-way.
+    /// The conversation broke off half-way.
     Half(Broken),
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn converse(
     prompter: &mut dyn Prompter,
 ) -> Result<Verdict, NoVerdict> {
     let name = caller.name.as_deref().ok_or(NoVerdict::Nameless)?;
-    // Root does not depend on a service that runs, and may bring a policy of its own.
+    // Root does not depend on a running service, and may use another policy.
     let (mut channel, process) = if caller.is_root() { start(cli)? } else { (knock(cli)?, None) };
     let verdict = mfa_wire::converse(&mut channel, verb.request(name), prompter).map_err(NoVerdict::Half);
     drop(channel);
@@ -90,13 +90,14 @@ pub(crate) fn converse(
     verdict
 }
 
-/// Asks the service itself, as root, by root's socket: whatever is started would answer for another.
+/// Asks the service itself, as root, at root's socket. A helper that is started here could not answer for the
+/// service.
 pub(crate) fn ask_service(verb: mfa_wire::Verb, prompter: &mut dyn Prompter) -> Result<Verdict, NoVerdict> {
     let mut channel = knock_at(Path::new(SOCKET_OF_ROOT))?;
     mfa_wire::converse(&mut channel, mfa_wire::Request::Verb(verb), prompter).map_err(NoVerdict::Half)
 }
 
-/// Connects to the service, and waits for its first word, which it says at once.
+/// Connects to the service, and waits for its greeting, which comes at once.
 fn knock(cli: &Cli) -> Result<Channel, NoVerdict> {
     #[cfg(debug_assertions)]
     let path = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
@@ -110,7 +111,7 @@ fn knock_at(path: &Path) -> Result<Channel, NoVerdict> {
         Errno::ENOENT | Errno::ECONNREFUSED => NoVerdict::NoService,
         e => NoVerdict::Socket(e),
     })?;
-    // Whoever else could put a socket there would be typed the login secret.
+    // Any other process that put a socket there would be told the login secret.
     match getsockopt(&stream, PeerCredentials) {
         Ok(listener) if listener.uid() == 0 => {}
         _ => return Err(NoVerdict::Stranger),
@@ -124,19 +125,18 @@ fn knock_at(path: &Path) -> Result<Channel, NoVerdict> {
     }
 }
 
-/// Connects, and stands in a queue that is full for a while.
+/// Connects, and waits for a while if the queue is full.
 pub(crate) fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // It bounds the wait for a place in the queue too, which ends in EAGAIN then (unix(7), socket(7)).
+    // It also limits the wait for room in the queue, which then ends with EAGAIN (unix(7), socket(7)).
     setsockopt(&socket, SendTimeout, &TimeVal::milliseconds(QUEUE_TIMEOUT.as_millis() as i64))?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     setsockopt(&socket, SendTimeout, &TimeVal::new(0, 0))?;
     Ok(UnixStream::from(socket))
 }
 
-/// Starts a helper with one end of a socket pair as its stdin: the convention of the product. It takes
-/// itself out of our session and resets its signals, so that a Ctrl-C at the terminal is for us alone;
-/// one that comes before finds a helper that has done nothing yet.
+/// Starts a helper with one end of a socket pair as its stdin. It leaves our session and resets its signals, so that
+/// a Ctrl-C at the terminal is for us alone. A Ctrl-C before that reaches a helper that has done nothing yet.
 fn start(cli: &Cli) -> Result<(Channel, Option<Child>), NoVerdict> {
     let (mut channel, process) = spawn(cli).map_err(NoVerdict::Start)?;
     match greet(&mut channel, SPAWN_TIMEOUT) {
@@ -171,7 +171,7 @@ fn spawn(cli: &Cli) -> io::Result<(Channel, Child)> {
     Ok((Channel::new(ours), process))
 }
 
-/// After its verdict a helper ends by itself; one that makes no sense is ended.
+/// After its verdict a helper ends by itself; a helper with a fault is killed.
 fn end(mut process: Child, by_itself: bool) {
     if !by_itself {
         let _ = process.kill();

@@ -1,4 +1,4 @@
-//! The keys that other programs' files list, sorted by user: each user's are taken over in a conversation of their own.
+//! The keys in other programs' files, sorted by user. The keys of each user are imported in their own conversation.
 
 use std::io;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::cli::{Import, Source};
 use crate::exit::Exit;
 use crate::files;
 
-/// More is not read of a file: the mappings of ten thousand users.
+/// The most that is read of a file: mappings of ten thousand users.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// For each user in the file the import of that user's keys, in the order of the file.
+/// One import for each user in the file, in the order of the file.
 pub(crate) fn by_user(asked: &Import) -> Result<Vec<Import>, (String, Exit)> {
     let Source { path, .. } = asked.source();
     let usage = |what: String| (format!("{}: {what}", path.display()), Exit::Usage);
@@ -20,7 +20,7 @@ pub(crate) fn by_user(asked: &Import) -> Result<Vec<Import>, (String, Exit)> {
     let users = match (asked, asked.user()) {
         (Import::AuthorizedKeys { .. }, Some(user)) => vec![(user.to_owned(), text)],
         (_, user) => {
-            // Whoever can write to the file could name anybody in it, root too.
+            // Others who can write to the file could name any user in it, even root.
             if user.is_none() && !is_roots {
                 return Err(usage("others than root can write to it: say whose keys to take, --user NAME".into()));
             }
@@ -37,7 +37,7 @@ pub(crate) fn by_user(asked: &Import) -> Result<Vec<Import>, (String, Exit)> {
     Ok(users.into_iter().map(|(user, lines)| asked.of(user, lines)).collect())
 }
 
-/// The text, and whether nobody but root can have written it.
+/// The text, and whether only root can have written it.
 fn read(path: &Path) -> io::Result<(String, bool)> {
     let files::Content { bytes, is_roots } = files::read(path, LONGEST)?;
     let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;

@@ -1,15 +1,15 @@
-//! A line being typed: bytes from the terminal in, the answer out. Pure.
+//! A line that is being typed: bytes from the terminal in, the answer out. No I/O.
 
 use mfa_wire::{MAX_ANSWER, Secret, printable};
 
 /// What a byte did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Press {
-    /// The line is as it was.
+    /// The line did not change.
     Nothing,
-    /// The line is another one.
+    /// The line changed.
     Changed,
-    /// Enter: the line is done.
+    /// Enter: the line is complete.
     Done,
     /// Ctrl-C or Ctrl-D: the person gives up.
     GiveUp,
@@ -17,7 +17,7 @@ pub(crate) enum Press {
     Suspend,
 }
 
-/// Where we are inside an escape sequence, such as an arrow key's. None of them means anything here.
+/// The position inside an escape sequence, such as an arrow key's. Escape sequences have no effect here.
 #[derive(Default)]
 enum Escape {
     #[default]
@@ -27,7 +27,7 @@ enum Escape {
     Ss3,
 }
 
-/// The line. It lives in one buffer that never moves and is wiped at the end.
+/// The line. Its buffer is never reallocated, and is wiped at the end.
 pub(crate) struct Line {
     typed: Secret,
     escape: Escape,
@@ -45,7 +45,7 @@ impl Line {
             (Escape::Begun, b'O') => self.swallow(Escape::Ss3),
             (Escape::Csi, 0x20..=0x3f) => Press::Nothing,
             (Escape::Csi | Escape::Ss3, 0x40..=0x7e) => self.swallow(Escape::None),
-            // Esc alone, and then another key: that key counts.
+            // Esc alone and then another key: only the other key counts.
             _ => {
                 self.escape = Escape::None;
                 self.key(byte)
@@ -92,7 +92,7 @@ impl Line {
         self.typed.bytes().is_empty()
     }
 
-    /// What the person sees of it: the end, when there is no room for all.
+    /// The visible part: the end, if there is no room for all.
     pub(crate) fn shown(&self, columns: usize) -> String {
         let all = printable(&String::from_utf8_lossy(self.typed.bytes()), MAX_ANSWER);
         let mut room = columns;

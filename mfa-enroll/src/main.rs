@@ -44,7 +44,7 @@ use crate::front::Front;
 use crate::texts::Text;
 
 fn main() -> ExitCode {
-    // A new key passes through this process: no core file of it, whoever crashes it.
+    // No core dump: it would hold a new key.
     let _ = nix::sys::prctl::set_dumpable(false);
     match Cli::try_parse() {
         Ok(cli) => run(&cli, &Caller::of_this_process()).into(),
@@ -79,7 +79,7 @@ fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> (Exit, bool) {
     (front.finish(verdict), unbound)
 }
 
-/// A conversation for each user in the file. What cannot be done for one is no reason not to do it for the next.
+/// A conversation for each user in the file. A failure for one user does not stop the import of the next.
 fn import_all(cli: &Cli, asked: &Import, caller: &Caller) -> Exit {
     if !caller.is_root() {
         return output::complain("Only root may do this.", Exit::Refused);
@@ -92,7 +92,7 @@ fn import_all(cli: &Cli, asked: &Import, caller: &Caller) -> Exit {
     }
 }
 
-/// Without a verb: the caller's status, and a way on for who has nothing bound and is there to be asked.
+/// Without a verb: the caller's status. If nothing is bound and there is a person to ask, the offer to bind a device.
 fn where_i_stand(cli: &Cli, caller: &Caller) -> Exit {
     let (exit, unbound) = carry_out(cli, &Verb::Status(Status::default()), caller);
     let lang = terminal::language();

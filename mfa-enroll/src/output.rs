@@ -1,4 +1,4 @@
-//! What scripts and people read: messages on stderr, data on stdout, as text or as JSON.
+//! The output for scripts and people: messages on stderr, data on stdout, as text or as JSON.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,11 +11,11 @@ use crate::finding::Finding;
 use crate::screen::padded;
 use crate::texts::{Lang, Text};
 
-/// The longest line of text from outside that is shown, in characters.
+/// The most characters of a text from outside that are shown.
 const LONGEST: usize = 4096;
 
-/// `text` from outside as it may be shown: nothing in it steers the terminal. Quotes and
-/// backslashes stay as they are, because these lines are for reading.
+/// `text` from outside, made safe to show: nothing in it steers the terminal. Quotes and backslashes stay as they
+/// are, because these lines are for reading.
 pub(crate) fn shown(text: &str) -> String {
     text.split_inclusive(['"', '\\'])
         .map(|part| match part.strip_suffix(['"', '\\']) {
@@ -25,21 +25,21 @@ pub(crate) fn shown(text: &str) -> String {
         .collect()
 }
 
-/// Says `text` on stderr.
+/// Writes `text` to stderr.
 pub(crate) fn say(text: &str) {
     for line in text.lines() {
         let _ = writeln!(io::stderr(), "{}", shown(line));
     }
 }
 
-/// Says on stderr what went wrong, and that it was us who say so.
+/// Writes an error to stderr, with our name.
 pub(crate) fn complain(text: &str, exit: Exit) -> Exit {
     let _ = writeln!(io::stderr(), "mfa-enroll: {}", text.lines().map(shown).collect::<Vec<_>>().join("\n  "));
     exit
 }
 
-/// Says what is wrong with the command line, or the help that it asks for. clap repeats what was typed, or what a script
-/// has passed on, as it is.
+/// Prints the error in the command line, or the requested help. clap repeats typed text unchanged, which may come
+/// from a script, so it is made safe here.
 pub(crate) fn of_the_command_line(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let text = readable(&text);
@@ -53,29 +53,29 @@ pub(crate) fn of_the_command_line(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// How a standing is written.
+/// The form of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One user, a line for each thing.
     Lines,
-    /// One user as a JSON object.
+    /// One user, a JSON object.
     Object,
-    /// A line for each user.
+    /// One line for each user.
     Table,
     /// A JSON array of users.
     Array,
-    /// Nothing: what the helper reports stands in its place.
+    /// Nothing: the helper's reports are written in place of it.
     Nothing,
 }
 
-/// Data on its way out, each user as they come: a hundred thousand of them need no memory.
+/// The data output. Each user is written at once, so that a hundred thousand users need no memory.
 pub(crate) struct Report<W> {
     out: W,
     form: Form,
-    /// Of lines; all else is for programs and administrators.
+    /// Only for the lines; tables and JSON are English.
     lang: Lang,
     count: usize,
-    /// Why the data could not be written; from then on nothing is.
+    /// The reason why the data could not be written; after it nothing more is written.
     failed: Option<io::Error>,
 }
 
@@ -84,7 +84,7 @@ impl<W: Write> Report<W> {
         Report { out, form, lang, count: 0, failed: None }
     }
 
-    /// Writes one user's standing.
+    /// Writes one user's status.
     pub(crate) fn add(&mut self, status: &Status) {
         let text = match self.form {
             Form::Lines => lines(status, self.lang),
@@ -96,7 +96,7 @@ impl<W: Write> Report<W> {
         self.item(TABLE_HEAD, &text);
     }
 
-    /// Writes one login that is remembered.
+    /// Writes one remembered login.
     pub(crate) fn add_remembered(&mut self, login: &Remembered) {
         let text = if self.form == Form::Array { remembered_object(login) } else { remembered_row(login) };
         self.item(REMEMBERED_HEAD, &text);
@@ -114,16 +114,16 @@ impl<W: Write> Report<W> {
         self.write(text);
     }
 
-    /// Writes data that is complete in itself: lines in which nothing steers the terminal that may show them. JSON has
-    /// nothing of that kind.
+    /// Writes data that is complete in itself, made safe for a terminal. For JSON this changes nothing, because it
+    /// has no such characters.
     pub(crate) fn write(&mut self, text: &str) {
         if self.failed.is_none() {
             self.failed = self.out.write_all(readable(text).as_bytes()).err();
         }
     }
 
-    /// All is there: ends what was begun, and says whether it was written. A report that is not
-    /// ended stays without its closing bracket, so that nobody takes a part for the whole.
+    /// Completes the output, and says whether it was written. If this is not called, the closing bracket is missing,
+    /// so that no reader takes a part for the whole.
     pub(crate) fn end(&mut self) -> io::Result<usize> {
         match (self.form, self.count) {
             (Form::Array, 0) => self.write("[]\n"),
@@ -137,7 +137,7 @@ impl<W: Write> Report<W> {
     }
 }
 
-/// What `doctor` has found, as lines or as a JSON array.
+/// The findings of `doctor`, as lines or as a JSON array.
 pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) -> io::Result<()> {
     if json {
         let objects: Vec<String> = findings.iter().map(finding_object).collect();
@@ -197,7 +197,7 @@ fn lines(status: &Status, lang: Lang) -> String {
     lines
 }
 
-/// A time of a table, to the minute.
+/// A time in a table, to the minute.
 fn minute(time: u64) -> String {
     utc(time)[..16].replace('T', " ") + "Z"
 }
@@ -206,7 +206,7 @@ const REMEMBERED_HEAD: &str = "ID        UNTIL              KEY  SERVICE     FRO
 
 fn remembered_row(login: &Remembered) -> String {
     let key = if login.key.is_some() { "yes" } else { "no" };
-    // The boot that an audit session belongs to says nothing to a person.
+    // The boot of an audit session tells a person nothing.
     let place = match login.place.strip_prefix("session:").and_then(|session| session.split(':').next()) {
         Some(number) => format!("audit session {number}"),
         None => login.place.clone(),
@@ -271,7 +271,7 @@ fn device_object(device: &DeviceStatus) -> String {
     )
 }
 
-/// A pending device, for whoever hands it to its user.
+/// A pending device, for the program or person that passes it to its user.
 pub(crate) fn pending_object(device: &Device) -> Secret {
     let parts = [
         "{\"user\":",
@@ -287,7 +287,7 @@ pub(crate) fn pending_object(device: &Device) -> Secret {
     in_one_piece(&parts)
 }
 
-/// New recovery codes, likewise.
+/// New recovery codes, for the program or person that passes them to their user.
 pub(crate) fn recovery_object(user: &str, codes: &[Secret]) -> Secret {
     let user = string(user);
     let codes: Vec<_> = codes.iter().map(secret_string).collect();
@@ -303,7 +303,7 @@ fn secret_string(secret: &Secret) -> Zeroizing<String> {
     Zeroizing::new(string(secret.text().unwrap_or_default()))
 }
 
-/// One text of all parts, so that wiping it wipes all.
+/// One text from all parts, in one allocation, so that wiping it leaves no copy.
 fn in_one_piece(parts: &[&str]) -> Secret {
     let mut text = Secret::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
@@ -316,10 +316,10 @@ fn time(seconds: Option<u64>) -> String {
     seconds.map_or("null".into(), |t| string(&utc(t)))
 }
 
-/// A JSON string. All beyond printable ASCII is escaped, so that it is the same in every locale and
-/// steers no terminal that shows it.
+/// A JSON string. All characters except printable ASCII are escaped, so that it is the same in every locale and
+/// steers no terminal.
 fn string(text: &str) -> String {
-    // A byte becomes six at most: it is never moved, so that wiping it wipes all.
+    // A byte becomes at most six, so the buffer is never reallocated, and wiping it leaves no copy.
     let mut out = String::with_capacity(6 * text.len() + 2);
     out.push('"');
     for c in text.chars() {

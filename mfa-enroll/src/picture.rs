@@ -9,13 +9,13 @@ use crate::files::New;
 use crate::signals::Signals;
 use mfa_qr::Symbol;
 
-/// A new file that nobody else can read. It is made before anything is asked of the helper, so that
-/// a bad name costs nothing, and goes away again unless it is kept.
+/// A new file that nobody else can read. It is made before the helper is asked for anything, so that a bad name is
+/// found early, and is removed unless it is kept.
 pub(crate) struct Picture {
     path: PathBuf,
     new: New,
     keep: bool,
-    /// No signal comes before the file is away.
+    /// Blocks signals until the file is removed.
     _signals: Signals,
 }
 
@@ -32,7 +32,7 @@ impl Picture {
         })
     }
 
-    /// Draws the QR code of `uri` into it.
+    /// Draws the QR code of `uri` into the file.
     pub(crate) fn write(&mut self, uri: &Secret) -> Result<(), String> {
         let mut write = || {
             let symbol = Symbol::of(uri.bytes()).ok_or(io::ErrorKind::FileTooLarge)?;
@@ -42,7 +42,7 @@ impl Picture {
         write().map_err(|e: io::Error| format!("cannot write {}: {e}", self.path.display()))
     }
 
-    /// What it shows is worth keeping.
+    /// Keeps the file, because its device was bound.
     pub(crate) fn keep(&mut self) {
         self.keep = true;
     }

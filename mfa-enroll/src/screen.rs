@@ -1,5 +1,4 @@
-//! What the person sees while binding: the QR code, the key, a few words, never more than the
-//! window holds. Pure.
+//! The screen during a binding: the QR code, the key, a few words; never more than the window can show. No I/O.
 
 use mfa_wire::{Device, printable};
 use zeroize::Zeroizing;
@@ -8,29 +7,29 @@ use crate::cli::Drawing;
 use crate::texts::{Lang, Text};
 use mfa_qr::{Glyphs, Ink, Lines, Quiet, Size, Symbol};
 
-/// The window when nobody can tell its size.
+/// The window's size if it is not known.
 pub(crate) const USUAL: Size = Size { rows: 24, cols: 80 };
 
 /// Blank columns between the QR code and the words beside it.
 const GAP: usize = 2;
-/// Words beside a QR code need this many columns.
+/// The least number of columns for words beside a QR code.
 const NARROWEST: usize = 20;
-/// Columns behind a question, to type in.
+/// The columns after a question, for typing.
 const ROOM_TO_TYPE: usize = 10;
 /// The longest name or label that is shown, in characters.
 const LONGEST: usize = 64;
 
-/// How the QR code is drawn, if it is.
+/// How the QR code is drawn, if at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
     glyphs: Option<Glyphs>,
     ink: Ink,
-    /// Plain characters, because the terminal shows no others.
+    /// Only plain characters, because the terminal cannot show others.
     only_ascii: bool,
 }
 
 impl Look {
-    /// What was asked for, as far as the terminal can do it.
+    /// The requested look, as far as the terminal can show it.
     pub(crate) fn new(drawing: &Drawing, coloured: bool, utf8: bool) -> Look {
         Look {
             glyphs: match drawing {
@@ -48,11 +47,11 @@ impl Look {
     }
 }
 
-/// A device to be bound, as it is shown.
+/// A device to be bound, in the form for the screen.
 pub(crate) struct Binding {
     symbol: Option<Symbol>,
     key: Zeroizing<String>,
-    /// What an app asks for besides the key, in the words that apps use.
+    /// The fields that an app asks for besides the key, in the words that apps use.
     fields: Vec<(String, String)>,
     period: u32,
     lang: Lang,
@@ -69,13 +68,13 @@ impl Binding {
         }
     }
 
-    /// Seconds until the app shows a new code, and the number of the present one.
+    /// The seconds until the app shows a new code, and the step of the present one.
     pub(crate) fn countdown(&self, now: std::time::Duration) -> Countdown {
         countdown(now.as_secs(), self.period)
     }
 
-    /// The lines to show in a window that must hold `below` rows more. The widest quiet zone and the
-    /// most words that fit; without a QR code when none fits.
+    /// The lines to show in a window that must leave `below` rows free: the widest quiet zone and the most words that
+    /// fit. Without a QR code if none fits.
     pub(crate) fn lines(&self, look: Look, window: Size, below: usize) -> Lines {
         let room = Size { rows: window.rows.saturating_sub(below), cols: window.cols };
         let drawn = look.glyphs.zip(self.symbol.as_ref()).and_then(|(glyphs, symbol)| {
@@ -134,7 +133,7 @@ impl Binding {
         };
         let has = format!("{}x{}", window.cols, window.rows);
         let why = if look.only_ascii {
-            // Nobody reads Chinese there.
+            // Such a terminal cannot show Chinese.
             format!("This locale is not UTF-8, so the QR code would need a window of {needs}; this one has {has}.")
         } else {
             self.lang.say(Text::TooSmall(&needs, &has))
@@ -176,7 +175,7 @@ impl Binding {
         Zeroizing::new(lines)
     }
 
-    /// The key in groups of four, as many to a line as fit evenly.
+    /// The key in groups of four, with as many groups on a line as fit evenly.
     fn key_lines(&self, head: &str, cols: usize) -> Vec<String> {
         let groups: Vec<&str> = groups(&self.key).collect();
         let fit = (cols.saturating_sub(columns(head)) + 1) / 5;
@@ -198,7 +197,7 @@ impl Binding {
     }
 }
 
-/// How much is said around the QR code.
+/// The amount of words around the QR code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Words {
     Many,
@@ -206,20 +205,20 @@ enum Words {
     Key,
 }
 
-/// Words, and where they stand.
+/// Words, and their position.
 struct Block {
     lines: Lines,
     beside: bool,
 }
 
 impl Block {
-    /// These words and a picture of that many columns.
+    /// Joins these words with a picture of this many columns.
     fn around(mut self, picture: Lines, cols: usize) -> Lines {
         if !self.beside {
             self.lines.extend(picture.iter().cloned());
             return self.lines;
         }
-        // Words that are shorter than the picture start a little below its upper edge.
+        // Words with fewer lines than the picture start a little below its upper edge.
         let top = picture.len().saturating_sub(self.lines.len()).min(2);
         let rows = picture.len().max(self.lines.len());
         let (no_picture, blank) = (" ".repeat(cols), String::new());
@@ -236,8 +235,8 @@ impl Block {
     }
 }
 
-/// What an app wants to know besides the key: the name and the issuer, and what differs from the
-/// habits of all apps.
+/// The other fields that an app asks for: the name and the issuer, and parameters that differ from every app's
+/// defaults.
 fn fields(device: &Device, lang: Lang) -> Vec<(String, String)> {
     let differs = |value: String, habit: &str| if value == habit { String::new() } else { value };
     [
@@ -259,12 +258,12 @@ fn groups(key: &str) -> impl Iterator<Item = &str> {
     (0..key.len()).step_by(4).filter_map(|at| key.get(at..key.len().min(at + 4)))
 }
 
-/// Where in the life of a code we are.
+/// The position in the life of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Countdown {
-    /// The number of the step.
+    /// The step.
     pub(crate) step: u64,
-    /// Seconds until the next one: 1 to the period.
+    /// The seconds until the next step, from 1 to the period.
     pub(crate) left: u64,
 }
 
@@ -273,8 +272,8 @@ fn countdown(now: u64, period: u32) -> Countdown {
     Countdown { step: now / period, left: period - now % period }
 }
 
-/// `question` with the life of the present code: the first and the second code are asked alike,
-/// but for the second one the person waits until the app has left the step of the first.
+/// `question` with the remaining life of the code. For the second code, the person waits until the app has left the
+/// step of the first.
 pub(crate) fn prompt(lang: Lang, question: &str, clock: Countdown, first_given_in: Option<u64>, cols: usize) -> String {
     let stem = question.trim_end().trim_end_matches(':');
     let long = match first_given_in {
@@ -285,7 +284,7 @@ pub(crate) fn prompt(lang: Lang, question: &str, clock: Countdown, first_given_i
     texts.into_iter().find(|p| columns(p) + ROOM_TO_TYPE <= cols).unwrap_or_else(|| question.to_owned())
 }
 
-/// `question` as lines to stand above, and one to type behind. Whoever asks may be a PAM module with much to say.
+/// `question` as lines to show above, and a last line to type after. A PAM module may ask long questions.
 pub(crate) fn broken(question: &str, cols: usize) -> (Vec<String>, String) {
     if columns(question) + ROOM_TO_TYPE <= cols {
         return (Vec::new(), question.to_owned());
@@ -295,7 +294,7 @@ pub(crate) fn broken(question: &str, cols: usize) -> (Vec<String>, String) {
     (lines, last + " ")
 }
 
-/// All lines as one text, made in one piece so that wiping it wipes all.
+/// All lines as one text, in one allocation, so that wiping it leaves no copy.
 pub(crate) fn joined(lines: &Lines) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(lines.iter().map(|line| line.len() + 1).sum()));
     for line in lines.iter() {
@@ -305,7 +304,7 @@ pub(crate) fn joined(lines: &Lines) -> Zeroizing<String> {
     text
 }
 
-/// Breaks `text` into lines of at most `cols` columns, between words where it can.
+/// Breaks `text` into lines of at most `cols` columns, between words where possible.
 pub(crate) fn wrap(text: &str, cols: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -323,7 +322,7 @@ pub(crate) fn wrap(text: &str, cols: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts off what `line` has beyond `cols` columns.
+/// Cuts off the part of `line` beyond `cols` columns.
 fn overflow(line: &mut String, cols: usize) -> Option<String> {
     let mut used = 0;
     let at = line.char_indices().find(|(at, c)| {
@@ -333,18 +332,17 @@ fn overflow(line: &mut String, cols: usize) -> Option<String> {
     Some(line.split_off(at.0))
 }
 
-/// `text` and as many blanks as fill so many columns.
+/// `text`, filled with blanks to this many columns.
 pub(crate) fn padded(text: &str, cols: usize) -> String {
     format!("{text}{}", " ".repeat(cols.saturating_sub(columns(text))))
 }
 
-/// The columns of the widest of them.
+/// The width of the widest line, in columns.
 pub(crate) fn widest(lines: &[String]) -> usize {
     lines.iter().map(|line| columns(line)).max().unwrap_or(0)
 }
 
-/// The columns that `text` takes, at most: a block is one, any other character beyond ASCII may be
-/// two.
+/// The columns that `text` needs at most: a block needs one, any other character beyond ASCII may need two.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
@@ -382,7 +380,7 @@ mod tests {
         }
     }
 
-    /// Issuers that make the symbols of versions 4 to 8.
+    /// Issuers that give symbols of versions 4 to 8.
     fn bindings() -> impl Iterator<Item = (usize, Binding)> {
         bindings_in(Lang::English)
     }
@@ -401,7 +399,7 @@ mod tests {
         Look::new(&Drawing::default(), true, true)
     }
 
-    /// The columns of the widest line, its colours aside.
+    /// The width of the widest line, without its colours.
     fn widest_shown(lines: &Lines) -> usize {
         fn plain(part: &str) -> &str {
             part.strip_prefix('[').and_then(|colour| colour.split_once('m')).map_or(part, |(_, plain)| plain)
@@ -418,7 +416,7 @@ mod tests {
         lines.join(" ").replace(blocks, " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The key as a person would copy it.
+    /// Whether the key can be copied from the lines.
     fn key_is_readable(lines: &Lines) -> bool {
         let text = all_text(lines);
         let groups: Vec<&str> = text.split(' ').filter(|word| groups(KEY).any(|g| g == *word)).collect();
@@ -443,7 +441,7 @@ mod tests {
                         let case =
                             format!("version {version}, {cols}x{rows}, {below} below, {drawing:?}", drawing = look);
                         assert!(widest_shown(&lines) <= cols, "{case}: {} columns", widest_shown(&lines));
-                        // Ten rows of twenty columns do not hold the reason and the key.
+                        // Ten rows of twenty columns cannot hold the reason and the key.
                         assert!(lines.len() + below <= rows || rows == 10, "{case}: {} rows", lines.len());
                         assert!(key_is_readable(&lines), "{case}: {}", lines.join("\n"));
                     }

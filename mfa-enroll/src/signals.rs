@@ -1,4 +1,4 @@
-//! Signals from elsewhere, held back while there is something to be put away first.
+//! Signals, blocked while a secret on the screen or in a file must be removed first.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Those whose default would leave the terminal or a file as it is now, or that change what it shows.
+/// Signals whose default would leave the terminal or a file as it is now, or that change the window.
 const HELD: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -17,8 +17,8 @@ const HELD: [Signal; 7] = [
     Signal::SIGWINCH,
 ];
 
-/// While this lives, signals wait: to be looked at, or to strike when it is dropped. Where several are
-/// held, the last one made goes first, and signals strike when the first one goes.
+/// While this lives, signals are blocked: they can be read, or take effect when it is dropped. If several exist, they
+/// must be dropped in reverse order, and signals take effect when the first one is dropped.
 pub(crate) struct Signals {
     waiting: SignalFd,
     before: SigSet,
@@ -31,13 +31,13 @@ impl Signals {
         Ok(Signals { waiting, before: held.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
     }
 
-    /// The next of those that wait.
+    /// The next blocked signal.
     pub(crate) fn next(&mut self) -> Option<Signal> {
         let signal = self.waiting.read_signal().ok()??;
         Signal::try_from(signal.ssi_signo.cast_signed()).ok()
     }
 
-    /// Readable when a signal waits.
+    /// Readable when a blocked signal is pending.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.waiting.as_fd()
     }
@@ -49,14 +49,14 @@ impl Drop for Signals {
     }
 }
 
-/// Raises `signal`, which waits like any other.
+/// Raises `signal`, which becomes pending like any other.
 pub(crate) fn put_back(signal: Signal) {
     let _ = raise(signal);
 }
 
-/// Stops, as Ctrl-Z does, until continued.
+/// Stops the process, as Ctrl-Z does, until it is continued.
 pub(crate) fn stop() {
-    // A SIGCONT that waited would be told of later, as if it were another one.
+    // Otherwise the SIGCONT would stay pending and be reported later as a second one.
     let both: SigSet = [Signal::SIGTSTP, Signal::SIGCONT].into_iter().collect();
     put_back(Signal::SIGTSTP);
     let _ = both.thread_unblock();

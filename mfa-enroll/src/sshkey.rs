@@ -1,4 +1,4 @@
-//! The public key of a file that `--ssh-key` names.
+//! The public key in a file that `--ssh-key` names.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,20 +9,20 @@ use mfa_wire::MAX_PLACE;
 
 use crate::files;
 
-/// More is not read of a file.
+/// The most that is read of a file.
 const LONGEST: u64 = 64 * 1024;
 
 /// An ssh key that lives on a security key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SshKey {
-    /// The line of its file.
+    /// The line in its file.
     pub(crate) line: String,
     pub(crate) key: SkPublicKey,
 }
 
 impl SshKey {
-    /// Reads the file, or that of the public key beside it where it is a private one: as whoever calls this program, or as
-    /// the user whose it is.
+    /// Reads the file or, if it is a private key, the file of the public key beside it. Reads with the rights of the
+    /// caller or, as root, of the file's owner.
     pub(crate) fn read(path: PathBuf) -> Result<SshKey, String> {
         let text = read(&path).map_err(|e| format!("it cannot be read: {e}"))?;
         if !text.contains("PRIVATE KEY-----") {
@@ -35,7 +35,7 @@ impl SshKey {
         }
     }
 
-    /// The one key in `text`.
+    /// The only key in `text`.
     fn of(text: &str) -> Result<SshKey, String> {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (Some(line), None) = (lines.next(), lines.next()) else {
@@ -48,7 +48,7 @@ impl SshKey {
         Ok(SshKey { line: line.to_owned(), key })
     }
 
-    /// The file that `ssh-keygen` keeps such a key in, unless it is told another.
+    /// The file in which `ssh-keygen` stores such a key by default.
     pub(crate) fn usual_file(&self) -> &'static str {
         match self.key.point {
             mfa_ssh::Point::Ed25519(_) => "~/.ssh/id_ed25519_sk",
@@ -71,7 +71,7 @@ fn read(path: &Path) -> io::Result<String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Made by hand from PROTOCOL.u2f of OpenSSH: an Ed25519 key, application "ssh:".
+    /// Built from OpenSSH's PROTOCOL.u2f: an Ed25519 key, application "ssh:".
     pub(crate) const LINE: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAcHBwcHBwcH\
                                    BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHAAAABHNzaDo= blue";
 

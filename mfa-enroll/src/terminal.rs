@@ -1,4 +1,4 @@
-//! The terminal: which one it is, what it can do, what comes from it.
+//! The terminal: its features, and its input.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,18 +18,18 @@ use mfa_qr::Size;
 pub(crate) struct Terminal {
     input: File,
     output: File,
-    /// Signals wait until they are asked for, and the last of them until the dialogue is over.
+    /// Blocks signals until they are asked for; the last of them take effect when the dialogue has ended.
     signals: Signals,
     /// Both ends are a terminal.
     pub(crate) is_tty: bool,
-    /// The cursor can be moved and what was written can be erased.
+    /// The cursor can be moved, and text can be erased.
     pub(crate) has_cursor: bool,
     pub(crate) has_colours: bool,
     pub(crate) shows_utf8: bool,
 }
 
 impl Terminal {
-    /// The controlling terminal; without one, stdin and stderr, whatever they are.
+    /// The controlling terminal; without one, stdin and stderr.
     pub(crate) fn open() -> io::Result<Terminal> {
         let tty = OpenOptions::new().read(true).write(true).open("/dev/tty");
         let (input, output) = match tty.and_then(|tty| Ok((tty.try_clone()?, tty))) {
@@ -44,7 +44,7 @@ impl Terminal {
         let has_colours = has_cursor && variable("NO_COLOR").is_none();
         let shows_utf8 = match ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable) {
             Some(locale) => is_utf8(&locale),
-            // No locale at all, as under a bare init: the terminal itself knows.
+            // Without any locale, as under a bare init, the terminal's own setting decides.
             None => tcgetattr(&input).is_ok_and(|t| t.input_flags.contains(InputFlags::IUTF8)),
         };
         Ok(Terminal { input, output, signals: Signals::hold()?, is_tty, has_cursor, has_colours, shows_utf8 })
@@ -60,17 +60,17 @@ impl Terminal {
         }
     }
 
-    /// Writes at once. A terminal that is gone is noticed when it is read.
+    /// Writes at once. A failure is ignored: a lost terminal is noticed at the next read.
     pub(crate) fn write(&mut self, text: &str) {
         let _ = self.output.write_all(text.as_bytes());
     }
 
-    /// Gives every key at once, echoes none and makes no signal of any, until the guard is dropped.
+    /// Until the guard is dropped, every key is delivered at once, is not echoed and makes no signal.
     pub(crate) fn keys(&self) -> io::Result<Mode> {
         self.without(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN)
     }
 
-    /// Shows nothing of the lines that are typed, until the guard is dropped.
+    /// Until the guard is dropped, typed text is not shown.
     pub(crate) fn hidden(&self) -> io::Result<Mode> {
         self.without(LocalFlags::ECHO)
     }
@@ -79,7 +79,7 @@ impl Terminal {
         let mode = Mode { before: tcgetattr(&self.input)?, tty: self.input.try_clone()? };
         let mut other = mode.before.clone();
         other.local_flags.remove(flags);
-        // What was typed ahead is kept.
+        // TCSADRAIN keeps the text that was typed ahead.
         tcsetattr(&mode.tty, SetArg::TCSADRAIN, &other)?;
         Ok(mode)
     }
@@ -105,18 +105,18 @@ impl Terminal {
     }
 }
 
-/// Something that happened while waiting for input.
+/// An event during the wait for input.
 pub(crate) enum Event {
-    /// One byte: what follows may belong to the next question.
+    /// One byte. Only one, because the next bytes may belong to the next question.
     Byte(u8),
     Signal(Signal),
-    /// Nothing, for as long as was asked.
+    /// The time is over, and nothing happened.
     Quiet,
-    /// The input is at its end, or the terminal is gone.
+    /// The input has ended, or the terminal is gone.
     Gone,
 }
 
-/// A way in which the terminal treats input. Dropping this restores the way before, on every way out.
+/// A mode of the terminal's input. Dropping this restores the previous mode, on every way out.
 pub(crate) struct Mode {
     tty: File,
     before: Termios,
@@ -128,7 +128,7 @@ impl Drop for Mode {
     }
 }
 
-/// The language of whoever calls this program, by the locale.
+/// The language of the caller, from the locale.
 pub(crate) fn language() -> Lang {
     let first = |names: [&str; 3]| names.into_iter().find_map(variable).unwrap_or_default();
     let shows_utf8 = is_utf8(&first(["LC_ALL", "LC_CTYPE", "LANG"]));

@@ -1,15 +1,15 @@
-//! What the program says to a person in a dialogue, in every language. Errors are English: they are looked up.
+//! The texts for a person in a dialogue, in every language. Errors are English, so that they can be searched for.
 
 /// A language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Lang {
     #[default]
     English,
-    /// Simplified.
+    /// Simplified Chinese.
     Chinese,
 }
 
-/// One text, with what stands in it.
+/// One text with its values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Text<'a> {
     /// Above the fields: with a picture and without, at length and in short.
@@ -26,15 +26,15 @@ pub(crate) enum Text<'a> {
     Period,
     Hash,
     Key,
-    /// Below them.
+    /// Below the fields.
     ThenTwoCodes,
     CtrlC,
     LightTerminal,
-    /// Why there is no picture: the size that it needs, and the one that the window has.
+    /// Why there is no picture: the size that it needs, and the size of the window.
     TooLong,
     TooSmall(&'a str, &'a str),
     Enlarge,
-    /// Behind a question: seconds left.
+    /// After a question: the seconds left.
     ShowsItNow(u64),
     ShowsNewIn(u64),
     SecondsLeft(u64),
@@ -42,21 +42,21 @@ pub(crate) enum Text<'a> {
     /// Above recovery codes.
     EachOnce,
     ShownOnlyNow,
-    /// How many do not fit, what they need, and what there is.
+    /// How many codes do not fit, the size that they need, and the size of the window.
     TooSmallForCodes(usize, &'a str, &'a str),
 
-    /// Said to, and asked of, who has nothing bound.
+    /// An offer and a question for a user who has nothing bound.
     OrAKey,
     BindNow,
 
-    /// How a key signs that is plugged in elsewhere: above and below a command.
+    /// How to sign with a key that is plugged in elsewhere: above and below a command.
     SignElsewhere,
     PasteSignature,
     /// What a login by this service would do.
     WouldLetIn(&'a str),
     WouldNotAsk(&'a str),
 
-    /// A standing: names and values.
+    /// The names and values of a status.
     User,
     Device,
     None,
@@ -83,8 +83,8 @@ pub(crate) enum Text<'a> {
 }
 
 impl Lang {
-    /// The one that these locales name, in their order: the first that is set decides, for letters and for messages apart.
-    /// The kernel's own console has no Chinese letters.
+    /// The language of these locales. Each category is taken from the first variable that is set. The kernel's own
+    /// console has no Chinese characters.
     pub(crate) fn of(messages: &str, shows_utf8: bool, term: &str) -> Lang {
         let chinese = ["zh_CN", "zh_SG", "zh_Hans"].iter().any(|name| messages.starts_with(name));
         if chinese && shows_utf8 && term != "linux" { Lang::Chinese } else { Lang::English }
@@ -233,7 +233,8 @@ mod tests {
 
     const WHEN: &str = "2026-11-21T22:40:00Z";
 
-    /// An example of the text that follows in the order above. So the compiler asks for one of every new text.
+    /// An example of the text that follows this one in the order above. The `match` makes the compiler ask for an
+    /// example of every new text.
     fn next(text: Text<'static>) -> Option<Text<'static>> {
         Some(match text {
             Text::ScanOrType => Text::Type,

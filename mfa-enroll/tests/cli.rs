@@ -1,4 +1,4 @@
-//! The command line from outside: exit codes, data, messages, help texts.
+//! Tests of the command line from outside: exit codes, data, messages, help texts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test starts programs")]
@@ -124,7 +124,7 @@ fn root_has_to_say_whose_device_is_changed() {
     assert_eq!(run("none", &[]).0, 0, "and nobody is asked");
 }
 
-/// Every line of the command line: `NAME` stands for a name and `FILE` for a file.
+/// Every form of the command line; `NAME` stands for a name and `FILE` for a file.
 const LINES: [&str; 36] = [
     "",
     "totp --user NAME --label NAME",
@@ -164,13 +164,13 @@ const LINES: [&str; 36] = [
     "status --NAME=NAME NAME",
 ];
 
-/// Whatever stands in names, labels, files and arguments, and whatever the helper passes on of it: no byte of it reaches
-/// the terminal of root, who reads this.
+/// No byte of hostile text in names, labels, files or arguments, or in the helper's messages, reaches the terminal of
+/// root, who reads the output.
 #[test]
 #[ignore = "needs root: make unit"]
 fn nothing_that_a_verb_writes_steers_a_terminal() {
     let is_roots = |path: &std::path::Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o644));
-    // Of each kind the first and the last: what of all Unicode is of these kinds is tested where they are listed.
+    // The first and the last character of each kind; the full table is tested where it is defined.
     let steering = [
         "\x1b[2J\x1b]0;x\x07",
         "\u{1}\r\t\x08\x7f",
@@ -226,7 +226,7 @@ fn others_than_root_reach_the_helper_by_its_service() {
 #[ignore = "needs root: make unit"]
 fn a_service_that_is_of_no_use_is_unavailable_and_the_remedy_is_told() {
     let complaint = |service: &Service| {
-        // Whoever waits for such a service is stopped.
+        // With such a service a program that waits is stopped by `timeout`.
         let mut command = Command::new("timeout");
         command.args(["20", "setsid"]).args(service.mfa_enroll(&["status"]).get_args());
         let (code, stdout, stderr) = finish(command.stdin(Stdio::null()));
@@ -251,7 +251,7 @@ fn a_service_that_is_of_no_use_is_unavailable_and_the_remedy_is_told() {
     fs::set_permissions(service.socket(), PermissionsExt::from_mode(0o600)).unwrap();
     assert!(complaint(&service).contains("cannot be used: Permission denied"));
 
-    // Room for one connection, which is made and never accepted.
+    // There is room for one connection, which is made and never accepted.
     fs::remove_file(service.socket()).unwrap();
     let address = UnixAddr::new(&service.socket()).unwrap();
     let full = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
@@ -327,7 +327,7 @@ fn recovery_codes_are_printed_as_json_once_they_hold() {
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&output.stderr).contains("make new ones once more"));
 
-    // Who has to prove something needs a terminal for it, whatever is piped.
+    // A person who must prove something needs a terminal for it, whatever is piped.
     let input = folder().join("input");
     fs::write(&input, "open sesame\nok\n").unwrap();
     let service = Service::start("proof");

@@ -1,4 +1,4 @@
-//! The files that root names on the command line, in folders into which others can put what they like.
+//! The files that root names on the command line, in folders into which users can put anything.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test starts programs")]
@@ -15,20 +15,20 @@ use fake::{RootsFolder, SSH_KEY, mfa_enroll};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 
-/// Two users of whom the name service knows nothing.
+/// Two users that the name service does not know.
 const ALICE: u32 = 412_001;
 const BOB: u32 = 412_002;
 
 fn run(arguments: &[&str]) -> (i32, String) {
     let command = mfa_enroll("helper", arguments);
-    // Who waits for a file is stopped, and that is a failure.
+    // A program that waits for a file is killed, and that is a failure.
     let mut patient = std::process::Command::new("timeout");
     patient.args(["--signal=KILL", "20"]).arg(command.get_program()).args(command.get_args()).env_clear();
     let output = patient.env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
     (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Each way to have a file read, and whether it was: the exit code and what is said when it was not.
+/// For each way to have a file read: whether it was read, and the exit code and the message if not.
 fn read(path: &str) -> Vec<(bool, String)> {
     let ways: [&[&str]; 3] = [
         &["import", "pam-u2f", path, "--user", "wendy"],
@@ -107,7 +107,7 @@ fn root_reads_what_a_user_owns_as_that_user_and_plain_files_only() {
         ("root/../root/./file", true),
         ("alice/shown", true),
         ("private/open", true),
-        // What she may not read.
+        // Files that she may not read.
         ("alice/roots", false),
         ("alice/hard", false),
         ("alice/to-root", false),
@@ -115,7 +115,7 @@ fn root_reads_what_a_user_owns_as_that_user_and_plain_files_only() {
         ("alice/folder-of-root/file", false),
         ("tmp/of-alice/file", false),
         ("alice/bobs", false),
-        // What is no plain file.
+        // Files that are not plain.
         ("alice/to-own", false),
         ("alice/fifo", false),
         ("alice/socket", false),
@@ -132,7 +132,7 @@ fn root_reads_what_a_user_owns_as_that_user_and_plain_files_only() {
             assert_eq!(was_read, is_read, "{path}: {said}");
         }
     }
-    // A private key of hers, with the public one beside it.
+    // A private key of hers, with the public key beside it.
     fs::write(at("alice/key"), "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
     link_of(ALICE, &at("root/file"), &at("alice/key.pub"));
     let (code, said) = run(&["u2f", "--user", "alice", "--ssh-key", at("alice/key").to_str().unwrap()]);
@@ -214,7 +214,7 @@ fn a_picture_is_made_where_nobody_else_has_a_hand_in_it() {
         assert_eq!(run(&["totp", "--user", "alice", "--json", "--qr-svg", at(path).to_str().unwrap()]).0, 2, "{path}");
     }
     assert!(!at("root/elsewhere.svg").exists());
-    // One that is of no use is taken away from where it was made.
+    // A file that is not needed is removed where it was made.
     assert_eq!(run(&["totp", "--user", "nobody", "--qr-svg", at("root/to-below/p.svg").to_str().unwrap()]).0, 3);
     assert!(!at("root/below/p.svg").exists());
 }

@@ -1,4 +1,4 @@
-//! Security keys from outside: those of ssh with an agent, and those that another program's file lists.
+//! Tests of security keys from outside: keys of ssh with an agent, and keys in another program's file.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test starts programs")]

@@ -1,5 +1,5 @@
-//! The dialogue as a person sees it: the program on a terminal of its own, whose screen is kept by a
-//! foreign terminal emulator and whose QR code is read by a foreign decoder.
+//! The dialogue as a person sees it: the program on its own terminal, whose screen is kept by a foreign terminal
+//! emulator and whose QR code is read by a foreign decoder.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test starts programs")]
@@ -27,7 +27,7 @@ const URI: &str = "otpauth://totp/web1:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK
 
 /// A program on a terminal.
 struct Session {
-    /// It leads no process group, so `setsid` does not fork: this is the program itself.
+    /// It leads no process group, so `setsid` does not fork, and this is the program itself.
     child: Child,
     master: File,
     slave: OwnedFd,
@@ -41,13 +41,13 @@ impl Session {
         Session::of(&mfa_enroll(behaviour, arguments), size, environment)
     }
 
-    /// A command line like that, on a terminal of its own.
+    /// Runs this command line on its own terminal.
     fn of(like: &Command, (cols, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        // Whoever starts the tests may ignore signals, as nohup does, and we would inherit that.
+        // The process that starts the tests may ignore signals, as nohup does, and we would inherit that.
         let mut command = Command::new("env");
         command.args(["--default-signal", "setsid", "--ctty"]).args(like.get_args()).env_clear();
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -58,7 +58,7 @@ impl Session {
         Session { child, master: File::from(pty.master), slave: pty.slave, before, screen, helper }
     }
 
-    /// Reads what is written until `there` is so.
+    /// Reads output until `there` returns true.
     fn until(&mut self, what: &str, there: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !there(&self.text()) {
@@ -71,7 +71,7 @@ impl Session {
         self.until(text, |screen| screen.contains(text));
     }
 
-    /// Reads what is there, waiting a little for it.
+    /// Reads the available output, and waits a little for it.
     fn read(&mut self) {
         let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::from(100u16)).unwrap() > 0 {
@@ -89,8 +89,8 @@ impl Session {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// The QR code on the screen, as a camera in front of a terminal of that theme sees it. Only
-    /// what looks right to a decoder that does not try both polarities counts.
+    /// The QR code on the screen, as a camera in front of a terminal with this theme sees it. The decoder tries only
+    /// this polarity.
     fn code(&self, dark_theme: bool) -> Option<String> {
         const ZOOM: usize = 4;
         let (rows, cols) = self.screen.screen().size();
@@ -111,7 +111,7 @@ impl Session {
         image.detect_grids().first()?.decode().ok().map(|(_, text)| text)
     }
 
-    /// Waits for the end. Whatever the end, the terminal is as it was and the key is off the screen.
+    /// Waits for the end. After every end, the terminal is as it was before and the key is off the screen.
     fn end(self) -> (Option<i32>, String) {
         let (status, screen) = self.end_status();
         (status.code(), screen)
@@ -147,7 +147,7 @@ impl Session {
     }
 }
 
-/// A test that fails leaves nobody waiting for a code.
+/// If a test fails, no program stays behind waiting for a code.
 impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -292,8 +292,8 @@ fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
     session.until_text("First code");
     session.type_in("49");
     session.until("digits", |text| text.ends_with(": 49"));
-    // Nobody's job: with SIGTSTP the kernel spares an orphaned process group, so it does not stop,
-    // and all is drawn again; the way there is the same. A further digit tells what is drawn again from what was there.
+    // An orphaned process group is not stopped by SIGTSTP (the kernel spares it), so the program goes on and draws
+    // all again. The further digit distinguishes the new drawing from the old one.
     session.signal(Signal::SIGTSTP);
     session.type_in("2");
     session.until("all again", |text| text.contains('█') && text.ends_with(": 492"));
@@ -530,7 +530,7 @@ fn without_a_verb_who_has_nothing_bound_is_offered_to_bind() {
     ] {
         for term in ["xterm-256color", "dumb"] {
             let service = Service::start("none");
-            // High enough for the status and the device: nothing has to scroll away.
+            // High enough for the status and the device, so that nothing has to scroll away.
             let mut session = Session::of(&service.mfa_enroll(&[]), (80, 40), &[("TERM", term)]);
             session.until_text(OFFER);
             assert!(session.text().starts_with("user            alice\ndevice          none\n"), "{}", session.text());
@@ -541,7 +541,7 @@ fn without_a_verb_who_has_nothing_bound_is_offered_to_bind() {
                 session.type_in("\u{4}");
             }
             if term == "dumb" {
-                // Nothing can be taken off there.
+                // On a dumb terminal nothing can be erased.
                 assert_eq!(session.child.wait().unwrap().code(), Some(binds.into()), "{keys:?}");
                 continue;
             }
@@ -563,7 +563,7 @@ fn without_a_verb_nobody_else_is_asked_anything() {
     assert!(screen.contains("device          totp") && screen.ends_with("locked          no"), "{screen}");
 }
 
-/// What `ssh-keygen -Y sign` prints, by that key; the fake helper looks no further.
+/// The form of `ssh-keygen -Y sign`'s output, by this key. The fake helper checks no more than the form.
 fn armoured(key: &[u8]) -> String {
     let put = |blob: &mut Vec<u8>, part: &[u8]| {
         blob.extend((part.len() as u32).to_be_bytes());
@@ -600,7 +600,7 @@ fn without_an_agent_a_signature_is_made_elsewhere_and_pasted() {
         assert!(session.text().starts_with(asked), "{}", session.text());
         session.type_in(&armoured(&other));
         session.until_text("That is the signature of another key.");
-        // As it is copied with what ssh-keygen says before.
+        // As it is copied, with the line that ssh-keygen prints before.
         session.type_in(&format!("Signing data on standard input\n{}", armoured(&ssh_key_blob())));
         session.until_text("The security key of alice is bound.");
         assert_eq!(session.end().0, Some(0));

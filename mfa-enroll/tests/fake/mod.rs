@@ -1,4 +1,5 @@
-//! `mfa-enroll` with the helper of `examples/fake_helper.rs`: started by root, or behind the socket of a service.
+//! Runs `mfa-enroll` with the helper of `examples/fake_helper.rs`: started by root, or behind the socket of a
+//! service.
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The program.
 pub const MFA_ENROLL: &str = env!("CARGO_BIN_EXE_mfa-enroll");
 
-/// The fake helper under the name that makes it behave as wanted. Only root starts a helper, and only root's service is
-/// believed; a debug build alone takes another helper or socket than the installed one.
+/// The fake helper under the name that chooses its behaviour. Only root starts a helper, and only root's service is
+/// trusted; another helper or socket is accepted only in debug builds.
 pub fn helper(behaviour: &str) -> PathBuf {
     assert!(nix::unistd::geteuid().is_root() && cfg!(debug_assertions), "needs root and a debug build: make unit");
     let fake = Path::new(MFA_ENROLL).with_file_name("examples").join("fake_helper");
@@ -35,7 +36,7 @@ pub fn folder() -> PathBuf {
     folder
 }
 
-/// A new empty folder of root's all the way, until it is dropped: the build folder may be in somebody's home.
+/// A new empty folder that belongs to root up to `/`, until it is dropped: the build folder may be in a user's home.
 pub struct RootsFolder(PathBuf);
 
 impl RootsFolder {
@@ -72,9 +73,9 @@ fn with_usual_environment(mut command: Command) -> Command {
     command
 }
 
-/// A service of root's whose helper is the fake one, for who is not root.
+/// A service of root's with the fake helper, for callers other than root.
 pub struct Service {
-    /// Where everybody can get at the socket and the program, until the service is dropped.
+    /// A folder from which everybody can use the socket and the program, until the service is dropped.
     folder: PathBuf,
 }
 
@@ -85,7 +86,7 @@ impl Service {
         let service = Service { folder: std::env::temp_dir().join(name) };
         std::fs::create_dir(&service.folder).unwrap();
         std::fs::set_permissions(&service.folder, Permissions::from_mode(0o755)).unwrap();
-        // By a process of its own: a child that another test's thread starts meanwhile would hold the file open.
+        // Copied by another process: a child that another test's thread starts meanwhile would keep the file open.
         let copied = Command::new("install").args(["-m", "755", MFA_ENROLL]).arg(&service.folder).status();
         assert!(copied.unwrap().success());
         let listener = UnixListener::bind(service.socket()).unwrap();
@@ -104,12 +105,12 @@ impl Service {
         self.folder.join("helper.sock")
     }
 
-    /// The user nobody's command line, without a controlling terminal.
+    /// The command line of the user nobody, without a controlling terminal.
     pub fn mfa_enroll(&self, arguments: &[&str]) -> Command {
         self.mfa_enroll_at(&self.socket(), arguments)
     }
 
-    /// The same, at another socket.
+    /// As [`Service::mfa_enroll`], with another socket.
     pub fn mfa_enroll_at(&self, socket: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("setsid");
         command.args(["--wait", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -135,23 +136,23 @@ pub fn ssh_key_file() -> PathBuf {
     file
 }
 
-/// That key as an agent knows it.
+/// The blob of that key.
 pub fn ssh_key_blob() -> Vec<u8> {
     mfa_ssh::Line::parse(SSH_KEY).unwrap().unwrap().key.to_blob()
 }
 
-/// What an ssh agent answers when it is asked to sign.
+/// How an ssh agent answers a request to sign.
 #[derive(Clone, Copy)]
 pub enum Signs {
-    /// "signed".
+    /// With the signature "signed".
     Yes,
     /// It refuses.
     No,
-    /// It hangs up.
+    /// It closes the connection.
     Never,
 }
 
-/// An ssh agent that holds these keys, at the socket that is returned. It accepts data in our namespace only.
+/// An ssh agent that holds these keys, at the returned socket. It signs only data in our namespace.
 pub fn agent(keys: &[&[u8]], signs: Signs) -> PathBuf {
     let socket = folder().join("agent");
     let listener = UnixListener::bind(&socket).unwrap();
