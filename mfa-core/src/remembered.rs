@@ -50,7 +50,7 @@ pub struct RememberedLogin {
     pub origin: Origin,
     /// When the code was given, in seconds since 1970.
     pub made: u64,
-    /// From when on it is not valid, in seconds since 1970.
+    /// The time from which it is no longer valid, in seconds since 1970.
     pub expires: u64,
 }
 

@@ -1,5 +1,5 @@
 //! A helper without secrets, for testing `mfa-enroll` and for trying it out. It speaks the protocol of the real
-//! helper, in its sentences. The name that it is called by chooses its behaviour:
+//! helper, in its sentences. The name that it is called by chooses its behavior:
 //!
 //! * `helper`: the usual one
 //! * `wide`: an issuer that makes a large QR code

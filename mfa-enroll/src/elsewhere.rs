@@ -34,7 +34,7 @@ fn command(key: &SshKey, message: &[u8]) -> String {
     format!("  echo {} | base64 -d |\n    ssh-keygen -Y sign -n {NAMESPACE} -f {file}", BASE64.encode(message))
 }
 
-/// The signature in the pasted text, without the armour of ssh-keygen. The helper checks it.
+/// The signature in the pasted text, without the armor of ssh-keygen. The helper checks it.
 fn of_key(key: &SshKey, pasted: &str) -> Result<Secret, String> {
     let Sshsig { key: by, hash, signature } = Sshsig::parse(pasted).map_err(|e| e.to_string())?;
     if by != key.key {

@@ -399,7 +399,7 @@ mod tests {
         Look::new(&Drawing::default(), true, true)
     }
 
-    /// The width of the widest line, without its colours.
+    /// The width of the widest line, without its colors.
     fn widest_shown(lines: &Lines) -> usize {
         fn plain(part: &str) -> &str {
             part.strip_prefix('[').and_then(|colour| colour.split_once('m')).map_or(part, |(_, plain)| plain)

@@ -175,7 +175,7 @@ pub fn lift_limits() -> Result<(), String> {
 fn null_output() -> nix::Result<()> {
     let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())?;
     for fd in [1, 2] {
-        // SAFETY: dup2 onto 1 and 2, which no Rust object owns.
+        // SAFETY: dup2 takes only numbers, and no Rust object owns 1 and 2, which it replaces.
         if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
             return Err(nix::Error::last());
         }

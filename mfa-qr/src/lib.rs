@@ -62,7 +62,7 @@ pub struct Size {
     pub cols: usize,
 }
 
-/// White ink on black ground, from the part of the 256-colour palette that no theme changes.
+/// White ink on black ground, from the part of the 256-color palette that no theme changes.
 const WHITE_ON_BLACK: &str = "\x1b[38;5;231;48;5;16m";
 const WHITE_GROUND: &str = "\x1b[48;5;231m";
 const BLACK_GROUND: &str = "\x1b[48;5;16m";
@@ -125,7 +125,7 @@ impl Symbol {
         for x in 0..wide {
             let dark = self.dark(x, y, quiet);
             line.push_str(match (ink, dark) {
-                // Only the ground is visible; its colour is written only where it changes.
+                // Only the ground is visible; its color is written only where it changes.
                 (Ink::Coloured, _) if x > 0 && self.dark(x - 1, y, quiet) == dark => "",
                 (Ink::Coloured, true) => BLACK_GROUND,
                 (Ink::Coloured, false) => WHITE_GROUND,

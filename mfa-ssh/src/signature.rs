@@ -16,7 +16,7 @@ const MAGIC: &[u8; 6] = b"SSHSIG";
 const VERSION: u32 = 1;
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
-/// The longest armoured signature by such a key.
+/// The longest armored signature by such a key.
 const MAX_ARMOURED: usize = 4096;
 
 /// The hash of the signed message.
@@ -182,7 +182,7 @@ pub struct Sshsig {
 }
 
 impl Sshsig {
-    /// Reads the armoured form.
+    /// Reads the armored form.
     pub fn parse(text: &str) -> Result<Sshsig, SignatureError> {
         if text.len() > MAX_ARMOURED {
             return Err(SignatureError::NoSignature);

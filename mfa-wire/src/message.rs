@@ -5,7 +5,7 @@
 use crate::codec::{Bytes, Field, Malformed, Many, Maybe, Reader, Text, Wiped, WipedText, Writer, choice, record};
 use crate::secret::Secret;
 
-/// The version of the language that this crate speaks.
+/// The version of the protocol that this crate speaks.
 pub const VERSION: u8 = 1;
 
 /// The longest name (user, service, label), in bytes.

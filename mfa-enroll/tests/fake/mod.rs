@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The program.
 pub const MFA_ENROLL: &str = env!("CARGO_BIN_EXE_mfa-enroll");
 
-/// The fake helper under the name that chooses its behaviour. Only root starts a helper, and only root's service is
+/// The fake helper under the name that chooses its behavior. Only root starts a helper, and only root's service is
 /// trusted; another helper or socket is accepted only in debug builds.
 pub fn helper(behaviour: &str) -> PathBuf {
     assert!(nix::unistd::geteuid().is_root() && cfg!(debug_assertions), "needs root and a debug build: make unit");

@@ -177,7 +177,7 @@ enum Stored {
 }
 
 fn stored(name: &str) -> nix::Result<Option<Stored>> {
-    // SAFETY: two strings of this entry.
+    // SAFETY: `pw_passwd` and `pw_name` are C strings in the buffer of `entry`, which lives during this call.
     passwd(name, |entry| unsafe { kind(bytes(entry, entry.pw_passwd), bytes(entry, entry.pw_name)) })
 }
 
