@@ -73,12 +73,8 @@ pub enum Text<'a> {
     Begun(u64, &'a str),
     /// A login has bound a device and did not complete: this many seconds ago, and from where.
     Lapsed(u64, &'a str),
-    /// The last change, shown at the first login after it: this many seconds ago, and from where.
-    WasBound(u64, &'a str),
-    TookThePlace(u64, &'a str),
-    CodesWereMade(u64, &'a str),
-    KeyWasAdded(u64, &'a str),
-    KeyWasRemoved(u64, &'a str),
+    /// A change, shown at the first login after it: this many seconds ago, and from where.
+    News(News, u64, &'a str),
     /// Days until a device is required.
     Deadline(u64),
 
@@ -100,6 +96,21 @@ pub enum Text<'a> {
     CodesHold,
     /// How this user gets recovery codes, or root for this user.
     MakeCodesFor(&'a str),
+}
+
+/// What was changed since the last login.
+#[derive(Clone, Copy)]
+pub enum News {
+    /// The device was bound, where there was none.
+    Bound,
+    /// The device was bound in place of another.
+    TookThePlace,
+    /// There are new recovery codes.
+    CodesMade,
+    /// There is one more security key.
+    KeyAdded,
+    /// There is one security key less.
+    KeyRemoved,
 }
 
 impl Lang {
@@ -142,12 +153,7 @@ fn english(text: Text) -> String {
         Text::PlugIn => "Plug in your security key, and touch it when it blinks.".into(),
         Text::NotBound => "No key that is plugged in is bound to this account: plug in yours.".into(),
         Text::PlugInNew => "Plug in the key that is to be bound, and touch it when it blinks.".into(),
-        Text::WhichKind(plugged, ssh) => {
-            let plugged = if plugged { "\n  key  a security key that you plug in here" } else { "" };
-            let ssh =
-                ssh.map_or(String::new(), |key| format!("\n  ssh  the security key of your ssh login,\n       {key}"));
-            format!("MFA is required. What do you bind?\n  app  an authenticator app{plugged}{ssh}\nType its name: ")
-        }
+        Text::WhichKind(plugged, ssh) => english_which_kind(plugged, ssh),
         Text::First => "First code: ".into(),
         Text::Second => "Second code: ".into(),
         Text::FirstOrWish => "First code (or type key, qr, invert, ascii, new): ".into(),
@@ -173,34 +179,13 @@ fn english(text: Text) -> String {
         Text::Lapsed(ago, from) => {
             format!("The device of {} from {} is void: that login did not open.", english_ago(ago), name(from))
         }
-        Text::WasBound(ago, from) => format!("This device was bound {} from {}.", english_ago(ago), name(from)),
-        Text::TookThePlace(ago, from) => {
-            format!("This device took the place of another {} from {}.", english_ago(ago), name(from))
-        }
-        Text::CodesWereMade(ago, from) => {
-            format!("New recovery codes were made {} from {}.", english_ago(ago), name(from))
-        }
-        Text::KeyWasAdded(ago, from) => {
-            format!("A security key was added {} from {}.", english_ago(ago), name(from))
-        }
-        Text::KeyWasRemoved(ago, from) => {
-            format!("A security key was removed {} from {}.", english_ago(ago), name(from))
-        }
+        Text::News(news, ago, from) => english_news(news, &english_ago(ago), &name(from)),
         Text::Deadline(1) => "MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp".into(),
         Text::Deadline(days) => {
             format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp")
         }
 
-        Text::CodesLeft(left, self_service) => {
-            let left = match left {
-                0 => String::from("No recovery code is left."),
-                1 => String::from("One recovery code is left."),
-                n => format!("{n} recovery codes are left."),
-            };
-            let new =
-                if self_service { "New ones: mfa-enroll recovery-codes" } else { "Ask an administrator for new ones." };
-            format!("{left} {new}")
-        }
+        Text::CodesLeft(left, self_service) => english_codes_left(left, self_service),
         Text::BypassUsed => "That bypass code is used up now.".into(),
         Text::BoundInLogin(user) => {
             format!("Once this login opens, the device of {} is bound and its code asked.", name(user))
@@ -238,6 +223,32 @@ fn english(text: Text) -> String {
         Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
         Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", name(user)),
     }
+}
+
+fn english_which_kind(plugged: bool, ssh: Option<&str>) -> String {
+    let plugged = if plugged { "\n  key  a security key that you plug in here" } else { "" };
+    let ssh = ssh.map_or(String::new(), |key| format!("\n  ssh  the security key of your ssh login,\n       {key}"));
+    format!("MFA is required. What do you bind?\n  app  an authenticator app{plugged}{ssh}\nType its name: ")
+}
+
+fn english_news(news: News, ago: &str, from: &str) -> String {
+    match news {
+        News::Bound => format!("This device was bound {ago} from {from}."),
+        News::TookThePlace => format!("This device took the place of another {ago} from {from}."),
+        News::CodesMade => format!("New recovery codes were made {ago} from {from}."),
+        News::KeyAdded => format!("A security key was added {ago} from {from}."),
+        News::KeyRemoved => format!("A security key was removed {ago} from {from}."),
+    }
+}
+
+fn english_codes_left(left: u32, self_service: bool) -> String {
+    let left = match left {
+        0 => String::from("No recovery code is left."),
+        1 => String::from("One recovery code is left."),
+        n => format!("{n} recovery codes are left."),
+    };
+    let new = if self_service { "New ones: mfa-enroll recovery-codes" } else { "Ask an administrator for new ones." };
+    format!("{left} {new}")
 }
 
 fn english_pair(error: &PairError) -> String {
@@ -311,13 +322,7 @@ fn chinese(text: Text) -> String {
         Text::PlugIn => "请插入安全密钥, 闪烁时触摸它。".into(),
         Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
         Text::PlugInNew => "请插入要绑定的密钥, 闪烁时触摸它。".into(),
-        Text::WhichKind(plugged, ssh) => {
-            let plugged = if plugged { "\n  key  插在本机上的安全密钥" } else { "" };
-            let ssh = ssh.map_or(String::new(), |key| format!("\n  ssh  此次 ssh 登录所用的安全密钥,\n       {key}"));
-            format!(
-                "MFA is required. What do you bind? 要绑定哪一种?\n  app  身份验证器应用{plugged}{ssh}\n请输入其名称: "
-            )
-        }
+        Text::WhichKind(plugged, ssh) => chinese_which_kind(plugged, ssh),
         Text::First => "First code 第一个验证码: ".into(),
         Text::Second => "Second code 第二个验证码: ".into(),
         Text::FirstOrWish => "First code 第一个验证码 (或输入 key, qr, invert, ascii, new): ".into(),
@@ -346,28 +351,11 @@ fn chinese(text: Text) -> String {
         Text::Lapsed(ago, from) => {
             format!("{}从 {} 绑定的设备已作废: 该次登录未能完成。", chinese_ago(ago), name(from))
         }
-        Text::WasBound(ago, from) => format!("此设备于 {}从 {} 绑定。", chinese_ago(ago), name(from)),
-        Text::TookThePlace(ago, from) => {
-            format!("此设备于 {}从 {} 取代了原设备。", chinese_ago(ago), name(from))
-        }
-        Text::CodesWereMade(ago, from) => {
-            format!("新的恢复码于 {}从 {} 生成。", chinese_ago(ago), name(from))
-        }
-        Text::KeyWasAdded(ago, from) => format!("{}从 {} 添加了一个安全密钥。", chinese_ago(ago), name(from)),
-        Text::KeyWasRemoved(ago, from) => format!("{}从 {} 移除了一个安全密钥。", chinese_ago(ago), name(from)),
+        Text::News(news, ago, from) => chinese_news(news, &chinese_ago(ago), &name(from)),
         Text::Deadline(1) => "从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll totp".into(),
         Text::Deadline(days) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll totp"),
 
-        Text::CodesLeft(left, self_service) => {
-            let left = if left == 0 {
-                String::from("恢复码已用完。")
-            } else {
-                format!("恢复码还剩 {left} 个。")
-            };
-            let new =
-                if self_service { "生成新的: mfa-enroll recovery-codes" } else { "请向管理员索取新的。" };
-            format!("{left} {new}")
-        }
+        Text::CodesLeft(left, self_service) => chinese_codes_left(left, self_service),
         Text::BypassUsed => "该临时放行码已用掉。".into(),
         Text::BoundInLogin(user) => format!("登录完成后 {} 的设备即绑定生效, 此后将要求输入其验证码。", name(user)),
         Text::Bound(user) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
@@ -389,6 +377,28 @@ fn chinese(text: Text) -> String {
         Text::CodesHold => "这些恢复码已生效; 以前的全部作废。".into(),
         Text::MakeCodesFor(user) => format!("生成恢复码: mfa-enroll recovery-codes --user {}", name(user)),
     }
+}
+
+fn chinese_which_kind(plugged: bool, ssh: Option<&str>) -> String {
+    let plugged = if plugged { "\n  key  插在本机上的安全密钥" } else { "" };
+    let ssh = ssh.map_or(String::new(), |key| format!("\n  ssh  此次 ssh 登录所用的安全密钥,\n       {key}"));
+    format!("MFA is required. What do you bind? 要绑定哪一种?\n  app  身份验证器应用{plugged}{ssh}\n请输入其名称: ")
+}
+
+fn chinese_news(news: News, ago: &str, from: &str) -> String {
+    match news {
+        News::Bound => format!("此设备于 {ago}从 {from} 绑定。"),
+        News::TookThePlace => format!("此设备于 {ago}从 {from} 取代了原设备。"),
+        News::CodesMade => format!("新的恢复码于 {ago}从 {from} 生成。"),
+        News::KeyAdded => format!("{ago}从 {from} 添加了一个安全密钥。"),
+        News::KeyRemoved => format!("{ago}从 {from} 移除了一个安全密钥。"),
+    }
+}
+
+fn chinese_codes_left(left: u32, self_service: bool) -> String {
+    let left = if left == 0 { String::from("恢复码已用完。") } else { format!("恢复码还剩 {left} 个。") };
+    let new = if self_service { "生成新的: mfa-enroll recovery-codes" } else { "请向管理员索取新的。" };
+    format!("{left} {new}")
 }
 
 fn chinese_pair(error: &PairError) -> String {
@@ -486,12 +496,12 @@ mod tests {
             Text::SetClock(270) => Text::SetClock(-270),
             Text::SetClock(_) => Text::Begun(25, FROM),
             Text::Begun(..) => Text::Lapsed(7200, FROM),
-            Text::Lapsed(..) => Text::WasBound(7200, FROM),
-            Text::WasBound(..) => Text::TookThePlace(300, FROM),
-            Text::TookThePlace(..) => Text::CodesWereMade(61, FROM),
-            Text::CodesWereMade(..) => Text::KeyWasAdded(61, FROM),
-            Text::KeyWasAdded(..) => Text::KeyWasRemoved(61, FROM),
-            Text::KeyWasRemoved(..) => Text::Deadline(1),
+            Text::Lapsed(..) => Text::News(News::Bound, 7200, FROM),
+            Text::News(News::Bound, ..) => Text::News(News::TookThePlace, 300, FROM),
+            Text::News(News::TookThePlace, ..) => Text::News(News::CodesMade, 61, FROM),
+            Text::News(News::CodesMade, ..) => Text::News(News::KeyAdded, 61, FROM),
+            Text::News(News::KeyAdded, ..) => Text::News(News::KeyRemoved, 61, FROM),
+            Text::News(News::KeyRemoved, ..) => Text::Deadline(1),
             Text::Deadline(1) => Text::Deadline(14),
             Text::Deadline(_) => Text::CodesLeft(0, false),
             Text::CodesLeft(0, false) => Text::CodesLeft(3, true),

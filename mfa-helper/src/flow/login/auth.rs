@@ -19,7 +19,7 @@ use crate::flow::user::find;
 use crate::flow::{Decision, Desk, ask_for_device, first_factor, remember};
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::lang::{Lang, Text};
+use crate::lang::{Lang, News, Text};
 use crate::policy::{Require, Requirement};
 use crate::program::is_sudo;
 
@@ -256,20 +256,21 @@ fn first_login_since(lang: Lang, view: &View, now: u64) -> Option<String> {
     let bound = view.bound.as_ref()?;
     let age = now.saturating_sub(bound.created);
     let device = (view.last_used == 0).then(|| match bound.latest {
-        Latest::Replaced => Text::TookThePlace(age, &bound.created_from),
-        _ => Text::WasBound(age, &bound.created_from),
+        Latest::Replaced => Text::News(News::TookThePlace, age, &bound.created_from),
+        _ => Text::News(News::Bound, age, &bound.created_from),
     });
     let change = match &bound.latest {
         Latest::Changed { what, when, from } if view.last_used <= *when => {
             let ago = now.saturating_sub(*when);
             Some(match what {
-                Amendment::RecoveryCodes => Text::CodesWereMade(ago, from),
-                Amendment::KeyRemoved => Text::KeyWasRemoved(ago, from),
+                Amendment::RecoveryCodes => Text::News(News::CodesMade, ago, from),
+                Amendment::KeyRemoved => Text::News(News::KeyRemoved, ago, from),
             })
         }
         _ => None,
     };
-    let added = added_key(bound, now).map(|key| Text::KeyWasAdded(now.saturating_sub(key.created), &key.created_from));
+    let added =
+        added_key(bound, now).map(|key| Text::News(News::KeyAdded, now.saturating_sub(key.created), &key.created_from));
     let news: Vec<String> = device.into_iter().chain(change).chain(added).map(|text| lang.say(text)).collect();
     (!news.is_empty()).then(|| news.join("\n"))
 }
