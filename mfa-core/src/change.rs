@@ -30,12 +30,12 @@ pub enum Change {
 /// What is written down beside the binding, by root or by a login in its course. It takes no proof, because it lets nobody
 /// do what a bound device is asked for.
 pub enum Note {
-    /// A login was let past its auth phase at this place on the condition that a device is bound; `None` is a place that
+    /// A login was let past its auth phase at this door on the condition that a device is bound; `None` is a door that
     /// nobody can tell.
     Owe(Option<String>),
-    /// A code was given at this place, where a device was owed.
+    /// A code was given at this door, where a device was owed.
     Settle(Option<String>),
-    /// A session opens at this place, by this process: the device that its login has bound holds from now on.
+    /// A session opens at this door, by this process: the device that its login has bound holds from now on.
     Confirm(Option<Process>, Option<String>),
     /// There is this invitation, in place of any other.
     Invite(OneTime),

@@ -238,7 +238,7 @@ impl KeysUsed {
     }
 }
 
-/// The places where a login was let past its auth phase on the condition that a device is bound, and no code was given
+/// The doors where a login was let past its auth phase on the condition that a device is bound, and no code was given
 /// since. A program that remembers that phase may come from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owes {
@@ -255,11 +255,11 @@ impl Default for Owes {
 }
 
 impl Owes {
-    /// The most places that are kept apart.
+    /// The most doors that are kept apart.
     const MOST: usize = 8;
-    /// How the places of sudo begin, which remembers logins: a session follows.
+    /// How the doors of sudo begin, which remembers logins: a session follows.
     pub const REMEMBERS: &str = "sudo:";
-    /// The longest place, in bytes.
+    /// The longest door, in bytes.
     const LONGEST: usize = 48;
 
     /// Whether nothing is owed at all.
@@ -267,52 +267,52 @@ impl Owes {
         *self == Owes::default()
     }
 
-    /// Whether something is owed at this place, or may be: `None` is a place that nobody can tell.
-    pub fn at(&self, place: Option<&str>) -> bool {
-        match (self, place) {
+    /// Whether something is owed at this door, or may be: `None` is a door that nobody can tell.
+    pub fn at(&self, door: Option<&str>) -> bool {
+        match (self, door) {
             (Owes::Anywhere, _) => true,
-            (Owes::At(places), Some(place)) => places.iter().any(|listed| listed == place),
-            (Owes::At(places), None) => !places.is_empty(),
+            (Owes::At(doors), Some(door)) => doors.iter().any(|listed| listed == door),
+            (Owes::At(doors), None) => !doors.is_empty(),
         }
     }
 
-    /// Whether this very place is among those where something is owed. [`at`](Owes::at) says yes where that cannot be told,
+    /// Whether this very door is among those where something is owed. [`at`](Owes::at) says yes where that cannot be told,
     /// which is strict where it means a question, and lax where it means a permission.
-    pub fn names(&self, place: Option<&str>) -> bool {
-        matches!((self, place), (Owes::At(places), Some(place)) if places.iter().any(|listed| listed == place))
+    pub fn names(&self, door: Option<&str>) -> bool {
+        matches!((self, door), (Owes::At(doors), Some(door)) if doors.iter().any(|listed| listed == door))
     }
 
-    /// The same, and at this place too.
-    pub fn with(&self, place: Option<&str>) -> Owes {
-        match (self, place) {
-            (Owes::At(_), Some(place)) if self.at(Some(place)) => self.clone(),
-            (Owes::At(places), Some(place)) if places.len() < Owes::MOST && Owes::is_place(place) => {
-                Owes::At([places.as_slice(), &[place.to_owned()]].concat())
+    /// The same, and at this door too.
+    pub fn with(&self, door: Option<&str>) -> Owes {
+        match (self, door) {
+            (Owes::At(_), Some(door)) if self.at(Some(door)) => self.clone(),
+            (Owes::At(doors), Some(door)) if doors.len() < Owes::MOST && Owes::is_door(door) => {
+                Owes::At([doors.as_slice(), &[door.to_owned()]].concat())
             }
             _ => Owes::Anywhere,
         }
     }
 
-    /// The same, but not at this place. What is owed anywhere is owed elsewhere still.
-    pub fn without(&self, place: Option<&str>) -> Owes {
-        self.only(|listed| Some(listed) != place)
+    /// The same, but not at this door. What is owed anywhere is owed elsewhere still.
+    pub fn without(&self, door: Option<&str>) -> Owes {
+        self.only(|listed| Some(listed) != door)
     }
 
     /// What is owed still once a device is bound, whose code every login asks: where a session of sudo remembers one that
     /// was let past before.
     pub fn remembered(&self) -> Owes {
-        self.only(|place| place.starts_with(Owes::REMEMBERS))
+        self.only(|door| door.starts_with(Owes::REMEMBERS))
     }
 
-    /// The same, for places that are like this.
+    /// The same, for doors that are like this.
     pub fn only(&self, like: impl Fn(&str) -> bool) -> Owes {
         match self {
-            Owes::At(places) => Owes::At(places.iter().filter(|place| like(place)).cloned().collect()),
+            Owes::At(doors) => Owes::At(doors.iter().filter(|door| like(door)).cloned().collect()),
             Owes::Anywhere => Owes::Anywhere,
         }
     }
 
-    fn is_place(text: &str) -> bool {
+    fn is_door(text: &str) -> bool {
         (1..=Owes::LONGEST).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_graphic())
             && !["none", "anywhere"].contains(&text)

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     service: String,
-    place: String,
+    source: String,
     key: String,
 }
 
@@ -15,16 +15,16 @@ pub struct Origin {
 const NO_KEY: &str = "-";
 
 impl Origin {
-    /// The longest service or place that is remembered, in bytes.
+    /// The longest service or source that is remembered, in bytes.
     pub(crate) const LONGEST: usize = 96;
 
-    /// A login to this service, from this place, with the ssh key of this fingerprint. `None` if the service or place
+    /// A login to this service, from this source, with the ssh key of this fingerprint. `None` if the service or source
     /// cannot be stored as a word; such a login is not remembered.
-    pub fn new(service: &str, place: &str, key: Option<&[u8; 32]>) -> Option<Origin> {
+    pub fn new(service: &str, source: &str, key: Option<&[u8; 32]>) -> Option<Origin> {
         let key = key.map_or(NO_KEY.to_owned(), |key| BASE64_NOPAD.encode(key));
         let is_word =
             |text: &str| (1..=Origin::LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        (is_word(service) && is_word(place)).then(|| Origin { service: service.into(), place: place.into(), key })
+        (is_word(service) && is_word(source)).then(|| Origin { service: service.into(), source: source.into(), key })
     }
 
     /// The PAM service.
@@ -32,9 +32,9 @@ impl Origin {
         &self.service
     }
 
-    /// The place.
-    pub fn place(&self) -> &str {
-        &self.place
+    /// The source.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The fingerprint of the ssh key, as `ssh-keygen -l` prints it.
@@ -67,17 +67,17 @@ impl RememberedLogin {
     }
 
     fn words(&self) -> String {
-        let Origin { service, place, key } = &self.origin;
-        format!("{service} {place} {key} {} {}", self.made, self.expires)
+        let Origin { service, source, key } = &self.origin;
+        format!("{service} {source} {key} {} {}", self.made, self.expires)
     }
 
     fn parse(words: &[&str]) -> Option<RememberedLogin> {
-        let [service, place, key, made, expires] = words else { return None };
+        let [service, source, key, made, expires] = words else { return None };
         let key = match *key {
             NO_KEY => None,
             key => Some(BASE64_NOPAD.decode(key.as_bytes()).ok()?.try_into().ok()?),
         };
-        let origin = Origin::new(service, place, key.as_ref())?;
+        let origin = Origin::new(service, source, key.as_ref())?;
         Some(RememberedLogin { origin, made: made.parse().ok()?, expires: expires.parse().ok()? })
     }
 }
@@ -160,8 +160,8 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
-    fn login(service: &str, place: &str, made: u64) -> RememberedLogin {
-        RememberedLogin { origin: Origin::new(service, place, None).unwrap(), made, expires: made + 3600 }
+    fn login(service: &str, source: &str, made: u64) -> RememberedLogin {
+        RememberedLogin { origin: Origin::new(service, source, None).unwrap(), made, expires: made + 3600 }
     }
 
     #[test]

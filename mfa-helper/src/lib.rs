@@ -220,7 +220,7 @@ fn serve_verb(
     let mut proof = || match right {
         _ if host.caller_is_root => Ok(Proof::Root),
         Right::Invited => Ok(Proof::Invitation),
-        _ => first_factor::ask(user, conversation),
+        _ => first_factor::ask_secret(user, conversation),
     };
     // After the first factor was asked.
     let desk = Desk::open;

@@ -77,9 +77,9 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
     for listener in &listeners {
         listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     }
-    let mut desk = Desk::default();
+    let mut admission = Admission::default();
     if let Some(trial) = trial {
-        desk.conversations.add(trial, 0, Payer::Root);
+        admission.conversations.add(trial, 0, Payer::Root);
     }
     loop {
         let doors = listeners.iter().map(AsFd::as_fd);
@@ -95,7 +95,7 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
                 return Ok(None);
             }
         }
-        desk.collect();
+        admission.collect();
         // One connection from each socket, then signals again: a flood at one socket delays neither the other socket
         // nor the collection of ended processes.
         for listener in &listeners {
@@ -112,7 +112,7 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
                     continue;
                 }
             };
-            if desk.starts(&stream)? {
+            if admission.starts(&stream)? {
                 signals.thread_unblock()?;
                 sys::null_input()?;
                 stream.set_nonblocking(false).map_err(|_| Errno::last())?;
@@ -123,16 +123,16 @@ pub fn accept(listeners: Vec<UnixListener>, trial: Option<Pid>) -> nix::Result<O
 }
 
 /// Decides which callers are admitted.
-struct Desk {
+struct Admission {
     conversations: Conversations,
     rates: Rates,
     accounts: Accounts,
     refused_forks: Seldom,
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk {
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission {
             conversations: Conversations::default(),
             rates: Rates::default(),
             accounts: Accounts::of_this_host(),
@@ -141,7 +141,7 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
+impl Admission {
     /// Starts the process of a conversation if this caller may have one now. Returns `true` in that process. If not,
     /// the connection is closed before Hello: root's callers then start their own helper, and others are told to try
     /// again.
@@ -369,14 +369,14 @@ mod tests {
     #[test]
     fn many_uids_of_one_person_are_one_payer() {
         let file = |name: &str, text: &str| {
-            let path = format!("/tmp/mfa-desk-{}-{name}", std::process::id());
+            let path = format!("/tmp/mfa-admission-{}-{name}", std::process::id());
             std::fs::write(&path, text).unwrap();
             path
         };
         let passwd = file("passwd", "alice:x:1000:1000:::\nbob:x:1001:1001:::\n");
         let subuid = file("subuid", "alice:100000:65536\n");
-        let mut desk = Desk { accounts: Accounts::at(&passwd, &subuid), ..Desk::default() };
-        let mut admits = |uid| desk.admits(Caller { uid, pid: 0 }).is_some();
+        let mut admission = Admission { accounts: Accounts::at(&passwd, &subuid), ..Admission::default() };
+        let mut admits = |uid| admission.admits(Caller { uid, pid: 0 }).is_some();
         let subordinate = (100_000..165_536).filter(|uid| admits(*uid)).count();
         // Some seconds may pass meanwhile, and each adds one.
         assert!((IN_A_ROW as usize..IN_A_ROW as usize + 10).contains(&subordinate), "{subordinate}");

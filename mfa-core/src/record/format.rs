@@ -311,8 +311,8 @@ impl Owes {
     fn word(&self) -> String {
         match self {
             Owes::Anywhere => String::from("anywhere"),
-            Owes::At(places) if places.is_empty() => String::from("none"),
-            Owes::At(places) => places.join(" "),
+            Owes::At(doors) if doors.is_empty() => String::from("none"),
+            Owes::At(doors) => doors.join(" "),
         }
     }
 
@@ -321,9 +321,9 @@ impl Owes {
             "none" => Some(Owes::default()),
             "anywhere" => Some(Owes::Anywhere),
             // Only what we would write ourselves.
-            places => {
-                let owes = places.split(' ').fold(Owes::default(), |owes, place| owes.with(Some(place)));
-                (owes.word() == places).then_some(owes)
+            doors => {
+                let owes = doors.split(' ').fold(Owes::default(), |owes, door| owes.with(Some(door)));
+                (owes.word() == doors).then_some(owes)
             }
         }
     }
@@ -346,7 +346,7 @@ impl Text {
                 if self.0.append(s.as_bytes()) { Ok(()) } else { Err(std::fmt::Error) }
             }
         }
-        // Every value has a limit (names 256 bytes, places 1 KiB, keys 64 bytes), so all of them fit.
+        // Every value has a limit (names 256 bytes, doors 1 KiB, keys 64 bytes), so all of them fit.
         // Were it not so, the line would be cut and the reader would refuse the file.
         let _ = Bounded(&mut self.0).write_fmt(args);
     }
@@ -668,16 +668,15 @@ mod tests {
     }
 
     fn any_owes() -> impl Strategy<Value = Owes> {
-        let place = prop_oneof![Just(None), "[a-z]{1,8}(:[0-9]{1,9}){0,2}".prop_map(Some)];
-        vec(place, 0..10)
-            .prop_map(|places| places.iter().fold(Owes::default(), |owes, place| owes.with(place.as_deref())))
+        let door = prop_oneof![Just(None), "[a-z]{1,8}(:[0-9]{1,9}){0,2}".prop_map(Some)];
+        vec(door, 0..10).prop_map(|doors| doors.iter().fold(Owes::default(), |owes, door| owes.with(door.as_deref())))
     }
 
     fn any_remembered() -> impl Strategy<Value = RememberedLogins> {
         let key = proptest::option::of(any::<[u8; 32]>());
         let login = ("[!-~]{1,64}", "[0-9a-f:.]{1,39}|session:[0-9]{1,10}:[0-9a-f-]{36}", key, any::<u32>()).prop_map(
-            |(service, place, key, made)| {
-                let origin = Origin::new(&service, &place, key.as_ref()).unwrap();
+            |(service, source, key, made)| {
+                let origin = Origin::new(&service, &source, key.as_ref()).unwrap();
                 RememberedLogin { origin, made: u64::from(made), expires: u64::MAX }
             },
         );

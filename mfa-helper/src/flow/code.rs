@@ -49,7 +49,7 @@ impl<'a> Audience<'a> {
 }
 
 /// Asks, with a notice in front, and has the answer judged.
-pub fn ask(notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
+pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
     let may_be_told = audience.by.first_factor_known || notice.is_some();
     let (text, factor) = match !view.keys().is_empty() && may_be_told {
         true => (Text::RecoveryCode, RECOVERY),

@@ -21,7 +21,7 @@ const STACKS: [&str; 2] = ["/etc/pam.d/mfa-enroll", "/usr/lib/pam.d/mfa-enroll"]
 
 /// Asks for the first factor. Comes before the store is touched: the process that runs the PAM modules is a copy of
 /// this one.
-pub fn ask(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
+pub fn ask_secret(user: &str, conversation: &mut Conversation) -> Result<Proof, Decision> {
     conversation.allow_for_binding();
     let verdict = first_factor(user, conversation)?;
     let reason = format!("first factor: {}", verdict.text);

@@ -45,12 +45,12 @@ impl<T: Into<Decision>> From<T> for NotAnswered {
 }
 
 /// Asks for one of the bound keys, and has its answer judged. Where none can be asked, a recovery code is.
-pub fn ask(mut notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
+pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
     let host = desk.host;
     let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
     if !audience.by.first_factor_known && !audience.login.is_some_and(about_oneself) {
         // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
-        return code::ask(notice, audience, view, desk);
+        return code::ask_code(notice, audience, view, desk);
     }
     match answer_of_a_key(&mut notice, audience, view, desk) {
         Ok(Answered { key, signed, hash }) => {
@@ -64,7 +64,7 @@ pub fn ask(mut notice: Option<&str>, audience: Audience, view: &View, desk: &mut
             let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
             let because =
                 |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
-            match code::ask(notice, audience, view, desk) {
+            match code::ask_code(notice, audience, view, desk) {
                 Ok(passed) => Ok(Passed { decision: because(passed.decision), ..passed }),
                 Err(decision) => Err(because(decision)),
             }

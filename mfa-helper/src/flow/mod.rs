@@ -3,6 +3,7 @@
 mod code;
 mod codes;
 mod desk;
+mod door;
 pub mod first_factor;
 mod key_asked;
 pub mod login;
@@ -10,7 +11,6 @@ pub mod manage;
 mod new_app;
 mod new_key;
 mod permission;
-mod place;
 pub mod proof;
 pub mod remember;
 mod user;
@@ -121,8 +121,8 @@ fn ask_for_device(
     desk: &mut Desk,
 ) -> Result<Passed, Decision> {
     match view.kind() {
-        Some(Kind::U2f) => key_asked::ask(notice, audience, view, desk),
-        _ => code::ask(notice, audience, view, desk),
+        Some(Kind::U2f) => key_asked::ask_key(notice, audience, view, desk),
+        _ => code::ask_code(notice, audience, view, desk),
     }
 }
 

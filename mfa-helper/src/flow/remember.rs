@@ -18,36 +18,37 @@ use crate::policy::{Require, Requirement, place};
 /// factor may still be wrong: that no code is asked would tell that there is a device.
 pub fn memory(asked: &Requirement, login: &Login, way: Way, host: &Host) -> Option<Memory> {
     let seconds = asked.remember.filter(|_| way == Way::Login && login.stack_complete)?;
-    let place = match place_of(login) {
-        Place::Address(address) => address,
+    let source = match source_of(login) {
+        Source::Address(address) => address,
         // Whoever gives a code to su in somebody else's session leaves nothing there.
-        Place::AuditSession if login.ruser.as_ref().is_some_and(|ruser| *ruser != login.user) => return None,
-        Place::AuditSession => format!("session:{}", host.caller_audit_session.as_ref()?),
-        Place::Nowhere => return None,
+        Source::AuditSession if login.ruser.as_ref().is_some_and(|ruser| *ruser != login.user) => return None,
+        Source::AuditSession => format!("session:{}", host.caller_audit_session.as_ref()?),
+        Source::Nowhere => return None,
     };
     let key = key(login.ssh_auth_info.as_deref()).ok()?;
-    Some(Memory { origin: Origin::new(&login.service, &place, key.as_ref())?, seconds })
+    Some(Memory { origin: Origin::new(&login.service, &source, key.as_ref())?, seconds })
 }
 
-enum Place {
+/// Where a login comes from, as far as it can be remembered.
+enum Source {
     Address(String),
     AuditSession,
     Nowhere,
 }
 
-fn place_of(login: &Login) -> Place {
+fn source_of(login: &Login) -> Source {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
         // An address of one link is that of another host on the next.
-        Some(host) if host.contains('%') => Place::Nowhere,
+        Some(host) if host.contains('%') => Source::Nowhere,
         // A name is whatever a reverse lookup says, and so the attacker's to choose. Behind a loopback address may be
         // anybody: a tunnel, a proxy on this host.
         Some(host) => match place::address(host).filter(|address| !is_of_no_client(address)) {
-            Some(address) => Place::Address(address.to_string()),
-            None => Place::Nowhere,
+            Some(address) => Source::Address(address.to_string()),
+            None => Source::Nowhere,
         },
         // Who comes over the network is in the session of whoever has started the server.
-        None if login.came_by_sshd() => Place::Nowhere,
-        None => Place::AuditSession,
+        None if login.came_by_sshd() => Source::Nowhere,
+        None => Source::AuditSession,
     }
 }
 
@@ -78,11 +79,11 @@ fn key(ssh_auth_info: Option<&str>) -> Result<Option<[u8; 32]>, Unknown> {
 pub fn explained(asked: &Requirement, login: &Login) -> String {
     let Some(seconds) = asked.remember.filter(|_| asked.require != Require::Off) else { return String::from("no") };
     let time = duration(seconds);
-    match place_of(login) {
-        Place::Address(address) => format!("for {time} after a code, from {address} again"),
-        Place::AuditSession => format!("for {time} after a code, in the same session of a terminal"),
-        Place::Nowhere if login.rhost.is_none() => format!("for {time} after a code, from the same address"),
-        Place::Nowhere => String::from("no: this is no literal address of a client"),
+    match source_of(login) {
+        Source::Address(address) => format!("for {time} after a code, from {address} again"),
+        Source::AuditSession => format!("for {time} after a code, in the same session of a terminal"),
+        Source::Nowhere if login.rhost.is_none() => format!("for {time} after a code, from the same address"),
+        Source::Nowhere => String::from("no: this is no literal address of a client"),
     }
 }
 
@@ -134,7 +135,7 @@ mod tests {
     }
 
     fn from(rhost: &str) -> Option<String> {
-        origin(&login("vsftpd", Some(rhost), None), &host(Some("3:boot"))).map(|origin| origin.place().to_owned())
+        origin(&login("vsftpd", Some(rhost), None), &host(Some("3:boot"))).map(|origin| origin.source().to_owned())
     }
 
     #[test]
@@ -155,15 +156,15 @@ mod tests {
 
     #[test]
     fn without_an_address_it_is_the_audit_session_and_never_that_of_a_server() {
-        let place = |login: &Login, session| origin(login, &host(session)).map(|origin| origin.place().to_owned());
+        let source = |login: &Login, session| origin(login, &host(session)).map(|origin| origin.source().to_owned());
         for rhost in [None, Some("")] {
             let sudo = login("sudo", rhost, None);
-            assert_eq!(place(&sudo, Some("3:boot")).as_deref(), Some("session:3:boot"));
-            assert_eq!(place(&sudo, None), None);
-            assert!(place(&Login { ruser: Some("alice".into()), ..sudo.clone() }, Some("3:boot")).is_some());
-            assert_eq!(place(&Login { ruser: Some("bob".into()), ..sudo }, Some("3:boot")), None, "su");
-            assert_eq!(place(&login("sshd", rhost, None), Some("3:boot")), None);
-            assert_eq!(place(&login("doorway", rhost, Some("")), Some("3:boot")), None, "sshd by another name");
+            assert_eq!(source(&sudo, Some("3:boot")).as_deref(), Some("session:3:boot"));
+            assert_eq!(source(&sudo, None), None);
+            assert!(source(&Login { ruser: Some("alice".into()), ..sudo.clone() }, Some("3:boot")).is_some());
+            assert_eq!(source(&Login { ruser: Some("bob".into()), ..sudo }, Some("3:boot")), None, "su");
+            assert_eq!(source(&login("sshd", rhost, None), Some("3:boot")), None);
+            assert_eq!(source(&login("doorway", rhost, Some("")), Some("3:boot")), None, "sshd by another name");
         }
     }
 

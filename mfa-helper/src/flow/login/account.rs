@@ -11,7 +11,7 @@ use super::owed::{BOUND_MEANWHILE, settle};
 use super::{enroll, hand_over, known, requirement};
 use crate::conversation::Conversation;
 use crate::flow::code::Audience;
-use crate::flow::place::place;
+use crate::flow::door::door;
 use crate::flow::{Decision, Desk, ask_for_device, first_factor};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -73,9 +73,9 @@ fn bind_what_is_owed(
     }
     let desk = &mut Desk::open(host, conversation)?;
     let view = desk.bindings.look(user)?;
-    let here = place(login, host);
+    let here = door(login, host);
     let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
-    let owes = view.owes.only(|place| !place.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
+    let owes = view.owes.only(|door| !door.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
     match (&view.bound, hook) {
         // A sudo that remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),

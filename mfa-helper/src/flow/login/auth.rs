@@ -13,8 +13,8 @@ use super::owed::{owe, settle};
 use super::{hand_over, requirement};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::flow::code::Audience;
+use crate::flow::door::door;
 use crate::flow::key_asked::{self, Counted};
-use crate::flow::place::place;
 use crate::flow::user::find;
 use crate::flow::{Decision, Desk, ask_for_device, first_factor, remember};
 use crate::host::Host;
@@ -61,16 +61,16 @@ pub fn auth(
 
 /// The auth phase: asks for the code of who has a device.
 pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
-    judge(login, way, false, host, conversation)
+    auth_phase(login, way, false, host, conversation)
 }
 
 /// The same, tried out. It is judged and counted as a login is, and uses up the code; but nobody is let in by it, so
 /// nobody is led through binding, and what is owed stays as it is.
 pub fn test(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
-    judge(login, way, true, host, conversation)
+    auth_phase(login, way, true, host, conversation)
 }
 
-fn judge(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut Conversation) -> Decision {
+fn auth_phase(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut Conversation) -> Decision {
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
@@ -158,7 +158,7 @@ fn second_factor(
             let lang = host.loaded.policy.lang.everywhere(login);
             Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason)
         }
-        Auth::Ask => ask(attempt, asked, &view, desk)?,
+        Auth::Ask => ask_unless_remembered(attempt, asked, &view, desk)?,
         Auth::HandOver if host.in_service && !trial => Decision::start_your_own(),
         Auth::HandOver if !trial => {
             if !first_factor_known {
@@ -167,7 +167,7 @@ fn second_factor(
             // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
             // a sudo without a first factor to its user.
             if first_factor_known || is_sudo(login) {
-                owe(user, place(login, host), desk)?;
+                owe(user, door(login, host), desk)?;
             }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
@@ -183,7 +183,12 @@ fn second_factor(
 }
 
 /// Asks for what is bound, unless this login is remembered, or its ssh key counts.
-fn ask(attempt: Attempt, asked: &Requirement, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
+fn ask_unless_remembered(
+    attempt: Attempt,
+    asked: &Requirement,
+    view: &View,
+    desk: &mut Desk,
+) -> Result<Decision, Decision> {
     let Attempt { login, way, trial, first_factor_known, host } = attempt;
     let lang = desk.lang().everywhere(login);
     let now = desk.now();
@@ -212,7 +217,7 @@ fn ask(attempt: Attempt, asked: &Requirement, view: &View, desk: &mut Desk) -> R
         (_, false) => (None, first),
     };
     let owes = &view.owes;
-    let here = if trial || owes.nothing() { None } else { place(login, host).filter(|here| owes.at(Some(here))) };
+    let here = if trial || owes.nothing() { None } else { door(login, host).filter(|here| owes.at(Some(here))) };
     let decision = match ask_for_device(notice.as_deref(), audience, view, desk) {
         Ok(passed) => passed.decision,
         Err(failed) => failed,

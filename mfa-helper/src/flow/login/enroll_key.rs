@@ -8,9 +8,10 @@ use mfa_wire::{Login, Outcome};
 
 use super::{openers, page};
 use crate::flow::code::U2F;
+use crate::flow::door::origin;
 use crate::flow::key_asked::{shown_to_sshd, touch_was_demanded};
 use crate::flow::new_key::{by_touch, key_of};
-use crate::flow::{Decision, Desk, place};
+use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::lang::Text;
 use crate::policy::{Requirement, SkKey};
@@ -24,7 +25,7 @@ pub fn at_login(
     desk: &mut Desk,
 ) -> Result<Decision, Decision> {
     let lang = desk.lang().everywhere(login);
-    let from = place::origin(login).unwrap_or("an unknown place").to_owned();
+    let from = origin(login).unwrap_or("an unknown place").to_owned();
     let key = match of_ssh {
         // sshd has asked for the touch that binds it, a moment ago.
         Some(Touched { key, verified }) => {

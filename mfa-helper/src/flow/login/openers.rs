@@ -6,7 +6,7 @@ use mfa_core::record::{PENDING_LIFE, Provisional};
 use mfa_wire::Login;
 
 use crate::flow::Decision;
-use crate::flow::place::origin;
+use crate::flow::door::origin;
 use crate::host::Host;
 use crate::process;
 

@@ -1,4 +1,4 @@
-//! What is owed: that a device is bound, at a place where a login was let past on that condition.
+//! What is owed: that a device is bound, at a door where a login was let past on that condition.
 
 use mfa_core::change::{Note, Refusal};
 use mfa_wire::Outcome;

@@ -5,7 +5,7 @@ use mfa_wire::{Login, Outcome};
 
 use super::known;
 use crate::flow::Decision;
-use crate::flow::place::place;
+use crate::flow::door::door;
 use crate::host::Host;
 use crate::process;
 
@@ -22,7 +22,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let bindings = host.bindings()?;
     let nothing_waits = || Decision::new(Outcome::Ignored, "", "no device waits for this session");
     let Some(waiting) = bindings.look(&user.name)?.provisional else { return Ok(nothing_waits()) };
-    let (opener, here) = (process::now(host.caller_pid), place(login, host));
+    let (opener, here) = (process::now(host.caller_pid), door(login, host));
     match bindings.note(&user.name, Note::Confirm(opener, here)) {
         Ok(()) => Ok(Decision { factor: waiting.kind.word(), ..Decision::new(Outcome::Accepted, "", "bound") }),
         Err(Refusal::NothingThere) => Ok(nothing_waits()),

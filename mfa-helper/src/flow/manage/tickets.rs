@@ -44,7 +44,7 @@ fn shown(login: &RememberedLogin) -> Remembered {
     Remembered {
         id: login.id(),
         service: origin.service().to_owned(),
-        place: origin.place().to_owned(),
+        place: origin.source().to_owned(),
         key: origin.key(),
         made: *made,
         expires: *expires,

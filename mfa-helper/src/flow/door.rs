@@ -1,4 +1,4 @@
-//! Where a login comes from, and where it is known again.
+//! Where a login comes from, and by which door it comes in.
 
 use mfa_core::record::Owes;
 use mfa_wire::Login;
@@ -17,9 +17,9 @@ pub fn origin(login: &Login) -> Option<&str> {
     }
 }
 
-/// Where a login is, so that a program which remembers it is known again. That is sudo, by the session: not by `PAM_TTY`,
-/// which sudo-rs takes from its standard input, and so from its caller.
-pub fn place(login: &Login, host: &Host) -> Option<String> {
+/// By which door a login comes in, so that a program which remembers it is known again. That is sudo, by the session: not
+/// by `PAM_TTY`, which sudo-rs takes from its standard input, and so from its caller.
+pub fn door(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
         _ if login.came_by_sshd() => Some(String::from("sshd")),
         // What the one remembers is good for the other.
