@@ -56,7 +56,7 @@ pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mu
         false => (Text::Code, TOTP),
     };
     let prompt = below(notice, audience.lang.say(text));
-    let answer = desk.conversation.ask(&prompt).map_err(|none| Decision { factor, ..none.into() })?;
+    let answer = desk.conversation.ask(&prompt).map_err(|none| Decision::from(none).by_factor(factor))?;
     judge_answer(audience, &view.user, &Answer::Typed(&answer), desk)
 }
 
@@ -81,12 +81,12 @@ impl Audience<'_> {
                 (TOTP, self.few_left(*codes, host), String::from("code"))
             }
         };
-        Decision { factor, ..Decision::new(Outcome::Accepted, text, reason) }
+        Decision::new(Outcome::Accepted, text, reason).by_factor(factor)
     }
 
     fn not_accepted(self, why: &Why, host: &Host) -> Decision {
-        let by_recovery_code = |decision: Decision| Decision { factor: RECOVERY, ..decision };
-        let by_key = |decision: Decision| Decision { factor: U2F, ..decision };
+        let by_recovery_code = |decision: Decision| decision.by_factor(RECOVERY);
+        let by_key = |decision: Decision| decision.by_factor(U2F);
         match why {
             Why::NotBound => self.refused("The device was unbound meanwhile.", "unbound meanwhile"),
             Why::NoRecoveryCode => by_recovery_code(self.refused("That is not a recovery code.", "no recovery code")),
@@ -98,7 +98,7 @@ impl Audience<'_> {
             }
             Why::BypassOver => {
                 let truth = "That bypass code has run out: ask an administrator.";
-                Decision { factor: BYPASS, ..self.refused(truth, "bypass code run out") }
+                self.refused(truth, "bypass code run out").by_factor(BYPASS)
             }
             Why::Locked(lock) => self.locked(*lock),
             Why::NotACode(digits) => self.refused(&format!("That is not a code of {digits} digits."), "not a code"),
@@ -121,7 +121,7 @@ impl Audience<'_> {
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Only a stack that is known to come after a good first factor may be told more.
         let text = if self.by.first_factor_known { truth } else { REFUSED };
-        Decision { factor: TOTP, ..Decision::new(Outcome::Refused, text, reason) }
+        Decision::new(Outcome::Refused, text, reason).by_factor(TOTP)
     }
 
     fn wrong(self, offset: Option<i64>, lock: Option<Lock>, synchronised: bool) -> Decision {
@@ -141,7 +141,7 @@ impl Audience<'_> {
             // PAM_MAXTRIES would say that there is such an account, and that it has a device.
             return self.refused("", "locked");
         }
-        Decision { factor: TOTP, ..Decision::new(Outcome::Locked, locked_for(lock), "locked") }
+        Decision::new(Outcome::Locked, locked_for(lock), "locked").by_factor(TOTP)
     }
 
     /// The warning that belongs to a login while there is still time to do something.

@@ -57,7 +57,7 @@ pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: 
             let answer = Answer::Signed { key, signed: &signed, hash: &hash };
             code::judge_answer(audience, &view.user, &answer, desk)
         }
-        Err(NotAnswered::Failed(decision)) => Err(Decision { factor: code::U2F, ..decision }),
+        Err(NotAnswered::Failed(decision)) => Err(decision.by_factor(code::U2F)),
         Err(NotAnswered::Unreachable(text, reason)) => {
             let notice = below(notice.take(), text);
             // A screen locker has room for the question alone.
@@ -241,7 +241,7 @@ pub fn counted(
         Judged::Accepted(_) => {
             let reason = format!("key {}, checked by sshd", key.id);
             let accepted = Decision::new(Outcome::Accepted, news.unwrap_or_default(), reason);
-            Counted::LetsIn(Decision { factor: code::U2F, ..accepted })
+            Counted::LetsIn(accepted.by_factor(code::U2F))
         }
         // It was unbound meanwhile.
         Judged::Not(_) => Counted::Not(String::new()),

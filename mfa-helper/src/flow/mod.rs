@@ -82,6 +82,11 @@ impl Decision {
         Decision { rule: Some(asked.rule), observed, ..self }
     }
 
+    /// With the kind of device that was asked.
+    pub fn by_factor(self, factor: &'static str) -> Decision {
+        Decision { factor, ..self }
+    }
+
     /// The verdict to send.
     pub fn verdict(&self) -> Verdict {
         Verdict { outcome: self.outcome, text: self.text.clone() }

@@ -66,7 +66,7 @@ pub fn ask_for_invitation(user: &str, lang: Lang, desk: &mut Desk) -> Result<Pro
         Judged::Accepted(Accepted { proved, .. }) => Ok(proved),
         Judged::Not(_) => {
             let text = "That is not the ticket of a valid invitation.";
-            Err(Decision { factor: INVITATION, ..Decision::new(Outcome::Refused, text, "no valid invitation") })
+            Err(Decision::new(Outcome::Refused, text, "no valid invitation").by_factor(INVITATION))
         }
     }
 }

@@ -53,7 +53,7 @@ impl Proof {
         // What was proved is the possession of this device and of no other.
         match passed.proved.holds(view.seen()) {
             true => Ok(Proven { view, proved: passed.proved, factor }),
-            false => Err(Decision { factor, ..Refusal::Changed.into() }),
+            false => Err(Decision::from(Refusal::Changed).by_factor(factor)),
         }
     }
 }

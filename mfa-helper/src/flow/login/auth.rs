@@ -200,7 +200,7 @@ fn ask_unless_remembered(
     // Whoever has to be told something is asked: the prompt tells it.
     if let (Some(remembered), None) = (again, &first) {
         let reason = format!("remembered login {}", remembered.id());
-        return Ok(Decision { factor: "remembered", ..Decision::new(Outcome::Accepted, "", reason) });
+        return Ok(Decision::new(Outcome::Accepted, "", reason).by_factor("remembered"));
     }
     let by = By { way, first_factor_known, bypass: way == Way::Login && !trial, remember: memory.as_ref() };
     let audience = Audience { by, own_command: trial, login: Some(login), lang };

@@ -127,7 +127,7 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
                         let text =
                             page::show_codes(login, &bound.codes, Text::BoundInLogin(user), lang, desk.conversation);
                         let bound = Decision::new(Outcome::Accepted, text, "bound inside the login");
-                        return Ok(Decision { factor: "totp", ..bound });
+                        return Ok(bound.by_factor("totp"));
                     }
                     Err(Refusal::Pair(error)) => {
                         tries -= 1;

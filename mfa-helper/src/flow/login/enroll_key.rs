@@ -35,7 +35,7 @@ pub fn at_login(
     };
     let bound = desk.bindings.bind(user, proved, New::Keys(vec![key]), &openers::terms(login, desk.host)?)?;
     let text = page::show_codes(login, &bound.codes, Text::KeyBoundInLogin(user), lang, desk.conversation);
-    Ok(Decision { factor: U2F, ..Decision::new(Outcome::Accepted, text, "bound inside the login") })
+    Ok(Decision::new(Outcome::Accepted, text, "bound inside the login").by_factor(U2F))
 }
 
 /// A security key that sshd has just had touched, and whether it has demanded PIN or fingerprint too. Asked of sshd once: an

@@ -24,7 +24,7 @@ fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let Some(waiting) = bindings.look(&user.name)?.provisional else { return Ok(nothing_waits()) };
     let (opener, here) = (process::now(host.caller_pid), door(login, host));
     match bindings.note(&user.name, Note::Confirm(opener, here)) {
-        Ok(()) => Ok(Decision { factor: waiting.kind.word(), ..Decision::new(Outcome::Accepted, "", "bound") }),
+        Ok(()) => Ok(Decision::new(Outcome::Accepted, "", "bound").by_factor(waiting.kind.word())),
         Err(Refusal::NothingThere) => Ok(nothing_waits()),
         Err(Refusal::Expired) => Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired")),
         Err(Refusal::AnotherLogin) => {

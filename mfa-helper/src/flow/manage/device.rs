@@ -30,7 +30,7 @@ pub fn totp(user: &str, label: Option<&str>, proof: Proof, desk: &mut Desk) -> R
     let proved = permission::may_bind(&identity, Kind::Totp, proof, &view, desk)?;
     // The log says what was proved, however it ends.
     let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
-    let with_factor = |decision: Decision| Decision { factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(factor);
     let bound = begin_and_bind(user, label, proof, &proved, desk).map_err(with_factor)?;
     Ok(with_factor(done(user, codes::hand_out(bound.codes, user, desk), desk.host)))
 }
@@ -47,7 +47,7 @@ pub fn replace(user: &str, label: Option<&str>, proof: Proof, desk: &mut Desk) -
         return Ok(not_bound(user));
     }
     // The log says what was proved, however it ends.
-    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(proven.factor);
     let bound = begin_and_bind(user, label, proof, &proven.proved, desk).map_err(with_factor)?;
     Ok(with_factor(replaced(user, codes::hand_out(bound.codes, user, desk), desk.host)))
 }

@@ -33,7 +33,7 @@ pub fn bind(new: &NewKey, user: &str, proof: Proof, desk: &mut Desk) -> Result<D
 fn first(wanted: &Wanted, identity: &Identity, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
     let proved = permission::may_bind(identity, Kind::U2f, wanted.proof, view, desk)?;
     let factor = if wanted.proof == Proof::Invitation { permission::INVITATION } else { "none" };
-    let with_factor = |decision: Decision| Decision { factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(factor);
     let more = make_and_bind(wanted, &proved, desk).map_err(with_factor)?;
     let lines = [Some(Text::KeyBound(wanted.user)), more];
     Ok(with_factor(Decision::new(Outcome::Accepted, device::lines(lines, desk.host), "bound")))
@@ -47,7 +47,7 @@ fn add(wanted: &Wanted, identity: &Identity, desk: &mut Desk) -> Result<Decision
     }
     permission::may_replace(identity, Kind::U2f, proof, desk.host)?;
     let Proven { view, proved, factor } = proof.of_device(user, desk)?;
-    let with_factor = |decision: Decision| Decision { factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(factor);
     if view.bound.is_none() {
         return Ok(not_bound(user));
     }
@@ -71,7 +71,7 @@ pub fn replace(new: &NewKey, user: &str, proof: Proof, desk: &mut Desk) -> Resul
     let wanted = Wanted { ssh_key: new.ssh_key.as_deref(), label, user, proof };
     permission::may_replace(&identity, Kind::U2f, proof, desk.host)?;
     let Proven { view, proved, factor } = proof.of_device(user, desk)?;
-    let with_factor = |decision: Decision| Decision { factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(factor);
     if view.bound.is_none() {
         return Ok(not_bound(user));
     }
@@ -92,7 +92,7 @@ fn make_and_bind<'a>(wanted: &Wanted<'a>, proved: &Proved, desk: &mut Desk) -> R
 
 /// Unbinds one of several keys. The last one goes with the whole binding.
 pub fn remove(id: Id, proof: Proof, proven: &Proven, desk: &Desk) -> Result<Decision, Decision> {
-    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(proven.factor);
     let user = &proven.view.user;
     let removed = Change::RemoveKey(id, proof.from(user).to_owned());
     let keys = change(user, &proven.proved, removed, desk).map_err(with_factor)?;

@@ -30,7 +30,7 @@ pub fn renew(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Deci
     let renewed = Change::RecoveryCodes(set, proof.from(&user).to_owned());
     desk.bindings.change(&user, &proven.proved, renewed).map_err(|lost| void(lost.into()))?;
     let text = desk.lang().say(Text::CodesHold);
-    Ok(Decision { factor: proven.factor, ..Decision::new(Outcome::Accepted, text, "new recovery codes") })
+    Ok(Decision::new(Outcome::Accepted, text, "new recovery codes").by_factor(proven.factor))
 }
 
 /// What becomes of codes that are not kept.

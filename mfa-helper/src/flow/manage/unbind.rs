@@ -20,7 +20,7 @@ pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) 
     // Before a code is asked that would be used up.
     cannot_go(desk.bindings.look(&user)?.bound.as_ref(), &user, id, desk.host)?;
     let proven = proof.of_device(&user, desk)?;
-    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(proven.factor);
     cannot_go(proven.view.bound.as_ref(), &user, id, desk.host).map_err(with_factor)?;
     match keys::named(id, proven.view.keys()).filter(|_| proven.view.keys().len() > 1) {
         Some(key) => keys::remove(key.id, proof, &proven, desk),
@@ -43,7 +43,7 @@ fn disable_all(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, De
         return Ok(unbound(user, kind, desk));
     }
     let proven = proof.of_device(user, desk)?;
-    let with_factor = |decision: Decision| Decision { factor: proven.factor, ..decision };
+    let with_factor = |decision: Decision| decision.by_factor(proven.factor);
     if proven.view.bound.is_none() {
         return Ok(not_bound(user));
     }
