@@ -121,7 +121,7 @@ impl<E: Engine> Bindings for Local<E> {
     fn begin(&self, user: &str, proved: &Proved, begin: Begin) -> Result<NewApp, Refusal> {
         match begin {
             Begin::Unkept { label } => Ok(self.new_app(label)?),
-            Begin::Again(id) => NewApp::waiting(self.engine.load(user)?.0, id).ok_or(Refusal::Changed),
+            Begin::Again(id) => NewApp::waiting(self.engine.load(user)?.0, proved, id),
             Begin::Waiting { label, from } => {
                 let (app, now) = (self.new_app(label)?, (self.now)());
                 let pend = |record| change::pend(&record, proved, &app, &from, now).map(|write| ((), Some(write)));

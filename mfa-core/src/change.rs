@@ -21,14 +21,13 @@ pub enum Change {
     RecoveryCodes(recovery::Set, String),
     /// These security keys are bound as well: those that are not bound yet.
     AddKeys(Vec<Key>),
-    /// This security key, of several, is not bound any more. From where that was asked.
+    /// This security key is not bound any more, and nothing is if it was the last. From where that was asked.
     RemoveKey(Id, String),
     /// Nothing is bound any more.
     Unbind,
 }
 
-/// What is written down beside the binding, by root or by a login in its course. It takes no proof, because it lets nobody
-/// do what a bound device is asked for.
+/// What is written down beside the binding, by root or by a login in its course. It takes no proof of the device.
 pub enum Note {
     /// A login was let past its auth phase at this door on the condition that a device is bound; `None` is a door that
     /// nobody can tell.
@@ -47,8 +46,9 @@ pub enum Note {
     Unlock,
     /// The remembered login of this id is forgotten, or all of them.
     Forget(Option<String>),
-    /// No device waits any more, neither for its two codes nor for its session.
-    DropPending,
+    /// The app of this identity waits no more for its two codes. Or, without one: no device waits any more, neither for its
+    /// codes nor for its session.
+    DropPending(Option<Id>),
 }
 
 /// A device that is to be bound.
@@ -97,9 +97,11 @@ impl NewApp {
     }
 
     /// The app that waits in this record for its two codes, if its identity is that.
-    pub fn waiting(record: Record, id: Id) -> Option<NewApp> {
-        let Pending { id, label, expires, totp, .. } = record.pending.filter(|pending| pending.id == id)?;
-        Some(NewApp { id, label, totp, waits: Some(expires) })
+    pub fn waiting(record: Record, proved: &Proved, id: Id) -> Result<NewApp, Refusal> {
+        let holds = proved.holds(&Seen::of(&record)) || proved.is_roots();
+        let pending = record.pending.filter(|pending| holds && pending.id == id);
+        let Pending { id, label, expires, totp, .. } = pending.ok_or(Refusal::Changed)?;
+        Ok(NewApp { id, label, totp, waits: Some(expires) })
     }
 
     /// The identity that its binding will have.
@@ -192,14 +194,16 @@ pub fn bind(
         }
         New::Keys(keys) => (made.id, Device::Keys(keys.clone()), None),
     };
-    // An app that waits is there only as long as what it was begun over.
-    let holds = match new {
+    // An app that waits is there only as long as the device that it was begun over, so root need have seen no more. A login
+    // must still have what it was begun by: an invitation may have been used up or withdrawn.
+    let holds = proved.holds(&Seen::of(&record));
+    let may_be_bound = match new {
         New::App(NewApp { id, waits: Some(_), .. }, _) => {
-            record.pending.as_ref().is_some_and(|pending| pending.id == *id)
+            record.pending.as_ref().is_some_and(|pending| pending.id == *id) && (holds || proved.is_roots())
         }
-        _ => proved.holds(&Seen::of(&record)),
+        _ => holds,
     };
-    if !holds {
+    if !may_be_bound {
         return Err(Refusal::Changed);
     }
     let credentials = Credentials {
@@ -237,13 +241,16 @@ pub fn change(record: Record, proved: &Proved, change: &Change, now: u64) -> Res
         }),
         Change::AddKeys(new) => amend(record, |bound| {
             let all = with(bound.keys(), new);
-            let room = bound.keys().len() < all.len() && all.len() <= key::MOST;
+            let room = !bound.keys().is_empty() && bound.keys().len() < all.len() && all.len() <= key::MOST;
             room.then_some(Credentials { device: Device::Keys(all), ..bound })
         }),
+        Change::RemoveKey(id, _) if record.credentials.as_ref().is_some_and(|bound| is_only(*id, bound.keys())) => {
+            Ok(Write::Unbind)
+        }
         Change::RemoveKey(id, from) => amend(record, |bound| {
             let rest: Vec<Key> = bound.keys().iter().filter(|key| key.id != *id).cloned().collect();
             let latest = Latest::Changed { what: Amendment::KeyRemoved, when: now, from: from.clone() };
-            let gone = !rest.is_empty() && rest.len() < bound.keys().len();
+            let gone = rest.len() < bound.keys().len();
             gone.then_some(Credentials { device: Device::Keys(rest), latest, ..bound })
         }),
         Change::Unbind => Ok(Write::Unbind),
@@ -267,10 +274,18 @@ pub fn note(record: Record, note: &Note, now: u64) -> Result<Option<Write>, Refu
         }
         Note::Forget(Some(id)) => forgetting(state, state.remembered.without(id))?,
         Note::Forget(None) => forgetting(state, RememberedLogins::default())?,
-        Note::DropPending => return Ok(Some(Write::Unpend { provisional: record.provisional.is_some() })),
+        Note::DropPending(None) => return Ok(Some(Write::Unpend { provisional: record.provisional.is_some() })),
+        Note::DropPending(Some(id)) => {
+            let waits = record.pending.as_ref().is_some_and(|pending| pending.id == *id);
+            return Ok(waits.then_some(Write::Unpend { provisional: false }));
+        }
         Note::Confirm(opener, here) => return confirm(record, *opener, here.as_deref(), now).map(Some),
     };
     Ok((state != record.state).then_some(Write::State(state)))
+}
+
+fn is_only(id: Id, keys: &[Key]) -> bool {
+    matches!(keys, [key] if key.id == id)
 }
 
 fn forgetting(state: &State, remembered: RememberedLogins) -> Result<State, Refusal> {
@@ -425,9 +440,23 @@ mod tests {
     }
 
     #[test]
-    fn neither_the_last_key_nor_one_too_many_goes_through_a_change_of_keys() {
+    fn the_last_key_goes_with_the_binding_and_one_too_many_does_not_come() {
         let refused = |ids: &[u8], wanted| change(keys_record(ids), &root(&keys_record(ids)), &wanted, NOW).is_err();
-        assert!(refused(&[1], Change::RemoveKey(Id([1; 16]), String::new())));
+        let last =
+            change(keys_record(&[1]), &root(&keys_record(&[1])), &Change::RemoveKey(Id([1; 16]), String::new()), NOW);
+        assert!(matches!(last, Ok(Write::Unbind)));
+        // A key that was added since the one that goes was seen alone.
+        let more = change(
+            keys_record(&[1, 2]),
+            &root(&keys_record(&[1])),
+            &Change::RemoveKey(Id([1; 16]), String::new()),
+            NOW,
+        );
+        assert!(matches!(more, Ok(Write::Amend(bound, _)) if bound.keys() == [key(2)]));
+        assert!(
+            change(app_record(), &root(&app_record()), &Change::AddKeys(vec![key(1)]), NOW).is_err(),
+            "an app is bound"
+        );
         assert!(refused(&[1, 2], Change::RemoveKey(Id([3; 16]), String::new())), "no such key");
         let ten: Vec<u8> = (1..=10).collect();
         assert!(refused(&ten, Change::AddKeys(vec![key(11)])));
@@ -480,6 +509,39 @@ mod tests {
         assert_eq!(refused, Some(Refusal::Pair(PairError::Order)));
     }
 
+    /// A login that typed an invitation code waits at its page for a quarter of an hour. Root withdraws the invitation
+    /// meanwhile, or makes another.
+    #[test]
+    fn an_app_that_waits_at_a_login_is_bound_only_while_its_invitation_is_there() {
+        let invited = |set: u8, waits: Option<Pending>| {
+            let mut record = Record { pending: waits, ..empty_record() };
+            let set = recovery::Set { id: Id([set; 16]), hashes: vec![[1; 32]] };
+            record.state.invitation = OneTime { set, expires: NOW };
+            record
+        };
+        let proved = Proved::nothing_bound(&Seen::of(&invited(8, None)));
+        let totp = app_record().credentials.unwrap().app().unwrap().totp.copy();
+        let app = NewApp::new(Id([3; 16]), String::new(), totp);
+        let waits = || match pend(&invited(8, None), &proved, &app, "192.0.2.7", NOW) {
+            Ok(Write::Pend(pending)) => Some(pending),
+            _ => panic!("not kept"),
+        };
+        let again = |record| NewApp::waiting(record, &proved, app.id()).is_ok();
+        let waiting = NewApp::new(app.id(), String::new(), app.totp.copy()).waiting_until(NOW);
+        let codes = [Secret::copy_of(b"338314"), Secret::copy_of(b"254676")];
+        let made = Made { id: Id([4; 16]), recovery: recovery::Set::default(), now: 165, window: 1 };
+        let terms = Terms { from: String::new(), codes: 0, provisional: None };
+        let new = New::App(&waiting, [&codes[0], &codes[1]]);
+        let bound = |record| bind(record, &proved, &new, &terms, &made).is_ok();
+        assert!(bound(invited(8, waits())) && again(invited(8, waits())));
+        for other in [invited(9, waits()), Record { pending: waits(), ..empty_record() }] {
+            assert!(!again(other));
+        }
+        for other in [invited(9, waits()), Record { pending: waits(), ..empty_record() }] {
+            assert!(!bound(other));
+        }
+    }
+
     #[test]
     fn notes_keep_to_what_they_are_about() {
         let code = || OneTime { set: recovery::Set { id: Id([8; 16]), hashes: vec![[8; 32]] }, expires: 2000 };
@@ -490,5 +552,6 @@ mod tests {
         assert_eq!(note(app_record(), &Note::Forget(None), NOW).err(), Some(Refusal::NothingThere));
         assert!(matches!(note(with_memory(app_record()), &Note::Forget(None), NOW), Ok(Some(Write::State(_)))));
         assert!(matches!(note(app_record(), &Note::Settle(None), NOW), Ok(None)), "nothing is owed: nothing to write");
+        assert!(matches!(note(empty_record(), &Note::DropPending(Some(Id([3; 16]))), NOW), Ok(None)), "another one");
     }
 }

@@ -210,6 +210,11 @@ impl Proved {
         Proved { seen: seen.clone(), by: ProvedBy::Nothing }
     }
 
+    /// Whether root asks.
+    pub(crate) fn is_roots(&self) -> bool {
+        self.by == ProvedBy::Root
+    }
+
     /// Whether it still holds, and is enough: a device that is bound takes a proof of it.
     pub fn holds(&self, now: &Seen) -> bool {
         self.seen.is_in(now) && (self.by != ProvedBy::Nothing || now.binding == Id::default())
@@ -228,6 +233,7 @@ pub fn judge(record: &Record, by: By, rules: &Rules, now: u64, answer: &Answer) 
     let judging = |bound| Judging { record, bound, by, rules, now };
     match (answer, &record.credentials) {
         (Answer::Invitation(typed), _) => invitation(record, typed, now),
+        (Answer::Signed { .. } | Answer::BySshd(_), None) => not(Why::KeyGone),
         (_, None) => not(Why::NotBound),
         (Answer::Typed(typed), Some(bound)) => judging(bound).typed(typed),
         (Answer::Signed { key, signed, hash }, Some(bound)) => judging(bound).signed(*key, signed, hash),
@@ -379,7 +385,12 @@ impl Judging<'_> {
 
     fn accepted(self, by: Factor, after: State) -> Judgement {
         let codes = Codes::of(self.bound, &after.recovery);
-        let proved = Proved { seen: Seen::of(self.record), by: ProvedBy::Device };
+        let by_device = match by {
+            Factor::Code | Factor::RecoveryCode | Factor::Key(_) => ProvedBy::Device,
+            // A bypass code is root's word for one login; for two codes nobody was asked who they are.
+            Factor::BypassCode | Factor::Clock { .. } | Factor::Invitation => ProvedBy::Nothing,
+        };
+        let proved = Proved { seen: Seen::of(self.record), by: by_device };
         (Judged::Accepted(Accepted { by, codes, proved }), Some(after))
     }
 
@@ -508,6 +519,21 @@ mod tests {
         let Judged::Accepted(accepted) = judged else { panic!("refused") };
         assert_eq!((accepted.by, after.map(|after| after.last_step)), (Factor::Code, Some(5)));
         assert!(accepted.proved.holds(&Seen::of(&record)));
+    }
+
+    #[test]
+    fn a_bypass_code_lets_in_and_proves_no_device() {
+        let (set, shown) = recovery::Set::make(1, |bytes| -> Result<(), ()> {
+            bytes.fill(7);
+            Ok(())
+        })
+        .unwrap();
+        let mut record = app_record();
+        record.state.bypass = OneTime { set, expires: 166 };
+        let (judged, _) = judge(&record, BY, &RULES, 165, &Answer::Typed(&shown[0]));
+        let Judged::Accepted(accepted) = judged else { panic!("refused") };
+        assert_eq!(accepted.by, Factor::BypassCode);
+        assert!(!accepted.proved.holds(&Seen::of(&record)));
     }
 
     /// A thief with a key in hand that the owner takes away meanwhile has proved nothing any more.

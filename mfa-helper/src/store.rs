@@ -31,8 +31,8 @@ const STATE_FILE: &str = "state";
 pub enum StoreError {
     /// A file or folder cannot be used.
     Fault(Fault),
-    /// A file was written, and the disk does not say that it has it.
-    NotDurable(Fault),
+    /// A change failed on its way: it may have been made or not.
+    Cut(Fault),
     /// `FORMAT` says that another version of the software made this store.
     Format(String),
     /// A file of the record is damaged.
@@ -49,7 +49,7 @@ const DROP: &str = "restore it, or drop the record by mfa-enroll disable --user 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Fault(fault) | StoreError::NotDurable(fault) => write!(f, "{fault}"),
+            StoreError::Fault(fault) | StoreError::Cut(fault) => write!(f, "{fault}"),
             StoreError::Format(path) => {
                 write!(f, "{path} was made by another version of the software: see mfa-helper(8)")
             }
@@ -72,7 +72,7 @@ impl From<StoreError> for Unavailable {
     fn from(error: StoreError) -> Unavailable {
         let kind = match &error {
             StoreError::Fault(_) | StoreError::Name => Trouble::NotDone,
-            StoreError::NotDurable(_) => Trouble::Unknown,
+            StoreError::Cut(_) => Trouble::Unknown,
             // What another version wrote is whole, in words that we do not know.
             StoreError::Format(_) | StoreError::Damaged(_, Damage::Version | Damage::Line) => Trouble::OtherVersion,
             StoreError::Damaged(..) | StoreError::Orphan(_) => Trouble::Damaged,
@@ -132,38 +132,11 @@ impl Store {
             destroy(&dir, user)?;
             files = Files::read(&dir)?;
         }
-        let newest = || files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d));
-        match write {
-            Write::State(state) => write_state(&dir, newest()?, state)?,
-            Write::BindProvisionally(credentials, waits) => {
-                make_room(&dir, &files)?;
-                dir.replace(CREDENTIALS_FILE, credentials.encode_provisional(user, waits).bytes())?;
-                let _ = dir.remove(PENDING_FILE);
-            }
-            Write::Bind(credentials, state) => {
-                make_room(&dir, &files)?;
-                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
-                // Bound from here on. What follows makes later damage visible and tidies up; a failure of
-                // it must not be reported as one of the binding.
-                let newest = Files::read(&dir).ok().and_then(|files| files.newest_slot().ok().flatten());
-                let _ = write_state(&dir, newest, state);
-                let _ = dir.remove(PENDING_FILE);
-            }
-            Write::Amend(credentials, state) => {
-                if let Some(state) = state {
-                    write_state(&dir, newest()?, state)?;
-                }
-                dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
-            }
-            Write::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
-            Write::Unpend { provisional } => {
-                dir.remove(PENDING_FILE)?;
-                if *provisional {
-                    dir.remove(CREDENTIALS_FILE)?;
-                }
-            }
-            Write::Unbind => destroy(&dir, user)?,
-        }
+        let cut = |error| match error {
+            StoreError::Fault(fault) => StoreError::Cut(fault),
+            other => other,
+        };
+        put(&dir, user, &files, write).map_err(cut)?;
         Ok(true)
     }
 
@@ -316,6 +289,43 @@ impl Files {
     }
 }
 
+/// Puts in these files what is to stand there.
+fn put(dir: &Dir, user: &str, files: &Files, write: &Write) -> Result<(), StoreError> {
+    let newest = || files.newest_slot().map_err(|d| StoreError::Damaged(dir.path_of(STATE_FILE), d));
+    match write {
+        Write::State(state) => write_state(dir, newest()?, state)?,
+        Write::BindProvisionally(credentials, waits) => {
+            make_room(dir, files)?;
+            dir.replace(CREDENTIALS_FILE, credentials.encode_provisional(user, waits).bytes())?;
+            let _ = dir.remove(PENDING_FILE);
+        }
+        Write::Bind(credentials, state) => {
+            make_room(dir, files)?;
+            dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+            // Bound from here on. What follows makes later damage visible and tidies up; a failure of
+            // it must not be reported as one of the binding.
+            let newest = Files::read(dir).ok().and_then(|files| files.newest_slot().ok().flatten());
+            let _ = write_state(dir, newest, state);
+            let _ = dir.remove(PENDING_FILE);
+        }
+        Write::Amend(credentials, state) => {
+            if let Some(state) = state {
+                write_state(dir, newest()?, state)?;
+            }
+            dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
+        }
+        Write::Pend(pending) => dir.replace(PENDING_FILE, pending.encode(user).bytes())?,
+        Write::Unpend { provisional } => {
+            dir.remove(PENDING_FILE)?;
+            if *provisional {
+                dir.remove(CREDENTIALS_FILE)?;
+            }
+        }
+        Write::Unbind => destroy(dir, user)?,
+    }
+    Ok(())
+}
+
 /// Takes the room that logins will need when a device is bound, while failing harms nobody.
 fn make_room(dir: &Dir, files: &Files) -> Result<(), StoreError> {
     match files.state {
@@ -343,7 +353,8 @@ fn write_state(dir: &Dir, newest: Option<(u64, State)>, state: &State) -> Result
     let file = dir.open_private(STATE_FILE, OFlag::O_RDWR)?;
     let offset = (sequence % 2) * SLOT as u64;
     write_at(&file, &state.encode(sequence), offset).map_err(failed)?;
-    fdatasync(&file).map_err(|e| StoreError::NotDurable(failed(e)))
+    fdatasync(&file).map_err(failed)?;
+    Ok(())
 }
 
 /// Makes the state file at its full size, so that no later write needs a block.

@@ -105,7 +105,7 @@ pub fn confirm(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
         return Ok(Decision::new(Outcome::NotFound, text, "begun at a login"));
     }
     if pending.expires <= desk.now() {
-        desk.bindings.note(&user, Note::DropPending)?;
+        desk.bindings.note(&user, Note::DropPending(Some(pending.id)))?;
         let how = if pending.replaces { "replace totp" } else { "totp" };
         let text = format!("The pending device of {0} has expired. {1}", printable(&user, 64), make_one(how, &user));
         return Ok(Decision::new(Outcome::NotFound, text, "the pending device has expired"));
@@ -133,9 +133,8 @@ pub fn cancel(user: &str, desk: &Desk) -> Result<Decision, Decision> {
     if invited {
         desk.bindings.note(&user, Note::VoidInvitation)?;
     }
-    if pending {
-        desk.bindings.note(&user, Note::DropPending)?;
-    }
+    // Also what a login has begun by that invitation since it was looked for.
+    desk.bindings.note(&user, Note::DropPending(None))?;
     let (text, reason) = match (pending, invited) {
         (true, true) => {
             ("The pending device is dropped and the invitation void.", "pending device and invitation dropped")

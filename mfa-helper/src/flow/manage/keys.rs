@@ -1,10 +1,10 @@
 //! Binding security keys: the first, more beside it, others in its place.
 
+use mfa_core::Kind;
 use mfa_core::change::{Change, New, Terms};
 use mfa_core::judge::Proved;
 use mfa_core::key::{self, Key};
 use mfa_core::view::View;
-use mfa_core::{Id, Kind};
 use mfa_wire::{NewKey, Outcome, printable};
 
 use super::device;
@@ -57,8 +57,9 @@ fn add(wanted: &Wanted, identity: &Identity, desk: &mut Desk) -> Result<Decision
     }
     let key = make(wanted, view.keys(), desk).map_err(with_factor)?;
     let reason = format!("key {} bound", key.id);
-    let keys = change(user, &proved, Change::AddKeys(vec![key]), desk).map_err(with_factor)?;
-    let text = desk.lang().say(Text::KeyAdded(keys));
+    let added = Change::AddKeys(vec![key]);
+    desk.bindings.change(user, &proved, added).map_err(|lost| with_factor(lost.into()))?;
+    let text = desk.lang().say(Text::KeyAdded(view.keys().len() + 1));
     Ok(with_factor(Decision::new(Outcome::Accepted, text, reason)))
 }
 
@@ -88,22 +89,6 @@ fn make_and_bind<'a>(wanted: &Wanted<'a>, proved: &Proved, desk: &mut Desk) -> R
     let terms = Terms { from: proof.from(user).to_owned(), codes: desk.policy().recovery_codes, provisional: None };
     let bound = desk.bindings.bind(user, proved, New::Keys(vec![key]), &terms)?;
     Ok(codes::hand_out(bound.codes, user, desk))
-}
-
-/// Unbinds one of several keys. The last one goes with the whole binding.
-pub fn remove(id: Id, proof: Proof, proven: &Proven, desk: &Desk) -> Result<Decision, Decision> {
-    let with_factor = |decision: Decision| decision.by_factor(proven.factor);
-    let user = &proven.view.user;
-    let removed = Change::RemoveKey(id, proof.from(user).to_owned());
-    let keys = change(user, &proven.proved, removed, desk).map_err(with_factor)?;
-    let text = desk.lang().say(Text::KeyRemoved(keys));
-    Ok(with_factor(Decision::new(Outcome::Accepted, text, format!("key {id} unbound"))))
-}
-
-/// Changes the keys that are bound, and says how many there are then.
-fn change(user: &str, proved: &Proved, change: Change, desk: &Desk) -> Result<usize, Decision> {
-    desk.bindings.change(user, proved, change)?;
-    Ok(desk.bindings.look(user)?.keys().len())
 }
 
 /// The key of that id, among these.

@@ -22,13 +22,15 @@ pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) 
     let proven = proof.of_device(&user, desk)?;
     let with_factor = |decision: Decision| decision.by_factor(proven.factor);
     cannot_go(proven.view.bound.as_ref(), &user, id, desk.host).map_err(with_factor)?;
-    match keys::named(id, proven.view.keys()).filter(|_| proven.view.keys().len() > 1) {
-        Some(key) => keys::remove(key.id, proof, &proven, desk),
-        None => {
-            desk.bindings.change(&user, &proven.proved, Change::Unbind).map_err(|lost| with_factor(lost.into()))?;
-            Ok(with_factor(unbound(&user, proven.view.kind(), desk)))
-        }
-    }
+    let (change, reason) = match keys::named(id, proven.view.keys()) {
+        Some(key) => (Change::RemoveKey(key.id, proof.from(&user).to_owned()), format!("key {} unbound", key.id)),
+        None => (Change::Unbind, String::from("unbound")),
+    };
+    desk.bindings.change(&user, &proven.proved, change).map_err(|lost| with_factor(lost.into()))?;
+    Ok(with_factor(match proven.view.keys().len() {
+        0 | 1 => unbound(&user, proven.view.kind(), desk),
+        keys => Decision::new(Outcome::Accepted, desk.lang().say(Text::KeyRemoved(keys - 1)), reason),
+    }))
 }
 
 fn disable_all(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
