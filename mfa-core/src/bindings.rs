@@ -1,4 +1,4 @@
-//! What stands between the flows of a login and whatever keeps the devices: no secret of a bound device comes out of it.
+//! The interface between the flows and the store of devices. No secret of a bound device leaves it.
 
 use mfa_wire::Secret;
 
@@ -14,11 +14,12 @@ pub trait Bindings {
     /// What is kept of `user`, without its secrets.
     fn look(&self, user: &str) -> Result<View, Unavailable>;
 
-    /// What an answer is worth at this moment. What it changes is durable before this returns: that order makes a code good
-    /// once.
+    /// Judges an answer at the present time. The change that follows from it is on disk before this returns; otherwise
+    /// a code could be used twice.
     fn judge(&self, user: &str, by: By, answer: &Answer) -> Result<Judged, Unavailable>;
 
-    /// What a key is to sign: 32 random bytes, in the place of the hash of a browser's client data, since there is none.
+    /// The challenge for a key to sign: 32 random bytes. They stand for the client data hash of WebAuthn, because there
+    /// is no browser.
     fn challenge(&self, user: &str) -> Result<[u8; 32], Unavailable>;
 
     /// Begins to bind an app. This is the one time that its key is seen.
@@ -33,14 +34,14 @@ pub trait Bindings {
     /// Writes down what is kept beside it.
     fn note(&self, user: &str, note: Note) -> Result<(), Refusal>;
 
-    /// Destroys whatever is kept of `user`, readable or not.
+    /// Destroys the record of `user`, readable or not.
     fn destroy(&self, user: &str) -> Result<(), Unavailable>;
 
     /// Whether anything is kept of `user`.
     fn has(&self, user: &str) -> Result<bool, Unavailable>;
 
-    /// The users of whom anything is kept, in order of their names: at most so many, from the first one behind `after`. Only
-    /// the names, so that one record that cannot be read hides no other.
+    /// The names of the users that have a record, sorted: at most `most` of them, all after `after`. Only names, so
+    /// that a record that cannot be read hides no other.
     fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable>;
 }
 
@@ -51,14 +52,14 @@ pub enum Begin {
         /// What the user calls it.
         label: String,
     },
-    /// It waits for its two codes, in place of any other that does.
+    /// It is kept, and waits for its two codes. It replaces any other app that waits.
     Waiting {
         /// What the user calls it.
         label: String,
         /// Where it is begun: a literal address, a terminal, or "root"; empty where nobody can tell.
         from: String,
     },
-    /// The one of this identity waits already, and is shown again.
+    /// The app with this identity waits already, and is shown again.
     Again(Id),
 }
 

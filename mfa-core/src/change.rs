@@ -1,4 +1,4 @@
-//! What a change makes of a record, if it still holds what the change goes by.
+//! Changes of a record. Each is made only if the record still holds what the change was based on.
 
 use mfa_wire::Secret;
 
@@ -17,11 +17,12 @@ use crate::{Id, Process, recovery};
 
 /// A change of what is bound. It takes a proof.
 pub enum Change {
-    /// These recovery codes are good in place of the ones before. From where they were made.
+    /// These recovery codes replace the ones before. The text says from where they were made.
     RecoveryCodes(recovery::Set, String),
     /// These security keys are bound as well: those that are not bound yet.
     AddKeys(Vec<Key>),
-    /// This security key is not bound any more, and nothing is if it was the last. From where that was asked.
+    /// This security key is unbound; if it is the last one, the whole binding goes. The text says from where that was
+    /// asked.
     RemoveKey(Id, String),
     /// Nothing is bound any more.
     Unbind,
@@ -29,12 +30,12 @@ pub enum Change {
 
 /// What is written down beside the binding, by root or by a login in its course. It takes no proof of the device.
 pub enum Note {
-    /// A login was let past its auth phase at this door on the condition that a device is bound; `None` is a door that
-    /// nobody can tell.
+    /// A login was let past its auth phase at this door on condition that a device is bound. `None`: the door is
+    /// unknown.
     Owe(Option<String>),
     /// A code was given at this door, where a device was owed.
     Settle(Option<String>),
-    /// A session opens at this door, by this process: the device that its login has bound holds from now on.
+    /// This process opens a session at this door: from now on the device that its login has bound is valid.
     Confirm(Option<Process>, Option<String>),
     /// There is this invitation, in place of any other.
     Invite(OneTime),
@@ -46,7 +47,7 @@ pub enum Note {
     Unlock,
     /// The remembered login of this id is forgotten, or all of them.
     Forget(Option<String>),
-    /// The app of this identity waits no more for its two codes. Or, without one: no device waits any more, neither for its
+    /// The app with this identity no longer waits for its two codes. `None`: no device waits any more, neither for its
     /// codes nor for its session.
     DropPending(Option<Id>),
 }
@@ -69,7 +70,7 @@ pub struct Terms {
     pub provisional: Option<Provisional>,
 }
 
-/// What was made for a binding before the record was looked at.
+/// Made for a binding before the record is read, and used again if the commit lost a race.
 pub struct Made {
     /// The identity of a binding of keys; an app has its own.
     pub id: Id,
@@ -81,8 +82,8 @@ pub struct Made {
     pub window: u64,
 }
 
-/// A new app, whose key is shown once. It is not bound yet, so this is no secret of a bound device; what becomes of it
-/// afterwards never comes back.
+/// A new app, whose key is to be shown. It is not bound yet, so its key is no secret of a bound device. Once it is
+/// bound, the key never leaves again.
 pub struct NewApp {
     id: Id,
     label: String,
@@ -96,7 +97,7 @@ impl NewApp {
         NewApp { id, label, totp, waits: None }
     }
 
-    /// The app that waits in this record for its two codes, if its identity is that.
+    /// The app that waits in this record for its two codes, if it has this identity.
     pub fn waiting(record: Record, proved: &Proved, id: Id) -> Result<NewApp, Refusal> {
         let holds = proved.holds(&Seen::of(&record)) || proved.is_roots();
         let pending = record.pending.filter(|pending| holds && pending.id == id);
@@ -129,12 +130,12 @@ impl NewApp {
         self.waits
     }
 
-    /// As it is known once it waits, begun at that time.
+    /// A copy of an app that is kept, and waits from `begun` on.
     pub fn waiting_until(self, begun: u64) -> NewApp {
         NewApp { waits: Some(begun.saturating_add(PENDING_LIFE)), ..self }
     }
 
-    /// What is kept while it waits for its two codes: begun from there, over what is bound.
+    /// The pending device of a record: begun from `from`, to replace the binding `replaces`.
     fn pending(&self, from: String, replaces: Id, expires: u64) -> Pending {
         let totp = self.totp.copy();
         Pending { id: self.id, label: self.label.clone(), expires, from, replaces, totp }
@@ -144,17 +145,17 @@ impl NewApp {
 /// Why nothing was changed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no answer.
+    /// The store gives no answer.
     Unavailable(Unavailable),
-    /// What the change goes by is not there any more.
+    /// The record no longer holds what the change was based on.
     Changed,
     /// The two codes are not what they should be.
     Pair(PairError),
     /// A device is bound.
     Bound,
-    /// None is.
+    /// No device is bound.
     NotBound,
-    /// There is nothing of that kind.
+    /// There is nothing to confirm, or nothing to forget.
     NothingThere,
     /// Another login has bound the device that waits.
     AnotherLogin,
@@ -168,7 +169,7 @@ impl From<Unavailable> for Refusal {
     }
 }
 
-/// Has an app wait for its two codes, in place of any other that does: begun from there.
+/// Keeps an app that waits for its two codes, begun from `from`. It replaces any other app that waits.
 pub fn pend(record: &Record, proved: &Proved, app: &NewApp, from: &str, now: u64) -> Result<Write, Refusal> {
     let seen = Seen::of(record);
     if !proved.holds(&seen) {
@@ -194,8 +195,8 @@ pub fn bind(
         }
         New::Keys(keys) => (made.id, Device::Keys(keys.clone()), None),
     };
-    // An app that waits is there only as long as the device that it was begun over, so root need have seen no more. A login
-    // must still have what it was begun by: an invitation may have been used up or withdrawn.
+    // The record drops a waiting app with the device that it was begun over, so for root it is enough to find it. A
+    // login must still have its proof, because the invitation may have been used up or withdrawn.
     let holds = proved.holds(&Seen::of(&record));
     let may_be_bound = match new {
         New::App(NewApp { id, waits: Some(_), .. }, _) => {
@@ -222,7 +223,7 @@ pub fn bind(
 }
 
 impl Write {
-    /// A device is bound where this was the state before, and this is owed.
+    /// Binds a device. `before` is the state before it, `owes` what is owed.
     pub fn bind(before: &State, credentials: Credentials, owes: &Owes) -> Write {
         let next = before.succeeded_by(credentials.id, credentials.burnt());
         Write::Bind(credentials, State { owes: owes.remembered(), ..next })
@@ -257,7 +258,7 @@ pub fn change(record: Record, proved: &Proved, change: &Change, now: u64) -> Res
     }
 }
 
-/// What a note makes of the record; nothing where it says so already.
+/// What a note makes of the record; `None` if the record says so already.
 pub fn note(record: Record, note: &Note, now: u64) -> Result<Option<Write>, Refusal> {
     let (state, is_bound) = (&record.state, record.credentials.is_some());
     let state = match note {
@@ -295,7 +296,7 @@ fn forgetting(state: &State, remembered: RememberedLogins) -> Result<State, Refu
     }
 }
 
-/// `bound`, and those of `new` whose public key is not among them, each once.
+/// The keys in `bound`, and after them each key in `new` whose public key is not there yet.
 pub fn with(bound: &[Key], new: &[Key]) -> Vec<Key> {
     let mut all = bound.to_vec();
     for key in new {
@@ -318,11 +319,11 @@ fn confirm(record: Record, opener: Option<Process>, here: Option<&str>, now: u64
     Ok(Write::bind(&record.state, bound, &record.state.owes.without(here)))
 }
 
-/// Changes what is bound; `amended` is `None` where that cannot be.
+/// Changes what is bound. `amended` returns `None` if the change is impossible.
 fn amend(record: Record, amended: impl FnOnce(Credentials) -> Option<Credentials>) -> Result<Write, Refusal> {
     let Some(credentials) = record.credentials.and_then(amended) else { return Err(Refusal::Changed) };
-    // The state of recovery codes names their set, so it does not hold for others; that of keys names each. By which key a
-    // login was remembered is not known, and it may be the one that goes: so none is remembered any more.
+    // The rest of the state may stay: it names the set of recovery codes, and each key, that it is about. But a
+    // remembered login does not name its key, which may be the one that is removed: so all remembered logins go.
     let remembers = record.state.remembered != RememberedLogins::default();
     let forgetful = State { remembered: RememberedLogins::default(), ..record.state };
     Ok(Write::Amend(credentials, remembers.then_some(forgetful)))

@@ -6,44 +6,44 @@ use crate::record::{Credentials, Pending, Provisional, Record, State};
 
 /// Keeps records as bytes, and knows nothing of what they mean.
 pub trait Engine {
-    /// Says which state of a record was read. Two are equal only if nothing was written in between.
+    /// Identifies what a record held when it was read. Two are equal only if it held the same.
     type Revision;
 
     /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
     fn load(&self, user: &str) -> Result<(Record, Self::Revision), Unavailable>;
 
-    /// Writes, durably, if the record is still the one that was read at that revision.
+    /// Writes durably, but only if the record is still at the revision `at`.
     fn commit(&self, user: &str, at: &Self::Revision, write: &Write) -> Result<(), CommitError>;
 
-    /// Destroys whatever is kept of `user`, readable or not, and at whatever revision. A login that has read it before
-    /// loses by its revision.
+    /// Destroys the record of `user`, readable or not, at any revision. The commit of a login that had read it before
+    /// conflicts.
     fn destroy(&self, user: &str) -> Result<(), Unavailable>;
 
     /// Whether anything is kept of `user`.
     fn has(&self, user: &str) -> Result<bool, Unavailable>;
 
-    /// The users of whom anything is kept, in order of their names: at most so many, from the first one behind `after`.
+    /// The names of the users that have a record, sorted: at most `most` of them, all after `after`.
     fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable>;
 }
 
-/// One change of a record, whole: what is to stand there afterwards.
+/// One change of a record. It holds the new content itself, not a difference.
 #[allow(clippy::large_enum_variant, reason = "there is one, on the stack")]
 pub enum Write {
     /// An attempt was judged.
     State(State),
-    /// A device is bound, in place of any other (and any pending one is gone), with the state that belongs to it.
+    /// A device is bound, with the state that belongs to it. It replaces any other, and a pending one is dropped.
     Bind(Credentials, State),
     /// A device is bound on the condition that its login goes on, in place of any other such device and of a pending one.
     /// Nothing else changes until then: what is owed stays, and so does an invitation.
     BindProvisionally(Credentials, Provisional),
-    /// The binding keeps its identity: it gets other recovery codes, one security key more or one less. The state first,
-    /// where there is one, so that a power cut in between leaves too little and not too much.
+    /// The binding keeps its identity: it gets other recovery codes, one security key more or one less. The state, if
+    /// any, is written first: a power cut in between leaves too few remembered logins, not too many.
     Amend(Credentials, Option<State>),
     /// A device waits for its two codes, in place of any other that did.
     Pend(Pending),
-    /// No device waits any more for its two codes; nor for its login to go on, where there is such a one.
+    /// No device waits any more, neither for its two codes nor for its login to go on.
     Unpend {
-        /// There is one.
+        /// A device waits for its login to go on.
         provisional: bool,
     },
     /// Nothing is bound any more, and nothing of it is kept.
@@ -90,8 +90,8 @@ pub enum CommitError {
 /// How often a change is tried again that lost a race against another login of the same user.
 const RACES: usize = 8;
 
-/// Looks at the record of `user`, and writes what that comes to before the result is told. If the record was changed
-/// meanwhile, it is read and looked at again: what was found before says nothing about it any more.
+/// Reads the record of `user`, calls `look`, and writes durably what `look` returns; only then its result is returned.
+/// If the record was changed meanwhile, all of that is repeated, because the result no longer applies.
 pub fn revise<E: Engine, T, F: From<Unavailable>>(
     engine: &E,
     user: &str,

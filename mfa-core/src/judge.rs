@@ -1,4 +1,4 @@
-//! What an answer is worth against a record: a value that says it, and the state to be written before that is told.
+//! What an answer is worth, by the record of its user: a judgement, and the state to be written before it is told.
 
 use mfa_wire::Secret;
 
@@ -13,8 +13,8 @@ use crate::{Id, recovery, totp};
 /// How far from now a wrong code is looked for, in seconds: to say how far the device's clock is off, never to accept it.
 const REACH: u64 = 10 * 60;
 
-/// How far off the clock of a device may be that tells it by two codes in a row, in seconds: a wrong time zone, a wrong
-/// date. Two codes in a row out of so many steps are found by chance once in a hundred million times.
+/// The largest clock offset that two codes in a row can teach, in seconds: a wrong time zone, a wrong date. Two guessed
+/// codes match two such steps by chance once in a hundred million times.
 const RESYNC: u64 = 86_400;
 
 /// What the policy says of judging.
@@ -31,26 +31,26 @@ pub struct Rules {
 /// By which way an answer comes.
 #[derive(Clone, Copy)]
 pub struct By<'a> {
-    /// Who asks on the user's behalf.
+    /// Which of the user's two failure counts is used.
     pub way: Way,
     /// The first factor is known to have succeeded.
     pub first_factor_known: bool,
-    /// A bypass code lets in. It does not where a binding is changed: it proves nothing.
+    /// A bypass code is accepted. It lets in, but proves no device, so it is not accepted for a change of the binding.
     pub bypass: bool,
-    /// What is remembered when an answer of the device is right. Recovery and bypass codes are for a user who has not got
-    /// the device, and leave nothing.
+    /// If set, a right answer of the device creates a remembered login. Recovery and bypass codes never do: they are
+    /// for a user without the device.
     pub remember: Option<&'a Memory>,
 }
 
 impl By<'_> {
-    /// Whose failures count. Where a stranger may be asked without the first factor, they are counted with those of the
-    /// user's own processes: with doubled waits, and so that no stranger locks the user out of the logins behind it.
+    /// Which failures count. Without a known first factor the answer may be a stranger's: its failures count with those
+    /// of the user's own processes, where waits are doubled, so that no stranger locks the user out of a login.
     fn counter(self) -> Way {
         if self.first_factor_known { self.way } else { Way::OwnProcess }
     }
 
-    /// When the device was last used at a login, if this is one: the next login is told what was changed since, and a
-    /// screen locker, or the proof of a change, has told nothing.
+    /// When the device was last used at a login. Only a login moves it on: the next login reports the changes since
+    /// then, while a screen locker, or the proof of a change, reports none.
     fn last_used(self, state: &State, now: u64) -> u64 {
         if self.way == Way::Login { now } else { state.last_used }
     }
@@ -58,7 +58,7 @@ impl By<'_> {
 
 /// What was answered.
 pub enum Answer<'a> {
-    /// This was typed where a code is asked for: that of the app, a recovery code, a bypass code.
+    /// Typed where a code was asked: a code of the app, a recovery code or a bypass code.
     Typed(&'a Secret),
     /// A security key has signed.
     Signed {
@@ -87,7 +87,7 @@ pub enum Judged {
 
 /// A right answer.
 pub struct Accepted {
-    /// By what it is right.
+    /// What kind of answer it was.
     pub by: Factor,
     /// The recovery codes after it.
     pub codes: Codes,
@@ -95,7 +95,7 @@ pub struct Accepted {
     pub proved: Proved,
 }
 
-/// By what an answer was right.
+/// The kinds of right answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factor {
     /// A code of the app.
@@ -132,7 +132,7 @@ pub enum Why {
     BypassOver,
     /// No code is judged now.
     Locked(Lock),
-    /// It has not the form of a code, which has so many digits. It is no guess.
+    /// It does not have the form of a code, which has this many digits. It is not counted as a guess.
     NotACode(u8),
     /// That code was used, or one after it.
     CodeUsed,
@@ -140,9 +140,9 @@ pub enum Why {
     ClockWasAhead(u64, WayOut),
     /// The code is wrong, and counted.
     WrongCode {
-        /// How far ahead the device's clock seems to be, in seconds, where that was looked for, and found, and may be told.
+        /// How many seconds the device's clock seems to be ahead, if that was found and may be told.
         offset: Option<i64>,
-        /// From now on no code is judged.
+        /// The lock that this wrong code has caused.
         lock: Option<Lock>,
     },
     /// That key is not bound any more.
@@ -157,7 +157,7 @@ pub enum Why {
     NoClock,
     /// The two codes are not what they should be.
     Pair(PairError),
-    /// A code as late as these was used: for so many seconds they would be good once more.
+    /// A code of such a late step was used already: for so many seconds, used codes would become valid again.
     UsedAsLate(u64),
 }
 
@@ -172,17 +172,17 @@ pub struct Lock {
     pub way_out: WayOut,
 }
 
-/// Whether a recovery code is left, which is accepted also while no code is.
+/// Whether a recovery code is left. It is accepted during a lock, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayOut {
-    /// One is.
+    /// A recovery code is left.
     RecoveryCode,
-    /// None is.
+    /// No recovery code is left.
     None,
 }
 
-/// What was proved before a change, and of which binding. It holds no longer than what was seen then is there. Only
-/// judging makes one of a user who has a device.
+/// What was proved before a change, and about which binding. It holds only as long as the record has all that was seen
+/// then. For a user with a device, only a judgement or root's word makes one that is enough.
 #[derive(Clone)]
 pub struct Proved {
     pub(crate) seen: Seen,
@@ -193,7 +193,7 @@ pub struct Proved {
 pub(crate) enum ProvedBy {
     /// The possession of the device, or a recovery code.
     Device,
-    /// Nothing that binds: good only where no device is bound.
+    /// No device: enough only if none is bound.
     Nothing,
     /// root asks for it.
     Root,
@@ -215,13 +215,13 @@ impl Proved {
         self.by == ProvedBy::Root
     }
 
-    /// Whether it still holds, and is enough: a device that is bound takes a proof of it.
+    /// Whether it still holds and is enough: if a device is bound, that device, or root, has to have proved it.
     pub fn holds(&self, now: &Seen) -> bool {
         self.seen.is_in(now) && (self.by != ProvedBy::Nothing || now.binding == Id::default())
     }
 }
 
-/// What that comes to, and the state to be written, durably, before it is told: that order is what makes a code good once.
+/// The judgement, and the state that must be on disk before it is told; otherwise a code could be used twice.
 type Judgement = (Judged, Option<State>);
 
 fn not(why: Why) -> Judgement {
@@ -374,7 +374,7 @@ impl Judging<'_> {
             Err(error) => return not(Why::Pair(error)),
         };
         if first <= state.last_step {
-            // Going back would make codes good again that were used.
+            // Going back would make used codes valid again.
             return not(Why::UsedAsLate((state.last_step - first + 1).saturating_mul(parameters.period)));
         }
         let last_step = first + 1;
@@ -394,7 +394,7 @@ impl Judging<'_> {
         (Judged::Accepted(Accepted { by, codes, proved }), Some(after))
     }
 
-    /// What an answer of the device leaves behind.
+    /// The state after a right answer of the device: when it was used and, if wanted, a remembered login.
     fn remembering(self, after: State) -> State {
         let remembered = match self.by.remember {
             Some(memory) => after.remembered.with(memory.remembered(self.now)),
@@ -434,9 +434,9 @@ impl Judging<'_> {
 
 /// Whether it may be said that a wrong code is that of step `found`.
 ///
-/// Of a step that is over it gives nothing away: its code is never accepted any more. Of a step to come it would tell a
-/// guesser which code will be right, and when. So such a step is dead once it is told, and as long as it could otherwise be
-/// accepted, no other is told: there is one number to keep, and an owner loses one code and no more.
+/// About a past step this gives nothing away: its code is never accepted again. About a future step it tells a guesser
+/// which code will be right, and when. So a future step that was told is never accepted, and until it is over no other
+/// is told: one number to keep, and the owner loses at most one code.
 fn may_be_told(found: u64, present: u64, window: u64, state: &State) -> bool {
     found < present || state.told < present.saturating_sub(window)
 }
@@ -536,7 +536,7 @@ mod tests {
         assert!(!accepted.proved.holds(&Seen::of(&record)));
     }
 
-    /// A thief with a key in hand that the owner takes away meanwhile has proved nothing any more.
+    /// If the owner unbinds a key that a thief has used as a proof, that proof is void.
     #[test]
     fn a_proof_holds_as_long_as_all_keys_are_there_that_were() {
         let proved = |by| Proved { seen: Seen::of(&keys_record(&[1, 2])), by };

@@ -16,7 +16,7 @@ pub struct Record {
     pub user: String,
     /// What is bound.
     pub credentials: Option<Credentials>,
-    /// A device that a login has bound, and whose session has not opened yet: it counts as nothing.
+    /// A device bound by a login whose session has not opened yet. It does not count as bound.
     pub provisional: Option<(Credentials, Provisional)>,
     /// What attempts have left.
     pub state: State,
@@ -107,16 +107,16 @@ pub enum Latest {
     },
 }
 
-/// Until when a binding that does not hold yet can be confirmed, and by whom.
+/// Until when a provisional binding can be confirmed, and by which processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provisional {
     /// From then on it is void, in seconds since 1970.
     pub expires: u64,
-    /// The processes one of which opens the session of that login.
+    /// One of these processes opens the session of that login.
     pub openers: Vec<Process>,
 }
 
-/// A change that leaves a binding the one it is.
+/// A change after which a binding keeps its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amendment {
     /// It got other recovery codes.
@@ -158,7 +158,7 @@ pub struct State {
     pub id: Id,
     /// The highest step whose code was accepted: neither it nor any before it is accepted again.
     pub last_step: u64,
-    /// The step to come whose code was told to be early, and is never accepted for that; 0 for none.
+    /// The future step whose code was said to be early, and is therefore never accepted; 0 for none.
     pub told: u64,
     /// How many steps the device's clock is ahead of ours, as far as that was learned.
     pub clock_offset: i64,
@@ -227,7 +227,7 @@ impl KeysUsed {
         self.find(key).map(|last| last.at)
     }
 
-    /// The same after `key` was accepted, without those that are not among `keys` any more.
+    /// A copy in which `key` was accepted last, without keys that are not among `keys` any more.
     pub fn with(&self, key: &Key, counter: u32, at: u64, keys: &[Key]) -> KeysUsed {
         let others = self.0.iter().filter(|other| other.key != key.id && keys.iter().any(|key| key.id == other.key));
         KeysUsed(others.copied().chain([Use { key: key.id, counter, at }]).collect())
@@ -244,7 +244,7 @@ impl KeysUsed {
 pub enum Owes {
     /// These; none in the end.
     At(Vec<String>),
-    /// One that nobody can tell, or too many.
+    /// At an unknown door, or at too many.
     Anywhere,
 }
 
@@ -267,7 +267,7 @@ impl Owes {
         *self == Owes::default()
     }
 
-    /// Whether something is owed at this door, or may be: `None` is a door that nobody can tell.
+    /// Whether something is owed at this door, or may be. `None`: the door is unknown.
     pub fn at(&self, door: Option<&str>) -> bool {
         match (self, door) {
             (Owes::Anywhere, _) => true,
@@ -276,13 +276,13 @@ impl Owes {
         }
     }
 
-    /// Whether this very door is among those where something is owed. [`at`](Owes::at) says yes where that cannot be told,
-    /// which is strict where it means a question, and lax where it means a permission.
+    /// Whether something is certainly owed at this door. [`at`](Owes::at) says yes if in doubt: strict where a yes
+    /// leads to a question, but lax where it leads to a permission.
     pub fn names(&self, door: Option<&str>) -> bool {
         matches!((self, door), (Owes::At(doors), Some(door)) if doors.iter().any(|listed| listed == door))
     }
 
-    /// The same, and at this door too.
+    /// A copy with this door added.
     pub fn with(&self, door: Option<&str>) -> Owes {
         match (self, door) {
             (Owes::At(_), Some(door)) if self.at(Some(door)) => self.clone(),
@@ -293,18 +293,18 @@ impl Owes {
         }
     }
 
-    /// The same, but not at this door. What is owed anywhere is owed elsewhere still.
+    /// A copy without this door. `Anywhere` stays, because something may be owed elsewhere.
     pub fn without(&self, door: Option<&str>) -> Owes {
         self.only(|listed| Some(listed) != door)
     }
 
-    /// What is owed still once a device is bound, whose code every login asks: where a session of sudo remembers one that
-    /// was let past before.
+    /// What is still owed once a device is bound. From then on every login is asked, except a session of sudo that
+    /// remembers a login let past before: so only doors of sudo stay.
     pub fn remembered(&self) -> Owes {
         self.only(|door| door.starts_with(Owes::REMEMBERS))
     }
 
-    /// The same, for doors that are like this.
+    /// A copy with only the doors for which `like` is true.
     pub fn only(&self, like: impl Fn(&str) -> bool) -> Owes {
         match self {
             Owes::At(doors) => Owes::At(doors.iter().filter(|door| like(door)).cloned().collect()),
@@ -354,7 +354,7 @@ impl State {
         }
     }
 
-    /// The same state with other failures by that way.
+    /// A copy with these failures by that way.
     pub fn with_failures(&self, way: Way, failures: Failures) -> State {
         match way {
             Way::Login => State { failures, ..self.clone() },

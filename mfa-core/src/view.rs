@@ -12,7 +12,7 @@ pub struct View {
     pub user: String,
     /// What is bound.
     pub bound: Option<Bound>,
-    /// A device that a login has bound, and whose session has not opened yet. It counts as nothing.
+    /// A device bound by a login whose session has not opened yet. It does not count as bound.
     pub provisional: Option<Waiting>,
     /// A device that waits for its two codes.
     pub pending: Option<Waiting>,
@@ -22,9 +22,9 @@ pub struct View {
     pub remembered: RememberedLogins,
     /// When the device was last accepted at a login, in seconds since 1970; 0 for never.
     pub last_used: u64,
-    /// There is an invitation, good until then, in seconds since 1970.
+    /// Until when the invitation is valid, in seconds since 1970. `None`: there is none.
     pub invited_until: Option<u64>,
-    /// There is a bypass code, good until then, in seconds since 1970.
+    /// Until when the bypass code is valid, in seconds since 1970. `None`: there is none.
     pub bypass_until: Option<u64>,
     failures: [Failures; 2],
     seen: Seen,
@@ -44,7 +44,7 @@ pub struct Bound {
     pub created_from: String,
     /// What was changed last.
     pub latest: Latest,
-    /// The security keys: public keys, and by what the key finds its own. None where an app is bound.
+    /// The security keys, with public keys and handles only. Empty if an app is bound.
     pub keys: Vec<Key>,
     /// When they were used, and what they have counted to.
     pub keys_used: KeysUsed,
@@ -75,11 +75,11 @@ pub struct Waiting {
     pub expires: u64,
     /// It will replace the device that is bound.
     pub replaces: bool,
-    /// The processes one of which opens the session of its login; none for a device that waits for its codes.
+    /// One of these processes opens the session of its login. Empty for a device that waits for its codes.
     pub openers: Vec<Process>,
 }
 
-/// What a change goes by: it is made only while all of this is still there.
+/// The part of a record that a change is based on. The change is made only if all of it is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The binding; nil for none.
@@ -88,8 +88,8 @@ pub struct Seen {
     recovery: Id,
     /// Its security keys.
     keys: Vec<Id>,
-    /// The set of the invitation, and the device that a login has bound: where nothing is bound, another login may have
-    /// used up or displaced them.
+    /// If nothing is bound: the set of the invitation, and the device that a login has bound. Another login may use
+    /// them up or replace them meanwhile.
     waits: [Id; 2],
 }
 
@@ -106,7 +106,7 @@ impl Seen {
         }
     }
 
-    /// Whether all that was seen is among what is there `now`. One key more takes nothing back.
+    /// Whether all of this is still there `now`. A key that was added since does no harm.
     pub fn is_in(&self, now: &Seen) -> bool {
         (self.binding, self.recovery, self.waits) == (now.binding, now.recovery, now.waits)
             && self.keys.iter().all(|key| now.keys.contains(key))
@@ -165,7 +165,7 @@ impl View {
         self.bound.as_ref().map(|bound| bound.kind)
     }
 
-    /// Until when no code is judged by one of the two ways, in seconds since 1970.
+    /// When the longer lock of the two ways ends, in seconds since 1970. `None`: neither is locked.
     pub fn locked_until(&self, lockout: Lockout, now: u64) -> Option<u64> {
         let [login, own] = self.failures;
         let until = |way: Way, failures| way.rule(lockout).on_clock(failures, now).locked_until;

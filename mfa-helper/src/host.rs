@@ -28,7 +28,7 @@ pub struct Host {
     pub caller_pid: i32,
     /// Whether it is root's.
     pub caller_is_root: bool,
-    /// Where whoever uses it is: found out at once, because another process may have its number later.
+    /// Where the person who uses it sits. Found out at once, because its pid may be reused later.
     pub caller_is_at: Whereabouts,
     /// The audit session of the calling process and that of its terminal, if it is in both and some rule remembers logins.
     pub caller_audit_session: Option<String>,
@@ -39,19 +39,19 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whose failures wrong codes are.
+    /// Which of the user's two failure counts wrong codes go to.
     pub fn way(&self) -> Way {
         if self.caller_is_root { Way::Login } else { Way::OwnProcess }
     }
 
-    /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` is, if it is there.
+    /// The real clock, the kernel's randomness, the policy at `path`, and where `caller` sits if it still runs.
     pub fn real(path: &Path, caller: Caller, held: Held, in_service: bool) -> Host {
         let loaded = files::load(path, clock());
         // Most policies do not ask.
         let remembers = loaded.policy.rules.iter().any(|rule| rule.remember.is_some());
         let at = session::whereabouts(caller.pid, &loaded.policy.u2f.consoles);
         let audit_session = if remembers { session::audited(caller.pid) } else { None };
-        // After that: so none of it was read of another process.
+        // Checked last: if the caller still runs, all of this was read about it and not about a reused pid.
         let there = held.is_there();
         drop(held);
         Host {
@@ -74,7 +74,7 @@ impl Host {
 
     /// Whether a login is that of somebody who sits at this host. `docs/place.md` has the cases.
     pub fn is_local(&self, login: &Login) -> bool {
-        // A session at a seat may hold a server, whose logins are none of that seat's.
+        // A login with a remote host is never local: somebody at the seat may have started the server.
         login.rhost.as_deref().is_none_or(str::is_empty)
             && match self.caller_is_at {
                 Whereabouts::Here => true,
@@ -112,7 +112,7 @@ impl Host {
     pub fn issuer(&self) -> String {
         let configured = self.loaded.policy.issuer.clone();
         configured.unwrap_or_else(|| {
-            // A colon would split the label of the address; no host name has one, but it is not ours.
+            // A colon would split the label of the otpauth address. A host name should have none, but may.
             let short = host_name().split('.').next().unwrap_or_default().replace(':', "-");
             if short.is_empty() { String::from("linux") } else { short }
         })

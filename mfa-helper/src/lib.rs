@@ -52,7 +52,7 @@ use crate::host::Host;
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
 pub fn main() -> ExitCode {
     let argument = std::env::args_os().nth(1).unwrap_or_default();
-    // The process of one security key, which a helper has started: nothing of the rest is its business.
+    // A helper has started this process to talk to one security key. It does nothing else.
     if argument.as_bytes() == factor::usb::ARGUMENT.to_bytes() {
         return factor::usb::child::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     std::panic::set_hook(Box::new(|panic| {
-        // Where, never what: the message could quote a secret.
+        // Only the location: the message could quote a secret.
         let place = panic.location().map_or(String::new(), ToString::to_string);
         audit::log(Level::Error, &[("event", "panic"), ("at", &place)]);
     }));
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         audit::log(Level::Error, &[("event", "conversation"), ("verdict", "none"), ("reason", &reason)]);
         return ExitCode::FAILURE;
     }
-    // The process that connects to an ssh agent as its user, which a helper has started.
+    // A helper has started this process to connect to an ssh agent as that user.
     if argument.as_bytes() == factor::agent::ARGUMENT.to_bytes() {
         return factor::agent::connect();
     }
@@ -102,7 +102,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
                 drop(doors);
                 try_itself(&config);
             }
-            // Where there is no process for that, logins will say so.
+            // If the fork failed, go on: logins will fail in the same way and say so.
             started => started.ok().flatten(),
         };
         match listener::accept(doors, trial).map_err(|e| e.desc().to_owned())? {
@@ -112,20 +112,20 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     } else {
         UnixStream::from(socket)
     };
-    // The kernel's own end of every conversation, should ours not come.
+    // The kernel ends the conversation if our own time limit fails to.
     nix::unistd::alarm::set(BINDING.as_secs() as u32 + 60);
     let caller = caller::of(&stream).map_err(|e| format!("standard input is no conversation: {}", e.desc()))?;
     let held = Held::of(&stream, caller);
     let Some(name) = caller.name().map_err(|e| format!("uid {}: the name service failed: {}", caller.uid, e.desc()))?
     else {
-        // A uid without a name can own nothing here, and whoever has thousands of them shall not hold a prompt with each.
-        // The listener takes a success for a name.
+        // A uid without a name has no record, and a user with thousands of such uids must not hold a prompt with each.
+        // A failure, because the listener takes a success to mean that the uid has a name.
         return Ok(ExitCode::FAILURE);
     };
-    // Where a caller is is found out before it hears a word: it may do what it likes after that, and be another.
+    // Find out where the caller sits before it gets a message: after that it may exit, and its pid may be reused.
     let host = Host::real(&config, caller, held, listening);
-    // A service may be shut off from what a helper of the login's own would reach, a store elsewhere above all.
-    // Only before Hello can the login still start one.
+    // The service may be shut off from files that a helper started by the login can reach, such as a store at another
+    // path. The login starts one only if we fail before Hello.
     if listening && caller.is_root() {
         host.reaches_its_store()?;
     }
@@ -140,19 +140,19 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
         Err(why) => (*why).into(),
     };
-    // Who is sent on has not been decided about.
+    // A login that has to start its own helper is not decided yet.
     if decision.outcome != Outcome::StartYourOwn {
         record(caller, &request, subject.ok().as_deref().or(caller::named(&request)), &decision);
     }
     match conversation.close(decision.verdict()) {
-        // Whoever left without an answer is not there for the verdict either: that is in the log by now.
+        // A front end that left without an answer cannot take the verdict either; that is in the log already.
         Err(e) if decision.outcome != Outcome::NoInteraction => Err(format!("uid {}: {e}", caller.uid)),
         _ => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// The process in which the service tries what its conversations will have to do: none of the listener's work, which must
-/// not wait for a name service. It does not listen: whoever connects must find nobody when the listener is gone.
+/// Tries, in a process of its own, what the conversations of the service will have to do: the listener must not wait
+/// for a name service. This process does not listen: if the listener is gone, connecting must fail.
 fn try_itself(config: &Path) -> ! {
     nix::unistd::alarm::set(60);
     if sys::null_input().is_ok() {
@@ -162,7 +162,7 @@ fn try_itself(config: &Path) -> ! {
     std::process::exit(0);
 }
 
-/// The one argument, which comes from whoever started this process as root: never from a front end.
+/// The one argument. It comes from the root process that has started this one, never from a front end.
 fn config() -> Result<PathBuf, String> {
     let mut arguments = std::env::args_os().skip(1);
     let config = match arguments.next() {
@@ -194,7 +194,7 @@ fn serve(
         Request::Verb(verb) => {
             let served = serve_verb(verb, right(request), subject, config, host, conversation);
             let mut decision = served.unwrap_or_else(|failed| failed);
-            // Root at the command line may read what everybody else is sent to the log for.
+            // Root at the command line reads the reason here; others only learn that it is in the log.
             if decision.outcome == Outcome::Unavailable && caller.is_root() {
                 decision.text.clone_from(&decision.reason);
             }
@@ -272,7 +272,7 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
     match request {
         Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
             let Login { user, service, rhost, tty, ruser, .. } = login;
-            // Nobody who reads the log, such as a program that bans hosts, shall take a user's word for root's.
+            // A program that reads the log, such as one that bans hosts, must not take a user's word for root's.
             let names = if caller.is_root() {
                 ["service", "rhost", "tty", "ruser"]
             } else {

@@ -73,7 +73,7 @@ impl From<StoreError> for Unavailable {
         let kind = match &error {
             StoreError::Fault(_) | StoreError::Name => Trouble::NotDone,
             StoreError::Cut(_) => Trouble::Unknown,
-            // What another version wrote is whole, in words that we do not know.
+            // The file is whole, but has lines that this version does not know.
             StoreError::Format(_) | StoreError::Damaged(_, Damage::Version | Damage::Line) => Trouble::OtherVersion,
             StoreError::Damaged(..) | StoreError::Orphan(_) => Trouble::Damaged,
         };
@@ -114,7 +114,7 @@ impl Store {
         }
     }
 
-    /// Writes, durably, if the record is still at that revision. Whether it is.
+    /// Writes durably if the record is still at the revision `at`. Returns whether it was.
     fn write(&self, user: &str, at: &Revision, write: &Write) -> Result<bool, StoreError> {
         let dir = match self.user_dir(user)? {
             Some(dir) => dir,
@@ -128,7 +128,7 @@ impl Store {
         if let Some(bytes) = &files.credentials
             && matches!(decode_credentials(bytes.bytes(), user), Ok(Binding::Disabled))
         {
-            // An unbinding that was cut: while it stands there, nothing else of the record would be read.
+            // Finish an unbinding that was interrupted: while this file is there, the rest of the record is ignored.
             destroy(&dir, user)?;
             files = Files::read(&dir)?;
         }
@@ -140,7 +140,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Whose records there are, in order of their names.
+    /// The names of the users that have a record, sorted.
     pub fn users(&self) -> Result<Vec<String>, StoreError> {
         let mut users: Vec<String> = self.users.names()?.iter().filter_map(|name| decode_name(name)).collect();
         users.sort_unstable();
@@ -256,7 +256,7 @@ impl Files {
             (None | Some(Binding::Provisional(..)), Some(kept)) if kept.id != Id::default() => {
                 return Err(StoreError::Orphan(format!("{path}{STATE_FILE}")));
             }
-            // What is kept of who has no device: that one is owed, an invitation.
+            // No device is bound. The state may still hold what is owed, and an invitation.
             (binding, kept) => {
                 let provisional = match binding {
                     Some(Binding::Provisional(credentials, waits)) => Some((*credentials, waits)),
@@ -265,13 +265,13 @@ impl Files {
                 (None, provisional, kept.unwrap_or(State::fresh(Id::default(), [0, 0])))
             }
         };
-        // It was begun over another binding, or a crash between binding and tidying up has left it.
+        // Ignore a pending device that was begun over another binding, or that a crash after binding has left.
         let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));
         Ok((Record { user: user.to_owned(), credentials, provisional, state, pending }, self.revision()))
     }
 
-    /// The slot written last: its sequence and what it says. `None` when neither is whole. One that is whole and cannot be
-    /// read was written by another version: the slot before it is out of date, and its codes would be good once more.
+    /// The newest slot: its sequence number and its state. `None` if neither is whole. A whole slot that cannot be
+    /// decoded is an error: another version wrote it, and with the older slot used codes would become valid again.
     fn newest_slot(&self) -> Result<Option<(u64, State)>, Damage> {
         let Some(bytes) = self.state.as_ref().map(Secret::bytes).filter(|bytes| bytes.len() == 2 * SLOT) else {
             return Ok(None);
@@ -302,8 +302,8 @@ fn put(dir: &Dir, user: &str, files: &Files, write: &Write) -> Result<(), StoreE
         Write::Bind(credentials, state) => {
             make_room(dir, files)?;
             dir.replace(CREDENTIALS_FILE, credentials.encode(user).bytes())?;
-            // Bound from here on. What follows makes later damage visible and tidies up; a failure of
-            // it must not be reported as one of the binding.
+            // The device is bound from here on. The rest tidies up and makes later damage visible: if it fails, the
+            // binding has not failed.
             let newest = Files::read(dir).ok().and_then(|files| files.newest_slot().ok().flatten());
             let _ = write_state(dir, newest, state);
             let _ = dir.remove(PENDING_FILE);
@@ -326,7 +326,7 @@ fn put(dir: &Dir, user: &str, files: &Files, write: &Write) -> Result<(), StoreE
     Ok(())
 }
 
-/// Takes the room that logins will need when a device is bound, while failing harms nobody.
+/// Makes the state file before a device is bound: if the disk is full, the binding fails and not the logins after it.
 fn make_room(dir: &Dir, files: &Files) -> Result<(), StoreError> {
     match files.state {
         Some(_) => Ok(()),
@@ -337,7 +337,7 @@ fn make_room(dir: &Dir, files: &Files) -> Result<(), StoreError> {
 fn destroy(dir: &Dir, user: &str) -> Result<(), Fault> {
     // From this rename on nothing is bound; what follows is tidying up, and may be cut anywhere.
     dir.replace(CREDENTIALS_FILE, encode_disabled(user).bytes())?;
-    // All of it: a write that was cut may have left a file with a key.
+    // Every file, because an interrupted write may have left one that holds a key.
     for name in dir.names()?.iter().filter(|name| *name != CREDENTIALS_FILE) {
         dir.remove(name)?;
     }

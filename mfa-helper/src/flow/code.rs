@@ -19,13 +19,13 @@ pub const U2F: &str = "u2f";
 /// So few recovery codes are worth a warning.
 const FEW: u32 = 3;
 
-/// By which way a person comes, and what they may be told.
+/// How a person comes in, and what they may be told.
 #[derive(Clone, Copy)]
 pub struct Audience<'a> {
-    /// By whose word they come, and what an answer of theirs may do. If the first factor is known to have succeeded, the
-    /// truth helps nobody but the owner.
+    /// How their answers are judged. If the first factor is known to have succeeded, the truth helps nobody but the
+    /// owner.
     pub by: By<'a>,
-    /// mfa-enroll asks: it has room for every line, and the last tries of a PIN are its owner's to use there.
+    /// mfa-enroll asks. It has room for every line, and its user may use up the last tries of a PIN.
     pub own_command: bool,
     /// The login that it is for; none where mfa-enroll asks, for a change.
     pub login: Option<&'a Login>,
@@ -40,8 +40,8 @@ impl<'a> Audience<'a> {
         Audience { by, own_command: true, login: None, lang }
     }
 
-    /// A login whose first factor may have been nobody's (NOPASSWD). Its wrong codes are counted as those of the user's own
-    /// processes, so they lock no login.
+    /// A login for which perhaps no first factor was asked (NOPASSWD). Its wrong codes are counted as those of the
+    /// user's own processes, so they lock no login.
     pub fn without_first_factor(login: &'a Login, lang: Lang) -> Audience<'a> {
         let by = By { way: Way::OwnProcess, first_factor_known: false, bypass: true, remember: None };
         Audience { by, own_command: false, login: Some(login), lang }
@@ -60,7 +60,7 @@ pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mu
     judge_answer(audience, &view.user, &Answer::Typed(&answer), desk)
 }
 
-/// Has an answer judged, and says what that comes to.
+/// Has an answer judged, and makes a decision of the judgement.
 pub fn judge_answer(audience: Audience, user: &str, answer: &Answer, desk: &Desk) -> Result<Passed, Decision> {
     match desk.bindings.judge(user, audience.by, answer)? {
         Judged::Accepted(accepted) => {
@@ -119,7 +119,7 @@ impl Audience<'_> {
 
     /// A refusal that gives its reason only where that is safe.
     fn refused(self, truth: &str, reason: &str) -> Decision {
-        // Only a stack that is known to come after a good first factor may be told more.
+        // Without a known first factor this may be a stranger, who must not learn the reason.
         let text = if self.by.first_factor_known { truth } else { REFUSED };
         Decision::new(Outcome::Refused, text, reason).by_factor(TOTP)
     }
@@ -144,7 +144,7 @@ impl Audience<'_> {
         Decision::new(Outcome::Locked, locked_for(lock), "locked").by_factor(TOTP)
     }
 
-    /// The warning that belongs to a login while there is still time to do something.
+    /// The warning that few recovery codes are left, while new ones can still be made.
     fn few_left(self, codes: Codes, host: &Host) -> String {
         if codes.made > 0 && codes.left <= FEW { self.left(codes, host) } else { String::new() }
     }
@@ -166,7 +166,7 @@ fn meanwhile(way_out: WayOut) -> &'static str {
     }
 }
 
-/// What is said of an answer that is not good.
+/// What is said of an answer of a key that is not valid.
 pub fn said(refused: Refused) -> &'static str {
     match refused {
         Refused::NotTouched => "The security key was not touched.",
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!((decision.outcome, decision.text.as_str()), (Outcome::Refused, REFUSED));
     }
 
-    /// Who needs no first factor to be asked could otherwise lock everybody out of everything.
+    /// Otherwise a stranger who is asked without a first factor could lock every user out of every login.
     #[test]
     fn a_stranger_locks_no_login_that_lies_behind_a_first_factor() {
         let (bound, _) = bound();

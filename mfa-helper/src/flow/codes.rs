@@ -6,8 +6,8 @@ use super::{Desk, TRIES};
 use crate::conversation::NoAnswer;
 use crate::lang::Text;
 
-/// Shows the codes of what was just bound. Bound all the same, should nobody be there to read them any more: then it is
-/// left to be said how to come to new ones.
+/// Shows the codes of a device that was just bound. If the person does not confirm them, the device stays bound, and
+/// the result says how to get new ones.
 pub fn hand_out<'a>(codes: Vec<Secret>, user: &'a str, desk: &mut Desk) -> Option<Text<'a>> {
     let unread = !codes.is_empty() && show(codes, desk).is_err();
     unread.then_some(Text::MakeCodesFor(user))

@@ -1,4 +1,4 @@
-//! What a flow works with once it may: the devices, the machine, and the person.
+//! What a flow works with: the devices, the machine and the person.
 
 use mfa_core::bindings::Bindings;
 use mfa_core::engine::Unavailable;
@@ -8,14 +8,14 @@ use crate::host::Host;
 use crate::lang::Lang;
 use crate::policy::Policy;
 
-/// What a flow works with. Made after the first factor was asked, whose PAM modules run in a copy of this process: nothing
-/// of a device is opened before.
+/// What a flow works with. Made after the first factor was asked: its PAM modules run in a fork of this process, which
+/// must not hold anything of a device.
 pub struct Desk<'a> {
     /// What keeps the devices.
     pub bindings: Box<dyn Bindings>,
     /// The machine.
     pub host: &'a Host,
-    /// With the person.
+    /// The conversation with the person.
     pub conversation: &'a mut Conversation,
 }
 

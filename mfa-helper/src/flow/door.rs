@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::policy::place;
 use crate::session;
 
-/// From where: a literal address, or a terminal. A name is whatever a reverse lookup says.
+/// From where: a literal address, or a terminal. Never a name, because an attacker can choose it by reverse lookup.
 pub fn origin(login: &Login) -> Option<&str> {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
         Some(host) => Some(host).filter(|host| place::address(host).is_some()),
@@ -17,12 +17,12 @@ pub fn origin(login: &Login) -> Option<&str> {
     }
 }
 
-/// By which door a login comes in, so that a program which remembers it is known again. That is sudo, by the session: not
-/// by `PAM_TTY`, which sudo-rs takes from its standard input, and so from its caller.
+/// The door that a login comes in by: its service, and for sudo, which remembers logins, the session too. The session
+/// is not taken from `PAM_TTY`: sudo-rs takes that from its standard input, which its caller chooses.
 pub fn door(login: &Login, host: &Host) -> Option<String> {
     match login.service.as_str() {
         _ if login.came_by_sshd() => Some(String::from("sshd")),
-        // What the one remembers is good for the other.
+        // A login that one of them remembers is good for the other, too.
         "sudo" | "sudo-i" => {
             session::on_a_terminal(host.caller_pid).map(|leader| format!("{}{leader}", Owes::REMEMBERS))
         }

@@ -44,7 +44,7 @@ fn first_factor(user: &str, conversation: &mut Conversation) -> Result<Verdict, 
         serve(theirs, user, &name);
         std::process::exit(0);
     };
-    // It was kept for that process.
+    // The capability was kept only for the process that runs libpam.
     caps::give_up().map_err(|e| failed(&e.desc()))?;
     let verdict = relay(Channel::new(ours), conversation);
     // It ends by itself: at its verdict, or when it finds its channel closed. It is not killed, because a module may be
@@ -59,8 +59,7 @@ fn serve(channel: UnixStream, user: &str, name: &CStr) {
         return;
     }
     let mut channel = Channel::new(channel);
-    // pam_unix takes a shadow that it cannot read for one in which the user is not, and a right answer for a wrong one;
-    // pam_faillock counts that.
+    // If pam_unix cannot read /etc/shadow, it refuses right answers as well, and pam_faillock counts them as wrong.
     let proved = match names::shadow_unreadable(user) {
         Some(e) => Err(NotProved::Unavailable(format!("/etc/shadow cannot be read: {}", e.desc()))),
         None => pam::authenticate(c"mfa-enroll", name, &mut |line| say(&mut channel, line)),

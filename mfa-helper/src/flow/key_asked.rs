@@ -30,9 +30,9 @@ struct Answered {
     hash: [u8; 32],
 }
 
-/// Why there is none.
+/// Why there is no answer of a key.
 pub enum NotAnswered {
-    /// No key could be asked: what is said, with which a recovery code is asked for instead; and the reason for the log.
+    /// No key could be asked, so a recovery code is: the text to show above that question, and the reason for the log.
     Unreachable(String, String),
     /// A key was asked, and this is how it ended.
     Failed(Decision),
@@ -44,12 +44,12 @@ impl<T: Into<Decision>> From<T> for NotAnswered {
     }
 }
 
-/// Asks for one of the bound keys, and has its answer judged. Where none can be asked, a recovery code is.
+/// Asks for one of the bound keys, and has its answer judged. If no key can be asked, asks for a recovery code.
 pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
     let host = desk.host;
     let about_oneself = |login: &Login| host.is_local(login) || agent_of(login, host).is_some();
     if !audience.by.first_factor_known && !audience.login.is_some_and(about_oneself) {
-        // From afar nobody learns here that there is a key: the question is the one that everybody is asked.
+        // A stranger from afar must not learn that there is a key, so everybody is asked the same question.
         return code::ask_code(notice, audience, view, desk);
     }
     match answer_of_a_key(&mut notice, audience, view, desk) {
@@ -72,7 +72,7 @@ pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: 
     }
 }
 
-/// Where sudo's caller says that the agent is. What another program says of it is nobody's word.
+/// The agent's socket, as sudo found it in its environment. Callers that are not root's are not believed.
 fn agent_of<'a>(login: &'a Login, host: &Host) -> Option<&'a str> {
     login.ssh_auth_sock.as_deref().filter(|_| host.caller_is_root)
 }
@@ -131,13 +131,13 @@ fn no_key(failure: usb::Failure) -> NotAnswered {
         usb::Failure::Refused(refused) => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused), reason))
         }
-        // Somebody has answered, and that was the answer.
+        // A key was asked, and this is its answer.
         usb::Failure::NotTouched
         | usb::Failure::Denied
         | usb::Failure::WrongPin { .. }
         | usb::Failure::WrongFinger
         | usb::Failure::Unplugged => NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
-        // Whatever is plugged in shall not take the recovery code away from who has lost the key, or its PIN.
+        // A user who has lost the key or its PIN can use a recovery code, whatever device is plugged in.
         failure => NotAnswered::Unreachable(failure.to_string(), reason),
     }
 }
@@ -178,7 +178,7 @@ fn no_agent(failure: agent::Failure) -> NotAnswered {
     }
 }
 
-/// Has mfa-enroll ask the agent of whoever calls it, key by key: it knows none that it does not hold.
+/// Has mfa-enroll ask the ssh agent of its user, key by key, until the agent holds one.
 pub fn by_front_end(
     keys: &[Key],
     challenge: &[u8; 32],
@@ -204,11 +204,11 @@ fn garbage() -> Decision {
     Decision::new(Outcome::Refused, "That is not the signature of a security key.", "malformed ssh signature")
 }
 
-/// What the ssh key is worth that a login has shown to sshd.
+/// What an ssh key that sshd has accepted is worth.
 pub enum Counted {
     /// It is the second factor.
     LetsIn(Decision),
-    /// It is not, and what is bound is asked as ever. Why a bound one does not count, for the log.
+    /// It is not, so the bound device is asked as usual. For the log, why a bound key does not count; else empty.
     Not(String),
 }
 
@@ -228,7 +228,7 @@ pub fn counted(
     let Some(key) = view.keys().iter().find(|key| key.of_ssh().as_ref() == Some(&shown)) else {
         return Ok(Counted::Not(String::new()));
     };
-    // Only about a key that is bound.
+    // The log gives a reason only for a key that is bound.
     let why = match touch_was_demanded(login, desk.host) {
         Ok(demands) if demands.verify || !desk.policy().u2f.pin.is_demanded_of(key) => None,
         Ok(_) => Some(String::from("sshd does not demand verify-required")),
@@ -254,8 +254,8 @@ pub fn shown_to_sshd(login: &Login) -> Option<SkPublicKey> {
     mfa_ssh::in_auth_info(info).pop()
 }
 
-/// What sshd has demanded of it: a touch at least; and PIN or fingerprint too, where nothing else is asked of this login.
-/// Otherwise, why that is not enough.
+/// What sshd has demanded of the key: at least a touch, and PIN or fingerprint too if nothing else is asked of this
+/// login. If that is not so, the error says why.
 pub fn touch_was_demanded(login: &Login, host: &Host) -> Result<sshd::Demands, String> {
     let demands = sshd::what_sshd_demands(host.caller_pid, &login.user, login.rhost.as_deref())?;
     if !demands.touch {
@@ -280,7 +280,7 @@ pub struct AtTheKey<'a, 'n, 'c> {
     pub lang: Lang,
     /// The key is to be bound.
     pub binds: bool,
-    /// With the person.
+    /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
 
@@ -295,7 +295,7 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::WrongKey => Text::NotBound,
             usb::Event::Unusable => Text::KeyIsSilent,
         });
-        // Whoever is gone is noticed by the silence that follows.
+        // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
     }
 

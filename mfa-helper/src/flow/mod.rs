@@ -61,12 +61,13 @@ impl Decision {
         Decision::new(Outcome::Unavailable, mfa_wire::UNAVAILABLE, reason.to_string())
     }
 
-    /// Nobody knows who somebody is.
+    /// The name service failed, so it is unknown who the user is.
     pub fn name_service_failed(why: Errno) -> Decision {
         Decision::unavailable(format!("the name service failed: {}", why.desc()))
     }
 
-    /// The service is shut off from what this needs. To be said before anything is asked, judged or written.
+    /// The service cannot reach what this needs, so the login has to start its own helper. Must come before anything is
+    /// asked, judged or written.
     fn start_your_own() -> Decision {
         Decision::new(Outcome::StartYourOwn, "", "left to a helper that the login starts")
     }
@@ -76,7 +77,7 @@ impl Decision {
         Decision::new(Outcome::Refused, text, format!("not allowed: {text}"))
     }
 
-    /// The same, by what policy asks.
+    /// A copy that names the rule that decided, and the rule that only observes.
     fn by(self, asked: Requirement) -> Decision {
         let observed = asked.observed.map(|(rule, require)| format!("{rule} {}", require.word()));
         Decision { rule: Some(asked.rule), observed, ..self }
@@ -118,7 +119,7 @@ struct Passed {
     proved: Proved,
 }
 
-/// Asks for what is bound, with a notice in front, and has the answer judged.
+/// Asks for the bound device, below a notice, and has the answer judged.
 fn ask_for_device(
     notice: Option<&str>,
     audience: code::Audience,
@@ -164,7 +165,7 @@ impl From<Refusal> for Decision {
                 let why = Lang::En.say(Text::Pair(&error));
                 Decision::new(Outcome::Refused, format!("{why} Nothing was bound."), why)
             }
-            // Somebody else has come first.
+            // Another conversation has changed the record first.
             _ => Decision::new(
                 Outcome::Refused,
                 "The record was changed from elsewhere meanwhile: try again.",

@@ -39,7 +39,7 @@ pub fn make(wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> Result<Key, Deci
             return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
         }
         Some(line) => by_signature(line, wanted, bound, desk)?,
-        // Root may be anywhere: whoever is asked to plug the key in is told by root.
+        // Root may call from anywhere, and tells the person at this machine to plug the key in.
         None if proof != Proof::Root && !host.caller_is_here() => {
             let text = "A key is bound where it is plugged in, at this machine's own console.\n\
                         From elsewhere bind an ssh key of it: mfa-enroll u2f --ssh-key FILE.pub";
@@ -97,7 +97,7 @@ pub fn by_touch(
     })
 }
 
-/// An ssh key of one: it signs, with a touch.
+/// An ssh key that lives on a security key: it signs, with a touch.
 fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> Result<Key, Decision> {
     let refused = |text: String, reason: &str| Decision::new(Outcome::Refused, text, reason);
     let line = match mfa_ssh::Line::parse(line) {
@@ -122,7 +122,7 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
     let pin = desk.policy().u2f.pin;
     let counter = key::check(&key, &signed, &hash, pin.is_demanded_of(&key))
         .map_err(|why| refused(format!("{}\nNothing was bound.", said(why)), &why.to_string()))?;
-    // Only what the signature says: the file says what its owner likes.
+    // Believe the signature only: the user can write anything into the file.
     Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
 }
 

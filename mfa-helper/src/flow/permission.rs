@@ -1,4 +1,4 @@
-//! Who may bind a device of their own, and of which kind.
+//! Which users may bind a device of their own, and of which kind.
 
 use mfa_core::Kind;
 use mfa_core::judge::{Accepted, Answer, By, Judged, Proved};
@@ -12,15 +12,15 @@ use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::{Enroll, Require, Requirement};
 
-/// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave binding
-/// to administrators or ask for an invitation: otherwise a thief of the first factor could bind at home what an invitation
-/// is needed for at the login. A user who proves nothing but an invitation is asked for its code in any case.
+/// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave
+/// binding to administrators or ask for an invitation. That applies here as at a login: otherwise a thief of the first
+/// factor could bind a device here. A user who has proved nothing yet is asked for an invitation code in any case.
 pub fn may_bind(user: &Identity, kind: Kind, proof: Proof, view: &View, desk: &mut Desk) -> Result<Proved, Decision> {
     if proof == Proof::Root {
         return Ok(Proved::by_root(view.seen()));
     }
     let asked = desk.policy().strictest_of(&user.name, desk.now(), &mut |group| user.member(group));
-    // Also before its deadline: the device is there when it comes.
+    // Before its deadline too: a device bound now is still there when the deadline comes.
     let free = asked.require != Require::Mfa && asked.deadline.is_none();
     if !free {
         allowed(&asked, kind)?;
@@ -31,7 +31,8 @@ pub fn may_bind(user: &Identity, kind: Kind, proof: Proof, view: &View, desk: &m
     Ok(Proved::nothing_bound(view.seen()))
 }
 
-/// Whether this user, who has a device and proves it, which is more than an invitation, may bind another in its place.
+/// Whether this user, who has a device, may bind another of this kind. No invitation is asked, because the user proves
+/// the bound device, which is more.
 pub fn may_replace(user: &Identity, kind: Kind, proof: Proof, host: &Host) -> Result<(), Decision> {
     if proof == Proof::Root {
         return Ok(());

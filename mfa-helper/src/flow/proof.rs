@@ -14,7 +14,7 @@ pub enum Proof {
     Root,
     /// The first factor.
     FirstFactor,
-    /// Nothing yet: a user who has nothing bound is asked for an invitation code in place of the first factor.
+    /// Nothing yet: a user without a device is asked for an invitation code instead of the first factor.
     Invitation,
 }
 
@@ -24,12 +24,12 @@ pub struct Proven {
     pub view: View,
     /// The proof.
     pub proved: Proved,
-    /// By what it was given, for the log.
+    /// The factor that was asked, for the log.
     pub factor: &'static str,
 }
 
 impl Proof {
-    /// From where a change comes that was proved so: root, or the user.
+    /// Where the change comes from, as it is written down: root, or the user.
     pub fn from(self, user: &str) -> &str {
         if self == Proof::Root { ROOT } else { user }
     }
@@ -50,7 +50,7 @@ impl Proof {
             desk.conversation.tell(&passed.decision.text)?;
         }
         let view = desk.bindings.look(user)?;
-        // What was proved is the possession of this device and of no other.
+        // The proof is about the device that was asked, so it is void if the record changed since.
         match passed.proved.holds(view.seen()) {
             true => Ok(Proven { view, proved: passed.proved, factor }),
             false => Err(Decision::from(Refusal::Changed).by_factor(factor)),

@@ -12,15 +12,15 @@ use crate::host::Host;
 use crate::lang::duration;
 use crate::policy::{Require, Requirement, place};
 
-/// What of this login would be remembered, and would have to be the same again.
+/// What is remembered of this login. A later login has to be equal in all of it.
 ///
-/// Nothing where the user's own process speaks: what it says about the login is a claim. And nothing where the first
-/// factor may still be wrong: that no code is asked would tell that there is a device.
+/// `None` if the caller is the user's own process: it can claim anything about the login. `None` also if the first
+/// factor may still be wrong: a login that is not asked for a code would tell a stranger that there is a device.
 pub fn memory(asked: &Requirement, login: &Login, way: Way, host: &Host) -> Option<Memory> {
     let seconds = asked.remember.filter(|_| way == Way::Login && login.stack_complete)?;
     let source = match source_of(login) {
         Source::Address(address) => address,
-        // Whoever gives a code to su in somebody else's session leaves nothing there.
+        // A code given to su in another user's session is not remembered there.
         Source::AuditSession if login.ruser.as_ref().is_some_and(|ruser| *ruser != login.user) => return None,
         Source::AuditSession => format!("session:{}", host.caller_audit_session.as_ref()?),
         Source::Nowhere => return None,
@@ -38,15 +38,15 @@ enum Source {
 
 fn source_of(login: &Login) -> Source {
     match login.rhost.as_deref().filter(|host| !host.is_empty()) {
-        // An address of one link is that of another host on the next.
+        // A link-local address is another host's on another link.
         Some(host) if host.contains('%') => Source::Nowhere,
-        // A name is whatever a reverse lookup says, and so the attacker's to choose. Behind a loopback address may be
-        // anybody: a tunnel, a proxy on this host.
+        // An attacker can choose a name by reverse lookup. Anybody may come from a loopback address, by a tunnel or a
+        // proxy on this host.
         Some(host) => match place::address(host).filter(|address| !is_of_no_client(address)) {
             Some(address) => Source::Address(address.to_string()),
             None => Source::Nowhere,
         },
-        // Who comes over the network is in the session of whoever has started the server.
+        // A login over the network is in the session of the user that has started the server.
         None if login.came_by_sshd() => Source::Nowhere,
         None => Source::AuditSession,
     }
@@ -60,7 +60,7 @@ fn is_of_no_client(address: &IpAddr) -> bool {
     of_a_link || address.is_loopback() || address.is_unspecified()
 }
 
-/// Nobody can tell by which methods this login has come so far.
+/// It is unknown by which methods this login has come so far.
 struct Unknown;
 
 /// The fingerprint of the ssh key that sshd has accepted before it asks us, if it has accepted one and nothing else.

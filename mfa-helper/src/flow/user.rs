@@ -1,16 +1,16 @@
-//! Whom a verb is about, and what is said of somebody who has a device, or none.
+//! The user that a verb is about, and what is said if that user has a device already, or none.
 
 use mfa_wire::{Outcome, printable};
 
 use super::{Decision, Desk};
 use crate::identity::{self, Identity};
 
-/// Who `name` is, by the name service.
+/// The user called `name`, by the name service.
 pub fn find(name: &str) -> Result<Option<Identity>, Decision> {
     identity::find(name).map_err(Decision::name_service_failed)
 }
 
-/// Who `user` is.
+/// The user called `user`. If there is none, the verb ends.
 pub fn known(user: &str) -> Result<Identity, Decision> {
     find(user)?.ok_or_else(|| {
         let text = format!("No user is called {}.", printable(user, 64));
@@ -18,8 +18,8 @@ pub fn known(user: &str) -> Result<Identity, Decision> {
     })
 }
 
-/// The name of `user`, or of one who is gone, or whom no name service tells of now, and whose record is there: that can
-/// still be cleaned up.
+/// The name of `user`. If the name service does not find that user, or fails, having a record is enough: it can still
+/// be cleaned up.
 pub fn known_or_kept(user: &str, desk: &Desk) -> Result<String, Decision> {
     match known(user) {
         Ok(identity) => Ok(identity.name),

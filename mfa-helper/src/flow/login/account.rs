@@ -19,19 +19,19 @@ use crate::policy::{Require, Requirement, SshKey};
 use crate::process;
 use crate::program::is_service_of_sudo;
 
-/// The account phase. It binds what auth has left to it, and decides where the auth phase was not ours: sshd skips it
-/// for a key, sudo while it remembers.
+/// The account phase. It binds a device if auth has left that to it, and decides about logins without our auth phase:
+/// sshd skips that for a key, sudo while it remembers.
 pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
     let ignored = |reason| Decision::new(Outcome::Ignored, "", reason);
     if login.service == first_factor::SERVICE {
         return ignored("the first factor alone is asked here");
     }
-    // sudo remembers, whether devices are bound there now or not.
+    // sudo may remember a login from a time when devices were bound there, so it counts even if it is not listed now.
     let listed = host.loaded.policy.enroll_services.contains(&login.service);
     let may_owe = (listed || is_service_of_sudo(&login.service)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
-        // A device is bound now, from which the session phase is to be reached.
+        // A device is to be bound: only a helper that the login has started can check that this is safe.
         AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
         AuthHook::HandedOver => {}
         AuthHook::NotRun if login.came_by_sshd() => return key_alone(login, host).unwrap_or_else(|failed| failed),
@@ -57,8 +57,8 @@ fn bind_what_is_owed(
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
     let user = identity.name.as_str();
-    // Auth has let past on the condition that a device is bound. Whatever the policy says by now, or that of another line:
-    // it ends as bound or refused.
+    // Auth let this login past on condition that a device is bound. So it ends as bound or refused, even if the policy
+    // has been changed since.
     if hook == AuthHook::HandedOver && asked.require != Require::Mfa {
         let text = "The policy was changed meanwhile: log in again.";
         return Ok(Decision::new(
@@ -77,9 +77,9 @@ fn bind_what_is_owed(
     let is_over = |session: &str| Process::parse(session).is_some_and(process::is_gone);
     let owes = view.owes.only(|door| !door.strip_prefix(Owes::REMEMBERS).is_some_and(is_over));
     match (&view.bound, hook) {
-        // A sudo that remembers a login in which nothing was owed.
+        // sudo remembers a login in which nothing was owed.
         (Some(_), AuthHook::NotRun) if !owes.at(here.as_deref()) => return unasked(),
-        // It remembers one that was let past when there was no device to ask for.
+        // sudo remembers a login that was let past when there was no device to ask for.
         (Some(_), AuthHook::NotRun) => {
             return code_that_is_owed(login, here, &view, desk);
         }
@@ -105,10 +105,10 @@ fn bind_what_is_owed(
     enroll::at_login(login, asked, &view, desk)
 }
 
-/// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. Otherwise
-/// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and whoever it is would bind a device of theirs:
-/// that one is owed says nothing about who is here, but in the very session of a terminal in which sudo has asked. Where
-/// sudo's line is untrue, it was perhaps noted for a stranger.
+/// Whether a login without an auth phase may be one that sudo remembers, in which a first factor was proved. If not,
+/// nobody was asked for one (NOPASSWD, `login -f`, pam_wheel's `trust`), and a stranger could bind a device. That a
+/// device is owed says who is here only in the terminal session in which sudo has asked, and not even there if sudo's
+/// line is untrue: then it may have been noted for a stranger.
 fn is_remembered(login: &Login, owes: &Owes, here: Option<&str>) -> bool {
     is_service_of_sudo(&login.service) && owes.names(here) && hand_over::is_true(&login.service).is_ok()
 }

@@ -59,13 +59,13 @@ pub fn auth(
     }
 }
 
-/// The auth phase: asks for the code of who has a device.
+/// The auth phase: asks a user with a device for its code.
 pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
     auth_phase(login, way, false, host, conversation)
 }
 
-/// The same, tried out. It is judged and counted as a login is, and uses up the code; but nobody is let in by it, so
-/// nobody is led through binding, and what is owed stays as it is.
+/// Tries out the auth phase. The answer is judged and counted as at a login, and uses up the code; but nobody is let
+/// in, so nobody is led through binding, and what is owed stays as it is.
 pub fn test(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
     auth_phase(login, way, true, host, conversation)
 }
@@ -81,8 +81,8 @@ fn auth_phase(login: &Login, way: Way, trial: bool, host: &Host, conversation: &
         }
         known => known,
     };
-    // Before anything is asked, and for a name that nobody has as well: a door that is silent to some would tell them apart.
-    // Who tries it out sits at the command line, and no stack lies before.
+    // Before anything is asked, and for names that do not exist, too: if some names got an answer and others none, a
+    // stranger could tell them apart. A trial comes from the command line, with no stack before it.
     let untrue = if login.stack_complete && !trial { hand_over::is_true(&login.service).err() } else { None };
     let first_factor_known = login.stack_complete && untrue.is_none();
     let attempt = Attempt { login, way, trial, first_factor_known, host };
@@ -99,8 +99,8 @@ fn auth_phase(login: &Login, way: Way, trial: bool, host: &Host, conversation: &
     }
 }
 
-/// What a stranger reads, who may reach our line with a wrong first factor although it says otherwise: nothing, whoever it
-/// is about. Some are let past it there to bind a device, and no word may tell them from those who have one.
+/// Leaves out the text. The line says `stack=complete`, but a stranger may reach it with a wrong first factor, for any
+/// user. There users without a device are let past to bind one, and no text may tell them from users who have one.
 fn silent(decision: Decision, why: &str) -> Decision {
     if !matches!(decision.outcome, Outcome::Refused | Outcome::NoInteraction) {
         return decision;
@@ -109,7 +109,7 @@ fn silent(decision: Decision, why: &str) -> Decision {
     Decision { text: String::new(), reason, ..decision }
 }
 
-/// What the auth phase goes by.
+/// One pass of the auth phase.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     login: &'a Login,
@@ -147,7 +147,7 @@ fn second_factor(
     };
     let desk = &mut Desk { bindings, host, conversation };
     let login_way = if trial { Way::Login } else { way };
-    // What it takes to tell is out of the service's reach.
+    // The service cannot read what this check needs, so it leaves the check to a helper that the login starts.
     let hand_over = || match host.in_service {
         true => Ok(()),
         false if trial => hand_over::is_safe_at(login),
@@ -164,8 +164,8 @@ fn second_factor(
             if !first_factor_known {
                 question_for_nobody(login, host, desk.conversation).or_else(NoAnswer::or_gone)?;
             }
-            // Only sudo remembers auth. Elsewhere nothing need be written down of who may be a stranger: what is owed closes
-            // a sudo without a first factor to its user.
+            // Only sudo remembers auth, so elsewhere nothing is written down for a possible stranger: a device that is
+            // owed makes a sudo without a first factor refuse its user.
             if first_factor_known || is_sudo(login) {
                 owe(user, door(login, host), desk)?;
             }
@@ -197,7 +197,7 @@ fn ask_unless_remembered(
     // A clock that was set back would make old remembered logins young.
     let set_back = view.last_used > now;
     let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&view.remembered, now));
-    // Whoever has to be told something is asked: the prompt tells it.
+    // A user who has to be told something is asked even so, because the prompt tells it.
     if let (Some(remembered), None) = (again, &first) {
         let reason = format!("remembered login {}", remembered.id());
         return Ok(Decision::new(Outcome::Accepted, "", reason).by_factor("remembered"));
@@ -209,7 +209,7 @@ fn ask_unless_remembered(
         Counted::LetsIn(_) => String::new(),
         Counted::Not(why) => why,
     };
-    // In the prompt every program shows it, once. What is said at a success sudo keeps back, and sshd says twice.
+    // In the prompt every program shows it, once. After a success sudo would not show it, and sshd would show it twice.
     // A screen locker has room for the prompt alone.
     let (notice, first) = match (way, first_factor_known) {
         (Way::OwnProcess, _) if !trial => (None, None),
@@ -250,13 +250,13 @@ fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> De
     Decision::new(Outcome::Refused, text, "required and not bound: a login would lead through binding")
 }
 
-/// What who has no device reads while there is still time.
+/// What a user without a device reads before the deadline.
 fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
     lang.say(Text::Deadline(deadline.saturating_sub(now).div_ceil(86_400)))
 }
 
-/// The first login after a change of the binding is told of it: whoever had not made it would learn it so.
+/// What the first login after a change of the binding is told, so that an owner notices a change by somebody else.
 fn first_login_since(lang: Lang, view: &View, now: u64) -> Option<String> {
     let bound = view.bound.as_ref()?;
     let age = now.saturating_sub(bound.created);
@@ -280,8 +280,8 @@ fn first_login_since(lang: Lang, view: &View, now: u64) -> Option<String> {
     (!news.is_empty()).then(|| news.join("\n"))
 }
 
-/// The latest key that was added, until one that was there before has been used since: whoever has added it behind the
-/// owner's back may be the first to come. But for a week at most, since an owner may use the new one alone.
+/// The latest key that was added, until an older key has been used since: a thief who has added it may log in first,
+/// and must not end the news for the owner. But for a week at most, since an owner may use the new key alone.
 fn added_key(bound: &Bound, now: u64) -> Option<&Key> {
     const TOLD_FOR: u64 = 7 * 86_400;
     let before = |new: &Key| {
@@ -295,7 +295,7 @@ fn added_key(bound: &Bound, now: u64) -> Option<&Key> {
     bound.keys.iter().filter(is_news).max_by_key(|key| key.created)
 }
 
-/// Asks whoever cannot be right, as if they could be: the same prompt, the same work.
+/// Asks a user who cannot succeed exactly as any other: the same prompt and the same work, so that nothing is revealed.
 fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
     match question_for_nobody(login, host, conversation) {
         Ok(()) => Decision::new(Outcome::Refused, REFUSED, reason),

@@ -19,13 +19,13 @@ use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::policy::{Enroll, Requirement};
 
-/// How often a picture is drawn in another way before it is enough.
+/// The most pages that are shown, as each wish for another picture costs one.
 const PAGES: usize = 20;
 
-/// Leads this user through binding a device. Whatever ends before it is bound ends the login.
+/// Leads this user through binding a device. If that ends before a device is bound, the login ends too.
 pub fn at_login(login: &Login, asked: &Requirement, view: &View, desk: &mut Desk) -> Result<Decision, Decision> {
     desk.conversation.allow_for_binding();
-    // Before anybody gets their phone out.
+    // Fail now, before the person fetches a phone.
     openers::openers(login, desk.host)?;
     let everywhere = desk.lang().everywhere(login);
     if let Some(lapsed) = &view.provisional {
@@ -43,7 +43,7 @@ pub fn at_login(login: &Login, asked: &Requirement, view: &View, desk: &mut Desk
     }
 }
 
-/// What can be bound inside a login, among what policy allows, from the place where it is.
+/// A device that can be bound inside this login: allowed by the policy, and possible from its place.
 #[derive(Clone)]
 pub enum Offer {
     /// An authenticator app.
@@ -98,7 +98,7 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
     let (user, issuer) = (view.user.as_str(), desk.host.issuer());
     let begun = view.pending.as_ref().filter(|pending| shown_again(pending, login, desk.host));
     let (mut app, mut look, mut notice) = match begun {
-        // The last client may have been unable to draw.
+        // As text, because the client may have failed to draw the picture the last time.
         Some(begun) => {
             let app = desk.bindings.begin(user, proved, Begin::Again(begun.id)).map_err(begun_elsewhere)?;
             let ago = desk.now().saturating_sub(begun.begun);
@@ -108,7 +108,7 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
     };
     let mut tries = TRIES;
     for _ in 0..PAGES {
-        // Whoever answers a page of half blocks can take more than ASCII, and who could not is offered the key alone.
+        // A client that can show half blocks can show more than ASCII. For other clients there is the key alone.
         let lang = if look.is_ascii() { everywhere } else { beside_a_picture };
         let page = page::binding(user, &app, look, &notice, &issuer, lang);
         let first = desk.conversation.ask_with(true, page)?;
@@ -166,7 +166,7 @@ fn begun_elsewhere(refusal: Refusal) -> Decision {
     }
 }
 
-/// Only at the very place that has seen it, for a quarter of an hour: the key would let anybody bind.
+/// Only from where it was shown before, for a quarter of an hour: with this key anybody could bind.
 fn shown_again(pending: &Waiting, login: &Login, host: &Host) -> bool {
     origin(login).is_some_and(|from| from == pending.from) && pending.expires > (host.now)()
 }

@@ -38,8 +38,8 @@ pub fn at_login(
     Ok(Decision::new(Outcome::Accepted, text, "bound inside the login").by_factor(U2F))
 }
 
-/// A security key that sshd has just had touched, and whether it has demanded PIN or fingerprint too. Asked of sshd once: an
-/// answer that fails to come later must not bind it as one that needs neither.
+/// A security key that sshd has just had touched, and whether sshd has demanded PIN or fingerprint too. sshd is asked
+/// only once: if a second question failed, the key would be bound as one that needs neither.
 #[derive(Clone)]
 pub struct Touched {
     /// The key.
@@ -47,13 +47,13 @@ pub struct Touched {
     verified: bool,
 }
 
-/// The one that a login could bind, and that would be enough from then on.
+/// The security key that this login could bind, and that would be enough at later logins.
 pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touched> {
     if asked.sk_key != SkKey::Counts {
         return None;
     }
     if !host.loaded.policy.u2f.aaguids.is_empty() {
-        // Which model it is, an ssh key does not say.
+        // An ssh key does not say which model it is.
         return None;
     }
     let key = shown_to_sshd(login)?;

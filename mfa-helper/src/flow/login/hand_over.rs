@@ -1,5 +1,5 @@
-//! Whether auth may leave a login to its account phase, in which a device is bound: auth says `PAM_IGNORE` then, and from
-//! there on everything hangs on what comes behind it.
+//! Whether auth may leave a login to its account phase, in which a device is bound. Auth then returns `PAM_IGNORE`, so
+//! all depends on the rest of the stack.
 
 use mfa_wire::Login;
 
@@ -15,7 +15,7 @@ pub fn is_true(service: &str) -> Result<(), String> {
     stack::truth(service, &stack::system_file)
 }
 
-/// Whether it is safe at this login's service, whoever logs in, and whether or not the program is known.
+/// Whether a hand-over is safe at this login's service, for any user and any program.
 pub fn is_safe_at(login: &Login) -> Result<(), NoWay> {
     if is_sudo(login) {
         sudo::runs_account_and_session().map_err(NoWay::Account)?;
@@ -23,14 +23,14 @@ pub fn is_safe_at(login: &Login) -> Result<(), NoWay> {
     stack::hand_over(&login.service, &stack::system_file).map_err(NoWay::Account)
 }
 
-/// Whether it is safe for this very login.
+/// Whether a hand-over is safe for this login, its user and its program.
 pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
     program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
     is_safe_at(login)?;
     proves_something(login, user)
 }
 
-/// An empty password is no first factor: anybody knows it. Where the stack takes none, it has let nobody in by one.
+/// An empty password is no first factor: anybody knows it. If the stack accepts none, nobody has come in by one.
 pub fn proves_something(login: &Login, user: &Identity) -> Result<(), NoWay> {
     match identity::password_of(&user.name) {
         Password::Set => Ok(()),

@@ -28,13 +28,13 @@ fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
     host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group))
 }
 
-/// What rules look at. A host that is no literal address, and a place that nobody can tell, are taken strictly there.
+/// What rules look at. If the host is a name or the place is unknown, the strictest matching rule applies.
 fn facts<'a>(login: &'a Login, user: &'a str, host: &Host) -> Facts<'a> {
     let place = if host.is_local(login) { Place::Local } else { Place::Remote(login.rhost.as_deref()) };
     Facts { user, service: &login.service, place, now: (host.now)() }
 }
 
-/// Who has passed the auth phase is somebody.
+/// The user of a login past its auth phase. That user has to exist; if not, fail.
 fn known(login: &Login) -> Result<Identity, Decision> {
     find(&login.user)?.ok_or_else(|| Decision::unavailable("unknown to the name service"))
 }

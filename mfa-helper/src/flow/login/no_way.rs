@@ -1,4 +1,4 @@
-//! Why somebody who is required and has no device cannot bind one here.
+//! Why a user who is required to have a device, and has none, cannot bind one here.
 
 use mfa_core::lockout::Way;
 use mfa_core::view::View;
@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::policy::{Enroll, Requirement};
 use crate::program::is_sudo;
 
-/// Why who is required and has no device cannot bind one here.
+/// Why a user who is required to have a device, and has none, cannot bind one here.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoWay {
     /// Nothing says that the first factor succeeded.
@@ -25,7 +25,7 @@ pub enum NoWay {
     NoDialogue,
     /// The calling program is not known to hold an account phase at all.
     Program(String),
-    /// The account phase, in which it would happen, may be passed by without us, or the session phase, which confirms it.
+    /// Our account phase, which would bind a device, or our session phase, which would confirm it, may be skipped.
     Account(String),
     /// Nothing was proved before: the login secret is empty.
     NoSecret(&'static str),
@@ -59,7 +59,7 @@ impl NoWay {
     }
 }
 
-/// Whether there is one: the policy, the place and the service allow it.
+/// Whether the policy, the place and the service allow this user to bind a device here.
 pub fn way_to_a_device(asked: &Requirement, view: &View, login: &Login, way: Way, host: &Host) -> Result<(), NoWay> {
     if asked.enroll == Enroll::ByAdmin || asked.kinds.is_empty() {
         Err(NoWay::ByAdmin)
@@ -68,8 +68,8 @@ pub fn way_to_a_device(asked: &Requirement, view: &View, login: &Login, way: Way
     } else if asked.enroll == Enroll::Invited && !view.is_invited((host.now)()) {
         Err(NoWay::NotInvited)
     } else if asked.enroll == Enroll::Invited && is_sudo(login) {
-        // sudo-rs keeps its ticket before the account phase: who has the first factor alone could wait with it until the
-        // owner of the invitation has bound.
+        // sudo-rs keeps its ticket before the account phase: a thief of the first factor could wait with it until the
+        // owner of the invitation has bound a device.
         Err(NoWay::NoDialogue)
     } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
         Err(NoWay::NoDialogue)

@@ -1,4 +1,4 @@
-//! Who opens the session in which a device that a login binds begins to hold.
+//! The processes that may open the session that confirms a device bound by a login.
 
 use mfa_core::Process;
 use mfa_core::change::Terms;
@@ -10,7 +10,7 @@ use crate::flow::door::origin;
 use crate::host::Host;
 use crate::process;
 
-/// On which terms a device is bound in this login: it waits for the session.
+/// The terms on which this login binds a device: it waits for the session.
 pub fn terms(login: &Login, host: &Host) -> Result<Terms, Decision> {
     let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? };
     let from = origin(login).unwrap_or("an unknown place").to_owned();
@@ -18,7 +18,7 @@ pub fn terms(login: &Login, host: &Host) -> Result<Terms, Decision> {
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.
-/// Of other programs the parent is whatever has called them: anybody's.
+/// The parent of any other program is its caller, so it may be anybody's.
 pub fn openers(login: &Login, host: &Host) -> Result<Vec<Process>, Decision> {
     let unseen = || Decision::unavailable("the calling process cannot be seen, so no session could confirm a device");
     let own = process::now(host.caller_pid).ok_or_else(unseen)?;

@@ -17,8 +17,8 @@ pub fn owe(user: &str, here: Option<String>, desk: &Desk) -> Result<(), Decision
     })
 }
 
-/// Writes down that a code was given where a device was owed. Until that is durable nobody is let in by it, so that what
-/// is remembered there is asked for again and not less.
+/// Writes down that a code was given where a device was owed. The login is let in only once that is on disk: if the
+/// write is lost, a remembered login there is asked once too often, not once too little.
 pub fn settle(user: &str, here: Option<String>, desk: &Desk) -> Result<(), Decision> {
     Ok(desk.bindings.note(user, Note::Settle(here))?)
 }

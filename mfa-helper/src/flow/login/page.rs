@@ -110,7 +110,7 @@ fn picture(app: &NewApp, user: &str, issuer: &str, look: Look, notices: usize) -
     let symbol = Symbol::of(app.uri(issuer, user).bytes())?;
     let quiet = [Quiet::WIDE, Quiet::NARROW].into_iter().find(|quiet| {
         let Size { rows, cols } = symbol.size(glyphs, *quiet);
-        // Who asks for plain characters scrolls.
+        // A picture of plain characters may be too high: the person who asked for it can scroll.
         cols <= COLUMNS && (look == Look::Ascii || rows + 3 + notices <= ROWS)
     })?;
     Some(symbol.draw(glyphs, ink, quiet))
@@ -143,7 +143,7 @@ pub fn show_codes(login: &Login, codes: &[Secret], bound: Text, lang: Lang, conv
     if codes.is_empty() {
         return lang.everywhere(login).say(bound);
     }
-    // Bound all the same, should nobody be there to read them any more: new ones can be made. The page says that it is.
+    // If the person is gone, the device stays bound, and new codes can be made. The page says that it is bound.
     let _ = conversation.ask_with(true, recovery_codes(codes, lang));
     String::new()
 }

@@ -11,8 +11,8 @@ use crate::process;
 
 /// The session phase of a login whose account phase has bound a device: from here on it holds.
 ///
-/// By the process, whatever the login says of itself: the one that has bound, or of sshd, which holds the account phase in a
-/// process of its own, the one that has started that.
+/// The calling process decides, not what the login says of itself: it has to be the process that has bound the device.
+/// sshd runs the account phase in a child, so with sshd the parent of that process may confirm too.
 pub fn session(login: &Login, host: &Host) -> Decision {
     confirm(login, host).unwrap_or_else(|failed| failed)
 }

@@ -1,4 +1,4 @@
-//! Binding and replacing an authenticator app, and unbinding whatever is bound.
+//! Binding and replacing an authenticator app, learning the offset of its clock, and ending a lock.
 
 use mfa_core::Kind;
 use mfa_core::bindings::{Begin, NowBound};
@@ -35,7 +35,7 @@ pub fn totp(user: &str, label: Option<&str>, proof: Proof, desk: &mut Desk) -> R
     Ok(with_factor(done(user, codes::hand_out(bound.codes, user, desk), desk.host)))
 }
 
-/// Binds an app in place of the one that is bound. That one works until the two codes are right, and never again.
+/// Replaces the bound device by an app. The old device works until the two codes are right, and never after that.
 pub fn replace(user: &str, label: Option<&str>, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
     desk.conversation.allow_for_binding();
     let label = checked_label(label)?;
@@ -82,7 +82,7 @@ pub fn replace_pending(user: &str, label: Option<&str>, desk: &mut Desk) -> Resu
 
 fn pend(view: &View, label: Option<&str>, desk: &mut Desk) -> Result<Decision, Decision> {
     let begin = Begin::Waiting { label: checked_label(label)?, from: ROOT.into() };
-    // Kept before it is shown: what is shown can be confirmed.
+    // Kept before it is shown, so that every device that was shown can be confirmed.
     let app = desk.bindings.begin(&view.user, &Proved::by_root(view.seen()), begin)?;
     desk.conversation.send(&shown(&view.user, &app, desk.host))?;
     Ok(Decision::new(Outcome::Accepted, "", "pending device made"))
@@ -97,7 +97,7 @@ pub fn confirm(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
         return Ok(if view.bound.is_some() { already(&user) } else { nothing_pending(&user) });
     };
     if pending.from != ROOT {
-        // Whoever has seen that key is not known to root, and would be written down as root.
+        // Root does not know who has seen that key, and the binding would be written down as root's.
         let text = format!(
             "The device that is pending for {} was begun at a login, which confirms it itself.",
             printable(&user, 64)
@@ -270,7 +270,7 @@ fn by_two_codes(
         match desk.bindings.bind(user, proved, New::App(app, [&first, &second]), terms) {
             Ok(bound) => {
                 if let Some(remark) = new_app::remark(bound.offset.unwrap_or(0), app.parameters(), desk.lang()) {
-                    // Bound all the same, should nobody be there to read it.
+                    // If the person is gone, the device stays bound.
                     let _ = desk.conversation.tell(&remark);
                 }
                 return Ok(bound);

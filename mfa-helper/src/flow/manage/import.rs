@@ -13,13 +13,13 @@ use crate::flow::user::{already, known};
 use crate::flow::{Decision, Desk};
 use crate::host::{Host, host_name};
 
-/// What pam_u2f goes by where its configuration says nothing else. The host's own name, not the policy's: the keys are
-/// made already.
+/// The origin that pam_u2f uses by default. It is made of the host's own name, not the policy's, because the keys exist
+/// already.
 fn usual_origin() -> String {
     format!("pam://{}", host_name())
 }
 
-/// A key as a file tells of it.
+/// A key as a file lists it.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
     rp_id: String,
@@ -30,7 +30,7 @@ struct Listed {
     label: String,
 }
 
-/// What a file tells of one user.
+/// The keys that a file lists for one user.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     keys: Vec<Listed>,
@@ -96,7 +96,7 @@ fn counted(n: usize, what: &str) -> String {
 
 fn kept(Listed { rp_id, credential, public, verified, label }: Listed, host: &Host) -> Result<Key, Decision> {
     let (id, created, created_from) = (new_id(host)?, (host.now)(), ROOT.into());
-    // What it has counted to is not in the file: the first use says.
+    // The file does not hold the counter: the first use sets it.
     Ok(Key { id, label, created, created_from, rp_id, credential, public, verified, counter: 0 })
 }
 
@@ -112,7 +112,7 @@ impl Found {
 /// The mapping of pam_u2f: `user:` and then keys, separated by colons. Of several lines the last one counts, as there.
 fn pam_u2f(lines: &str, origin: &str) -> Result<Found, String> {
     let printable = origin.bytes().all(|b| b.is_ascii_graphic());
-    // What a key signs for ssh shall be good for nothing else.
+    // A signature that a key makes for ssh must not be valid for anything else.
     if !printable || origin.is_empty() || origin.len() > MOST_RP_ID || origin.starts_with("ssh:") {
         return Err(format!("an origin is like pam://web1: at most {MOST_RP_ID} letters, no blank, not ssh:"));
     }

@@ -63,7 +63,7 @@ fn add(wanted: &Wanted, identity: &Identity, desk: &mut Desk) -> Result<Decision
     Ok(with_factor(Decision::new(Outcome::Accepted, text, reason)))
 }
 
-/// Binds a security key in place of all that is bound, which works until then and never again.
+/// Replaces all that is bound by a security key. The old devices work until then, and never after that.
 pub fn replace(new: &NewKey, user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
     desk.conversation.allow_for_binding();
     let label = device::checked_label(new.label.as_deref())?;
@@ -81,8 +81,8 @@ pub fn replace(new: &NewKey, user: &str, proof: Proof, desk: &mut Desk) -> Resul
     Ok(with_factor(Decision::new(Outcome::Accepted, device::lines(lines, desk.host), "replaced")))
 }
 
-/// Binds a new key in place of whatever is bound, and shows the recovery codes that belong to it. What is left to be said
-/// of them.
+/// Replaces all that is bound by a new key, and shows its recovery codes. Returns the text that is still to be said
+/// about them.
 fn make_and_bind<'a>(wanted: &Wanted<'a>, proved: &Proved, desk: &mut Desk) -> Result<Option<Text<'a>>, Decision> {
     let Wanted { user, proof, .. } = *wanted;
     let key = make(wanted, &[], desk)?;

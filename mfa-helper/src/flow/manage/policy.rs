@@ -125,7 +125,7 @@ pub struct Finding {
 
 /// Looks for mistakes that the parser cannot see.
 pub fn check(config: &Path, host: &Host, conversation: &mut Conversation) -> Result<Decision, Decision> {
-    // As it is now: what was changed in the last moment is not in force yet, and all the more worth a look.
+    // Read the files as they are now: a change of the last seconds is not in force yet, but has to be checked.
     let policy = match files::in_place(config).and_then(|sources| parse(&sources)) {
         Ok(policy) => policy,
         Err(error) => {
@@ -201,7 +201,7 @@ pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
     findings
 }
 
-/// Whom the rule that was just written does not reach, and why.
+/// The users that the rule just written does not reach, and why.
 pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String> {
     let list = |name: &Option<String>| name.as_ref().map(|name| vec![name.clone()]);
     let written = policy.rules.iter().find(|rule| {
@@ -215,7 +215,7 @@ pub fn not_reached(policy: &Policy, required: &Required, now: u64) -> Vec<String
 
 /// What a later rule asks of somebody that the rule in `file`, which comes first, would not ask any more.
 ///
-/// Where the name service fails nobody can tell, and that is no "nothing".
+/// If the name service fails, that is an error: the answer is unknown, and not "nothing".
 pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Result<Option<String>, Errno> {
     let Some(at) = policy.rules.iter().position(|rule| rule.origin.starts_with(&format!("{file}:"))) else {
         return Ok(None);
@@ -233,7 +233,7 @@ pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Result<Option<String>, 
         for service in services.iter().copied() {
             let facts = Facts { user: &identity.name, service, place: Place::Unknown, now };
             let asked_by = |rules: &Policy| rules.decide(&facts, &mut |group| identity.member(group));
-            // One that is certain decides before either.
+            // An earlier rule that certainly concerns the user decides before both.
             let mut decided = false;
             earlier.decide_aloud(&facts, &mut |group| identity.member(group), &mut |considered| {
                 decided |= considered.concerns == Answer::Yes && considered.rule.mode == Mode::Enforce;
@@ -252,7 +252,7 @@ pub fn relaxed(policy: &Policy, file: &str, now: u64) -> Result<Option<String>, 
 
 /// What of `before` is stricter than it is in `after`.
 fn asks_more(before: &Requirement, after: &Requirement) -> Option<String> {
-    // What is required from a day on is required, as far as the other rule is concerned.
+    // A requirement with a deadline counts as one that begins on that day.
     let due = |asked: &Requirement| match asked.require {
         Require::Mfa => 0,
         _ => asked.deadline.unwrap_or(u64::MAX),
@@ -273,7 +273,7 @@ fn asks_more(before: &Requirement, after: &Requirement) -> Option<String> {
     }
 }
 
-/// Members of whom an earlier rule decides that they need no device.
+/// Members for whom another rule decides that they need no device.
 fn exempt(policy: &Policy, rule: &Rule, now: u64) -> Vec<String> {
     let services: Vec<&str> = match &rule.services {
         Some(services) => services.iter().map(String::as_str).collect(),

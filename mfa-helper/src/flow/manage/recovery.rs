@@ -1,4 +1,4 @@
-//! Codes for who has lost the device, and invitation codes: what root and their owner ask for.
+//! Recovery codes, bypass codes and invitation codes, made for the owner or for root.
 
 use mfa_core::change::{Change, Note, Refusal};
 use mfa_core::record::OneTime;
@@ -25,7 +25,7 @@ pub fn renew(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Deci
     }
     let (set, codes) = Set::make(count, desk.host.random)?;
     let void = |why: Decision| Decision { text: VOID.to_owned(), factor: proven.factor, ..why };
-    // Kept only now: whoever leaves before keeps the codes that they have.
+    // Stored only once the person has confirmed them: a person who leaves before keeps the old codes.
     codes::show(codes, desk).map_err(|none| void(none.into()))?;
     let renewed = Change::RecoveryCodes(set, proof.from(&user).to_owned());
     desk.bindings.change(&user, &proven.proved, renewed).map_err(|lost| void(lost.into()))?;
@@ -54,10 +54,10 @@ pub fn invite(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
     Ok(Decision::new(Outcome::Accepted, text, "invited"))
 }
 
-/// The longest life of a bypass code, in seconds: a week. Who is longer without a device gets a new one.
+/// The longest life of a bypass code, in seconds: a week. A user who is without a device for longer gets another one.
 const BYPASS_LIFE: u64 = 7 * 86_400;
 
-/// Makes a code that lets `user` in once, in place of any other such; or, for no time, none.
+/// Makes a code that lets `user` in once, and voids any other. For 0 seconds it makes none, and only voids.
 pub fn bypass(user: &str, seconds: u64, desk: &mut Desk) -> Result<Decision, Decision> {
     if seconds > BYPASS_LIFE {
         let text = "A bypass code is good for a week (168h) at most.";

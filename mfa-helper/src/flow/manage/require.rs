@@ -13,13 +13,13 @@ use crate::policy::files;
 use crate::policy::parse::{Source, moment, parse};
 use crate::rootfile::{Dir, Fault, encode_name};
 
-/// What every such file is called by.
+/// The beginning of the name of each such file.
 pub const PREFIX: &str = "50-require-";
 
 /// The line that makes a rule go away by itself.
 const TRIAL: &str = "expires = ";
 
-/// Writes the rule, if the policy with it is one; and says whom it does not reach.
+/// Writes the rule, if the policy is valid with it, and names the users that it does not reach.
 pub fn require(
     required: &Required,
     config: &Path,
@@ -44,7 +44,7 @@ pub fn require(
         // When the trial is over nobody would be required.
         return Err(refused(format!("{} requires it already, for good.", folder.path_of(&name))));
     }
-    // Tried before it is there.
+    // Parse the policy with the new rule before the file is written.
     let mut sources = files::in_place(config).map_err(|e| refused(e.0))?;
     let new: Source = (folder.path_of(&name), text.clone());
     sources.retain(|(path, _)| *path != new.0);
@@ -54,7 +54,7 @@ pub fn require(
     sources.sort_unstable();
     sources.extend(main);
     let policy = parse(&sources).map_err(|e| refused(e.0))?;
-    // As if the old one came next.
+    // Parse it again with the old rule behind the new one, to see what the new rule would relax.
     let at = sources.iter().position(|(path, _)| *path == folder.path_of(&name)).map_or(0, |at| at + 1);
     sources.splice(at..at, old);
     let relaxed = policy::relaxed(&parse(&sources).map_err(|e| refused(e.0))?, &name, (host.now)());
@@ -75,7 +75,7 @@ pub fn require(
 
 /// Removes the rule.
 pub fn unrequire(required: &Required, config: &Path) -> Result<Decision, Decision> {
-    // Whoever is gone by now has a rule under the name of then.
+    // If the user is gone by now, take the name as it was typed.
     let known = as_the_name_service_says(required).ok();
     let name = file_name(known.as_ref().unwrap_or(required))?;
     let folder = folder(config)?;
@@ -150,7 +150,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The file's name says whom and where, so that the same command finds it again.
+/// The file's name holds the user or group and the service, so that the same command finds it again.
 fn file_name(required: &Required) -> Result<String, Decision> {
     let (kind, name) = match (&required.user, &required.group) {
         (Some(user), None) => ("user", user),
@@ -168,8 +168,8 @@ fn encoded(name: &str) -> Result<String, Decision> {
     encode_name(name).ok_or_else(|| refused(format!("{} cannot be a part of a file's name.", printable(name, 64))))
 }
 
-/// The same, under the name by which the rules will know who is meant. A rule for somebody who does not exist would
-/// concern nobody, or everybody.
+/// A copy with the name by which rules will know the user or group. A rule for a name that does not exist would concern
+/// nobody, or everybody.
 fn as_the_name_service_says(required: &Required) -> Result<Required, Decision> {
     let (what, typed, found) = match (&required.user, &required.group) {
         (Some(user), None) => ("user", user, identity::find(user).map(|user| user.map(|user| user.name))),

@@ -1,4 +1,4 @@
-//! Who has what.
+//! Which users have which devices, and which of them are required to have one.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub fn status(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
     Ok(Decision::new(Outcome::Accepted, "", "shown"))
 }
 
-/// Shows it for everybody who has something bound or pending, in order of their names.
+/// Shows it for each user with a bound or pending device, sorted by name.
 pub fn list(desk: &mut Desk) -> Result<Decision, Decision> {
     let users = all_kept(desk.bindings.as_ref())?;
     show(users, desk, |view, host, conversation| match view.bound.is_some() || view.pending.is_some() {
@@ -36,8 +36,8 @@ pub fn list(desk: &mut Desk) -> Result<Decision, Decision> {
     })
 }
 
-/// Shows it for the members of a group, or for those of them, or of all, who are required to have a device and have
-/// none; in order of their names.
+/// Shows it for the members of a group, or for all users; if `missing`, only for those that are required to have a
+/// device and have none. Sorted by name.
 pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<Decision, Decision> {
     let users = match group {
         Some(group) => members(group, desk)?,
@@ -58,7 +58,7 @@ pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<De
     })
 }
 
-/// Shows what `one` shows of each; and names records that cannot be read, instead of leaving them out.
+/// Calls `one` for each record. Records that cannot be read are named, not left out.
 fn show(
     users: Vec<String>,
     desk: &mut Desk,
@@ -84,7 +84,7 @@ fn show(
 /// So many names are asked for at once.
 const PAGE: usize = 1000;
 
-/// Everybody of whom something is kept, in order of their names.
+/// The names of all users that have a record, sorted.
 fn all_kept(bindings: &dyn Bindings) -> Result<Vec<String>, Unavailable> {
     let mut users: Vec<String> = Vec::new();
     loop {
@@ -97,8 +97,8 @@ fn all_kept(bindings: &dyn Bindings) -> Result<Vec<String>, Unavailable> {
     }
 }
 
-/// Who may be meant by a rule: who has a record, who can log in as far as the name service lists them (a directory may
-/// list nobody), and who is named in a rule or belongs to a group that is.
+/// Every user that a rule may concern: users with a record, users that can log in and that the name service lists (a
+/// directory may list none), and users named in a rule or in a group of a rule.
 pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
     let mut names: BTreeSet<String> = all_kept(bindings)?.into_iter().collect();
     names.extend(names::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
@@ -108,7 +108,7 @@ pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<St
             names.extend(members_of(group).map_err(Decision::name_service_failed)?);
         }
     }
-    // Whom the name service fails on is not thereby gone.
+    // If the name service fails, keep the name: the user may still exist.
     names.retain(|name| identity::find(name).map_or(true, |found| found.is_some_and(|user| user.name == *name)));
     Ok(names)
 }
@@ -127,7 +127,7 @@ fn members(group: &str, desk: &Desk) -> Result<Vec<String>, Decision> {
     }
     let mut names = everybody(desk.bindings.as_ref(), desk.policy())?;
     names.extend(members_of(group).map_err(Decision::name_service_failed)?);
-    // Who cannot be told counts as a member, as for a rule.
+    // A user whose membership is unknown counts as a member, as for a rule.
     let is_member = |name: &String| {
         identity::find(name)
             .map_or(true, |found| found.is_some_and(|user| user.name == *name && user.member(group) != Answer::No))
@@ -135,7 +135,7 @@ fn members(group: &str, desk: &Desk) -> Result<Vec<String>, Decision> {
     Ok(names.into_iter().filter(is_member).collect())
 }
 
-/// Those whom the group itself names, and those whose primary group it is. Of one that does not exist nobody.
+/// The users that the group lists, and the users whose primary group it is. None if there is no such group.
 pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
     let Some(group) = identity::group(group)? else { return Ok(Vec::new()) };
     let mut names = group.members;

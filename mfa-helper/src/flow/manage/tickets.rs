@@ -36,7 +36,7 @@ pub fn tickets(user: &str, revoke: Option<&str>, desk: &mut Desk) -> Result<Deci
     }
 }
 
-/// In place of an id: every one.
+/// Instead of an id: all of them.
 const ALL: &str = "all";
 
 fn shown(login: &RememberedLogin) -> Remembered {

@@ -35,7 +35,7 @@ pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) 
 
 fn disable_all(user: &str, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
     if proof == Proof::Root {
-        // A record that cannot be read is destroyed as well. Whatever a login does meanwhile comes too late.
+        // A record that cannot be read is destroyed as well, and no login in progress can undo that.
         let kind = match desk.bindings.look(user) {
             Ok(view) if view.bound.is_none() => return Ok(not_bound(user)),
             Ok(view) => view.kind(),
