@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use mfa_core::engine::{Engine, Write as Change};
-use mfa_core::record::{App, Credentials, Device, Latest, Owes, State};
+use mfa_core::record::{App, Credentials, Device, Latest, State};
 use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, recovery};
 use mfa_helper::store::{FORMAT, Store};
@@ -166,7 +166,7 @@ impl Users {
         fs::write(elsewhere.join("FORMAT"), FORMAT).expect("FORMAT");
         let store = Store::open(&elsewhere).expect("a store");
         let (nothing, revision) = store.read(&user.name).expect("an empty record");
-        let binding = Change::bind(&nothing.state, user.credentials(self.now), &Owes::default());
+        let binding = Change::bind(&nothing.state, user.credentials(self.now));
         assert!(store.commit(&user.name, &revision, &binding).is_ok(), "binding");
         let bound = elsewhere.join("users").join(&user.name);
         let mut names: Vec<_> =

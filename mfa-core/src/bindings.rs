@@ -2,9 +2,9 @@
 
 use mfa_wire::Secret;
 
-use crate::change::{self, Change, Made, New, NewApp, Note, Refusal, Terms};
+use crate::change::{self, Change, Clock, Made, New, NewApp, Note, Refusal, Terms};
 use crate::engine::{Engine, Trouble, Unavailable, Write, revise};
-use crate::judge::{Answer, By, Judged, Proved, Rules, judge};
+use crate::judge::{Answer, By, Judged, Proved, Rules, invited, judge};
 use crate::totp::{Parameters, Totp};
 use crate::view::View;
 use crate::{Id, recovery};
@@ -18,6 +18,9 @@ pub trait Bindings {
     /// a code could be used twice.
     fn judge(&self, user: &str, by: By, answer: &Answer) -> Result<Judged, Unavailable>;
 
+    /// What an invitation proves, if this is its code and it is still good.
+    fn invited(&self, user: &str, typed: &Secret) -> Result<Option<Proved>, Unavailable>;
+
     /// The challenge for a key to sign: 32 random bytes. They stand for the client data hash of WebAuthn, because there
     /// is no browser.
     fn challenge(&self, user: &str) -> Result<[u8; 32], Unavailable>;
@@ -30,6 +33,9 @@ pub trait Bindings {
 
     /// Changes what is bound.
     fn change(&self, user: &str, proved: &Proved, change: Change) -> Result<(), Refusal>;
+
+    /// Learns how far the device's clock is ahead, by two codes in a row.
+    fn learn_clock(&self, user: &str, codes: [&Secret; 2]) -> Result<Clock, Refusal>;
 
     /// Writes down what is kept beside it.
     fn note(&self, user: &str, note: Note) -> Result<(), Refusal>;
@@ -113,6 +119,10 @@ impl<E: Engine> Bindings for Local<E> {
         })
     }
 
+    fn invited(&self, user: &str, typed: &Secret) -> Result<Option<Proved>, Unavailable> {
+        Ok(invited(&self.engine.load(user)?.0, typed, (self.now)()))
+    }
+
     fn challenge(&self, _user: &str) -> Result<[u8; 32], Unavailable> {
         let mut bytes = [0; 32];
         (self.random)(&mut bytes)?;
@@ -144,6 +154,12 @@ impl<E: Engine> Bindings for Local<E> {
     fn change(&self, user: &str, proved: &Proved, change: Change) -> Result<(), Refusal> {
         revise(&self.engine, user, |record| {
             change::change(record, proved, &change, (self.now)()).map(|write| ((), Some(write)))
+        })
+    }
+
+    fn learn_clock(&self, user: &str, codes: [&Secret; 2]) -> Result<Clock, Refusal> {
+        revise(&self.engine, user, |record| {
+            change::learn_clock(&record, codes, (self.now)()).map(|(clock, write)| (clock, Some(write)))
         })
     }
 

@@ -6,9 +6,9 @@ use crate::engine::{Unavailable, Write};
 use crate::judge::Proved;
 use crate::key::{self, Key};
 use crate::lockout::Failures;
-use crate::pair::{Pair, PairError};
+use crate::pair::{self, Pair, PairError};
 use crate::record::{
-    Amendment, App, Credentials, Device, Latest, OneTime, Owes, PENDING_LIFE, Pending, Provisional, Record, State,
+    Amendment, App, Credentials, Device, Latest, OneTime, PENDING_LIFE, Pending, Provisional, Record, State,
 };
 use crate::remembered::RememberedLogins;
 use crate::totp::{Parameters, Totp};
@@ -157,6 +157,10 @@ pub enum Refusal {
     NotBound,
     /// There is nothing to confirm, or nothing to forget.
     NothingThere,
+    /// Security keys are bound, which have no clock.
+    NoClock,
+    /// A code of such a late step was used already: for so many seconds, used codes would become valid again.
+    UsedAsLate(u64),
     /// Another login has bound the device that waits.
     AnotherLogin,
     /// It has waited for too long.
@@ -217,16 +221,16 @@ pub fn bind(
     };
     let write = match &terms.provisional {
         Some(waits) => Write::BindProvisionally(credentials, waits.clone()),
-        None => Write::bind(&record.state, credentials, &record.state.owes),
+        None => Write::bind(&record.state, credentials),
     };
     Ok((offset, write))
 }
 
 impl Write {
-    /// Binds a device. `before` is the state before it, `owes` what is owed.
-    pub fn bind(before: &State, credentials: Credentials, owes: &Owes) -> Write {
-        let next = before.succeeded_by(credentials.id, credentials.burnt());
-        Write::Bind(credentials, State { owes: owes.remembered(), ..next })
+    /// Binds a device. `before` is the state before it.
+    pub fn bind(before: &State, credentials: Credentials) -> Write {
+        let state = before.succeeded_by(credentials.id, credentials.burnt());
+        Write::Bind(credentials, state)
     }
 }
 
@@ -241,7 +245,7 @@ pub fn change(record: Record, proved: &Proved, change: &Change, now: u64) -> Res
             Some(Credentials { recovery: set.clone(), latest, ..bound })
         }),
         Change::AddKeys(new) => amend(record, |bound| {
-            let all = with(bound.keys(), new);
+            let all = with_new_keys(bound.keys(), new);
             let room = !bound.keys().is_empty() && bound.keys().len() < all.len() && all.len() <= key::MOST;
             room.then_some(Credentials { device: Device::Keys(all), ..bound })
         }),
@@ -256,6 +260,36 @@ pub fn change(record: Record, proved: &Proved, change: &Change, now: u64) -> Res
         }),
         Change::Unbind => Ok(Write::Unbind),
     }
+}
+
+/// How far a device's clock is ahead, in steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// So many steps.
+    pub steps: i64,
+    /// The length of a step, in seconds.
+    pub period: u64,
+}
+
+/// The largest clock offset that two codes in a row can teach, in seconds: a wrong time zone, a wrong date. Two guessed
+/// codes match two such steps by chance once in a hundred million times.
+const RESYNC: u64 = 86_400;
+
+/// What two codes in a row say of the device's clock. From then on its codes are expected by that, and both are used up.
+pub fn learn_clock(record: &Record, codes: [&Secret; 2], now: u64) -> Result<(Clock, Write), Refusal> {
+    let bound = record.credentials.as_ref().ok_or(Refusal::NotBound)?;
+    let app = bound.app().ok_or(Refusal::NoClock)?;
+    let (state, period) = (&record.state, app.totp.parameters.period);
+    let present = app.totp.parameters.step(now);
+    let first = pair::consecutive(&app.totp, codes[0], codes[1], present, RESYNC).map_err(Refusal::Pair)?;
+    if first <= state.last_step {
+        // Going back would make used codes valid again.
+        return Err(Refusal::UsedAsLate((state.last_step - first + 1).saturating_mul(period)));
+    }
+    let last_step = first + 1;
+    let steps = last_step.cast_signed().saturating_sub(present.cast_signed());
+    let after = State { last_step, clock_offset: steps, ..state.clone() };
+    Ok((Clock { steps, period }, Write::State(after)))
 }
 
 /// What a note makes of the record; `None` if the record says so already.
@@ -297,7 +331,7 @@ fn forgetting(state: &State, remembered: RememberedLogins) -> Result<State, Refu
 }
 
 /// The keys in `bound`, and after them each key in `new` whose public key is not there yet.
-pub fn with(bound: &[Key], new: &[Key]) -> Vec<Key> {
+pub fn with_new_keys(bound: &[Key], new: &[Key]) -> Vec<Key> {
     let mut all = bound.to_vec();
     for key in new {
         if !all.iter().any(|other| other.public == key.public) {
@@ -316,7 +350,8 @@ fn confirm(record: Record, opener: Option<Process>, here: Option<&str>, now: u64
         return Err(Refusal::AnotherLogin);
     }
     // Nothing is owed here any more; a login that was let past elsewhere gives its code there.
-    Ok(Write::bind(&record.state, bound, &record.state.owes.without(here)))
+    let owes = record.state.owes.without(here);
+    Ok(Write::bind(&State { owes, ..record.state }, bound))
 }
 
 /// Changes what is bound. `amended` returns `None` if the change is impossible.
@@ -384,6 +419,7 @@ pub(crate) mod test_records {
 mod tests {
     use super::test_records::{app_record, empty_record, key, keys_record};
     use super::*;
+    use crate::record::Owes;
     use crate::remembered::{Origin, RememberedLogin};
 
     const NOW: u64 = 1000;
@@ -540,6 +576,42 @@ mod tests {
         }
         for other in [invited(9, waits()), Record { pending: waits(), ..empty_record() }] {
             assert!(!bound(other));
+        }
+    }
+
+    /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
+    const CODES: [&str; 10] =
+        ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
+
+    /// What these codes teach at the step `present`, where `last` was the last that was accepted.
+    fn learnt(codes: [&str; 2], present: u64, last: u64) -> Result<(u64, i64), Refusal> {
+        let mut record = app_record();
+        record.state.last_step = last;
+        let codes = codes.map(|code| Secret::copy_of(code.as_bytes()));
+        let (clock, write) = learn_clock(&record, [&codes[0], &codes[1]], present * 30)?;
+        let Write::State(after) = write else { panic!("more than a state") };
+        assert_eq!(clock, Clock { steps: after.clock_offset, period: 30 });
+        Ok((after.last_step, after.clock_offset))
+    }
+
+    #[test]
+    fn two_codes_in_a_row_tell_the_offset_up_to_a_day_and_are_used_up() {
+        const DAY: u64 = 86_400 / 30;
+        assert_eq!(learnt([CODES[4], CODES[5]], 5, 3), Ok((5, 0)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 125, 3), Ok((5, -120)));
+        assert_eq!(learnt([CODES[8], CODES[9]], 1, 3), Ok((9, 8)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 4 + DAY, 3), Ok((5, 1 - DAY as i64)));
+        assert_eq!(learnt([CODES[4], CODES[5]], 6 + DAY, 3), Err(Refusal::Pair(PairError::Wrong)), "too far");
+        for codes in [[CODES[4], CODES[4]], [CODES[5], CODES[4]], [CODES[3], CODES[5]], [CODES[4], "000000"]] {
+            assert!(matches!(learnt(codes, 5, 0), Err(Refusal::Pair(_))), "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn no_code_comes_back_by_an_offset() {
+        for last in [4, 5, 6, 125] {
+            let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
+            assert_eq!(why, Refusal::UsedAsLate((last - 4 + 1) * 30), "{last}");
         }
     }
 

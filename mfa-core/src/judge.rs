@@ -4,7 +4,6 @@ use mfa_wire::Secret;
 
 use crate::key::{self, Key, Pin, Refused, Signed};
 use crate::lockout::{Failures, Lockout, Way};
-use crate::pair::{self, PairError};
 use crate::record::{App, Credentials, OneTime, Record, State};
 use crate::remembered::Memory;
 use crate::view::{Codes, Seen};
@@ -12,10 +11,6 @@ use crate::{Id, recovery, totp};
 
 /// How far from now a wrong code is looked for, in seconds: to say how far the device's clock is off, never to accept it.
 const REACH: u64 = 10 * 60;
-
-/// The largest clock offset that two codes in a row can teach, in seconds: a wrong time zone, a wrong date. Two guessed
-/// codes match two such steps by chance once in a hundred million times.
-const RESYNC: u64 = 86_400;
 
 /// What the policy says of judging.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +66,6 @@ pub enum Answer<'a> {
     },
     /// sshd has checked the signature of this key, and has demanded as much as we would.
     BySshd(Id),
-    /// This was typed where an invitation code is asked for.
-    Invitation(&'a Secret),
-    /// Two codes in a row, which say how far the device's clock is off.
-    TwoCodes(&'a [Secret; 2]),
 }
 
 /// What an answer is worth.
@@ -106,15 +97,6 @@ pub enum Factor {
     BypassCode,
     /// This security key.
     Key(Id),
-    /// The invitation code.
-    Invitation,
-    /// Two codes in a row: so many steps of so many seconds is the device's clock ahead.
-    Clock {
-        /// How many steps.
-        steps: i64,
-        /// How long each is, in seconds.
-        period: u64,
-    },
 }
 
 /// Why an answer is not accepted.
@@ -151,14 +133,6 @@ pub enum Why {
     BadAnswer(Refused),
     /// The counter of this key went back.
     CounterBack(Id, Refused),
-    /// It is not the code of an invitation that is still good.
-    NotInvited,
-    /// Security keys are bound, which have no clock.
-    NoClock,
-    /// The two codes are not what they should be.
-    Pair(PairError),
-    /// A code of such a late step was used already: for so many seconds, used codes would become valid again.
-    UsedAsLate(u64),
 }
 
 /// A lock that holds.
@@ -232,24 +206,20 @@ fn not(why: Why) -> Judgement {
 pub fn judge(record: &Record, by: By, rules: &Rules, now: u64, answer: &Answer) -> Judgement {
     let judging = |bound| Judging { record, bound, by, rules, now };
     match (answer, &record.credentials) {
-        (Answer::Invitation(typed), _) => invitation(record, typed, now),
         (Answer::Signed { .. } | Answer::BySshd(_), None) => not(Why::KeyGone),
         (_, None) => not(Why::NotBound),
         (Answer::Typed(typed), Some(bound)) => judging(bound).typed(typed),
         (Answer::Signed { key, signed, hash }, Some(bound)) => judging(bound).signed(*key, signed, hash),
         (Answer::BySshd(key), Some(bound)) => judging(bound).by_sshd(*key),
-        (Answer::TwoCodes(codes), Some(bound)) => judging(bound).two_codes(codes),
     }
 }
 
-/// An invitation code has 80 bits, so no guess is counted. It is used up by the binding.
-fn invitation(record: &Record, typed: &Secret, now: u64) -> Judgement {
+/// What an invitation proves, if this is its code and it is still good. A code has 80 bits, so no guess is counted. The
+/// binding uses it up.
+pub fn invited(record: &Record, typed: &Secret, now: u64) -> Option<Proved> {
     let invitation = &record.state.invitation;
-    if !invitation.is_good(now) || !recovery::Code::parse(typed).is_some_and(|code| invitation.is(&code)) {
-        return not(Why::NotInvited);
-    }
-    let proved = Proved::nothing_bound(&Seen::of(record));
-    (Judged::Accepted(Accepted { by: Factor::Invitation, codes: Codes { made: 0, left: 0 }, proved }), None)
+    let is_right = invitation.is_good(now) && recovery::Code::parse(typed).is_some_and(|code| invitation.is(&code));
+    is_right.then(|| Proved::nothing_bound(&Seen::of(record)))
 }
 
 /// What an answer is judged by.
@@ -363,32 +333,12 @@ impl Judging<'_> {
         self.accepted(Factor::Key(id), after)
     }
 
-    /// How far the device's clock is off.
-    fn two_codes(self, codes: &[Secret; 2]) -> Judgement {
-        let Some(app) = self.bound.app() else { return not(Why::NoClock) };
-        let state = &self.record.state;
-        let parameters = app.totp.parameters;
-        let present = parameters.step(self.now);
-        let first = match pair::consecutive(&app.totp, &codes[0], &codes[1], present, RESYNC) {
-            Ok(first) => first,
-            Err(error) => return not(Why::Pair(error)),
-        };
-        if first <= state.last_step {
-            // Going back would make used codes valid again.
-            return not(Why::UsedAsLate((state.last_step - first + 1).saturating_mul(parameters.period)));
-        }
-        let last_step = first + 1;
-        let steps = last_step.cast_signed().saturating_sub(present.cast_signed());
-        let after = State { last_step, clock_offset: steps, ..state.clone() };
-        self.accepted(Factor::Clock { steps, period: parameters.period }, after)
-    }
-
     fn accepted(self, by: Factor, after: State) -> Judgement {
         let codes = Codes::of(self.bound, &after.recovery);
         let by_device = match by {
             Factor::Code | Factor::RecoveryCode | Factor::Key(_) => ProvedBy::Device,
-            // A bypass code is root's word for one login; for two codes nobody was asked who they are.
-            Factor::BypassCode | Factor::Clock { .. } | Factor::Invitation => ProvedBy::Nothing,
+            // It is root's word for one login.
+            Factor::BypassCode => ProvedBy::Nothing,
         };
         let proved = Proved { seen: Seen::of(self.record), by: by_device };
         (Judged::Accepted(Accepted { by, codes, proved }), Some(after))
@@ -451,46 +401,8 @@ mod tests {
     const RULES: Rules = Rules { window: 1, lockout: Lockout { after: 5, first: 60, cap: 14_400 }, pin: Pin::IfSet };
     const BY: By<'static> = By { way: Way::Login, first_factor_known: true, bypass: true, remember: None };
 
-    /// RFC 4226, appendix D: the codes of this key at steps 0 to 9.
-    const CODES: [&str; 10] =
-        ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
-
-    /// What these codes teach at the step `present`, where `last` was the last that was accepted.
-    fn learnt(codes: [&str; 2], present: u64, last: u64) -> Result<(u64, i64), Why> {
-        let mut record = app_record();
-        record.state.last_step = last;
-        let codes = codes.map(|code| Secret::copy_of(code.as_bytes()));
-        match judge(&record, BY, &RULES, present * 30, &Answer::TwoCodes(&codes)) {
-            (Judged::Accepted(accepted), Some(after)) => {
-                let steps = after.clock_offset;
-                assert_eq!(accepted.by, Factor::Clock { steps, period: 30 });
-                Ok((after.last_step, steps))
-            }
-            (Judged::Not(why), None) => Err(why),
-            _ => panic!("accepted without a state, or refused with one"),
-        }
-    }
-
-    #[test]
-    fn two_codes_in_a_row_tell_the_offset_up_to_a_day_and_are_used_up() {
-        const DAY: u64 = 86_400 / 30;
-        assert_eq!(learnt([CODES[4], CODES[5]], 5, 3), Ok((5, 0)));
-        assert_eq!(learnt([CODES[4], CODES[5]], 125, 3), Ok((5, -120)));
-        assert_eq!(learnt([CODES[8], CODES[9]], 1, 3), Ok((9, 8)));
-        assert_eq!(learnt([CODES[4], CODES[5]], 4 + DAY, 3), Ok((5, 1 - DAY as i64)));
-        assert_eq!(learnt([CODES[4], CODES[5]], 6 + DAY, 3), Err(Why::Pair(PairError::Wrong)), "too far");
-        for codes in [[CODES[4], CODES[4]], [CODES[5], CODES[4]], [CODES[3], CODES[5]], [CODES[4], "000000"]] {
-            assert!(matches!(learnt(codes, 5, 0), Err(Why::Pair(_))), "{codes:?}");
-        }
-    }
-
-    #[test]
-    fn no_code_comes_back_by_an_offset() {
-        for last in [4, 5, 6, 125] {
-            let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
-            assert_eq!(why, Why::UsedAsLate((last - 4 + 1) * 30), "{last}");
-        }
-    }
+    /// RFC 4226, appendix D: the code of this key at step 5.
+    const RIGHT: &[u8] = b"254676";
 
     /// Nothing that is wrong may be written as if it were right, for any answer to any record.
     #[test]
@@ -500,7 +412,8 @@ mod tests {
         for typed in typed {
             for record in [app_record(), keys_record(&[1, 2])] {
                 let typed = Secret::copy_of(typed);
-                for answer in [Answer::Typed(&typed), Answer::Invitation(&typed), Answer::BySshd(Id([9; 16]))] {
+                assert!(invited(&record, &typed, 165).is_none());
+                for answer in [Answer::Typed(&typed), Answer::BySshd(Id([9; 16]))] {
                     let (judged, after) = judge(&record, BY, &RULES, 165, &answer);
                     assert!(matches!(judged, Judged::Not(_)));
                     let after = after.unwrap_or(record.state.clone());
@@ -514,7 +427,7 @@ mod tests {
     #[test]
     fn a_right_code_moves_the_step_on_and_proves_the_device() {
         let record = app_record();
-        let typed = Secret::copy_of(CODES[5].as_bytes());
+        let typed = Secret::copy_of(RIGHT);
         let (judged, after) = judge(&record, BY, &RULES, 165, &Answer::Typed(&typed));
         let Judged::Accepted(accepted) = judged else { panic!("refused") };
         assert_eq!((accepted.by, after.map(|after| after.last_step)), (Factor::Code, Some(5)));

@@ -43,7 +43,7 @@ fn commit(store: &Store, at: &Loaded, write: Write) -> Result<(), CommitError> {
 
 /// Binds over whatever was loaded; this is still owed.
 fn bind(store: &Store, at: &Loaded, credentials: Credentials, owes: &Owes) -> Result<(), CommitError> {
-    commit(store, at, Write::bind(&at.state, credentials, owes))
+    commit(store, at, Write::bind(&State { owes: owes.clone(), ..at.state.clone() }, credentials))
 }
 
 /// A store of its own, removed at the end.
@@ -185,7 +185,7 @@ fn a_commit_over_a_record_that_changed_is_a_conflict() {
     commit(&store, &load(&store), Write::State(state.clone())).unwrap();
     for change in [
         Write::State(state.clone()),
-        Write::bind(&stale.state, credentials(9), &Owes::default()),
+        Write::bind(&stale.state, credentials(9)),
         Write::Pend(pending(9)),
         Write::Unpend { provisional: false },
     ] {
@@ -349,9 +349,7 @@ fn a_login_that_loaded_the_old_device_cannot_commit_once_it_is_replaced() {
     let state = State { last_step: 201, ..old.state.clone() };
     assert_eq!(commit(&store, &old, Write::State(state.clone())), Err(CommitError::Conflict));
     // Nor a second replacement that was begun beside the first, nor a change by who had proved the old device.
-    for change in
-        [Write::bind(&old.state, replacement(3), &Owes::default()), Write::Amend(credentials(1), None), Write::Unbind]
-    {
+    for change in [Write::bind(&old.state, replacement(3)), Write::Amend(credentials(1), None), Write::Unbind] {
         assert_eq!(commit(&store, &old, change), Err(CommitError::Conflict));
     }
     let new = load(&store);

@@ -77,9 +77,7 @@ impl Audience<'_> {
             Factor::RecoveryCode => (RECOVERY, self.left(*codes, host), String::from("recovery code")),
             Factor::BypassCode => (BYPASS, self.lang.say(Text::BypassUsed), String::from("bypass code")),
             Factor::Key(id) => (U2F, self.few_left(*codes, host), format!("key {id}")),
-            Factor::Code | Factor::Clock { .. } | Factor::Invitation => {
-                (TOTP, self.few_left(*codes, host), String::from("code"))
-            }
+            Factor::Code => (TOTP, self.few_left(*codes, host), String::from("code")),
         };
         Decision::new(Outcome::Accepted, text, reason).by_factor(factor)
     }
@@ -112,8 +110,6 @@ impl Audience<'_> {
             Why::KeyGone => by_key(self.refused("The key was unbound meanwhile.", "unbound meanwhile")),
             Why::BadAnswer(refused) => by_key(Decision::new(Outcome::Refused, said(*refused), refused.to_string())),
             Why::CounterBack(id, back) => by_key(self.refused(said(*back), &format!("key {id}: {back}"))),
-            // Nobody is asked for these at a login.
-            Why::NotInvited | Why::NoClock | Why::Pair(_) | Why::UsedAsLate(_) => self.refused("", "not a code"),
         }
     }
 

@@ -23,11 +23,13 @@ use crate::policy::{Requirement, SkKey};
 use crate::stack;
 
 /// The answer of a key, which is not judged yet.
-struct Answered {
-    key: Id,
-    signed: Signed,
+pub struct Answered {
+    /// Which key.
+    pub key: Id,
+    /// What it has signed, and the signature.
+    pub signed: Signed,
     /// The hash that is under the signature.
-    hash: [u8; 32],
+    pub hash: [u8; 32],
 }
 
 /// Why there is no answer of a key.
@@ -97,16 +99,11 @@ fn answer_of_a_key(
         ));
     }
     let challenge = desk.bindings.challenge(&view.user).map_err(Decision::from)?;
-    let keys = if by_touch_here { plugged } else { of_ssh };
-    let (n, signed, hash) = match by_touch_here {
-        true => by_usb(notice, audience, &keys, &challenge, desk)?,
-        false => by_agent(notice, audience, &keys, &challenge, desk)?,
-    };
-    Ok(Answered { key: keys[n].id, signed, hash })
+    match by_touch_here {
+        true => by_usb(notice, audience, &plugged, &challenge, desk),
+        false => by_agent(notice, audience, &of_ssh, &challenge, desk),
+    }
 }
-
-/// Which of the keys has answered, what it has signed, and the hash under that.
-type Signature = (usize, Signed, [u8; 32]);
 
 /// Asks the keys that are plugged in here.
 fn by_usb(
@@ -115,13 +112,13 @@ fn by_usb(
     keys: &[Key],
     challenge: &[u8; 32],
     desk: &mut Desk,
-) -> Result<Signature, NotAnswered> {
+) -> Result<Answered, NotAnswered> {
     let u2f = &desk.policy().u2f;
     let deadline = Duration::from_secs(u2f.timeout);
     let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation: desk.conversation };
     let (n, signed, _) = usb::assert(&asked, &mut person).map_err(no_key)?;
-    Ok((n, signed, *challenge))
+    Ok(Answered { key: keys[n].id, signed, hash: *challenge })
 }
 
 fn no_key(failure: usb::Failure) -> NotAnswered {
@@ -149,7 +146,7 @@ fn by_agent(
     keys: &[Key],
     challenge: &[u8; 32],
     desk: &mut Desk,
-) -> Result<Signature, NotAnswered> {
+) -> Result<Answered, NotAnswered> {
     let of_sudo = audience.login.and_then(|login| Some((login, agent_of(login, desk.host)?)));
     let timeout = Duration::from_secs(desk.policy().u2f.timeout);
     let conversation = &mut *desk.conversation;
@@ -164,7 +161,8 @@ fn by_agent(
             let gone = conversation.gone().try_clone_to_owned().map_err(Decision::unavailable)?;
             let agent = Agent::find(&login.user, Path::new(socket), keys, gone.as_fd()).map_err(no_agent)?;
             told(conversation)?;
-            agent.sign(challenge, timeout).map_err(no_agent)
+            let (n, signed, hash) = agent.sign(challenge, timeout).map_err(no_agent)?;
+            Ok(Answered { key: keys[n].id, signed, hash })
         }
     }
 }
@@ -183,13 +181,13 @@ pub fn by_front_end(
     keys: &[Key],
     challenge: &[u8; 32],
     conversation: &mut Conversation,
-) -> Result<Signature, NotAnswered> {
-    for (n, key) in keys.iter().enumerate() {
+) -> Result<Answered, NotAnswered> {
+    for key in keys {
         let Some(ssh_key) = key.of_ssh() else { continue };
         match conversation.sign(ssh_key.to_blob(), challenge.to_vec()) {
             Ok(answer) => {
                 let signed = signed(&ssh_key, answer.bytes()).ok_or_else(garbage)?;
-                return Ok((n, signed, mfa_ssh::client_data_hash(challenge, Hash::Sha512)));
+                return Ok(Answered { key: key.id, signed, hash: mfa_ssh::client_data_hash(challenge, Hash::Sha512) });
             }
             // It does not hold this one, or there is no agent.
             Err(NoAnswer::Cancelled(mfa_wire::Cancelled::NoConversation)) => {}

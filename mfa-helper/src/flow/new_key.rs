@@ -8,7 +8,7 @@ use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, printable};
 
 use super::code::said;
-use super::key_asked::{AtTheKey, NotAnswered, by_front_end};
+use super::key_asked::{Answered, AtTheKey, NotAnswered, by_front_end};
 use super::proof::Proof;
 use super::{Decision, Desk};
 use crate::factor::usb;
@@ -113,7 +113,7 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
     let challenge = desk.bindings.challenge(wanted.user)?;
     desk.conversation.notice(&desk.host.loaded.policy.lang.say(Text::Touch))?;
     let one = std::slice::from_ref(&key);
-    let (_, signed, hash) = by_front_end(one, &challenge, desk.conversation).map_err(|not| match not {
+    let Answered { signed, hash, .. } = by_front_end(one, &challenge, desk.conversation).map_err(|not| match not {
         NotAnswered::Failed(decision) => decision,
         NotAnswered::Unreachable(..) => {
             refused("No signature: nothing was bound.".into(), "no signature of the ssh key")

@@ -1,16 +1,16 @@
 //! Which users may bind a device of their own, and of which kind.
 
 use mfa_core::Kind;
-use mfa_core::judge::{Accepted, Answer, By, Judged, Proved};
+use mfa_core::judge::Proved;
 use mfa_core::view::View;
 use mfa_wire::Outcome;
 
 use super::proof::Proof;
 use super::{Decision, Desk};
 use crate::host::Host;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::lang::{Lang, Text};
-use crate::policy::{Enroll, Require, Requirement};
+use crate::policy::{Answer, Enroll, Require, Requirement};
 
 /// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave
 /// binding to administrators or ask for an invitation. That applies here as at a login: otherwise a thief of the first
@@ -19,13 +19,11 @@ pub fn may_bind(user: &Identity, kind: Kind, proof: Proof, view: &View, desk: &m
     if proof == Proof::Root {
         return Ok(Proved::by_root(view.seen()));
     }
-    let asked = desk.policy().strictest_of(&user.name, desk.now(), &mut |group| user.member(group));
-    // Before its deadline too: a device bound now is still there when the deadline comes.
-    let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if !free {
-        allowed(&asked, kind)?;
+    let rule = rule_for(user, desk.host);
+    if let Some(rule) = &rule {
+        allowed(rule, kind)?;
     }
-    if proof == Proof::Invitation || (!free && asked.enroll == Enroll::Invited) {
+    if proof == Proof::Invitation || rule.is_some_and(|rule| rule.enroll == Enroll::Invited) {
         return ask_for_invitation(&view.user, desk.lang(), desk);
     }
     Ok(Proved::nothing_bound(view.seen()))
@@ -37,9 +35,21 @@ pub fn may_replace(user: &Identity, kind: Kind, proof: Proof, host: &Host) -> Re
     if proof == Proof::Root {
         return Ok(());
     }
+    rule_for(user, host).map_or(Ok(()), |rule| allowed(&rule, kind))
+}
+
+/// The rule that a user's own binding has to obey; `None` if every kind may be bound freely.
+fn rule_for(user: &Identity, host: &Host) -> Option<Requirement> {
     let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
-    let free = asked.require != Require::Mfa && asked.deadline.is_none();
-    if free { Ok(()) } else { allowed(&asked, kind) }
+    // Before its deadline too: a device bound now is still there when the deadline comes.
+    (asked.require == Require::Mfa || asked.deadline.is_some()).then_some(asked)
+}
+
+/// Whether some rule requires a device of this user, at some service at least. A membership that cannot be told counts.
+pub fn is_required(user: &str, host: &Host) -> bool {
+    let identity = identity::find(user).ok().flatten();
+    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+    host.loaded.policy.strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 
 fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
@@ -62,12 +72,8 @@ pub const INVITATION: &str = "invitation";
 /// Asks for an invitation code.
 pub fn ask_for_invitation(user: &str, lang: Lang, desk: &mut Desk) -> Result<Proved, Decision> {
     let answer = desk.conversation.ask(&lang.say(Text::InvitationCode))?;
-    let by = By { way: desk.host.way(), first_factor_known: true, bypass: false, remember: None };
-    match desk.bindings.judge(user, by, &Answer::Invitation(&answer))? {
-        Judged::Accepted(Accepted { proved, .. }) => Ok(proved),
-        Judged::Not(_) => {
-            let text = "That is not the ticket of a valid invitation.";
-            Err(Decision::new(Outcome::Refused, text, "no valid invitation").by_factor(INVITATION))
-        }
-    }
+    desk.bindings.invited(user, &answer)?.ok_or_else(|| {
+        let text = "That is not the ticket of a valid invitation.";
+        Decision::new(Outcome::Refused, text, "no valid invitation").by_factor(INVITATION)
+    })
 }

@@ -2,15 +2,14 @@
 
 use mfa_core::Kind;
 use mfa_core::bindings::{Begin, NowBound};
-use mfa_core::change::{New, NewApp, Note, Refusal, Terms};
-use mfa_core::judge::{Answer, Factor, Judged, Proved, Why};
+use mfa_core::change::{Clock, New, NewApp, Note, Refusal, Terms};
+use mfa_core::judge::Proved;
 use mfa_core::pair::PairError;
 use mfa_core::totp::Parameters;
 use mfa_core::view::View;
 use mfa_wire::{FromHelper, Outcome, Secret, printable};
 
 use crate::conversation::NoAnswer;
-use crate::flow::code::Audience;
 use crate::flow::proof::{Proof, ROOT};
 use crate::flow::user::{already, known, known_or_kept, not_bound};
 use crate::flow::{Decision, Desk, TRIES, codes, new_app, permission};
@@ -154,28 +153,24 @@ pub fn resync(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
         Some(Kind::U2f) => return Ok(no_clock(&user)),
         Some(Kind::Totp) => {}
     }
-    let codes = ask_two(desk)?;
-    let by = Audience::of_a_change(desk.lang()).by;
-    Ok(match desk.bindings.judge(&user, by, &Answer::TwoCodes(&codes))? {
-        Judged::Accepted(accepted) => learned(accepted.by),
-        Judged::Not(Why::NoClock) => no_clock(&user),
-        Judged::Not(Why::Pair(PairError::Wrong)) => {
+    let [first, second] = ask_two(desk)?;
+    Ok(match desk.bindings.learn_clock(&user, [&first, &second]) {
+        Ok(clock) => learned(clock),
+        Err(Refusal::NotBound) => not_bound(&user),
+        Err(Refusal::NoClock) => no_clock(&user),
+        Err(Refusal::Pair(PairError::Wrong)) => {
             nothing_learned(String::from("Neither code is this device's within a day of now: replace it."))
         }
-        Judged::Not(Why::Pair(error)) => nothing_learned(Lang::En.say(Text::Pair(&error))),
-        Judged::Not(Why::UsedAsLate(seconds)) => {
+        Err(Refusal::Pair(error)) => nothing_learned(Lang::En.say(Text::Pair(&error))),
+        Err(Refusal::UsedAsLate(seconds)) => {
             let wait = duration(seconds);
             nothing_learned(format!("A code as late as these was used already:\nwait {wait}, or replace the device."))
         }
-        Judged::Not(_) => not_bound(&user),
+        Err(other) => return Err(other.into()),
     })
 }
 
-fn learned(by: Factor) -> Decision {
-    let (steps, period) = match by {
-        Factor::Clock { steps, period } => (steps, period),
-        _ => (0, 0),
-    };
+fn learned(Clock { steps, period }: Clock) -> Decision {
     let text = match steps.saturating_mul(period.cast_signed()) {
         0 => String::from("The device's clock agrees with this host's."),
         off => format!("The device's clock is {}.\nIts codes are accepted as they are from now on.", apart(off)),

@@ -2,7 +2,7 @@
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use mfa_core::Kind;
-use mfa_core::change::{Change, New, Terms, with};
+use mfa_core::change::{Change, New, Terms, with_new_keys};
 use mfa_core::judge::Proved;
 use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_wire::{Outcome, printable};
@@ -60,7 +60,7 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, desk:
     if view.kind() == Some(Kind::Totp) {
         return Ok(already(user));
     }
-    let (before, all) = (view.keys().len(), with(view.keys(), &new));
+    let (before, all) = (view.keys().len(), with_new_keys(view.keys(), &new));
     let (count, doubles) = (all.len() - before, new.len() + before - all.len());
     if all.len() > key::MOST {
         return Err(refused(user, &format!("at most {} keys can be bound, that would be {}", key::MOST, all.len())));
@@ -322,9 +322,9 @@ mod tests {
         };
         let (one, two) = (key(1, es256()), key(2, PublicKey::ed25519(&hex(ED)).unwrap()));
         let again = Key { counter: 0, ..key(3, es256()) };
-        let bound = with(&[], &[one.clone(), again.clone()]);
+        let bound = with_new_keys(&[], &[one.clone(), again.clone()]);
         assert_eq!(bound, std::slice::from_ref(&one));
-        assert_eq!(with(&bound, &[again, two.clone()]), [one, two], "what is bound stays as it is");
+        assert_eq!(with_new_keys(&bound, &[again, two.clone()]), [one, two], "what is bound stays as it is");
     }
 
     /// Fields that are nearly right.

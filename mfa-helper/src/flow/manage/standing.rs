@@ -11,6 +11,7 @@ use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
 use nix::errno::Errno;
 
 use crate::conversation::Conversation;
+use crate::flow::permission::is_required;
 use crate::flow::user::known_or_kept;
 use crate::flow::{Decision, Desk};
 use crate::host::Host;
@@ -166,14 +167,12 @@ fn required_at(user: &str, host: &Host) -> Vec<String> {
 
 pub fn standing(view: &View, host: &Host) -> Status {
     let user = view.user.as_str();
-    let identity = identity::find(user).ok().flatten();
-    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
     let now = (host.now)();
     Status {
         user: user.to_owned(),
         kind: view.kind().map(|kind| kind.word().to_owned()),
         pending: view.pending.as_ref().is_some_and(|pending| pending.expires > now),
-        required: host.loaded.policy.strictest_of(user, now, &mut member).require == Require::Mfa,
+        required: is_required(user, host),
         devices: view.bound.as_ref().map_or(Vec::new(), |bound| devices(bound, view.last_used)),
         recovery_codes_left: view.bound.as_ref().map_or(0, |bound| bound.codes.left),
         locked_until: view.locked_until(host.loaded.policy.lockout, now),

@@ -6,12 +6,12 @@ use mfa_core::view::Bound;
 use mfa_wire::{Outcome, printable};
 
 use super::keys;
+use crate::flow::permission::is_required;
 use crate::flow::proof::Proof;
-use crate::flow::user::{find, known_or_kept, not_bound};
+use crate::flow::user::{known_or_kept, not_bound};
 use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::lang::Text;
-use crate::policy::{Answer, Require};
 
 /// Destroys the binding, or the device with that id. For root also the way out of a record that cannot be read any more.
 pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) -> Result<Decision, Decision> {
@@ -27,9 +27,10 @@ pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) 
         None => (Change::Unbind, String::from("unbound")),
     };
     desk.bindings.change(&user, &proven.proved, change).map_err(|lost| with_factor(lost.into()))?;
-    Ok(with_factor(match proven.view.keys().len() {
-        0 | 1 => unbound(&user, proven.view.kind(), desk),
-        keys => Decision::new(Outcome::Accepted, desk.lang().say(Text::KeyRemoved(keys - 1)), reason),
+    let left = desk.bindings.look(&user).map_or(0, |view| view.keys().len());
+    Ok(with_factor(match left {
+        0 => unbound(&user, proven.view.kind(), desk),
+        keys => Decision::new(Outcome::Accepted, desk.lang().say(Text::KeyRemoved(keys)), reason),
     }))
 }
 
@@ -73,12 +74,6 @@ fn has_device(bound: &Bound, id: &str) -> bool {
         Kind::Totp => bound.id.to_string() == id,
         Kind::U2f => keys::named(id, &bound.keys).is_some(),
     }
-}
-
-fn is_required(user: &str, host: &Host) -> bool {
-    let identity = find(user).ok().flatten();
-    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
-    host.loaded.policy.strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 
 fn last_key(user: &str) -> Decision {
