@@ -5,6 +5,7 @@
 
 mod fake;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
@@ -69,6 +70,7 @@ fn every_help_text_is_the_reviewed_one() {
         "import authorized-keys",
     ];
     let verbs = users.into_iter().chain(roots);
+    assert_eq!(words(verbs.clone()), commands(), "the help of every command, and of no other");
     for verb in verbs {
         let mut command = Command::new(MFA_ENROLL);
         let (code, help, _) = finish(command.args(verb.split_terminator(' ')).arg("--help"));
@@ -79,6 +81,25 @@ fn every_help_text_is_the_reviewed_one() {
         let name = if verb.is_empty() { "mfa-enroll".into() } else { verb.replace(' ', "-") };
         golden(&format!("help-{name}.txt"), &help);
     }
+}
+
+/// The commands that `mfa-enroll --help` lists.
+fn commands() -> BTreeSet<String> {
+    let (_, help, _) = finish(Command::new(MFA_ENROLL).arg("--help"));
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    list.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The first words of these command lines.
+fn words<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_is_tried_with_hostile_text() {
+    // doctor takes no text, and is tried beside the others.
+    let tried = words(LINES.into_iter().chain(["doctor"]));
+    assert!(commands().is_subset(&tried), "{:?}", commands().difference(&tried));
 }
 
 #[test]

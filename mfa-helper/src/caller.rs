@@ -210,6 +210,24 @@ mod tests {
     }
 
     /// Every kind of request for `user`, and the right that it needs.
+    /// The compiler asks for no row of the list below, and a verb that is not in it is not tried.
+    #[test]
+    fn every_verb_is_in_the_list_of_requests() {
+        let table = include_str!("../../mfa-wire/src/message.rs").split_once("choice! { Verb,").unwrap().1;
+        let rows = table.lines().take_while(|line| *line != "}").filter_map(|row| row.split_once("=> "));
+        let verbs: BTreeSet<&str> = rows.filter_map(|(_, row)| row.split([' ', '(']).next()).collect();
+        assert!(verbs.len() > 20, "{verbs:?}");
+        let listed: Vec<String> = requests("alice")
+            .into_iter()
+            .filter_map(|(request, _)| match request {
+                Request::Verb(verb) => Some(format!("{verb:?}")),
+                _ => None,
+            })
+            .collect();
+        let listed: BTreeSet<&str> = listed.iter().filter_map(|verb| verb.split([' ', '(']).next()).collect();
+        assert_eq!(listed, verbs);
+    }
+
     fn requests(user: &str) -> Vec<(Request, &'static str)> {
         let (some, name) = (Some(user.to_owned()), user.to_owned());
         let verb = |verb, whose| (Request::Verb(verb), whose);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use mfa_wire::{
     AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed, NewKey,
-    Outcome, Prompter, Remembered, Request, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
+    Outcome, Prompter, Remembered, Request, Required, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
 };
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -289,7 +291,48 @@ fn request() -> impl Strategy<Value = Request> {
             origin,
             lines
         })),
+        required().prop_map(|required| Request::Verb(Verb::Require(required))),
+        required().prop_map(|required| Request::Verb(Verb::Unrequire(required))),
+        Just(Request::Verb(Verb::ConfirmRequired)),
+        name().prop_map(|user| Request::Verb(Verb::Invite { user })),
+        Just(Request::Verb(Verb::PolicyCheck)),
+        (name(), name(), someone(), someone()).prop_map(|(user, service, rhost, ssh_key)| {
+            Request::Verb(Verb::PolicyExplain { user, service, rhost, ssh_key })
+        }),
     ]
+}
+
+fn required() -> impl Strategy<Value = Required> {
+    let someone = || proptest::option::of(name());
+    let who_and_where = (someone(), someone(), someone());
+    (who_and_where, someone(), someone(), any::<Option<u64>>()).prop_map(
+        |((user, group, service), kinds, deadline, on_trial)| Required {
+            user,
+            group,
+            service,
+            kinds,
+            deadline,
+            on_trial,
+        },
+    )
+}
+
+/// A verb that is not made at random is not tried.
+#[test]
+fn every_verb_is_among_the_random_requests() {
+    let table = include_str!("../src/message.rs").split_once("choice! { Verb,").unwrap().1;
+    let rows = table.lines().take_while(|line| *line != "}").filter_map(|row| row.split_once("=> "));
+    let verbs: BTreeSet<&str> = rows.filter_map(|(_, row)| row.split([' ', '(']).next()).collect();
+    assert!(verbs.len() > 20, "{verbs:?}");
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let drawn: BTreeSet<String> = (0..4000)
+        .filter_map(|_| match request().new_tree(&mut runner).unwrap().current() {
+            Request::Verb(verb) => Some(format!("{verb:?}")),
+            _ => None,
+        })
+        .filter_map(|verb| verb.split([' ', '(']).next().map(str::to_owned))
+        .collect();
+    assert_eq!(drawn, verbs.iter().map(ToString::to_string).collect());
 }
 
 fn new_key() -> impl Strategy<Value = NewKey> {
