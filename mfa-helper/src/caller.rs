@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use mfa_core::Process;
-use mfa_core::lockout::Way;
 use mfa_wire::{Request, Verb};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -141,11 +140,6 @@ impl Caller {
             return Ok(Some(String::from("root")));
         }
         Ok(names::user_of(self.uid)?.map(|user| user.name))
-    }
-
-    /// Which of the user's two failure counts this caller's wrong codes go to.
-    pub fn way(self) -> Way {
-        if self.is_root() { Way::Login } else { Way::OwnProcess }
     }
 
     /// The user that `request` concerns. Fails if this caller, whose name is `own`, may not make it.

@@ -10,6 +10,7 @@ use mfa_core::lockout::Way;
 use mfa_wire::Login;
 
 use crate::caller::{Caller, Held};
+use crate::policy::Policy;
 use crate::policy::files::{self, Loaded};
 use crate::session::{self, Whereabouts};
 use crate::store::Store;
@@ -39,6 +40,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.loaded.policy
+    }
+
     /// Which of the user's two failure counts wrong codes go to.
     pub fn way(&self) -> Way {
         if self.caller_is_root { Way::Login } else { Way::OwnProcess }
@@ -86,12 +92,12 @@ impl Host {
 
     /// The relying party of new security keys.
     pub fn rp_id(&self) -> String {
-        self.loaded.policy.u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", host_name()))
+        self.policy().u2f.rp_id.clone().unwrap_or_else(|| format!("pam://{}", host_name()))
     }
 
     /// What keeps the devices of this host: files below the path that the policy names.
     pub fn bindings(&self) -> Result<Box<dyn Bindings>, Unavailable> {
-        let policy = &self.loaded.policy;
+        let policy = self.policy();
         Ok(Box::new(Local {
             engine: Store::open(Path::new(&policy.store))?,
             rules: Rules { window: policy.window, lockout: policy.lockout, pin: policy.u2f.pin },
@@ -103,14 +109,14 @@ impl Host {
 
     /// Whether this process could keep anything in the store; if not, why.
     pub fn reaches_its_store(&self) -> Result<(), String> {
-        let users = Path::new(&self.loaded.policy.store).join("users");
+        let users = Path::new(&self.policy().store).join("users");
         let reached = nix::unistd::access(&users, nix::unistd::AccessFlags::W_OK);
         reached.map_err(|e| format!("the service cannot write to {}: {}", users.display(), e.desc()))
     }
 
     /// The name that the app shows.
     pub fn issuer(&self) -> String {
-        let configured = self.loaded.policy.issuer.clone();
+        let configured = self.policy().issuer.clone();
         configured.unwrap_or_else(|| {
             // A colon would split the label of the otpauth address. A host name should have none, but may.
             let short = host_name().split('.').next().unwrap_or_default().replace(':', "-");

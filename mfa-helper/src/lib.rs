@@ -135,7 +135,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     if listening && !tries_itself && (caller.is_root() || right(&request) != Right::Proved) {
         sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;
     }
-    let subject = caller.subject(&name, &request, host.loaded.policy.self_service);
+    let subject = caller.subject(&name, &request, host.policy().self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
         Err(why) => (*why).into(),
@@ -187,9 +187,9 @@ fn serve(
         audit::log(Level::Error, &[("event", "policy"), ("verdict", "not loaded"), ("reason", &error.0)]);
     }
     match request {
-        Request::Verify(login) => login::verify(login, caller.way(), host, conversation),
-        Request::Account(login, auth) => login::account(login, *auth, caller.way(), host, conversation),
-        Request::Test(login) => login::test(login, caller.way(), host, conversation),
+        Request::Verify(login) => login::verify(login, host, conversation),
+        Request::Account(login, auth) => login::account(login, *auth, host, conversation),
+        Request::Test(login) => login::test(login, host, conversation),
         Request::Session(login) => login::session(login, host),
         Request::Verb(verb) => {
             let served = serve_verb(verb, right(request), subject, config, host, conversation);

@@ -99,7 +99,7 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(people::check(&people, config, host));
     findings.extend(keys::check(&people, config, host));
     let services = stacks::services();
-    findings.extend(stacks::check(&services, &system_file, &host.loaded.policy.enroll_services));
+    findings.extend(stacks::check(&services, &system_file, &host.policy().enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
     findings.extend(system::check(&people, host));
     conversation.send(&FromHelper::Report(service::if_it_turns_away(host).lines()))?;

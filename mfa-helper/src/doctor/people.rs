@@ -112,14 +112,14 @@ impl Person {
     pub fn asked(&self, service: &str, host: &Host) -> Requirement {
         let place = Place::Remote(None);
         let facts = Facts { user: self.name(), service, place, now: (host.now)() };
-        host.loaded.policy.decide(&facts, &mut |group| self.identity.member(group))
+        host.policy().decide(&facts, &mut |group| self.identity.member(group))
     }
 }
 
 /// Everybody who is listed, named or has a record. Records that cannot be read are the store's findings.
 pub fn all(host: &Host) -> Vec<Person> {
     let Ok(bindings) = host.bindings() else { return Vec::new() };
-    let names = everybody(bindings.as_ref(), &host.loaded.policy).unwrap_or_default();
+    let names = everybody(bindings.as_ref(), host.policy()).unwrap_or_default();
     let person = |name: String| {
         let (identity, view) = (identity::find(&name).ok()??, bindings.look(&name).ok()?);
         let required = standing(&view, host).required;
@@ -148,7 +148,7 @@ fn without_device(people: &[Person]) -> Option<Finding> {
 
 /// Whoever has the first factor of somebody without a device can bind one of theirs, from anywhere.
 fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
-    if !host.loaded.policy.enroll_services.iter().any(|service| service == "sshd") {
+    if !host.policy().enroll_services.iter().any(|service| service == "sshd") {
         return Vec::new();
     }
     let mut rules: Vec<(String, Vec<&str>)> = Vec::new();

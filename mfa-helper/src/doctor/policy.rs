@@ -16,7 +16,7 @@ pub fn in_place(config: &Path, host: &Host) -> (Host, Vec<Finding>) {
     let loaded = |policy| Host { loaded: Loaded { policy, error: None }, ..host.clone() };
     match read(config).and_then(|sources| parse(&sources)) {
         Ok(policy) => (loaded(policy), Vec::new()),
-        Err(error) => (loaded(host.loaded.policy.clone()), vec![not_loaded(&error, &host.loaded.policy)]),
+        Err(error) => (loaded(host.policy().clone()), vec![not_loaded(&error, host.policy())]),
     }
 }
 
@@ -47,7 +47,7 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
 
 /// Services in which no device can be bound any more, because their programs now have to be named too.
 pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
-    let policy = &host.loaded.policy;
+    let policy = host.policy();
     let shipped = Policy::default().enroll_services;
     let added: Vec<&str> =
         policy.enroll_services.iter().filter(|service| !shipped.contains(service)).map(String::as_str).collect();
@@ -62,7 +62,7 @@ pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
 
 /// Mistakes that the parser cannot find.
 pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
-    let policy = &host.loaded.policy;
+    let policy = host.policy();
     let found = findings(policy, (host.now)());
     let finding = |found: crate::flow::manage::policy::Finding| {
         // Its text begins with the rule's file and line; or it is about a user, and ends with the exempting rule.

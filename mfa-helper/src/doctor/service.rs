@@ -24,7 +24,7 @@ pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |id, what: String, remedy: String| findings.push(Finding::warning(id, UNIT, what, remedy));
     if let Err(why) = host.reaches_its_store() {
-        found(STORE, why, reach_store(&host.loaded.policy.store));
+        found(STORE, why, reach_store(&host.policy().store));
     }
     if let Some(error) = &host.loaded.error {
         let what = format!("the service cannot load the policy: {}", error.0);
@@ -54,7 +54,7 @@ pub fn look(host: &Host, loads: fn() -> Result<(), String>) -> Vec<Finding> {
 /// The finding for a service that turns root's logins away before it can say why. The front end uses it only if it
 /// sees that the service does so.
 pub fn if_it_turns_away(host: &Host) -> Finding {
-    let store = &host.loaded.policy.store;
+    let store = &host.policy().store;
     let what = format!(
         "the service turns root's logins away, and each starts a helper of its own: it cannot write to {store}"
     );

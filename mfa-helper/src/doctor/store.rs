@@ -10,7 +10,7 @@ use crate::store::{Store, StoreError};
 
 /// Tries to read all of it, as logins will.
 pub fn check(host: &Host) -> Vec<Finding> {
-    let place = host.loaded.policy.store.as_str();
+    let place = host.policy().store.as_str();
     let (store, users) = match Store::open(Path::new(place)).and_then(|store| store.users().map(|users| (store, users)))
     {
         Ok(opened) => opened,

@@ -16,7 +16,7 @@ const TO_TYPE: u64 = 40;
 /// Checks them.
 pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
     let to_bind = people.iter().any(Person::must_bind);
-    let binds_at_login = host.loaded.policy.enroll_services.iter().any(|service| service == "login");
+    let binds_at_login = host.policy().enroll_services.iter().any(|service| service == "login");
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
     findings.extend(match sudo::settings() {

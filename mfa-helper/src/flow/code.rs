@@ -146,7 +146,7 @@ impl Audience<'_> {
     }
 
     fn left(self, codes: Codes, host: &Host) -> String {
-        self.lang.say(Text::CodesLeft(codes.left, host.loaded.policy.self_service))
+        self.lang.say(Text::CodesLeft(codes.left, host.policy().self_service))
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
     ) -> (Decision, State) {
         let (credentials, state) = (Some(with_codes(bound.recovery.clone())), state.clone());
         let record = Record { user: String::from("alice"), credentials, provisional: None, state, pending: None };
-        let policy = &host.loaded.policy;
+        let policy = host.policy();
         let rules = Rules { window: policy.window, lockout: policy.lockout, pin: policy.u2f.pin };
         let typed = Secret::copy_of(answer.as_bytes());
         let (judged, after) = judge(&record, audience.by, &rules, (host.now)(), &Answer::Typed(&typed));

@@ -27,7 +27,7 @@ impl<'a> Desk<'a> {
 
     /// The policy in force.
     pub fn policy(&self) -> &'a Policy {
-        &self.host.loaded.policy
+        self.host.policy()
     }
 
     /// The language of `mfa-enroll`.

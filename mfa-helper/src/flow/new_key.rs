@@ -34,7 +34,7 @@ pub fn make(wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> Result<Key, Deci
     let (label, proof) = (label.as_str(), *proof);
     let from = proof.from(user).to_owned();
     let key = match ssh_key {
-        Some(_) if proof != Proof::Root && !host.loaded.policy.u2f.aaguids.is_empty() => {
+        Some(_) if proof != Proof::Root && !host.policy().u2f.aaguids.is_empty() => {
             let text = "Only keys of certain models may be bound here; an ssh key does not tell its own.";
             return Err(Decision::new(Outcome::Refused, text, "an ssh key, where [u2f] aaguids is set"));
         }
@@ -60,8 +60,8 @@ pub fn by_touch(
 ) -> Result<Key, Decision> {
     let host = desk.host;
     let (challenge, user_id) = (desk.bindings.challenge(user)?, desk.bindings.challenge(user)?);
-    let u2f = &host.loaded.policy.u2f;
-    let lang = host.loaded.policy.lang;
+    let u2f = &host.policy().u2f;
+    let lang = host.policy().lang;
     let lang = login.map_or(lang, |login| lang.everywhere(login));
     let rp_id = host.rp_id();
     let wanted = usb::Make {
@@ -111,7 +111,7 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
         return Err(refused("This key is bound already.".into(), "bound already"));
     }
     let challenge = desk.bindings.challenge(wanted.user)?;
-    desk.conversation.notice(&desk.host.loaded.policy.lang.say(Text::Touch))?;
+    desk.conversation.notice(&desk.host.policy().lang.say(Text::Touch))?;
     let one = std::slice::from_ref(&key);
     let Answered { signed, hash, .. } = by_front_end(one, &challenge, desk.conversation).map_err(|not| match not {
         NotAnswered::Failed(decision) => decision,

@@ -40,7 +40,7 @@ pub fn may_replace(user: &Identity, kind: Kind, proof: Proof, host: &Host) -> Re
 
 /// The rule that a user's own binding has to obey; `None` if every kind may be bound freely.
 fn rule_for(user: &Identity, host: &Host) -> Option<Requirement> {
-    let asked = host.loaded.policy.strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
+    let asked = host.policy().strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     // Before its deadline too: a device bound now is still there when the deadline comes.
     (asked.require == Require::Mfa || asked.deadline.is_some()).then_some(asked)
 }
@@ -49,7 +49,7 @@ fn rule_for(user: &Identity, host: &Host) -> Option<Requirement> {
 pub fn is_required(user: &str, host: &Host) -> bool {
     let identity = identity::find(user).ok().flatten();
     let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
-    host.loaded.policy.strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
+    host.policy().strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 
 fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use data_encoding::BASE64;
-use mfa_core::lockout::Way;
 use mfa_core::remembered::{Memory, Origin};
 use mfa_wire::Login;
 use sha2::{Digest, Sha256};
@@ -16,8 +15,8 @@ use crate::policy::{Require, Requirement, place};
 ///
 /// `None` if the caller is the user's own process: it can claim anything about the login. `None` also if the first
 /// factor may still be wrong: a login that is not asked for a code would tell a stranger that there is a device.
-pub fn memory(asked: &Requirement, login: &Login, way: Way, host: &Host) -> Option<Memory> {
-    let seconds = asked.remember.filter(|_| way == Way::Login && login.stack_complete)?;
+pub fn memory(asked: &Requirement, login: &Login, host: &Host) -> Option<Memory> {
+    let seconds = asked.remember.filter(|_| host.caller_is_root && login.stack_complete)?;
     let source = match source_of(login) {
         Source::Address(address) => address,
         // A code given to su in another user's session is not remembered there.
@@ -131,7 +130,7 @@ mod tests {
     }
 
     fn origin(login: &Login, host: &Host) -> Option<Origin> {
-        memory(&asked("remember = \"8h\""), login, Way::Login, host).map(|memory| memory.origin)
+        memory(&asked("remember = \"8h\""), login, host).map(|memory| memory.origin)
     }
 
     fn from(rhost: &str) -> Option<String> {
@@ -193,19 +192,19 @@ mod tests {
     #[test]
     fn it_takes_a_rule_a_login_and_a_first_factor_that_was_right() {
         let (rule, here) = (asked("remember = \"8h\""), login("sshd", Some("192.0.2.7"), None));
-        assert!(memory(&rule, &here, Way::Login, &host(None)).is_some());
-        assert!(memory(&asked(""), &here, Way::Login, &host(None)).is_none());
-        assert!(memory(&rule, &here, Way::OwnProcess, &host(None)).is_none());
+        assert!(memory(&rule, &here, &host(None)).is_some());
+        assert!(memory(&asked(""), &here, &host(None)).is_none());
+        assert!(memory(&rule, &here, &Host { caller_is_root: false, ..host(None) }).is_none());
         let unproved = Login { stack_complete: false, ..here };
-        assert!(memory(&rule, &unproved, Way::Login, &host(None)).is_none());
+        assert!(memory(&rule, &unproved, &host(None)).is_none());
         let long = login(&"x".repeat(97), Some("192.0.2.7"), None);
-        assert!(memory(&rule, &long, Way::Login, &host(None)).is_none());
+        assert!(memory(&rule, &long, &host(None)).is_none());
     }
 
     #[test]
     fn all_of_it_has_to_be_the_same_again() {
         let of = |service, rhost, info| {
-            memory(&asked("remember = \"8h\""), &login(service, Some(rhost), info), Way::Login, &host(None)).unwrap()
+            memory(&asked("remember = \"8h\""), &login(service, Some(rhost), info), &host(None)).unwrap()
         };
         let logins = [
             of("sshd", "192.0.2.7", None),
@@ -226,7 +225,7 @@ mod tests {
     fn it_ends_by_the_rule_of_then_and_by_the_rule_of_now() {
         let of = |remember: &str| {
             let asked = asked(&format!("remember = \"{remember}\""));
-            memory(&asked, &login("sshd", Some("192.0.2.7"), None), Way::Login, &host(None)).unwrap()
+            memory(&asked, &login("sshd", Some("192.0.2.7"), None), &host(None)).unwrap()
         };
         let logins = RememberedLogins::default().with(of("8h").remembered(NOW));
         let good = |remember, now| of(remember).find(&logins, now).is_some();

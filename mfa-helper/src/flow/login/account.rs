@@ -1,7 +1,6 @@
 //! The account phase of a login.
 
 use mfa_core::Process;
-use mfa_core::lockout::Way;
 use mfa_core::record::Owes;
 use mfa_core::view::View;
 use mfa_wire::{AuthHook, Login, Outcome};
@@ -21,13 +20,13 @@ use crate::program::is_service_of_sudo;
 
 /// The account phase. It binds a device if auth has left that to it, and decides about logins without our auth phase:
 /// sshd skips that for a key, sudo while it remembers.
-pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
+pub fn account(login: &Login, hook: AuthHook, host: &Host, conversation: &mut Conversation) -> Decision {
     let ignored = |reason| Decision::new(Outcome::Ignored, "", reason);
     if login.service == first_factor::SERVICE {
         return ignored("the first factor alone is asked here");
     }
     // sudo may remember a login from a time when devices were bound there, so it counts even if it is not listed now.
-    let listed = host.loaded.policy.enroll_services.contains(&login.service);
+    let listed = host.policy().enroll_services.contains(&login.service);
     let may_owe = (listed || is_service_of_sudo(&login.service)) && !by_root(login);
     match hook {
         AuthHook::Ignored => return ignored("decided in auth"),
@@ -35,7 +34,7 @@ pub fn account(login: &Login, hook: AuthHook, way: Way, host: &Host, conversatio
         AuthHook::HandedOver if host.in_service => return Decision::start_your_own(),
         AuthHook::HandedOver => {}
         AuthHook::NotRun if login.came_by_sshd() => return key_alone(login, host).unwrap_or_else(|failed| failed),
-        AuthHook::NotRun if may_owe && way == Way::Login => {}
+        AuthHook::NotRun if may_owe && host.caller_is_root => {}
         // cron, at, systemd-user, su from root: nobody is there to ask.
         AuthHook::NotRun => return ignored("no auth phase"),
     }
@@ -89,18 +88,18 @@ fn bind_what_is_owed(
         (None, _) if asked.require != Require::Mfa => return unasked(),
         (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
         (None, AuthHook::NotRun) if !is_remembered(login, &owes, here.as_deref()) => {
-            return Ok(NoWay::NotAsked.decision(user, host.loaded.policy.self_service));
+            return Ok(NoWay::NotAsked.decision(user, host.policy().self_service));
         }
         (None, _) => {}
     }
     if let Err(no_way) = way_to_a_device(asked, &view, login, host.way(), host) {
-        return Ok(no_way.decision(user, host.loaded.policy.self_service));
+        return Ok(no_way.decision(user, host.policy().self_service));
     }
     if host.in_service {
         return Ok(Decision::start_your_own());
     }
     if let Err(no_way) = hand_over::proves_something(login, identity) {
-        return Ok(no_way.decision(user, host.loaded.policy.self_service));
+        return Ok(no_way.decision(user, host.policy().self_service));
     }
     enroll::at_login(login, asked, &view, desk)
 }

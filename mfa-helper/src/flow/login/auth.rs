@@ -60,17 +60,17 @@ pub fn auth(
 }
 
 /// The auth phase: asks a user with a device for its code.
-pub fn verify(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
-    auth_phase(login, way, false, host, conversation)
+pub fn verify(login: &Login, host: &Host, conversation: &mut Conversation) -> Decision {
+    auth_phase(login, false, host, conversation)
 }
 
 /// Tries out the auth phase. The answer is judged and counted as at a login, and uses up the code; but nobody is let
 /// in, so nobody is led through binding, and what is owed stays as it is.
-pub fn test(login: &Login, way: Way, host: &Host, conversation: &mut Conversation) -> Decision {
-    auth_phase(login, way, true, host, conversation)
+pub fn test(login: &Login, host: &Host, conversation: &mut Conversation) -> Decision {
+    auth_phase(login, true, host, conversation)
 }
 
-fn auth_phase(login: &Login, way: Way, trial: bool, host: &Host, conversation: &mut Conversation) -> Decision {
+fn auth_phase(login: &Login, trial: bool, host: &Host, conversation: &mut Conversation) -> Decision {
     if login.service == first_factor::SERVICE {
         return Decision::new(Outcome::Ignored, "", "the first factor alone is asked here");
     }
@@ -85,7 +85,7 @@ fn auth_phase(login: &Login, way: Way, trial: bool, host: &Host, conversation: &
     // stranger could tell them apart. A trial comes from the command line, with no stack before it.
     let untrue = if login.stack_complete && !trial { hand_over::is_true(&login.service).err() } else { None };
     let first_factor_known = login.stack_complete && untrue.is_none();
-    let attempt = Attempt { login, way, trial, first_factor_known, host };
+    let attempt = Attempt { login, trial, first_factor_known, host };
     let decision = match known {
         Ok(Some((asked, user))) => {
             second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
@@ -113,7 +113,6 @@ fn silent(decision: Decision, why: &str) -> Decision {
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     login: &'a Login,
-    way: Way,
     /// It is tried out by mfa-enroll, and lets nobody in.
     trial: bool,
     /// The first factor is known to have succeeded.
@@ -138,7 +137,7 @@ fn second_factor(
     asked: &Requirement,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
-    let Attempt { login, way, trial, first_factor_known, host } = attempt;
+    let Attempt { login, trial, first_factor_known, host } = attempt;
     let user = identity.name.as_str();
     let found = host.bindings().and_then(|bindings| bindings.look(user).map(|view| (bindings, view)));
     let (bindings, view) = match found {
@@ -146,21 +145,23 @@ fn second_factor(
         Err(failed) => return Ok(attempt.cannot_be_judged(failed.into(), conversation)),
     };
     let desk = &mut Desk { bindings, host, conversation };
-    let login_way = if trial { Way::Login } else { way };
+    // A trial is asked as a login would be.
+    let way = if trial { Way::Login } else { host.way() };
     // The service cannot read what this check needs, so it leaves the check to a helper that the login starts.
     let hand_over = || match host.in_service {
         true => Ok(()),
         false if trial => hand_over::is_safe_at(login),
         false => hand_over::is_safe(login, identity, host),
     };
-    Ok(match auth(asked, &view, login, login_way, host, &hand_over) {
+    Ok(match auth(asked, &view, login, way, host, &hand_over) {
         Auth::Pass(reason) => {
-            let lang = host.loaded.policy.lang.everywhere(login);
+            let lang = host.policy().lang.everywhere(login);
             Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason)
         }
         Auth::Ask => ask_unless_remembered(attempt, asked, &view, desk)?,
-        Auth::HandOver if host.in_service && !trial => Decision::start_your_own(),
-        Auth::HandOver if !trial => {
+        Auth::HandOver if trial => would_lead_through_it(user, login, host),
+        Auth::HandOver if host.in_service => Decision::start_your_own(),
+        Auth::HandOver => {
             if !first_factor_known {
                 question_for_nobody(login, host, desk.conversation).or_else(NoAnswer::or_gone)?;
             }
@@ -171,9 +172,8 @@ fn second_factor(
             }
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
-        Auth::HandOver => would_lead_through_it(user, login, way, host),
         Auth::Refuse(no_way) => {
-            let refused = no_way.decision(user, host.loaded.policy.self_service);
+            let refused = no_way.decision(user, host.policy().self_service);
             match first_factor_known {
                 true => refused,
                 false => ask_in_vain(login, host, desk.conversation, &refused.reason),
@@ -189,11 +189,10 @@ fn ask_unless_remembered(
     view: &View,
     desk: &mut Desk,
 ) -> Result<Decision, Decision> {
-    let Attempt { login, way, trial, first_factor_known, host } = attempt;
-    let lang = desk.lang().everywhere(login);
-    let now = desk.now();
+    let Attempt { login, trial, first_factor_known, host } = attempt;
+    let (lang, way, now) = (desk.lang().everywhere(login), host.way(), desk.now());
     let first = first_login_since(lang, view, now);
-    let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, way, host) };
+    let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, host) };
     // A clock that was set back would make old remembered logins young.
     let set_back = view.last_used > now;
     let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&view.remembered, now));
@@ -236,12 +235,12 @@ fn ask_unless_remembered(
     Ok(Decision { text, reason, ..decision })
 }
 
-fn would_lead_through_it(user: &str, login: &Login, way: Way, host: &Host) -> Decision {
+fn would_lead_through_it(user: &str, login: &Login, host: &Host) -> Decision {
     let (name, service) = (printable(user, 64), printable(&login.service, 64));
-    let now = match way {
+    let now = match host.way() {
         // Root has to name whose device it is.
         Way::Login => format!(" Do it now: mfa-enroll totp --user {name}"),
-        Way::OwnProcess if host.loaded.policy.self_service => String::from(" Do it now: mfa-enroll totp"),
+        Way::OwnProcess if host.policy().self_service => String::from(" Do it now: mfa-enroll totp"),
         Way::OwnProcess => String::new(),
     };
     let text = format!(
@@ -304,7 +303,7 @@ fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reas
 }
 
 fn question_for_nobody(login: &Login, host: &Host, conversation: &mut Conversation) -> Result<(), NoAnswer> {
-    let prompt = host.loaded.policy.lang.everywhere(login).say(Text::Code);
+    let prompt = host.policy().lang.everywhere(login).say(Text::Code);
     let answer = conversation.ask(&prompt)?;
     let nobody = Totp::new(Parameters::DEFAULT, Secret::zeroed(20));
     if let (Some(nobody), Some(code)) = (nobody, Code::parse(&answer, Parameters::DEFAULT.digits)) {

@@ -52,11 +52,11 @@ pub fn offered(asked: &Requirement, login: &Login, host: &Host) -> Option<Touche
     if asked.sk_key != SkKey::Counts {
         return None;
     }
-    if !host.loaded.policy.u2f.aaguids.is_empty() {
+    if !host.policy().u2f.aaguids.is_empty() {
         // An ssh key does not say which model it is.
         return None;
     }
     let key = shown_to_sshd(login)?;
     let verified = touch_was_demanded(login, host).ok()?.verify;
-    (verified || host.loaded.policy.u2f.pin != Pin::Require).then_some(Touched { key, verified })
+    (verified || host.policy().u2f.pin != Pin::Require).then_some(Touched { key, verified })
 }

@@ -25,7 +25,7 @@ pub fn is_safe_at(login: &Login) -> Result<(), NoWay> {
 
 /// Whether a hand-over is safe for this login, its user and its program.
 pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay> {
-    program::is_known(login.program.as_deref(), &host.loaded.policy.enroll_programs).map_err(NoWay::Program)?;
+    program::is_known(login.program.as_deref(), &host.policy().enroll_programs).map_err(NoWay::Program)?;
     is_safe_at(login)?;
     proves_something(login, user)
 }

@@ -25,7 +25,7 @@ use crate::policy::place::Place;
 use crate::policy::{Facts, Requirement};
 
 fn requirement(login: &Login, user: &Identity, host: &Host) -> Requirement {
-    host.loaded.policy.decide(&facts(login, &user.name, host), &mut |group| user.member(group))
+    host.policy().decide(&facts(login, &user.name, host), &mut |group| user.member(group))
 }
 
 /// What rules look at. If the host is a name or the place is unknown, the strictest matching rule applies.

@@ -71,7 +71,7 @@ pub fn way_to_a_device(asked: &Requirement, view: &View, login: &Login, way: Way
         // sudo-rs keeps its ticket before the account phase: a thief of the first factor could wait with it until the
         // owner of the invitation has bound a device.
         Err(NoWay::NoDialogue)
-    } else if way != Way::Login || !host.loaded.policy.enroll_services.contains(&login.service) {
+    } else if way != Way::Login || !host.policy().enroll_services.contains(&login.service) {
         Err(NoWay::NoDialogue)
     } else {
         Ok(())

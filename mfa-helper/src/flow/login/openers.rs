@@ -14,7 +14,7 @@ use crate::process;
 pub fn terms(login: &Login, host: &Host) -> Result<Terms, Decision> {
     let waits = Provisional { expires: (host.now)() + PENDING_LIFE, openers: openers(login, host)? };
     let from = origin(login).unwrap_or("an unknown place").to_owned();
-    Ok(Terms { from, codes: host.loaded.policy.recovery_codes, provisional: Some(waits) })
+    Ok(Terms { from, codes: host.policy().recovery_codes, provisional: Some(waits) })
 }
 
 /// The processes that may open the session of this login: the one that asks, and behind sshd the one that has started it.

@@ -218,7 +218,7 @@ fn replaced(user: &str, more: Option<Text>, host: &Host) -> Decision {
 }
 
 pub(super) fn lines(texts: [Option<Text>; 2], host: &Host) -> String {
-    let lines: Vec<String> = texts.into_iter().flatten().map(|text| host.loaded.policy.lang.say(text)).collect();
+    let lines: Vec<String> = texts.into_iter().flatten().map(|text| host.policy().lang.say(text)).collect();
     lines.join("\n")
 }
 

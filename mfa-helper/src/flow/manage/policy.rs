@@ -39,7 +39,7 @@ pub fn explain(
     let place = if rhost == Some("local") { Place::Local } else { Place::Remote(rhost) };
     let facts = Facts { user: &identity.name, service, place, now: (host.now)() };
     let mut text = String::new();
-    let asked = said_aloud(&host.loaded.policy, &facts, &identity, &mut text);
+    let asked = said_aloud(host.policy(), &facts, &identity, &mut text);
     let view = host.bindings()?.look(&identity.name)?;
     let _ = writeln!(text, "decides     {}", asked.rule);
     let _ = writeln!(text, "require     {}", asked.require.word());

@@ -148,7 +148,7 @@ pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
 fn required_at(user: &str, host: &Host) -> Vec<String> {
     let identity = identity::find(user).ok().flatten();
     let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
-    let policy = &host.loaded.policy;
+    let policy = host.policy();
     let mut required = |service: &str| {
         let facts = Facts { user, service, place: Place::Unknown, now: (host.now)() };
         policy.decide(&facts, &mut member).require == Require::Mfa
@@ -175,7 +175,7 @@ pub fn standing(view: &View, host: &Host) -> Status {
         required: is_required(user, host),
         devices: view.bound.as_ref().map_or(Vec::new(), |bound| devices(bound, view.last_used)),
         recovery_codes_left: view.bound.as_ref().map_or(0, |bound| bound.codes.left),
-        locked_until: view.locked_until(host.loaded.policy.lockout, now),
+        locked_until: view.locked_until(host.policy().lockout, now),
         bypass_until: view.bypass_until.filter(|until| *until > now),
     }
 }
