@@ -20,7 +20,8 @@ all:
 demo: setup
 	tests/as-root tests/demo
 
-## make test: lint, unit, pam, package, e2e and vm, with the seconds of each
+## make test: lint, unit, pam, package, e2e and vm, with the seconds of each; in Debian 12 the tests that tests/e2e-12.list
+## lists
 test:
 	tests/run
 
