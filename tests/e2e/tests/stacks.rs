@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use common::{BIND_NOW, CODE, Door, Person, bind_on};
 use e2e::Machine;
 
-/// One after the other: each row of a table is what is in /etc/pam.d.
-static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
+/// One for each stack, because each row of a table is what is in /etc/pam.d.
+fn machine() -> &'static Machine {
     let machine = common::enabled(Machine::build().debian_packages("pamtester,rsync").package().boot());
     // A wrong password need not be waited for.
     machine.sh_ok(
@@ -22,9 +22,8 @@ static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
          ! sshd -T | grep -q '^persourcepenalties' || echo 'PerSourcePenalties no' >/etc/ssh/sshd_config.d/20-test.conf
          systemctl reload ssh",
     );
-    machine
-});
-static TURN: Mutex<()> = Mutex::new(());
+    Box::leak(Box::new(machine))
+}
 
 const DOORS: [Door; 4] = [Door::Sudo, Door::Su, Door::Login, Door::Ssh];
 
@@ -80,7 +79,7 @@ enum Met {
 /// Gives a password, and meets what is expected.
 #[track_caller]
 fn gives(password: &str, door: Door, who: &mut Person, met: Met) {
-    who.log = MACHINE.journal_from_here();
+    who.log = who.machine.journal_from_here();
     if met == Met::Open {
         return door.lets_in_without_code(who);
     }
@@ -123,26 +122,26 @@ fn gives(password: &str, door: Door, who: &mut Person, met: Met) {
 }
 
 /// Writes the four services' files, of which the lines of auth and account are given.
-fn write_services(auth: &str, account: &str) {
+fn write_services(machine: &Machine, auth: &str, account: &str) {
     for (service, before) in [("sshd", ""), ("sudo", ""), ("su", "auth sufficient pam_rootok.so\n"), ("login", "")] {
         let text = format!(
             "{before}{auth}account required pam_nologin.so\n{account}\
              session required pam_unix.so\nsession optional pam_mfa.so\npassword required pam_deny.so\n"
         );
-        MACHINE.write(&format!("/etc/pam.d/{service}"), text);
+        machine.write(&format!("/etc/pam.d/{service}"), text);
     }
 }
 
 /// All doors of one stack, with each kind of account line: `write` puts it in place, `right` and `wrong` say what meets
 /// a user who is required and has no device, by the password.
 #[track_caller]
-fn holds(stack: &str, write: impl Fn(&str), right: impl Fn(Door, Line) -> Met, wrong: impl Fn(Line) -> Met) {
-    let _alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+fn holds(stack: &str, write: impl Fn(&Machine, &str), right: impl Fn(Door, Line) -> Met, wrong: impl Fn(Line) -> Met) {
+    let machine = machine();
     for line in Line::ALL {
-        MACHINE.sh_ok("cp -a /etc/pam.d.shipped/. /etc/pam.d");
-        write(&line.text());
+        machine.sh_ok("cp -a /etc/pam.d.shipped/. /etc/pam.d");
+        write(machine, &line.text());
         let name = format!("{stack}{}", line as u8);
-        let mut who = Person::required(&MACHINE, &name, "");
+        let mut who = Person::required(machine, &name, "");
         for door in DOORS {
             // What is explained is what the stack allows.
             let explained = who.outcome_explained(door.service());
@@ -180,10 +179,10 @@ fn led_where_our_line_decides(_: Door, line: Line) -> Met {
 
 #[test]
 fn nobody_is_bound_or_let_in_by_the_shipped_stack_without_the_first_factor() {
-    let write = |ours: &str| {
-        let shipped = MACHINE.read("/etc/pam.d.shipped/common-account");
+    let write = |machine: &Machine, ours: &str| {
+        let shipped = machine.read("/etc/pam.d.shipped/common-account");
         let others = shipped.lines().filter(|line| !line.contains("pam_mfa.so")).collect::<Vec<_>>().join("\n");
-        MACHINE.write("/etc/pam.d/common-account", format!("{ours}{others}\n"));
+        machine.write("/etc/pam.d/common-account", format!("{ours}{others}\n"));
     };
     holds("deb", write, led_where_our_line_decides, |_| Met::Refusal);
 }
@@ -208,22 +207,27 @@ account required pam_permit.so
 #[test]
 fn nobody_is_bound_or_let_in_with_our_lines_in_rhels_shared_file() {
     for word in ["substack", "include"] {
-        let write = |ours: &str| {
+        let write = |machine: &Machine, ours: &str| {
             let auth = "auth required pam_env.so\nauth [success=1 default=ignore] pam_unix.so nullok nodelay\n\
                         auth requisite pam_deny.so\nauth required pam_permit.so\n\
                         auth required pam_mfa.so stack=complete\n";
-            MACHINE.write("/etc/pam.d/password-auth", format!("{auth}{ours}{RHEL_ACCOUNT}"));
-            write_services(&format!("auth {word} password-auth\n"), &format!("account {word} password-auth\n"));
+            machine.write("/etc/pam.d/password-auth", format!("{auth}{ours}{RHEL_ACCOUNT}"));
+            write_services(
+                machine,
+                &format!("auth {word} password-auth\n"),
+                &format!("account {word} password-auth\n"),
+            );
         };
         holds(&format!("in{word}"), write, led_where_our_line_decides, |_| Met::Refusal);
     }
 }
 
 /// Our lines behind RHEL's shared file.
-fn behind(word: &'static str, arguments: &'static str) -> impl Fn(&str) {
-    move |ours: &str| {
-        MACHINE.write("/etc/pam.d/password-auth", format!("{RHEL_AUTH}{RHEL_ACCOUNT}"));
+fn behind(word: &'static str, arguments: &'static str) -> impl Fn(&Machine, &str) {
+    move |machine: &Machine, ours: &str| {
+        machine.write("/etc/pam.d/password-auth", format!("{RHEL_AUTH}{RHEL_ACCOUNT}"));
         write_services(
+            machine,
             &format!("auth {word} password-auth\nauth required pam_mfa.so {arguments}\n"),
             &format!("{ours}account include password-auth\n"),
         );
@@ -257,15 +261,15 @@ fn behind_rhels_include_the_module_is_passed_by() {
 /// Arch's system-auth, with our lines at its ends.
 #[test]
 fn nobody_is_bound_or_let_in_with_our_lines_at_the_ends_of_archs() {
-    let write = |ours: &str| {
+    let write = |machine: &Machine, ours: &str| {
         let text = format!(
-            "auth required pam_faillock.so preauth deny=99
+            "auth required pam_faillock.so preauth deny=99 nodelay
 -auth [success=2 default=ignore] pam_systemd_home.so
 auth [success=1 default=bad] pam_unix.so try_first_pass nullok nodelay
-auth [default=die] pam_faillock.so authfail deny=99
+auth [default=die] pam_faillock.so authfail deny=99 nodelay
 auth optional pam_permit.so
 auth required pam_env.so
-auth required pam_faillock.so authsucc deny=99
+auth required pam_faillock.so authsucc deny=99 nodelay
 auth required pam_mfa.so stack=complete
 -account [success=1 default=ignore] pam_systemd_home.so
 account required pam_unix.so
@@ -273,9 +277,9 @@ account optional pam_permit.so
 account required pam_time.so
 {ours}"
         );
-        MACHINE.write("/etc/pam.d/system-auth", text);
-        MACHINE.write("/etc/pam.d/system-login", "auth include system-auth\naccount include system-auth\n");
-        write_services("auth include system-login\n", "account include system-login\n");
+        machine.write("/etc/pam.d/system-auth", text);
+        machine.write("/etc/pam.d/system-login", "auth include system-auth\naccount include system-auth\n");
+        write_services(machine, "auth include system-login\n", "account include system-login\n");
     };
     holds("arch", write, led_where_our_line_decides, |_| Met::Refusal);
 }
