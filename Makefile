@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-long test-fresh lint measure unit pam race agree flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -59,6 +59,12 @@ race: all
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),1000) tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture
 	tests/as-root tests/sandbox cargo test --locked -p pam-tests --test races -- --nocapture --ignored beside_the_peers
+
+## the helper killed at every system call, and every call failing, where `make pam` has a choice of them
+kills: all
+	cargo build --locked --workspace
+	cargo test --locked --no-run -p pam-tests
+	tests/as-root env MFA_TEST_EVERY_CALL=1 tests/sandbox cargo test --locked -p pam-tests --test kills
 
 ## what `policy explain` and the stack reader say, and what logins and libpam then do, for 10,000 policies and stacks
 agree: all
