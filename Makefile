@@ -20,8 +20,8 @@ all:
 demo: setup
 	tests/as-root tests/demo
 
-## make test: lint, unit, pam, package, e2e and vm, with the seconds of each; in Debian 12 the tests that tests/e2e-12.list
-## lists
+## make test: lint, package, unit, pam, e2e and vm, with the seconds of each; of e2e in Debian 12 what tests/e2e-12.list
+## names
 test:
 	tests/run
 
