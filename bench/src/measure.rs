@@ -12,7 +12,7 @@ use crate::sys::{Counter, Event, terminate, transaction};
 use crate::users::Users;
 use crate::{People, now};
 
-const SOCKET: &str = "/run/mfa/helper.sock";
+const SOCKET: &str = "/run/mfa/root.sock";
 
 /// What one subject's transactions cost.
 #[derive(Default)]
