@@ -13,7 +13,7 @@ use crate::caller::{Caller, Held};
 use crate::policy::Policy;
 use crate::policy::files::{self, Loaded};
 use crate::session::{self, Whereabouts};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::sys;
 
 /// The machine, as far as a decision depends on it.
@@ -109,9 +109,7 @@ impl Host {
 
     /// Whether this process could keep anything in the store; if not, why.
     pub fn reaches_its_store(&self) -> Result<(), String> {
-        let users = Path::new(&self.policy().store).join("users");
-        let reached = nix::unistd::access(&users, nix::unistd::AccessFlags::W_OK);
-        reached.map_err(|e| format!("the service cannot write to {}: {}", users.display(), e.desc()))
+        store::can_be_written(Path::new(&self.policy().store))
     }
 
     /// The name that the app shows.

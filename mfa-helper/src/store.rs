@@ -13,7 +13,7 @@ use mfa_core::record::{
 use mfa_wire::Secret;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::fdatasync;
+use nix::unistd::{AccessFlags, access, fdatasync};
 use sha2::{Digest, Sha256};
 
 use crate::rootfile::{Dir, Fault, decode_name, encode_name, write_at};
@@ -22,6 +22,8 @@ use crate::rootfile::{Dir, Fault, decode_name, encode_name, write_at};
 /// that the disk with the bindings is not mounted.
 pub const FORMAT: &str = "mfa-store 1\n";
 
+/// The folder of the users' folders.
+const USERS: &str = "users";
 const CREDENTIALS_FILE: &str = "credentials";
 const PENDING_FILE: &str = "pending";
 const STATE_FILE: &str = "state";
@@ -81,6 +83,13 @@ impl From<StoreError> for Unavailable {
     }
 }
 
+/// Whether this process could keep anything in the store below `path`; if not, why.
+pub fn can_be_written(path: &Path) -> Result<(), String> {
+    let users = path.join(USERS);
+    let reached = access(&users, AccessFlags::W_OK);
+    reached.map_err(|e| format!("the service cannot write to {}: {}", users.display(), e.desc()))
+}
+
 /// The hash of a record's files.
 pub type Revision = [u8; 32];
 
@@ -97,7 +106,7 @@ impl Store {
         if format.bytes.bytes() != FORMAT.as_bytes() {
             return Err(StoreError::Format(root.path_of("FORMAT")));
         }
-        Ok(Store { users: root.subdir("users")? })
+        Ok(Store { users: root.subdir(USERS)? })
     }
 
     /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
