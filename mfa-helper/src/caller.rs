@@ -162,7 +162,7 @@ impl Caller {
     }
 }
 
-/// The user that a request names. `None` means the caller.
+/// The user that a request names. `None` means the caller, or that the request is about no single user.
 pub fn named(request: &Request) -> Option<&str> {
     match request {
         Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
@@ -203,7 +203,6 @@ mod tests {
         Login { stack_complete: true, ..Login::at(user, "sshd") }
     }
 
-    /// Every kind of request for `user`, and the right that it needs.
     /// The compiler asks for no row of the list below, and a verb that is not in it is not tried.
     #[test]
     fn every_verb_is_in_the_list_of_requests() {
@@ -222,6 +221,7 @@ mod tests {
         assert_eq!(listed, verbs);
     }
 
+    /// Every kind of request for `user`, and the right that it needs.
     fn requests(user: &str) -> Vec<(Request, &'static str)> {
         let (some, name) = (Some(user.to_owned()), user.to_owned());
         let verb = |verb, whose| (Request::Verb(verb), whose);

@@ -142,9 +142,9 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Starts the process of a conversation if this caller may have one now. Returns `true` in that process. If not,
-    /// the connection is closed before Hello: root's callers then start their own helper, and others are told to try
-    /// again.
+    /// Starts the process of a conversation if this caller may have one now. Returns `true` in that process. If the
+    /// caller may not have one, the connection is closed before Hello: root's callers then start their own helper, and
+    /// others are told to try again.
     fn starts(&mut self, stream: &UnixStream) -> nix::Result<bool> {
         let Ok(caller) = caller::of(stream) else { return Ok(false) };
         let Some(payer) = self.admits(caller) else { return Ok(false) };

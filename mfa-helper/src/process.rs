@@ -30,7 +30,7 @@ pub fn is_gone(process: Process) -> bool {
 
 /// The line of proc_pid_stat(5) for the process that has this number now.
 pub fn stat(pid: i32) -> Option<String> {
-    // In /proc/PID/stat, the kernel gives 0 for a process that we cannot see.
+    // The kernel gives 0 for a process that we cannot see, as a parent in /proc/PID/stat or as the peer of a socket.
     if pid > 0 { fs::read_to_string(format!("/proc/{pid}/stat")).ok() } else { None }
 }
 

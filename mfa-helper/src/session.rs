@@ -89,7 +89,7 @@ fn slice_of(path: &str) -> Option<u32> {
 }
 
 /// The owner of the user namespace of process `pid`, if it is not ours: the first uid in its map that is `known`. A
-/// user without privilege can map only the user's own uid into a namespace (user_namespaces(7)).
+/// user without privilege can map no other user of ours into a namespace (user_namespaces(7)).
 pub fn owner_of_namespace(pid: i32, known: impl Fn(u32) -> bool) -> Option<u32> {
     let map = |of: &str| fs::read_to_string(format!("/proc/{of}/uid_map")).ok();
     let map_of_peer = map(&pid.to_string())?;

@@ -37,8 +37,8 @@ pub fn listen_fds() -> u32 {
     }
 }
 
-/// Takes these sockets. Call it once, before this process opens anything of its own: [`reset_process`] gets the count
-/// so that it leaves their numbers open.
+/// Takes these sockets. Call it once, before this process opens anything of its own at their numbers:
+/// [`reset_process`] gets the count so that it leaves these numbers open.
 pub fn take_listen_fds(count: u32) -> Vec<OwnedFd> {
     let numbers = FIRST_LISTEN_FD as libc::c_int..(FIRST_LISTEN_FD + count) as libc::c_int;
     // SAFETY: fcntl takes only numbers. It succeeds only for an open descriptor, and at this time nothing in this

@@ -1,7 +1,7 @@
 //! What the processes of the multi-factor login say to each other.
 //!
 //! A *front end* (`pam_mfa.so` inside sshd, sudo, su..., or `mfa-enroll`) sends one request to
-//! `mfa-helper` and then relays what the helper asks until the helper gives its verdict. The bytes
+//! `mfa-helper` and then relays what the helper asks until the helper
 //! gives its verdict. The bytes are specified in `docs/wire.md`. This crate is loaded into login programs, so it uses
 //! std only, allocates nothing whose size the peer can choose, does not recurse, and holds no unsafe code.
 

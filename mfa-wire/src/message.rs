@@ -315,7 +315,7 @@ pub enum Outcome {
     Unavailable = 0x71d5_0a4b,
     /// No such user, binding or pending device.
     NotFound = 0x3b08_c5d6,
-    /// Nothing to do: the requested state exists already.
+    /// Nothing was changed: what was requested, or a device in its place, exists already.
     Already = 0xe857_3aa9,
     /// In auth: let past on the condition that the account phase binds a device.
     HandedOver = 0x4fb1_d862,
@@ -390,7 +390,7 @@ pub struct DeviceStatus {
     pub last_used: Option<u64>,
 }
 
-/// What one user has bound and is required to have.
+/// The state of one user: what is bound, what is required, and what is locked or bypassed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The user.

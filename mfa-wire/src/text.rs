@@ -12,7 +12,7 @@ pub const REFUSED: &str = "Second factor refused.";
 /// `text` with everything that could steer a terminal or forge a log line made visible, cut to
 /// `limit` characters.
 ///
-/// Control characters (C0, C1, DEL), line and paragraph separators, and all characters that are not visible become
+/// Control characters (C0, C1, DEL), line and paragraph separators, and all invisible characters except spaces become
 /// `\u{...}` escapes; a backslash and a double quote are escaped, so that the result can stand between quotes.
 pub fn printable(text: &str, limit: usize) -> String {
     let mut out = String::new();

@@ -67,14 +67,15 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Sends the parts as one message. `None` if the host cannot show it or reports a failure.
+    /// Sends the parts as one message. `None` if the host cannot show it, reports a failure or gives no reply.
     fn say(&self, style: PamMessageStyle, parts: &[&[u8]]) -> Option<Response> {
         let mut message = Secret::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
         let whole = parts.iter().all(|part| message.append(part)) && message.append(b"\0");
         if whole { send(self.pam, style, &message) } else { None }
     }
 
-    /// Takes the host's answer to a prompt, unless it cannot be the person's. Checked before it is copied.
+    /// Takes the host's answer to a prompt, unless it is empty (the person gave up), too long, or the login secret or
+    /// the user's name (no person was asked). Checked before it is copied.
     fn check_answer(&self, answer: &[u8]) -> Result<Secret, Cancelled> {
         let secret = self.pam.get_item::<AuthTok>().ok().flatten();
         if answer.is_empty() {
@@ -126,7 +127,7 @@ impl Prompter for Conversation<'_> {
         let _ = self.say(style, &[pending.bytes(), text.as_bytes()]);
     }
 
-    /// sudo blocks Ctrl-C while PAM works, and during a notice we read no input in which Ctrl-C could be seen.
+    /// sudo blocks Ctrl-C while PAM works, and during a notice nothing is read at a prompt that Ctrl-C could end.
     fn is_left(&mut self, helper: &UnixStream) -> bool {
         signals::interrupt_comes_before(helper.as_fd(), FRAME_TIMEOUT)
     }

@@ -12,7 +12,7 @@ use crate::arguments::Arguments;
 use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
 
-/// A helper that has said Hello. After that, no other helper is tried.
+/// A helper that has said Hello. After that, another helper is tried only if this one says `StartYourOwn`.
 pub(crate) struct Helper {
     // In this order: dropping the channel ends the helper, and only then can its process be collected.
     channel: Channel,
@@ -26,7 +26,7 @@ pub(crate) enum Unreachable {
     NotRoot(NoListener),
     /// The helper could not be started.
     Spawn(std::io::Error),
-    /// Its Hello was absent, late or in another version.
+    /// Its Hello was absent, late, not valid or in another version.
     Hello(Broken),
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Unreachable {
 pub(crate) enum NoListener {
     /// It does not exist, refuses, has a full queue, or does not belong to root.
     Connect(std::io::Error),
-    /// The Hello of the listener was absent, late or in another version.
+    /// The Hello of the listener was absent, late, not valid or in another version.
     Hello(Broken),
 }
 

@@ -110,8 +110,9 @@ impl PamHooks for Module {
         PamResultCode::PAM_SUCCESS
     }
 
-    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail if the module is alone in the stack. This
-    /// does not let a hand-over through: libpam weighs setcred by auth's result, and that was `PAM_IGNORE`.
+    /// Succeeds and does nothing. `PAM_IGNORE` would make pam_setcred fail if the module is alone in the stack. After
+    /// a hand-over, an error here could not stop the login: libpam weighs our result by what auth returned, which was
+    /// `PAM_IGNORE`.
     fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     }

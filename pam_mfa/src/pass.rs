@@ -11,8 +11,8 @@ pub(crate) fn of(pam: &PamHandle, login: &Login) -> Option<Word> {
     sys::pam::mark(pam)?.word_for(login)
 }
 
-/// Begins a line of auth. Until [`end`] says otherwise the mark is "refused", so an early return never leaves an
-/// earlier, better mark in place.
+/// Begins a line of auth. Until [`end`] says otherwise the mark is "refused", so neither an early return nor a panic
+/// leaves an earlier, better mark in place.
 ///
 /// Returns the mark of earlier lines in the same pass. The mark of an earlier pass is forgotten: sudo, login and
 /// sshd's `password` method retry on the same handle, and a right code after two wrong ones must let in.

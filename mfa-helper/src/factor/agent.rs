@@ -292,7 +292,7 @@ fn ask_process(
     };
     let _ = kill(process, Signal::SIGKILL);
     // The kernel may be waiting for a dead file server on behalf of the process. Then it is not waited for here, and
-    // init collects it.
+    // init or a subreaper collects it.
     let mut ended = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     if poll(&mut ended, PollTimeout::from(1000u16)) == Ok(1) {
         let _ = waitpid(process, None);

@@ -1,4 +1,4 @@
-//! The kinds of second factor that are a device outside the helper.
+//! Security keys as a second factor, by how they are reached: through an ssh agent, through sshd, at a USB port.
 
 pub mod agent;
 pub mod sshd;

@@ -34,8 +34,9 @@ const SETTLED: u64 = 2;
 
 /// Loads the main file at `path` and the drop-ins in the folder `mfa.d` beside it, at the time `now`.
 ///
-/// If a file cannot be read or parsed, or is just being written, the last policy that loaded well is used instead;
-/// without such a copy, everybody must have a second factor. So a typo neither opens the host nor locks users out.
+/// If a file cannot be read or parsed, or is just being written, the last policy that loaded well is used instead.
+/// Without such a copy, everybody must have a second factor if a file cannot be read or parsed, and a file that is
+/// just being written is used as it is. So a typo neither opens the host nor locks users out.
 pub fn load(path: &Path, now: u64) -> Loaded {
     let read = read(path, now);
     if let Ok(Files { settled: false, .. }) = read

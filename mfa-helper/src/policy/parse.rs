@@ -452,7 +452,7 @@ pub fn moment(text: &str) -> Option<u64> {
 }
 
 /// The known name nearest to the unknown one, from serde's "unknown field `x`, expected one of `a`, `b`". Only a name
-/// that differs in at most a third of its letters is proposed.
+/// that differs in at most one letter more than a third of them is proposed.
 fn nearest(message: &str) -> Option<&str> {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next().filter(|_| message.starts_with("unknown "))?;

@@ -600,7 +600,7 @@ fn an_empty_password_is_taken_where_a_line_that_is_reached_may_take_it() {
     assert!(takes("auth required pam_sss.so permit_empty_passwords"));
     assert!(takes("auth required pam_unheard_of.so"));
     assert!(takes("auth required pam_unix.so\nauth optional pam_unix2.so"));
-    // These words on our line, or on a module that proves nothing, do not count. In doubt, the reader says yes.
+    // These words on our line do not count. On a module that proves nothing they do: a wrong yes is the safe error.
     assert!(!takes("auth required pam_mfa.so nullok\nauth required pam_unix.so"));
     // It cannot be reached.
     assert!(!takes("auth requisite pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so"));

@@ -472,8 +472,9 @@ impl Module {
 
     /// A foreign module may return anything: a missing one gives `PAM_MODULE_UNKNOWN`, and even pam_permit fails
     /// without a user. The exceptions: pam_deny, by its plain name, always fails in one way or another. In auth,
-    /// pam_unix neither returns ignore nor demands a new password (in account it does). pam_exec without `type=` does
-    /// neither in any type. Our own module never demands a new password.
+    /// pam_unix neither returns ignore nor demands a new password (in account it does). pam_exec with exactly the
+    /// arguments of [`KEY_OF_SSHD`], which have no `type=`, does neither in any type. Our own module never demands a
+    /// new password.
     fn may_say(&self, meaning: Code, kind: Kind) -> bool {
         match (self.path.as_str(), meaning) {
             ("pam_deny.so", meaning) => meaning == PERM_DENIED,

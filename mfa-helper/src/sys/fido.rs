@@ -420,7 +420,7 @@ impl<'a> Device<'a> {
             // SAFETY: as above.
             Ok(()) => Ok(unsafe { (library.fido_assert_count)(assertion.pointer) } == 1),
             Err(Error::USER_PRESENCE_REQUIRED) => Ok(true),
-            // Some keys report this for a credential of another model that is too long or too short for them.
+            // Some keys report this for a credential of another key that is too long or too short for them.
             Err(Error(1..)) if !self.is_unclear(asked) => Ok(false),
             Err(error) => Err(error),
         }
@@ -563,7 +563,7 @@ impl<'a> Device<'a> {
 
 impl Drop for Device<'_> {
     fn drop(&mut self) {
-        // SAFETY: the device is open, and nothing uses it after this.
+        // SAFETY: the device is open, and after this it is only freed.
         unsafe { (self.library.fido_dev_close)(self.device.pointer) };
     }
 }

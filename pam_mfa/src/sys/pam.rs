@@ -43,8 +43,8 @@ pub(crate) fn putenv(pam: &mut PamHandle, variable: &CStr) -> PamResult<()> {
     success(unsafe { pam_putenv(pam, variable.as_ptr()) })
 }
 
-/// The name of our data in the handle. It holds an address in this shared object: another build of the module in the
-/// same stack may have a different type under this name and must not read ours.
+/// The name of our data in the handle. It holds an address in this shared object, so that no other module uses it:
+/// another build of the module in the same stack may have a different type for its mark and must not read ours.
 fn mark_name() -> String {
     static HERE: u8 = 0;
     format!("pam_mfa mark {:p}", &raw const HERE)

@@ -33,7 +33,8 @@ pub(crate) fn interrupt_comes_before(stream: BorrowedFd, patience: Duration) -> 
 
 /// A descriptor that is readable while one of the blocked signals is pending. `None` if this thread blocks none.
 fn held_back() -> Option<OwnedFd> {
-    // SAFETY: a `sigset_t` may be all zeros. All pointers are to these two local sets.
+    // SAFETY: a `sigset_t` may be all zeros. All pointers are to these two local sets, except one null pointer, with
+    // which pthread_sigmask changes nothing.
     let fd = unsafe {
         let (mut blocked, mut held) = (std::mem::zeroed(), std::mem::zeroed());
         libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut blocked);

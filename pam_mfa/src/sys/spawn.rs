@@ -237,7 +237,7 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
 /// # Safety
 /// Only in the child: it closes descriptors whether or not something owns them.
 unsafe fn close_from_three() {
-    // SAFETY: the child has its own copy of the table of descriptors, and uses none of them after this.
+    // SAFETY: the child has its own copy of the table of descriptors, and uses none from 3 on after this.
     unsafe {
         if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) == 0 {
             return;

@@ -96,7 +96,7 @@ struct Plugged {
 #[derive(Default)]
 struct Table {
     keys: Vec<Plugged>,
-    /// A key has been chosen: its PIN is given or is asked for, and no other key is used any more.
+    /// A key has been chosen, by a touch or to ask for its PIN, and no other key is used any more.
     closed: bool,
 }
 

@@ -32,7 +32,7 @@ const SPARE_TRIES: u8 = 3;
 pub enum Event {
     /// No key is plugged in.
     Insert,
-    /// A key, or each of several, waits for the touch with which it signs.
+    /// A key, or each of several, waits for the touch with which it signs or makes its credential.
     Touch,
     /// Several keys wait; a touch chooses one of them.
     TouchToChoose,

@@ -80,7 +80,7 @@ impl Out {
         out
     }
 
-    /// If the bytes do not fit, the packet becomes empty, and `done` makes it one that is not accepted.
+    /// If the bytes do not fit, the packet becomes empty and stays empty: a packet that `decode` does not accept.
     fn raw(&mut self, bytes: &[u8]) -> &mut Out {
         if !self.0.append(bytes) {
             self.0 = Secret::default();
