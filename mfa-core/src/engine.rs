@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::record::{Credentials, Pending, Provisional, Record, State};
 
-/// Keeps records as bytes, and knows nothing of what they mean.
+/// Keeps records, and knows nothing of what they mean.
 pub trait Engine {
     /// Identifies what a record held when it was read. Two are equal only if it held the same.
     type Revision;

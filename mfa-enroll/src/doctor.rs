@@ -1,7 +1,7 @@
 //! `mfa-enroll doctor`: what lets people past the second factor on this host, or will lock them out.
 //!
 //! The helper checks everything that only root may read (policy, store, PAM stacks), and what a login itself uses.
-//! The checks here need other programs (docs/decisions/0017): sshd for its settings, systemd for its units, dpkg for
+//! The checks here need other programs (decision 17): sshd for its settings, systemd for its units, dpkg for
 //! its files. Each is called by its full path, without an environment.
 
 use std::collections::{BTreeSet, HashMap};

@@ -2,7 +2,7 @@
 //!
 //! Checked here: everything that needs the policy, the store, the stack reader or files of root's, and everything that
 //! a login itself asks sshd. The front end makes the checks that need other programs (systemd, dpkg): the helper holds
-//! keys, so it starts no program here that a login does not start (docs/decisions/0017).
+//! keys, so it starts no program here that a login does not start (decision 17).
 //!
 //! A check is a function that returns findings; [`doctor`] is the list of them. Where possible, a check gets its
 //! inputs as parameters, so that a test can supply faults.
