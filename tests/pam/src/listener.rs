@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{Helper, run};
 
@@ -47,6 +48,25 @@ impl Listener {
     pub fn start_by_standard_input(helper: &Helper) -> Listener {
         let socket = listening(Self::SOCKET, 0o666);
         Listener(Command::new(helper.path()).env_clear().stdin(OwnedFd::from(socket)).spawn().unwrap())
+    }
+
+    /// Waits until it has tried what its conversations will have to do. It does that in a process that has the rights of a
+    /// conversation for a moment, and that could be taken for one.
+    #[allow(clippy::disallowed_methods, reason = "no event tells another process that a child was waited for")]
+    pub fn await_its_trial(&self) {
+        let pid = self.pid();
+        let is_over = || {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            // cminflt (proc_pid_stat(5)) is above 0 once a child was waited for.
+            let faults = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(8)).unwrap();
+            children.is_empty() && faults != "0"
+        };
+        let begin = Instant::now();
+        while !is_over() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the trial of the listener does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Its process; of one that was started under another command, the process that this has become.

@@ -34,6 +34,7 @@ account required pam_unix.so
         let kept: String = names.filter(|name| name != without).map(|name| format!(",+{name}")).collect();
         let command = ["setpriv", "--no-new-privs", "--inh-caps=-all", &format!("--bounding-set=-all{kept}"), "--"];
         let listener = Listener::start_under(&command, &Helper::real().clock(&bound.clock));
+        listener.await_its_trial();
         Service { listener }
     }
 
