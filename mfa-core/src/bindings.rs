@@ -92,18 +92,12 @@ pub struct Local<E> {
 }
 
 impl<E: Engine> Local<E> {
-    fn new_id(&self) -> Result<Id, Unavailable> {
-        let mut id = Id::default();
-        (self.random)(&mut id.0)?;
-        Ok(id)
-    }
-
     fn new_app(&self, label: String) -> Result<NewApp, Unavailable> {
         let mut key = Secret::zeroed(self.totp.algorithm.key_length());
         (self.random)(key.bytes_mut())?;
         let impossible =
             || Unavailable { kind: Trouble::NotDone, text: String::from("the TOTP parameters of the policy") };
-        Ok(NewApp::new(self.new_id()?, label, Totp::new(self.totp, key).ok_or_else(impossible)?))
+        Ok(NewApp::new(Id::new(self.random)?, label, Totp::new(self.totp, key).ok_or_else(impossible)?))
     }
 }
 
@@ -144,7 +138,7 @@ impl<E: Engine> Bindings for Local<E> {
 
     fn bind(&self, user: &str, proved: &Proved, new: New, terms: &Terms) -> Result<NowBound, Refusal> {
         let (recovery, codes) = recovery::Set::make(terms.codes, self.random)?;
-        let made = Made { id: self.new_id()?, recovery, now: (self.now)(), window: self.rules.window };
+        let made = Made { id: Id::new(self.random)?, recovery, now: (self.now)(), window: self.rules.window };
         let offset = revise(&self.engine, user, |record| {
             change::bind(record, proved, &new, terms, &made).map(|(offset, write)| (offset, Some(write)))
         })?;

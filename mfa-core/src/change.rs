@@ -99,7 +99,7 @@ impl NewApp {
 
     /// The app that waits in this record for its two codes, if it has this identity.
     pub fn waiting(record: Record, proved: &Proved, id: Id) -> Result<NewApp, Refusal> {
-        let holds = proved.holds(&Seen::of(&record)) || proved.is_roots();
+        let holds = proved.holds_for_waiting(&Seen::of(&record));
         let pending = record.pending.filter(|pending| holds && pending.id == id);
         let Pending { id, label, expires, totp, .. } = pending.ok_or(Refusal::Changed)?;
         Ok(NewApp { id, label, totp, waits: Some(expires) })
@@ -199,16 +199,14 @@ pub fn bind(
         }
         New::Keys(keys) => (made.id, Device::Keys(keys.clone()), None),
     };
-    // The record drops a waiting app with the device that it was begun over, so for root it is enough to find it. A
-    // login must still have its proof, because the invitation may have been used up or withdrawn.
-    let holds = proved.holds(&Seen::of(&record));
-    let may_be_bound = match new {
+    let seen = Seen::of(&record);
+    let holds = match new {
         New::App(NewApp { id, waits: Some(_), .. }, _) => {
-            record.pending.as_ref().is_some_and(|pending| pending.id == *id) && (holds || proved.is_roots())
+            record.pending.as_ref().is_some_and(|pending| pending.id == *id) && proved.holds_for_waiting(&seen)
         }
-        _ => holds,
+        _ => proved.holds(&seen),
     };
-    if !may_be_bound {
+    if !holds {
         return Err(Refusal::Changed);
     }
     let credentials = Credentials {

@@ -13,3 +13,12 @@ impl fmt::Display for Id {
         f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
+
+impl Id {
+    /// A new identity, from `random`.
+    pub fn new<E>(random: impl Fn(&mut [u8]) -> Result<(), E>) -> Result<Id, E> {
+        let mut id = Id::default();
+        random(&mut id.0)?;
+        Ok(id)
+    }
+}

@@ -184,9 +184,11 @@ impl Proved {
         Proved { seen: seen.clone(), by: ProvedBy::Nothing }
     }
 
-    /// Whether root asks.
-    pub(crate) fn is_roots(&self) -> bool {
-        self.by == ProvedBy::Root
+    /// Whether an app that waits may be shown or bound by it. The record drops such an app with the device that it was
+    /// begun over, so for root it is enough that it is there. A login must still have its proof, because the invitation
+    /// may have been used up or withdrawn.
+    pub(crate) fn holds_for_waiting(&self, now: &Seen) -> bool {
+        self.by == ProvedBy::Root || self.holds(now)
     }
 
     /// Whether it still holds and is enough: if a device is bound, that device, or root, has to have proved it.

@@ -85,7 +85,7 @@ pub fn by_touch(
         }
     })?;
     Ok(Key {
-        id: new_id(host)?,
+        id: Id::new(host.random)?,
         label: label.to_owned(),
         created: (host.now)(),
         created_from: String::new(),
@@ -130,7 +130,7 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
 pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Decision> {
     let not_good = || Decision::new(Outcome::Refused, "That is no good public key.", "a weak or impossible public key");
     Ok(Key {
-        id: new_id(host)?,
+        id: Id::new(host.random)?,
         label: label.to_owned(),
         created: (host.now)(),
         created_from: String::new(),
@@ -140,11 +140,4 @@ pub fn key_of(shown: &SkPublicKey, label: &str, host: &Host) -> Result<Key, Deci
         verified: false,
         counter: 0,
     })
-}
-
-/// The identity of a key in its record.
-pub fn new_id(host: &Host) -> Result<Id, Decision> {
-    let mut id = Id::default();
-    (host.random)(&mut id.0)?;
-    Ok(id)
 }

@@ -1,13 +1,12 @@
 //! Taking over the security keys that other programs' files list: those of pam_u2f, and of sshd.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
-use mfa_core::Kind;
 use mfa_core::change::{Change, New, Terms, with_new_keys};
 use mfa_core::judge::Proved;
 use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
+use mfa_core::{Id, Kind};
 use mfa_wire::{Outcome, printable};
 
-use crate::flow::new_key::new_id;
 use crate::flow::proof::ROOT;
 use crate::flow::user::{already, known};
 use crate::flow::{Decision, Desk};
@@ -95,7 +94,7 @@ fn counted(n: usize, what: &str) -> String {
 }
 
 fn kept(Listed { rp_id, credential, public, verified, label }: Listed, host: &Host) -> Result<Key, Decision> {
-    let (id, created, created_from) = (new_id(host)?, (host.now)(), ROOT.into());
+    let (id, created, created_from) = (Id::new(host.random)?, (host.now)(), ROOT.into());
     // The file does not hold the counter: the first use sets it.
     Ok(Key { id, label, created, created_from, rp_id, credential, public, verified, counter: 0 })
 }

@@ -27,7 +27,8 @@ pub fn disable(user: &str, device: Option<&str>, proof: Proof, desk: &mut Desk) 
         None => (Change::Unbind, String::from("unbound")),
     };
     desk.bindings.change(&user, &proven.proved, change).map_err(|lost| with_factor(lost.into()))?;
-    let left = desk.bindings.look(&user).map_or(0, |view| view.keys().len());
+    let but_this_one = proven.view.keys().len().saturating_sub(1);
+    let left = desk.bindings.look(&user).map_or(but_this_one, |view| view.keys().len());
     Ok(with_factor(match left {
         0 => unbound(&user, proven.view.kind(), desk),
         keys => Decision::new(Outcome::Accepted, desk.lang().say(Text::KeyRemoved(keys)), reason),
