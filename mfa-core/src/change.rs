@@ -218,6 +218,8 @@ pub fn bind(
         latest: if record.credentials.is_some() { Latest::Replaced } else { Latest::Bound },
     };
     let write = match &terms.provisional {
+        // A device that is bound would be gone before the session of this login has opened.
+        Some(_) if record.credentials.is_some() => return Err(Refusal::Bound),
         Some(waits) => Write::BindProvisionally(credentials, waits.clone()),
         None => Write::bind(&record.state, credentials),
     };
@@ -611,6 +613,22 @@ mod tests {
             let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
             assert_eq!(why, Refusal::UsedAsLate((last - 4 + 1) * 30), "{last}");
         }
+    }
+
+    #[test]
+    fn no_login_displaces_a_bound_device_on_a_condition() {
+        let made = Made { id: Id([3; 16]), recovery: recovery::Set::default(), now: NOW, window: 1 };
+        let terms = || Terms {
+            from: String::new(),
+            codes: 0,
+            provisional: Some(Provisional { expires: NOW + 1, openers: Vec::new() }),
+        };
+        let bound = |record: Record| {
+            let proved = root(&record);
+            bind(record, &proved, &New::Keys(vec![key(3)]), &terms(), &made)
+        };
+        assert_eq!(bound(app_record()).err(), Some(Refusal::Bound));
+        assert!(matches!(bound(empty_record()), Ok((None, Write::BindProvisionally(..)))));
     }
 
     #[test]
