@@ -19,7 +19,7 @@ mod walk;
 use std::fmt;
 
 pub use files::system_file;
-pub use walk::{Findings, Outcome, Path, Reached, Step};
+pub use walk::{End, Findings, Outcome, Path, Reached, Step};
 
 /// PAM's return codes, by the numbers of `security/_pam_types.h`.
 pub type Code = i32;
@@ -29,7 +29,7 @@ pub const SUCCESS: Code = 0;
 /// `PAM_PERM_DENIED`, also libpam's own result if no module decided.
 pub const PERM_DENIED: Code = 6;
 /// `PAM_AUTH_ERR`.
-const AUTH_ERR: Code = 7;
+pub const AUTH_ERR: Code = 7;
 /// `PAM_NEW_AUTHTOK_REQD`: with this result of account, applications let the user in after a change of the password.
 pub const NEW_AUTHTOK_REQD: Code = 12;
 /// `PAM_IGNORE`.
@@ -203,7 +203,7 @@ impl Stack {
     /// because it looks at that. In sshd, login, sudo and other programs that run as root, the real uid is root's for
     /// every user.
     pub fn not_by_root(mut self, service: &str) -> Stack {
-        let of_users = OF_USERS.contains(&service.to_ascii_lowercase().as_str());
+        let of_users = keeps_callers_uid(service);
         for module in self.entries.iter_mut().filter_map(|entry| entry.module.as_mut()).filter(|_| of_users) {
             if module.name() == "pam_rootok.so" {
                 module.control[SUCCESS as usize] = module.control[AUTH_ERR as usize];
@@ -230,9 +230,14 @@ impl Module {
     }
 
     /// The file name of the module.
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.path.rsplit_once('/').map_or(self.path.as_str(), |(_, name)| name)
     }
+}
+
+/// Whether the program of a service keeps the real uid of its caller.
+pub fn keeps_callers_uid(service: &str) -> bool {
+    OF_USERS.contains(&service.to_ascii_lowercase().as_str())
 }
 
 /// Whether the stack's own first factor has succeeded on every path to our auth line. A key that sshd accepted does

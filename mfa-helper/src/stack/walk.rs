@@ -127,6 +127,17 @@ pub struct Outcome<'a> {
     pub called: Vec<&'a Module>,
 }
 
+/// How a run may end, if each module returns one of the codes that are possible for it.
+#[derive(Debug)]
+pub struct End<'a> {
+    /// The code that the application gets.
+    pub result: Code,
+    /// A line of ours was called.
+    pub reached: bool,
+    /// The modules that were called, with their codes.
+    pub steps: Vec<(&'a Module, Code)>,
+}
+
 /// The facts about all runs of a stack.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Findings {
@@ -216,17 +227,28 @@ impl Stack {
             if code == INCOMPLETE {
                 return Outcome { result: INCOMPLETE, called };
             }
-            let action = module.action(code);
-            // A number that is not a code of PAM's.
-            let code = if (SUCCESS..=INCOMPLETE).contains(&code) { code } else { PERM_DENIED };
-            self.step(&mut state, action, code);
+            self.step(&mut state, module.action(code), effect(code));
         }
         Outcome { result: state.result(), called }
     }
 
+    /// All different ends of its runs, if each module returns one of the codes that `possible` gives for it.
+    pub fn ends(&self, possible: &dyn Fn(&Module) -> Vec<Code>) -> Result<Vec<End<'_>>, StackError> {
+        let answer = |module: &Module, code| Answer { action: module.action(code), meaning: effect(code), code };
+        let answers = |module: &Module| possible(module).into_iter().map(|code| answer(module, code)).collect();
+        let nodes = self.situations(&answers)?;
+        let ended = nodes.iter().enumerate().filter(|(_, node)| self.module_at(&node.situation.state).is_none());
+        let end = |(at, node): (usize, &Node)| End {
+            result: node.situation.state.result(),
+            reached: node.situation.seen.reached,
+            steps: self.steps(&nodes, at),
+        };
+        Ok(ended.map(end).collect())
+    }
+
     /// Follows all runs, with every result of the other modules.
     pub fn judge_runs(&self) -> Result<Findings, StackError> {
-        let nodes = self.situations()?;
+        let nodes = self.situations(&|module| module.answers(self.kind))?;
         let (mut unreached, mut overridden, mut unproved, mut open) = (None, None, None, None);
         let (mut called, mut reached, mut ignorable) = (false, false, false);
         for (at, Node { situation: Situation { state, seen }, .. }) in nodes.iter().enumerate() {
@@ -270,14 +292,15 @@ impl Stack {
 
     /// The modules that are called on at least one path.
     pub fn reachable(&self) -> Result<Vec<&Module>, StackError> {
-        let lines: BTreeSet<usize> = self.situations()?.iter().map(|node| node.situation.state.at).collect();
+        let lines: BTreeSet<usize> =
+            self.situations(&|module| module.answers(self.kind))?.iter().map(|node| node.situation.state.at).collect();
         Ok(lines.into_iter().filter_map(|at| self.entries.get(at)?.module.as_ref()).collect())
     }
 
     /// Every situation that a run can reach, by the shortest paths first.
     ///
     /// Two codes with the same effect are followed as one, and so are two runs that have reached the same situation.
-    fn situations(&self) -> Result<Vec<Node>, StackError> {
+    fn situations(&self, answers: &dyn Fn(&Module) -> Vec<Answer>) -> Result<Vec<Node>, StackError> {
         let start = Situation { state: self.start(), seen: Seen::default() };
         let mut known = HashSet::from([start.clone()]);
         let mut nodes = vec![Node { situation: start, from: None }];
@@ -286,7 +309,7 @@ impl Stack {
             let Situation { state, seen } = node.situation.clone();
             if let Some(module) = self.module_at(&state) {
                 let may_prove = module.may_prove() || (self.sshd && module.asks_for_a_key());
-                for answer in module.answers(self.kind) {
+                for answer in answers(module) {
                     let mut state = state.clone();
                     self.step(&mut state, answer.action, answer.meaning);
                     let situation = Situation { state, seen: seen.and(module, may_prove, &answer) };
@@ -374,20 +397,25 @@ impl Stack {
         }
     }
 
-    fn path(&self, nodes: &[Node], mut node: usize) -> Path {
+    fn path(&self, nodes: &[Node], node: usize) -> Path {
+        let step = |(module, code): (&Module, Code)| Step {
+            file: module.file.clone(),
+            number: module.number,
+            module: module.path.clone(),
+            code,
+        };
+        Path(self.steps(nodes, node).into_iter().map(step).collect())
+    }
+
+    /// The modules that are called on the way to a node.
+    fn steps(&self, nodes: &[Node], mut node: usize) -> Vec<(&Module, Code)> {
         let mut steps = Vec::new();
         while let Some((from, code)) = nodes[node].from {
-            let module = self.module_at(&nodes[from].situation.state);
-            steps.extend(module.map(|module| Step {
-                file: module.file.clone(),
-                number: module.number,
-                module: module.path.clone(),
-                code,
-            }));
+            steps.extend(self.module_at(&nodes[from].situation.state).map(|module| (module, code)));
             node = from;
         }
         steps.reverse();
-        Path(steps)
+        steps
     }
 }
 
@@ -470,6 +498,11 @@ impl Module {
         answers
     }
 
+    /// An example of each code by which its line may go on differently.
+    pub fn anything(&self, kind: Kind) -> Vec<Code> {
+        self.answers(kind).into_iter().map(|answer| answer.code).collect()
+    }
+
     /// A foreign module may return anything: a missing one gives `PAM_MODULE_UNKNOWN`, and even pam_permit fails
     /// without a user. The exceptions: pam_deny, by its plain name, always fails in one way or another. In auth,
     /// pam_unix neither returns ignore nor demands a new password (in account it does). pam_exec with exactly the
@@ -488,7 +521,7 @@ impl Module {
     /// Whether its success may be a first factor's, by the file name in any folder. pam_u2f with `nouserok` returned
     /// success for users without a key (CVE-2025-23013); pam_u2f and pam_yubico with `alwaysok` return success for
     /// every user.
-    fn may_prove(&self) -> bool {
+    pub fn may_prove(&self) -> bool {
         let for_nothing = self
             .arguments
             .iter()
@@ -505,9 +538,14 @@ impl Module {
     }
 
     /// Whether it is the first factor of a login with key and code. It checks a variable that only sshd sets.
-    fn asks_for_a_key(&self) -> bool {
+    pub fn asks_for_a_key(&self) -> bool {
         self.path == "pam_exec.so" && self.arguments == KEY_OF_SSHD
     }
+}
+
+/// The code that libpam goes on with: a number that is not a code counts as a failure.
+fn effect(code: Code) -> Code {
+    if (SUCCESS..=INCOMPLETE).contains(&code) { code } else { PERM_DENIED }
 }
 
 /// The code that stands for all codes that neither libpam's rules nor ours distinguish.

@@ -28,6 +28,10 @@ pub struct User {
     pub uid: Uid,
     /// The primary group.
     pub gid: Gid,
+    /// The home folder.
+    pub home: String,
+    /// The program that a login starts; an empty one is /bin/sh.
+    pub shell: String,
 }
 
 /// A group.
@@ -225,9 +229,10 @@ fn passwd<T>(name: &str, take: impl FnOnce(&libc::passwd) -> T) -> nix::Result<O
 ///
 /// The C library has filled `entry`, and its buffer still lives.
 unsafe fn user_in(entry: &libc::passwd) -> User {
-    // SAFETY: `pw_name` is a C string in that buffer, which our caller keeps alive.
-    let name = unsafe { text(entry, entry.pw_name) };
-    User { name, uid: Uid::from_raw(entry.pw_uid), gid: Gid::from_raw(entry.pw_gid) }
+    // SAFETY: these are C strings in that buffer, which our caller keeps alive.
+    let (name, home, shell) =
+        unsafe { (text(entry, entry.pw_name), text(entry, entry.pw_dir), text(entry, entry.pw_shell)) };
+    User { name, home, shell, uid: Uid::from_raw(entry.pw_uid), gid: Gid::from_raw(entry.pw_gid) }
 }
 
 /// Calls one of the getXXnam_r(3) with a buffer that grows until the entry fits. They report "not found" as 0 with no
