@@ -48,7 +48,8 @@ pub fn runs_account_and_session() -> Result<(), String> {
     runs_both(&settings()?)
 }
 
-fn runs_both(settings: &[Setting]) -> Result<(), String> {
+/// [`runs_account_and_session`], by settings that have been read already.
+pub fn runs_both(settings: &[Setting]) -> Result<(), String> {
     match settings.iter().find(|setting| setting.waives.breaks_a_hand_over()) {
         Some(setting) => Err(setting.to_string()),
         None => Ok(()),
@@ -130,6 +131,14 @@ pub fn settings() -> Result<Vec<Setting>, String> {
         there: &|path| !matches!(std::fs::metadata(path), Err(e) if e.kind() == ErrorKind::NotFound),
         cvtsudoers: &|| output_of(CVTSUDOERS, &ARGUMENTS, MOST, WITHIN),
     })
+}
+
+/// All of sudoers in the form of cvtsudoers(1), `None` if that program is not there.
+pub fn parsed() -> Result<Option<Value>, String> {
+    if std::fs::metadata(CVTSUDOERS_PATH).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    json(&output_of(CVTSUDOERS, &ARGUMENTS, MOST, WITHIN)?).map(Some)
 }
 
 /// The inputs, which tests replace.
@@ -232,13 +241,8 @@ const WORDS: [(&str, Waives); 10] = [
 
 /// The settings that sudo's parser says are in force, for any users, each with the lines that mention it.
 fn of_parser(answer: &[u8], words: &[Setting]) -> Result<Vec<Setting>, String> {
-    let not_understood = |why: &dyn fmt::Display| format!("{CVTSUDOERS_PATH}: its answer is not understood: {why}");
-    let parsed: Value = serde_json::from_slice(answer).map_err(|e| not_understood(&e))?;
-    if parsed.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Err(not_understood(&"there is nothing in it"));
-    }
     let mut found = Vec::new();
-    collect(&parsed, false, &mut found);
+    collect(&json(answer)?, false, &mut found);
     let mut placed = Vec::new();
     for setting in found {
         let same = |line: &&Setting| line.word == setting.word && line.waives == setting.waives;
@@ -246,6 +250,15 @@ fn of_parser(answer: &[u8], words: &[Setting]) -> Result<Vec<Setting>, String> {
         placed.extend(if lines.is_empty() { vec![setting] } else { lines });
     }
     Ok(placed)
+}
+
+fn json(answer: &[u8]) -> Result<Value, String> {
+    let not_understood = |why: &dyn fmt::Display| format!("{CVTSUDOERS_PATH}: its answer is not understood: {why}");
+    let parsed: Value = serde_json::from_slice(answer).map_err(|e| not_understood(&e))?;
+    if parsed.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err(not_understood(&"there is nothing in it"));
+    }
+    Ok(parsed)
 }
 
 fn collect(value: &Value, in_specs: bool, found: &mut Vec<Setting>) {
@@ -397,7 +410,7 @@ root	ALL=(ALL:ALL) ALL
 ";
 
     /// The output of cvtsudoers for it, with more options.
-    fn json(options: &str) -> String {
+    fn json_with(options: &str) -> String {
         format!(
             r#"{{"Defaults": [ {{"Options": [ {{"env_reset": true}} ]}}, {{"Options": [ {{"operation": "list_add",
             "env_keep": ["A", "B"]}} ]}}{options} ], "User_Specs": [ {{"User_List": [ {{"username": "root"}} ],
@@ -442,8 +455,8 @@ root	ALL=(ALL:ALL) ALL
             judged(on(&[], &[("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", line)], Err("not run"))),
             judged(on(&[], &[("/etc/sudoers-rs", &with)], Err("not run"))),
             // Beside a sudo whose settings are right.
-            judged(on(&[PARSER[0], "/usr/bin/sudo-rs"], &[("/etc/sudoers", &with)], Ok(&json("")))),
-            judged(on(&[PARSER[0], "/usr/lib/cargo/bin/sudo"], &[("/etc/sudoers", &with)], Ok(&json("")))),
+            judged(on(&[PARSER[0], "/usr/bin/sudo-rs"], &[("/etc/sudoers", &with)], Ok(&json_with("")))),
+            judged(on(&[PARSER[0], "/usr/lib/cargo/bin/sudo"], &[("/etc/sudoers", &with)], Ok(&json_with("")))),
         ];
         assert!(verdicts.iter().all(|verdict| verdict.is_ok() == verdicts[0].is_ok()), "{line}: {verdicts:?}");
         verdicts.into_iter().next().unwrap()
@@ -451,7 +464,7 @@ root	ALL=(ALL:ALL) ALL
 
     #[test]
     fn debians_own_settings_run_both() {
-        assert_eq!(by_parser(&json("")), Ok(()));
+        assert_eq!(by_parser(&json_with("")), Ok(()));
         assert_eq!(by_words(""), Ok(()));
         assert_eq!(by_words("Defaults use_pty\nbob ALL=(ALL) NOPASSWD: ALL"), Ok(()));
         let files = [
@@ -462,7 +475,7 @@ root	ALL=(ALL:ALL) ALL
             ("/etc/nsswitch.conf", "passwd: files systemd sss\nsudoers: files # here\n"),
             ("/etc/sudoers", DEBIAN),
         ];
-        assert_eq!(on(&PARSER, &files, Ok(&json(""))), Ok(vec![]));
+        assert_eq!(on(&PARSER, &files, Ok(&json_with(""))), Ok(vec![]));
         assert_eq!(on(&[], &[], Err("not run")), Ok(vec![]), "there is no sudo");
     }
 
@@ -488,7 +501,7 @@ root	ALL=(ALL:ALL) ALL
                     ["OPTION", r#"{"use_pty": true}, OPTION, {"lecture": false}"#, r#"OPTION, {"pam_acct_mgmt": true}"#]
                 {
                     let options = around.replace("OPTION", option);
-                    let answer = json(&format!(r#", {{{binding}"Options": [ {options} ]}}"#));
+                    let answer = json_with(&format!(r#", {{{binding}"Options": [ {options} ]}}"#));
                     let why = by_parser(&answer).expect_err(&answer);
                     assert!(why.starts_with("/etc/sudoers: ") && why.contains(said), "{why}");
                 }
@@ -503,7 +516,7 @@ root	ALL=(ALL:ALL) ALL
             r#"{"pam_session": true}"#,
             r#"{"runas_allow_unknown_id": false}"#,
         ] {
-            assert_eq!(by_parser(&json(&format!(r#", {{"Options": [ {option} ]}}"#))), Ok(()), "{option}");
+            assert_eq!(by_parser(&json_with(&format!(r#", {{"Options": [ {option} ]}}"#))), Ok(()), "{option}");
         }
     }
 
@@ -515,7 +528,7 @@ root	ALL=(ALL:ALL) ALL
         let sudoers = [("/etc/sudoers", DEBIAN)];
         let failed = on(&PARSER, &sudoers, Err("/usr/bin/cvtsudoers: exit status: 1"));
         assert_eq!(failed, Err(String::from("/usr/bin/cvtsudoers: exit status: 1")));
-        let open = on(&PARSER, &[("/etc/sudoers", "!it is open to others")], Ok(&json("")));
+        let open = on(&PARSER, &[("/etc/sudoers", "!it is open to others")], Ok(&json_with("")));
         assert_eq!(open, Err(String::from("it is open to others")));
     }
 
@@ -603,11 +616,11 @@ root	ALL=(ALL:ALL) ALL
             "Plug in",
         ] {
             let files = [("/etc/sudo.conf", line), ("/etc/sudoers", DEBIAN)];
-            let why = judged(on(&PARSER, &files, Ok(&json("")))).expect_err(line);
+            let why = judged(on(&PARSER, &files, Ok(&json_with("")))).expect_err(line);
             assert!(why.starts_with("/etc/sudo.conf:"), "{why}");
         }
         let files = [("/etc/sudo.conf", "!it belongs to uid 7"), ("/etc/sudoers", DEBIAN)];
-        assert_eq!(on(&PARSER, &files, Ok(&json(""))), Err(String::from("it belongs to uid 7")));
+        assert_eq!(on(&PARSER, &files, Ok(&json_with(""))), Err(String::from("it belongs to uid 7")));
     }
 
     #[test]
@@ -623,15 +636,15 @@ root	ALL=(ALL:ALL) ALL
             "sud\\\noers: sss",
         ] {
             let files = [("/etc/nsswitch.conf", line), ("/etc/sudoers", DEBIAN)];
-            let why = judged(on(&PARSER, &files, Ok(&json("")))).expect_err(line);
+            let why = judged(on(&PARSER, &files, Ok(&json_with("")))).expect_err(line);
             assert!(why.starts_with("/etc/nsswitch.conf:") && why.contains("cannot be seen"), "{why}");
         }
         for line in ["", "passwd: files sss", "# sudoers: sss", "sudoers: files", "sudoers:\tfiles\t# sss"] {
             let files = [("/etc/nsswitch.conf", line), ("/etc/sudoers", DEBIAN)];
-            assert_eq!(judged(on(&PARSER, &files, Ok(&json("")))), Ok(()), "{line}");
+            assert_eq!(judged(on(&PARSER, &files, Ok(&json_with("")))), Ok(()), "{line}");
         }
         let files = [("/etc/nsswitch.conf", "!it is open to others"), ("/etc/sudoers", DEBIAN)];
-        assert!(on(&PARSER, &files, Ok(&json(""))).is_err());
+        assert!(on(&PARSER, &files, Ok(&json_with(""))).is_err());
     }
 
     /// The parser knows what is in force; the files show where it is set.
@@ -640,7 +653,7 @@ root	ALL=(ALL:ALL) ALL
         let lines = "Defaults:bob !pam_acct_mgmt\n# pam_session\n#1000 ALL=(ALL) NOPASSWD: ALL\n";
         let files = [("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", lines)];
         let options = r#", {"Options": [ {"pam_acct_mgmt": false}, {"pam_service": "mine"} ]}"#;
-        let found = on(&PARSER, &files, Ok(&json(options))).unwrap();
+        let found = on(&PARSER, &files, Ok(&json_with(options))).unwrap();
         let line_of = |setting: &Setting| setting.at.as_ref().map(|(file, line)| format!("{file}:{line}"));
         let found: Vec<_> = found.iter().map(|setting| (setting.word, line_of(setting))).collect();
         // That setting is in another file; the comment and the user are not in force.

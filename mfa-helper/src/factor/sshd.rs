@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::sys::run::output_of;
 
 const SSHD: &CStr = c"/usr/sbin/sshd";
+const RUN: &str = "/run/sshd";
 const FOLDER: &str = "/etc/ssh";
 const CONFIG: &str = "sshd_config";
 
@@ -53,8 +54,29 @@ pub fn what_its_files_demand(user: Option<&str>) -> Result<Demands, String> {
 }
 
 fn said_of(arguments: &[&CStr]) -> Result<Demands, String> {
-    only_known_conditions(Path::new(FOLDER))?;
-    demands(&String::from_utf8_lossy(&output_of(SSHD, arguments, MOST, WITHIN)?))
+    demands(&said(arguments)?)
+}
+
+fn said(arguments: &[&CStr]) -> Result<String, String> {
+    for condition in conditions(Path::new(FOLDER))? {
+        known(&condition.words).map_err(|what| format!("sshd: {}: {what}", condition.place))?;
+    }
+    let said = output_of(SSHD, arguments, MOST, WITHIN);
+    // Its unit makes this folder, and takes it away again.
+    if said.is_err() && !Path::new(RUN).exists() {
+        return Err(format!("sshd: it tells its settings only while {RUN} is there: start it once"));
+    }
+    Ok(String::from_utf8_lossy(&said?).into_owned())
+}
+
+/// All settings in its files, in the form of `sshd -T`, for a user from this address.
+pub fn effective(user: &str, rhost: &str) -> Result<String, String> {
+    said(&[c"-T", c"-C", &settings(user, Some(rhost))?])
+}
+
+/// The conditions of all its `Match` blocks.
+pub fn match_blocks() -> Result<Vec<String>, String> {
+    Ok(conditions(Path::new(FOLDER))?.into_iter().map(|condition| condition.words).collect())
 }
 
 /// The connection in the form for `sshd -T -C`. PAM_RHOST is what `Match Host` compares; it is also the address,
@@ -136,9 +158,16 @@ fn usual_sshd(command_line: &str) -> Result<(), String> {
     Err(String::from("sshd: it was not started as a service that listens with the settings of its files alone"))
 }
 
-/// Checks that every `Match` depends only on facts that we pass on. For some others (`LocalAddress`, `RDomain`), sshd
-/// silently takes the condition as not met.
-fn only_known_conditions(folder: &Path) -> Result<(), String> {
+/// The condition of a `Match`.
+struct Condition {
+    /// File and line.
+    place: String,
+    words: String,
+}
+
+/// The conditions in all files that sshd reads.
+fn conditions(folder: &Path) -> Result<Vec<Condition>, String> {
+    let mut found = Vec::new();
     let mut files = vec![folder.join(CONFIG)];
     let mut next = 0;
     while let Some(path) = files.get(next).cloned() {
@@ -150,7 +179,9 @@ fn only_known_conditions(folder: &Path) -> Result<(), String> {
         for (line, number) in String::from_utf8_lossy(&text).split('\n').zip(1..) {
             let unclear = |what: &str| format!("sshd: {}:{number}: {what}", path.display());
             match keyword(line) {
-                ("match", conditions) => known(conditions).map_err(|what| unclear(&what))?,
+                ("match", words) => {
+                    found.push(Condition { place: format!("{}:{number}", path.display()), words: words.to_owned() });
+                }
                 ("include", patterns) => {
                     for pattern in words(patterns).map_err(|what| unclear(&what))? {
                         for path in included(folder, pattern).map_err(|what| unclear(&what))? {
@@ -165,7 +196,7 @@ fn only_known_conditions(folder: &Path) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The first word of a line, in small letters if it matters here, and the rest.
@@ -188,6 +219,8 @@ fn words(line: &str) -> Result<impl Iterator<Item = &str>, String> {
     Ok(line.split_whitespace())
 }
 
+/// Whether a `Match` depends only on facts that we pass on. For some others (`LocalAddress`, `RDomain`), sshd silently
+/// takes the condition as not met.
 fn known(conditions: &str) -> Result<(), String> {
     let mut words = words(conditions)?;
     while let Some(word) = words.next() {
@@ -307,7 +340,7 @@ mod tests {
     }
 
     /// Whether all conditions in a folder with these files are known.
-    fn conditions(files: &[(&str, &str)]) -> Result<(), String> {
+    fn all_known(files: &[(&str, &str)]) -> Result<(), String> {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = Path::new("/tmp").join(format!("mfa-sshd-{}-{number}", std::process::id()));
@@ -316,7 +349,11 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let known = only_known_conditions(&folder);
+        let all = conditions(&folder);
+        let known = all.and_then(|all| {
+            let unclear = |condition: &Condition, what| format!("sshd: {}: {what}", condition.place);
+            all.iter().try_for_each(|condition| known(&condition.words).map_err(|what| unclear(condition, what)))
+        });
         let _ = fs::remove_dir_all(&folder);
         known.map_err(|why| why.replace(folder.to_str().unwrap(), ""))
     }
@@ -325,7 +362,7 @@ mod tests {
     fn a_condition_that_nobody_can_tell_makes_it_unclear() {
         let text = "# Match LocalPort 1\nPort 22\nmatch User alice,bob Group wheel\n x\nMatch Host * Address 10.0.0.0/8\n\
             Match all\nInclude /no/such/file\nInclude *.none sub/x.conf\n";
-        assert_eq!(conditions(&[("sshd_config", text)]), Ok(()));
+        assert_eq!(all_known(&[("sshd_config", text)]), Ok(()));
         for line in [
             "Match LocalAddress 192.0.2.1",
             "Match LocalPort 22",
@@ -341,20 +378,20 @@ mod tests {
             "Include sub*/x.conf",
             "Include \"a b\"",
         ] {
-            assert!(conditions(&[("sshd_config", &format!("Port 22\n{line}\n"))]).is_err(), "{line}");
+            assert!(all_known(&[("sshd_config", &format!("Port 22\n{line}\n"))]).is_err(), "{line}");
         }
-        assert!(conditions(&[]).is_err(), "no settings that could be read");
+        assert!(all_known(&[]).is_err(), "no settings that could be read");
     }
 
     #[test]
     fn included_files_count_wherever_they_include_from() {
         let unknown = "PubkeyAuthOptions none\nMatch LocalPort 22\n";
         let why = "sshd: /sub/x.conf:2: Match depends on what is not known at a login";
-        let direct = conditions(&[("sshd_config", "Match User bob\ninclude sub/*.conf\n"), ("sub/x.conf", unknown)]);
+        let direct = all_known(&[("sshd_config", "Match User bob\ninclude sub/*.conf\n"), ("sub/x.conf", unknown)]);
         assert_eq!(direct, Err(String::from(why)));
         let deep = [("sshd_config", "Include=a sub/y\n"), ("sub/y", "Include sub/?.conf"), ("sub/x.conf", unknown)];
-        assert_eq!(conditions(&deep), Err(String::from(why)));
-        assert_eq!(conditions(&[("sshd_config", "Include sshd_config *\n")]), Ok(()), "sshd itself refuses that");
-        assert_eq!(conditions(&[("sshd_config", "Include sub/*\n"), ("sub/x", "Match all\n")]), Ok(()));
+        assert_eq!(all_known(&deep), Err(String::from(why)));
+        assert_eq!(all_known(&[("sshd_config", "Include sshd_config *\n")]), Ok(()), "sshd itself refuses that");
+        assert_eq!(all_known(&[("sshd_config", "Include sub/*\n"), ("sub/x", "Match all\n")]), Ok(()));
     }
 }
