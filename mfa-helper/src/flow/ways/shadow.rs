@@ -1,0 +1,208 @@
+//! What passwd(5) and shadow(5) of this host say about somebody's password: whether there is one that can be typed, and
+//! whether the account has expired. The hashes themselves are wiped as soon as they have been looked at.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::rootfile::Dir;
+
+/// The longest file that is read, in bytes.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// The number of characters of a hash of the traditional crypt(3).
+const TRADITIONAL: usize = 13;
+
+const DAY: u64 = 86_400;
+
+/// The password of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Password {
+    /// There is one that can be typed.
+    Typed,
+    /// None can match (`!`, `*`), as for the accounts of a cloud image.
+    Locked,
+    /// It is empty: with `nullok`, pam_unix asks nothing.
+    Empty,
+    /// This host's files do not have the user: a directory may keep a password.
+    Elsewhere,
+    /// The files cannot be read.
+    NotKnown(String),
+}
+
+/// What account management of pam_unix says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// The account may be used.
+    Good,
+    /// The account, or the time to change its password, has expired.
+    Expired,
+    /// The password has to be changed first.
+    ToBeChanged,
+}
+
+/// An entry, without its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    password: Password,
+    /// It begins with `!`: sshd without PAM takes such an account for locked.
+    barred: bool,
+    /// Last change, longest time, time after that, end: in days, as shadow(5) has them.
+    days: [Option<u64>; 4],
+}
+
+/// Both files, without hashes.
+pub struct Shadow {
+    passwd: Result<HashMap<String, Entry>, String>,
+    shadow: Result<HashMap<String, Entry>, String>,
+}
+
+impl Shadow {
+    /// Reads them. Only root can.
+    pub fn read() -> Shadow {
+        Shadow { passwd: file("passwd"), shadow: file("shadow") }
+    }
+
+    /// From the texts of the two files, or the reasons why they cannot be read.
+    #[cfg(test)]
+    pub fn of(passwd: &str, shadow: Result<&str, &str>) -> Shadow {
+        Shadow { passwd: Ok(entries(passwd)), shadow: shadow.map(entries).map_err(str::to_owned) }
+    }
+
+    /// The password of `user`.
+    pub fn password(&self, user: &str) -> Password {
+        match self.entry(user) {
+            Ok(Some(entry)) => entry.password,
+            Ok(None) => Password::Elsewhere,
+            Err(why) => Password::NotKnown(why),
+        }
+    }
+
+    /// Whether the account may be used, `None` if that is not known.
+    pub fn age(&self, user: &str, now: u64) -> Option<Age> {
+        Some(self.entry(user).ok()?.map_or(Age::Good, |entry| age(entry.days, now / DAY)))
+    }
+
+    /// Whether sshd without PAM refuses the account, because its hash begins with `!`.
+    pub fn is_barred(&self, user: &str) -> bool {
+        self.entry(user).ok().flatten().is_some_and(|entry| entry.barred)
+    }
+
+    /// The entry where pam_unix looks: in shadow if passwd refers to it, otherwise in passwd.
+    fn entry(&self, user: &str) -> Result<Option<Entry>, String> {
+        let Some(entry) = self.passwd.as_ref().map_err(Clone::clone)?.get(user) else { return Ok(None) };
+        if entry.password != Password::Elsewhere {
+            return Ok(Some(entry.clone()));
+        }
+        let mut entry = match self.shadow.as_ref().map_err(Clone::clone)?.get(user) {
+            Some(entry) => entry.clone(),
+            None => Entry { password: Password::Elsewhere, barred: false, days: [None; 4] },
+        };
+        // There is no other place to look: nothing can match.
+        if entry.password == Password::Elsewhere {
+            entry.password = Password::Locked;
+        }
+        Ok(Some(entry))
+    }
+}
+
+fn file(name: &str) -> Result<HashMap<String, Entry>, String> {
+    let content = Dir::open(Path::new("/etc")).and_then(|etc| etc.read_public(name, LIMIT));
+    let content = content.map_err(|fault| fault.to_string())?.ok_or_else(|| format!("/etc/{name} is missing"))?;
+    Ok(entries(content.bytes.text().ok_or_else(|| format!("/etc/{name} is not UTF-8"))?))
+}
+
+fn entries(text: &str) -> HashMap<String, Entry> {
+    let mut entries = HashMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { continue };
+        let mut days = [None; 4];
+        let numbers: Vec<Option<u64>> = fields.map(|field| field.parse().ok()).collect();
+        for (day, at) in days.iter_mut().zip([0, 2, 4, 5]) {
+            *day = numbers.get(at).copied().flatten();
+        }
+        let entry = Entry { password: kind(hash, name), barred: hash.starts_with('!'), days };
+        // The C library takes the first one.
+        entries.entry(name.to_owned()).or_insert(entry);
+    }
+    entries
+}
+
+/// `Elsewhere` is a reference to shadow, as in is_pwd_shadowed() of pam_unix.
+fn kind(hash: &str, name: &str) -> Password {
+    let traditional =
+        |hash: &str| hash.len() == TRADITIONAL && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
+    match hash {
+        "" => Password::Empty,
+        "x" | "*NP*" => Password::Elsewhere,
+        hash if hash.strip_prefix("##") == Some(name) => Password::Elsewhere,
+        hash if hash.starts_with(['$', '_']) || traditional(hash) => Password::Typed,
+        _ => Password::Locked,
+    }
+}
+
+/// check_shadow_expiry() of pam_unix, in days since 1970.
+fn age([changed, longest, after, end]: [Option<u64>; 4], today: u64) -> Age {
+    if end.is_some_and(|end| today > end) {
+        return Age::Expired;
+    }
+    let Some(changed) = changed else { return Age::Good };
+    if changed == 0 {
+        return Age::ToBeChanged;
+    }
+    let (Some(longest), Some(old)) = (longest, today.checked_sub(changed)) else { return Age::Good };
+    match after {
+        Some(after) if old > longest.saturating_add(after) => Age::Expired,
+        _ if old > longest => Age::ToBeChanged,
+        _ => Age::Good,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_that_nothing_can_match_are_no_password() {
+        let kinds = |hash: &str| {
+            let passwd = "eve:x:1000:1000::/home/eve:/bin/sh\n";
+            Shadow::of(passwd, Ok(&format!("eve:{hash}:20000:0:99999:7:::\n"))).password("eve")
+        };
+        for hash in ["$y$j9T$abc$def", "$6$x$y", "$1$a$b", "abJnggxhB/yWI", "_J9..K0AyUubqqqqqqqq"] {
+            assert_eq!(kinds(hash), Password::Typed, "{hash}");
+        }
+        for hash in ["!", "*", "!!", "!$y$j9T$abc$def", "*LK*", "x", "NP", "!*", "no-hash"] {
+            assert_eq!(kinds(hash), Password::Locked, "{hash}");
+        }
+        assert_eq!(kinds(""), Password::Empty);
+    }
+
+    #[test]
+    fn a_field_in_passwd_counts_if_it_refers_to_no_shadow() {
+        let shadow = Shadow::of("a:*:1:1::/:/bin/sh\nb::2:2::/:/bin/sh\nc:x:3:3::/:/bin/sh\n", Ok("a:$6$x$y:::::::\n"));
+        let passwords = ["a", "b", "c", "nobody-here"].map(|user| shadow.password(user));
+        assert_eq!(passwords, [Password::Locked, Password::Empty, Password::Locked, Password::Elsewhere]);
+    }
+
+    #[test]
+    fn a_shadow_that_cannot_be_read_says_nothing() {
+        let shadow = Shadow::of("a:x:1:1::/:/bin/sh\nb:*:2:2::/:/bin/sh\n", Err("no permission"));
+        assert_eq!(shadow.password("a"), Password::NotKnown(String::from("no permission")));
+        assert_eq!(shadow.age("a", 0), None);
+        assert_eq!(shadow.password("b"), Password::Locked, "its hash would be in passwd");
+    }
+
+    #[test]
+    fn accounts_expire_as_for_pam_unix() {
+        let of = |fields: &str| Shadow::of("a:x:1:1::/:/bin/sh\n", Ok(&format!("a:$6$x$y:{fields}\n")));
+        let age = |fields: &str| of(fields).age("a", 20_000 * DAY + 5);
+        assert_eq!(age("19990:0:99999:7:::"), Some(Age::Good));
+        assert_eq!(age("19990:0:99999:7::0:"), Some(Age::Expired), "chage -E 0");
+        assert_eq!(age("19990:0:99999:7::20000:"), Some(Age::Good));
+        assert_eq!(age("19990:0:99999:7::19999:"), Some(Age::Expired));
+        assert_eq!(age("0:0:99999:7:::"), Some(Age::ToBeChanged));
+        assert_eq!(age("19990:0:9:7:::"), Some(Age::ToBeChanged));
+        assert_eq!(age("19990:0:9:7:0::"), Some(Age::Expired));
+        assert_eq!(age(":::::"), Some(Age::Good));
+    }
+}

@@ -1,0 +1,281 @@
+//! What sshd lets a user try, by its own settings (`sshd -T -C`).
+
+use std::collections::HashMap;
+
+use super::user::User;
+use crate::policy::Answer;
+
+/// A method of sshd, as far as ways in differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// A key (or GSSAPI, or a trusted host).
+    Key,
+    /// Questions, asked by PAM.
+    Interactive,
+    /// One password, sent by the client: sshd answers PAM's hidden questions with it, and no others.
+    Password,
+}
+
+/// The settings that are in force for one user.
+#[derive(Debug, Clone)]
+pub struct Settings(HashMap<String, Vec<String>>);
+
+impl Settings {
+    /// From the text of `sshd -T`. OpenSSH 10.6 writes keywords in mixed case.
+    pub fn read(said: &str) -> Settings {
+        let mut settings: HashMap<String, Vec<String>> = HashMap::new();
+        for line in said.lines() {
+            let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+            settings.entry(keyword.to_ascii_lowercase()).or_default().push(value.trim().to_owned());
+        }
+        Settings(settings)
+    }
+
+    /// sshd's defaults, as far as they matter here, with the questions that we need.
+    pub fn usual() -> Settings {
+        Settings::read(
+            "usepam yes\npasswordauthentication yes\nkbdinteractiveauthentication yes\npubkeyauthentication yes",
+        )
+    }
+
+    fn value(&self, keyword: &str) -> &str {
+        self.0.get(keyword).and_then(|values| values.first()).map_or("", String::as_str)
+    }
+
+    fn is_on(&self, keyword: &str) -> bool {
+        self.value(keyword) == "yes"
+    }
+
+    /// Whether PAM is asked at all.
+    pub fn uses_pam(&self) -> bool {
+        self.is_on("usepam")
+    }
+
+    /// Whether an empty password is one.
+    pub fn takes_empty(&self) -> bool {
+        self.is_on("permitemptypasswords")
+    }
+
+    /// The files of keys of a user with this home, and whether keys may come from elsewhere as well.
+    pub fn key_files(&self, name: &str, home: &str) -> (Vec<String>, bool) {
+        let set = |keyword: &str| !matches!(self.value(keyword), "" | "none");
+        let elsewhere = set("authorizedkeyscommand") || set("trustedusercakeys");
+        let named = self.0.get("authorizedkeysfile").map(|values| values.join(" "));
+        let named = named.unwrap_or_else(|| String::from(".ssh/authorized_keys .ssh/authorized_keys2"));
+        let path = |file: &str| {
+            let file = file.replace("%h", home).replace("%u", name).replace("%%", "%");
+            if file.starts_with('/') { file } else { format!("{home}/{file}") }
+        };
+        (named.split_whitespace().filter(|file| *file != "none").map(path).collect(), elsewhere)
+    }
+
+    /// The lists of methods of which one has to be passed whole.
+    pub fn lists(&self, uid: u32) -> Vec<Vec<Method>> {
+        let named = self.0.get("authenticationmethods").map(|values| values.join(" ")).unwrap_or_default();
+        let lists: Vec<Vec<Method>> = match named.as_str() {
+            "" | "any" => [Method::Key, Method::Interactive, Method::Password].map(|method| vec![method]).into(),
+            lists => lists.split_whitespace().filter_map(list).collect(),
+        };
+        let usable = |method: &Method| self.has(*method) && (uid != 0 || self.lets_root_by(*method));
+        lists.into_iter().filter(|list| list.iter().all(usable)).collect()
+    }
+
+    fn has(&self, method: Method) -> bool {
+        match method {
+            Method::Key => self.is_on("pubkeyauthentication"),
+            // sshd itself has no questions.
+            Method::Interactive => self.is_on("kbdinteractiveauthentication") && self.uses_pam(),
+            Method::Password => self.is_on("passwordauthentication"),
+        }
+    }
+
+    /// sshd looks at the uid, so other names of it are root too. Each method of a list counts.
+    fn lets_root_by(&self, method: Method) -> bool {
+        match self.value("permitrootlogin") {
+            "yes" | "" => true,
+            "prohibit-password" | "without-password" => method == Method::Key,
+            _ => false,
+        }
+    }
+
+    /// Why no list of methods is left.
+    pub fn why_none(&self, uid: u32) -> String {
+        let mut words: Vec<String> = Vec::new();
+        if uid == 0 && self.value("permitrootlogin") != "yes" {
+            words.push(format!("PermitRootLogin {}", self.value("permitrootlogin")));
+        }
+        for (keyword, name) in [
+            ("passwordauthentication", "PasswordAuthentication"),
+            ("kbdinteractiveauthentication", "KbdInteractiveAuthentication"),
+            ("pubkeyauthentication", "PubkeyAuthentication"),
+            ("usepam", "UsePAM"),
+        ] {
+            if !self.is_on(keyword) {
+                words.push(format!("{name} no"));
+            }
+        }
+        if let Some(methods) = self.0.get("authenticationmethods").filter(|methods| methods.as_slice() != ["any"]) {
+            words.push(format!("AuthenticationMethods {}", methods.join(" ")));
+        }
+        words.join(", ")
+    }
+
+    /// The setting by which sshd turns this user away, whatever is proved. The error says why that is not known.
+    pub fn turns_away(&self, user: &User) -> Result<Option<String>, String> {
+        let by_name = |pattern: &str| match pattern.split_once('@') {
+            None => {
+                if matches(user.name, pattern) {
+                    Answer::Yes
+                } else {
+                    Answer::No
+                }
+            }
+            // By the client's host as well.
+            Some((name, _)) if matches(user.name, name) => Answer::Unknown,
+            Some(_) => Answer::No,
+        };
+        let by_group = |pattern: &str| match pattern.contains(['*', '?']) {
+            true => Answer::Unknown,
+            false => (user.member)(pattern),
+        };
+        for (keyword, name, allows) in [
+            ("denyusers", "DenyUsers", false),
+            ("allowusers", "AllowUsers", true),
+            ("denygroups", "DenyGroups", false),
+            ("allowgroups", "AllowGroups", true),
+        ] {
+            let Some(patterns) = self.0.get(keyword) else { continue };
+            let patterns = patterns.iter().flat_map(|line| line.split_whitespace());
+            let is = |pattern: &str| if keyword.ends_with("users") { by_name(pattern) } else { by_group(pattern) };
+            let answers: Vec<Answer> = patterns.map(is).collect();
+            match (answers.contains(&Answer::Yes), answers.contains(&Answer::Unknown), allows) {
+                (true, _, false) | (false, false, true) => return Ok(Some(String::from(name))),
+                (false, true, _) => return Err(format!("{name} has a pattern that cannot be told")),
+                (true, _, true) | (false, false, false) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A list of AuthenticationMethods; `None` if it has a method that is not known.
+fn list(list: &str) -> Option<Vec<Method>> {
+    let method = |word: &str| match word.split(':').next() {
+        Some("publickey" | "hostbased" | "gssapi-with-mic") => Some(Method::Key),
+        Some("keyboard-interactive") => Some(Method::Interactive),
+        Some("password") => Some(Method::Password),
+        _ => None,
+    };
+    list.split(',').map(method).collect()
+}
+
+/// match_pattern() of OpenSSH: `*` and `?`.
+pub fn matches(text: &str, pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    match chars.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let rest = chars.as_str();
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(&text[at..], rest))
+        }
+        Some(c) => {
+            let mut text = text.chars();
+            text.next().is_some_and(|first| c == '?' || c == first) && matches(text.as_str(), chars.as_str())
+        }
+    }
+}
+
+/// What distinguishes this user from others in the conditions of `Match` blocks: sshd has to be asked once for each class.
+pub fn class(conditions: &[String], user: &User) -> String {
+    let mut class = String::from(if user.uid == 0 { "root" } else { "" });
+    for condition in conditions {
+        let words: Vec<&str> = condition.split_whitespace().collect();
+        for pair in words.windows(2) {
+            for pattern in pair[1].split(',').map(|pattern| pattern.trim_start_matches('!')) {
+                let word = pair[0].to_ascii_lowercase();
+                if word == "user" && matches(user.name, pattern) || word == "group" && wild(pattern) {
+                    return format!("user {}", user.name);
+                }
+                if word == "group" && (user.member)(pattern) != Answer::No {
+                    class.push_str(&format!(" {pattern}"));
+                }
+            }
+        }
+    }
+    class
+}
+
+fn wild(pattern: &str) -> bool {
+    pattern.contains(['*', '?'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "usepam yes\npasswordauthentication yes\nkbdinteractiveauthentication no\n\
+        pubkeyauthentication yes\npermitrootlogin without-password\nauthenticationmethods any\npermitemptypasswords no\n";
+
+    fn with(line: &str) -> Settings {
+        let keyword = line.split(' ').next().unwrap();
+        let rest: String = DEBIAN.lines().filter(|l| !l.starts_with(keyword)).map(|l| format!("{l}\n")).collect();
+        Settings::read(&(rest + line + "\n"))
+    }
+
+    #[test]
+    fn methods_are_those_that_are_on_and_allowed_to_root() {
+        use Method::{Interactive, Key, Password};
+        assert_eq!(Settings::read(DEBIAN).lists(1000), [[Key], [Password]]);
+        assert_eq!(Settings::read(DEBIAN).lists(0), [[Key]]);
+        assert_eq!(with("permitrootlogin yes").lists(0), [[Key], [Password]]);
+        assert!(with("permitrootlogin no").lists(0).is_empty());
+        let two = with("authenticationmethods publickey,password keyboard-interactive:pam");
+        assert_eq!(two.lists(1000), [[Key, Password]], "the other one is off");
+        assert!(two.lists(0).is_empty(), "the second step is not root's");
+        assert_eq!(with("kbdinteractiveauthentication yes").lists(1000), [[Key], [Interactive], [Password]]);
+        let without_pam = Settings::read(
+            &DEBIAN
+                .replace("interactiveauthentication no", "interactiveauthentication yes")
+                .replace("usepam yes", "usepam no"),
+        );
+        assert_eq!(without_pam.lists(1000), [[Key], [Password]]);
+        assert!(with("authenticationmethods none").lists(1000).is_empty());
+    }
+
+    #[test]
+    fn users_are_turned_away_by_name_and_by_group() {
+        let member = |group: &str| if group == "staff" { Answer::Yes } else { Answer::No };
+        let away = |line: &str| with(line).turns_away(&User { name: "kim", uid: 1000, member: &member });
+        for line in
+            ["allowusers ann\nallowusers bob", "denyusers k*", "allowgroups wheel", "denygroups staff", "denyusers k?m"]
+        {
+            assert!(matches!(away(line), Ok(Some(_))), "{line}");
+        }
+        for line in [
+            "allowusers ann\nallowusers kim",
+            "denyusers ki",
+            "allowgroups wheel\nallowgroups staff",
+            "usepam yes",
+            "allowusers x@h kim",
+        ] {
+            assert_eq!(away(line), Ok(None), "{line}");
+        }
+        assert!(away("allowusers kim@10.0.0.0/8").is_err());
+    }
+
+    #[test]
+    fn one_question_for_each_class_of_users() {
+        let conditions = [String::from("User ann,b* Address 10.0.0.0/8"), String::from("Group staff")];
+        let class = |name: &str, member: bool| {
+            let member = move |_: &str| if member { Answer::Yes } else { Answer::No };
+            class(&conditions, &User { name, uid: 1000, member: &member })
+        };
+        assert_eq!(class("kim", false), class("eve", false));
+        assert_eq!(class("kim", true), class("eve", true));
+        for (one, other) in
+            [(("kim", false), ("kim", true)), (("ann", false), ("kim", false)), (("bob", true), ("ben", true))]
+        {
+            assert_ne!(class(one.0, one.1), class(other.0, other.1));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What sudoers(5) grants to a user, as sudo's own parser prints it (cvtsudoers(1), with aliases resolved).
+
+use serde_json::Value;
+
+use super::user::User;
+use crate::policy::Answer;
+
+/// What a user may run as root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// Nothing.
+    Nothing,
+    /// Some commands.
+    Some,
+    /// Every command. Without `asked`, sudo asks for nothing (`NOPASSWD`).
+    All {
+        /// Whether sudo asks for a password.
+        asked: bool,
+    },
+    /// That cannot be told.
+    NotKnown(String),
+}
+
+/// What sudoers grants. The last entry that concerns a command decides, as in sudo.
+pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
+    let mut grant = Grant::Nothing;
+    for spec in list(sudoers, "User_Specs") {
+        let users = last(list(spec, "User_List"), &|entry| is_user(entry, user));
+        let hosts = last(list(spec, "Host_List"), &|entry| is_host(entry, host));
+        match (users, hosts) {
+            (Answer::No, _) | (_, Answer::No) => continue,
+            (Answer::Yes, Answer::Yes) => {}
+            _ => {
+                grant = Grant::NotKnown(String::from("sudoers names users or hosts that cannot be told"));
+                continue;
+            }
+        }
+        for commands in list(spec, "Cmnd_Specs") {
+            grant = after(grant, commands);
+        }
+    }
+    if let Some(why) = who_is_asked(sudoers).filter(|_| grant != Grant::Nothing) {
+        return Grant::NotKnown(why);
+    }
+    match grant {
+        Grant::All { asked: true } if asks_nobody(sudoers, user) => Grant::All { asked: false },
+        grant => grant,
+    }
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> + use<'a> {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter()
+}
+
+/// Whether a list names somebody: its last entry that does decides, and `!` turns that round.
+fn last<'a>(entries: impl DoubleEndedIterator<Item = &'a Value>, is: &dyn Fn(&Value) -> Answer) -> Answer {
+    for entry in entries.rev() {
+        let negated = entry.get("negated") == Some(&Value::Bool(true));
+        match is(entry) {
+            Answer::No => {}
+            Answer::Yes if negated => return Answer::No,
+            other => return other,
+        }
+    }
+    Answer::No
+}
+
+fn yes(holds: bool) -> Answer {
+    if holds { Answer::Yes } else { Answer::No }
+}
+
+fn is_user(entry: &Value, user: &User) -> Answer {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    let number = |name: &str| entry.get(name).and_then(Value::as_u64);
+    if let Some(name) = text("username") {
+        return yes(name == "ALL" || name == user.name);
+    }
+    if let Some(group) = text("usergroup") {
+        return (user.member)(group);
+    }
+    match number("userid") {
+        Some(uid) => yes(uid == u64::from(user.uid)),
+        None => Answer::Unknown,
+    }
+}
+
+fn is_host(entry: &Value, host: &str) -> Answer {
+    let short = host.split('.').next().unwrap_or_default();
+    match entry.get("hostname").and_then(Value::as_str) {
+        Some("ALL") => Answer::Yes,
+        Some(name) if name == host || name == short => Answer::Yes,
+        // Names of other hosts, networks, netgroups: sudo would ask the resolver.
+        _ => Answer::Unknown,
+    }
+}
+
+fn negated(command: &Value) -> bool {
+    command.get("negated") == Some(&Value::Bool(true))
+}
+
+/// The grant after one group of commands.
+fn after(before: Grant, commands: &Value) -> Grant {
+    let as_root = |entry: &&Value| match entry.get("username").and_then(Value::as_str) {
+        Some(name) => name == "ALL" || name == "root",
+        None => entry.get("userid") == Some(&Value::from(0)),
+    };
+    let mut users = list(commands, "runasusers").peekable();
+    // Without a list it is root.
+    if users.peek().is_some() && !users.any(|user| as_root(&user)) {
+        return before;
+    }
+    let asked = !list(commands, "Options").any(|option| option.get("authenticate") == Some(&Value::Bool(false)));
+    let all = |command: &Value| command.get("command").and_then(Value::as_str) == Some("ALL");
+    let mut grant = before;
+    for command in list(commands, "Commands") {
+        grant = match (all(command), negated(command), grant) {
+            (true, true, _) => Grant::Nothing,
+            (true, false, _) => Grant::All { asked },
+            // One command less is no longer all; root's rights may still be had by the others.
+            (false, true, grant) => grant,
+            (false, false, Grant::Nothing) => Grant::Some,
+            (false, false, grant) => grant,
+        };
+    }
+    grant
+}
+
+/// Settings by which sudo asks another user's password, or nothing of PAM.
+fn who_is_asked(sudoers: &Value) -> Option<String> {
+    for option in list(sudoers, "Defaults").flat_map(|defaults| list(defaults, "Options")) {
+        for word in ["rootpw", "targetpw", "runaspw"] {
+            if option.get(word) == Some(&Value::Bool(true)) {
+                return Some(format!("sudo asks for another user's password ({word})"));
+            }
+        }
+        if option.get("use_pam") == Some(&Value::Bool(false)) {
+            return Some(String::from("sudo does not use PAM (!use_pam)"));
+        }
+    }
+    None
+}
+
+/// Whether a setting lets this user run sudo unasked.
+fn asks_nobody(sudoers: &Value, user: &User) -> bool {
+    for defaults in list(sudoers, "Defaults") {
+        let bound = last(list(defaults, "Binding"), &|entry| is_user(entry, user)) == Answer::Yes;
+        if defaults.get("Binding").is_some() && !bound {
+            continue;
+        }
+        for option in list(defaults, "Options") {
+            let exempt = option.get("exempt_group").and_then(Value::as_str);
+            if option.get("authenticate") == Some(&Value::Bool(false))
+                || exempt.is_some_and(|group| (user.member)(group) == Answer::Yes)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `users` gets `commands`, in sudoers' form of JSON.
+    fn spec(users: &str, commands: &str) -> String {
+        format!(
+            r#"{{"User_List": [{users}], "Host_List": [{{"hostname": "ALL"}}], "Cmnd_Specs": [{{"runasusers":
+            [{{"username": "ALL"}}], {commands}}}]}}"#
+        )
+    }
+
+    const ALL: &str = r#""Commands": [{"command": "ALL"}]"#;
+    const NOPASSWD: &str = r#""Options": [{"authenticate": false}], "Commands": [{"command": "ALL"}]"#;
+
+    fn granted_to_kim(specs: &[String], defaults: &str) -> Grant {
+        let text = format!(r#"{{"Defaults": [{defaults}], "User_Specs": [{}]}}"#, specs.join(","));
+        let member = |group: &str| yes(group == "sudo");
+        granted(
+            &serde_json::from_str(&text).unwrap(),
+            &User { name: "kim", uid: 1000, member: &member },
+            "web1.example",
+        )
+    }
+
+    #[test]
+    fn rights_by_name_by_group_and_by_uid() {
+        let all = Grant::All { asked: true };
+        for (users, expected) in [
+            (r#"{"username": "kim"}"#, all.clone()),
+            (r#"{"usergroup": "sudo"}"#, all.clone()),
+            (r#"{"userid": 1000}"#, all.clone()),
+            (r#"{"username": "ALL"}"#, all),
+            (r#"{"username": "ann"}"#, Grant::Nothing),
+            (r#"{"usergroup": "wheel"}"#, Grant::Nothing),
+            (r#"{"username": "ALL"}, {"username": "kim", "negated": true}"#, Grant::Nothing),
+        ] {
+            assert_eq!(granted_to_kim(&[spec(users, ALL)], ""), expected, "{users}");
+        }
+        assert!(matches!(granted_to_kim(&[spec(r#"{"netgroup": "x"}"#, ALL)], ""), Grant::NotKnown(_)));
+    }
+
+    #[test]
+    fn the_last_entry_decides() {
+        let (asked, unasked) = (spec(r#"{"username": "kim"}"#, ALL), spec(r#"{"usergroup": "sudo"}"#, NOPASSWD));
+        assert_eq!(granted_to_kim(&[asked.clone(), unasked.clone()], ""), Grant::All { asked: false });
+        assert_eq!(granted_to_kim(&[unasked, asked.clone()], ""), Grant::All { asked: true });
+        let taken = spec(r#"{"username": "kim"}"#, r#""Commands": [{"command": "ALL", "negated": true}]"#);
+        assert_eq!(granted_to_kim(&[asked, taken], ""), Grant::Nothing);
+    }
+
+    #[test]
+    fn commands_for_another_user_give_no_root() {
+        let text =
+            spec(r#"{"username": "kim"}"#, ALL).replace(r#"[{"username": "ALL"}], "#, r#"[{"username": "www"}], "#);
+        assert_eq!(granted_to_kim(&[text], ""), Grant::Nothing);
+        let some = spec(r#"{"username": "kim"}"#, r#""Commands": [{"command": "/usr/bin/id"}]"#);
+        assert_eq!(granted_to_kim(&[some], ""), Grant::Some);
+    }
+
+    #[test]
+    fn settings_that_ask_nobody_or_somebody_else() {
+        let kim = [spec(r#"{"username": "kim"}"#, ALL)];
+        let with = |defaults: &str| granted_to_kim(&kim, defaults);
+        assert_eq!(with(r#"{"Options": [{"authenticate": false}]}"#), Grant::All { asked: false });
+        assert_eq!(with(r#"{"Options": [{"exempt_group": "sudo"}]}"#), Grant::All { asked: false });
+        assert_eq!(with(r#"{"Options": [{"exempt_group": "wheel"}]}"#), Grant::All { asked: true });
+        let of_ann = r#"{"Binding": [{"username": "ann"}], "Options": [{"authenticate": false}]}"#;
+        assert_eq!(with(of_ann), Grant::All { asked: true });
+        assert_eq!(with(&of_ann.replace("ann", "kim")), Grant::All { asked: false });
+        assert!(matches!(with(r#"{"Options": [{"targetpw": true}]}"#), Grant::NotKnown(_)));
+    }
+}
