@@ -14,6 +14,7 @@ mod permission;
 pub mod proof;
 pub mod remember;
 mod user;
+pub mod ways;
 
 pub use desk::Desk;
 

@@ -4,17 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mfa_core::Kind;
-use mfa_core::lockout::Way;
 use mfa_wire::{FromHelper, Login, Outcome, Required, printable};
 use nix::errno::Errno;
 
 use super::standing::members_of;
 use crate::conversation::Conversation;
-use crate::flow::login::account::{Account, key_alone_is};
-use crate::flow::login::auth::{Auth, auth};
-use crate::flow::login::hand_over;
-use crate::flow::login::no_way::NoWay;
 use crate::flow::user::known;
+use crate::flow::ways::{self, First};
 use crate::flow::{Decision, remember};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -53,41 +49,28 @@ pub fn explain(
         let _ = writeln!(text, "sk_key      counts");
     }
     let _ = writeln!(text, "bound       {}", if view.bound.is_some() { "yes" } else { "no" });
-    let login = Login {
-        rhost: rhost.filter(|host| *host != "local").map(str::to_owned),
-        tty: ssh_key.map(|_| String::from("ssh")),
-        stack_complete: true,
-        ..Login::at(&identity.name, service)
-    };
+    let login =
+        Login { rhost: rhost.filter(|host| *host != "local").map(str::to_owned), ..Login::at(&identity.name, service) };
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
     }
-    let outcome = match ssh_key {
-        Some(_) => match key_alone_is(&asked, &view) {
-            Account::Enough => String::from("let in by the key alone"),
-            Account::NotEnough => String::from("refused: a key alone is not enough"),
-        },
-        None => match auth(&asked, &view, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)) {
-            Auth::Pass(why) => format!("let in after the first factor: {why}"),
-            Auth::Ask => match view.kind() {
-                Some(Kind::U2f) => String::from("asked for a security key, or a recovery code"),
-                _ => String::from("asked for the code of the device, or a recovery code"),
-            },
-            Auth::HandOver => String::from("led through binding a device, and let in when it is bound"),
-            Auth::Refuse(NoWay::ByAdmin) => String::from("refused: an administrator has to bind a device first"),
-            Auth::Refuse(NoWay::NoKeyHere) => {
-                String::from("refused: a security key has to be bound where it is plugged in")
-            }
-            Auth::Refuse(NoWay::NotInvited) => String::from("refused: an invitation is needed (mfa-enroll invite)"),
-            Auth::Refuse(NoWay::NoDialogue | NoWay::NotAsked) => {
-                format!("refused: {service} is not in [enroll] services (jobs, as of cron, ask nothing and go on)")
-            }
-            Auth::Refuse(NoWay::UnknownStack) => String::from("refused: the stack is not known to be complete"),
-            Auth::Refuse(NoWay::Program(why)) => format!("refused: {why}"),
-            Auth::Refuse(NoWay::NoSecret(why)) => format!("refused: the first factor proves nothing: {why}"),
-            Auth::Refuse(NoWay::Account(why)) => format!("refused: binding inside {service} is not safe: {why}"),
-        },
+    let mut seen = ways::Facts::of_this_machine();
+    if ssh_key.is_some() {
+        // The question says that there is one.
+        seen.keys = Box::new(|_| true);
+    }
+    let Some(person) = ways::Person::of(&identity, &view) else {
+        return Err(Decision::unavailable("the name service does not find this user any more"));
     };
+    let ways = ways::ways_in(&person, service, place, &ways::Rules::of(host.policy(), host), &seen);
+    for way in &ways {
+        let _ = writeln!(text, "way         {way}");
+    }
+    let meant = match ssh_key {
+        Some(_) => ways.iter().find(|way| matches!(way.first, First::Key | First::None)),
+        None => ways::usual(&ways),
+    };
+    let outcome = meant.map_or_else(|| String::from("refused: sshd takes no key alone"), |way| way.end.to_string());
     let _ = writeln!(text, "outcome     {outcome}");
     conversation.send(&FromHelper::Report(text))?;
     Ok(Decision::new(Outcome::Accepted, "", "explained"))

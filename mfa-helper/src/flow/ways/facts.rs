@@ -1,0 +1,173 @@
+//! What this host's files and programs say, each read once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::shadow::Shadow;
+use super::sshd::{self, Settings};
+use super::sudoers::{Grant, granted};
+use super::user::User;
+use crate::factor::sshd as program;
+use crate::host::host_name;
+use crate::stack::{self, Files, Kind, Stack, system_file};
+use crate::sudo::{self, Setting};
+use crate::sys::child::answer_of_a_copy;
+
+/// The folders of PAM's modules in various distributions; `*` stands for an architecture.
+const MODULES: [&str; 5] =
+    ["/usr/lib/*/security", "/lib/*/security", "/usr/lib64/security", "/usr/lib/security", "/lib64/security"];
+
+/// An address that no network has (RFC 5737), for logins from anywhere.
+const ANYWHERE: &str = "192.0.2.1";
+
+/// The longest time for a look at somebody's home, which may be on a server that does not answer.
+const LOOK: Duration = Duration::from_secs(5);
+
+type Asked<'a> = Box<dyn Fn(&str, &str) -> Result<String, String> + 'a>;
+
+/// The facts about this host by which ways in differ.
+pub struct Facts<'a> {
+    pub files: Box<Files<'a>>,
+    pub shadow: Shadow,
+    /// Whether a file exists.
+    pub exists: Box<dyn Fn(&str) -> bool + 'a>,
+    /// Whether a module, as a line names it, is installed.
+    pub installed: Box<dyn Fn(&str) -> bool + 'a>,
+    /// All of sudoers; `None` where sudo's own parser is not installed.
+    pub sudoers: Result<Option<Value>, String>,
+    pub sudo_settings: Result<Vec<Setting>, String>,
+    /// Whether one of these files has keys in it.
+    pub keys: Box<dyn Fn(&[String]) -> bool + 'a>,
+    /// The conditions of sshd's `Match` blocks.
+    pub conditions: Result<Vec<String>, String>,
+    /// The answer of `sshd -T` about a user from an address.
+    pub sshd: Asked<'a>,
+    pub answers: RefCell<HashMap<(String, String), Result<Settings, String>>>,
+    pub stacks: RefCell<HashMap<(String, &'static str), Rc<Result<Stack, String>>>>,
+    pub hand_overs: RefCell<HashMap<String, Result<(), String>>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Those of this machine.
+    pub fn of_this_machine() -> Facts<'a> {
+        let folders = modules();
+        Facts {
+            files: Box::new(system_file),
+            shadow: Shadow::read(),
+            exists: Box::new(|path| Path::new(path).exists()),
+            installed: Box::new(move |module| {
+                if module.starts_with('/') {
+                    Path::new(module).exists()
+                } else {
+                    folders.iter().any(|folder| Path::new(folder).join(module).exists())
+                }
+            }),
+            keys: Box::new(has_keys),
+            sudoers: sudo::parsed(),
+            sudo_settings: sudo::settings(),
+            conditions: program::match_blocks(),
+            sshd: Box::new(program::effective),
+            answers: RefCell::default(),
+            stacks: RefCell::default(),
+            hand_overs: RefCell::default(),
+        }
+    }
+
+    /// Those of a host without files and programs.
+    #[cfg(test)]
+    pub fn of_nothing() -> Facts<'a> {
+        Facts {
+            files: Box::new(|_| Ok(None)),
+            shadow: Shadow::of("", Ok("")),
+            exists: Box::new(|_| false),
+            installed: Box::new(|_| false),
+            keys: Box::new(|_| false),
+            sudoers: Ok(None),
+            sudo_settings: Ok(Vec::new()),
+            conditions: Ok(Vec::new()),
+            sshd: Box::new(|_, _| Err(String::from("no sshd"))),
+            answers: RefCell::default(),
+            stacks: RefCell::default(),
+            hand_overs: RefCell::default(),
+        }
+    }
+
+    /// The stack of a service, for callers that are not root.
+    pub fn stack(&self, service: &str, kind: Kind) -> Rc<Result<Stack, String>> {
+        let word = match kind {
+            Kind::Auth => "auth",
+            Kind::Account => "account",
+            Kind::Session => "session",
+        };
+        let read = || {
+            let stack = Stack::read(service, kind, &*self.files).map(|stack| stack.not_by_root(service));
+            Rc::new(stack.map_err(|error| error.to_string()))
+        };
+        Rc::clone(self.stacks.borrow_mut().entry((service.to_owned(), word)).or_insert_with(read))
+    }
+
+    /// Whether a service has a file of its own.
+    pub fn has_file(&self, service: &str) -> bool {
+        ["/etc/pam.d", "/usr/lib/pam.d"]
+            .iter()
+            .any(|folder| !matches!((self.files)(&format!("{folder}/{service}")), Ok(None)))
+    }
+
+    /// Whether a device can be bound in this service, by its stacks and by sudo's settings.
+    pub fn hand_over(&self, service: &str) -> Result<(), String> {
+        let judge = || {
+            if matches!(service, "sudo" | "sudo-i") {
+                sudo::runs_both(self.sudo_settings.as_ref().map_err(Clone::clone)?)?;
+            }
+            stack::hand_over(service, &*self.files)
+        };
+        self.hand_overs.borrow_mut().entry(service.to_owned()).or_insert_with(judge).clone()
+    }
+
+    /// sshd's settings for a user, asked once for each class of users.
+    pub fn sshd_for(&self, user: &User, address: Option<&str>) -> Result<Settings, String> {
+        let conditions = self.conditions.as_ref().map_err(Clone::clone)?;
+        let address = address.unwrap_or(ANYWHERE);
+        let class = (sshd::class(conditions, user), address.to_owned());
+        let ask = || (self.sshd)(user.name, address).map(|said| Settings::read(&said));
+        self.answers.borrow_mut().entry(class).or_insert_with(ask).clone()
+    }
+
+    /// What sudoers grants to a user.
+    pub fn granted(&self, user: &User) -> Grant {
+        match &self.sudoers {
+            Ok(Some(sudoers)) => granted(sudoers, user, &host_name()),
+            Ok(None) => Grant::NotKnown(String::from(
+                "sudo's cvtsudoers, which would tell what sudoers grants, is not installed",
+            )),
+            Err(why) => Grant::NotKnown(why.clone()),
+        }
+    }
+}
+
+/// Whether one of these files has anything in it. Some home folders are on servers that do not answer.
+fn has_keys(files: &[String]) -> bool {
+    let look = || u8::from(files.iter().any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0)));
+    answer_of_a_copy(look, LOOK) == Some(1)
+}
+
+/// The folders of PAM's modules that exist.
+fn modules() -> Vec<String> {
+    let mut folders = Vec::new();
+    for folder in MODULES {
+        match folder.split_once("/*/") {
+            None => folders.push(folder.to_owned()),
+            Some((before, behind)) => {
+                let entries = std::fs::read_dir(before).into_iter().flatten().flatten();
+                folders.extend(entries.map(|entry| format!("{}/{behind}", entry.path().display())));
+            }
+        }
+    }
+    folders.retain(|folder| Path::new(folder).is_dir());
+    folders
+}

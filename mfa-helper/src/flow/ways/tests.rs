@@ -1,0 +1,281 @@
+use std::collections::HashMap;
+
+use mfa_core::Id;
+use mfa_core::record::{App, Credentials, Device as Bound, Latest, Record, State};
+use mfa_core::totp::{Parameters, Totp};
+use mfa_core::{recovery, view::View};
+use mfa_wire::Secret;
+
+use super::shadow::Shadow;
+use super::*;
+use crate::host::random;
+use crate::identity;
+use crate::policy::parse::parse;
+
+const HASH: &str = "$y$j9T$abc$def";
+const AUTH: &str = "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\n\
+    auth required pam_permit.so\nauth required pam_mfa.so stack=complete\n";
+const ACCOUNT: &str = "account required pam_mfa.so\n\
+    account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\naccount requisite pam_deny.so\n\
+    account required pam_permit.so\n";
+const SESSION: &str = "session required pam_unix.so\nsession optional pam_mfa.so\n";
+const SSHD: &str = "usepam yes\npasswordauthentication no\nkbdinteractiveauthentication yes\npubkeyauthentication yes\n\
+    permitrootlogin prohibit-password\nauthenticationmethods any\npermitemptypasswords no\n";
+const SUDOERS: &str = r#"{"User_Specs": [{"User_List": [{"username": "daemon"}], "Host_List": [{"hostname": "ALL"}],
+    "Cmnd_Specs": [{"Commands": [{"command": "ALL"}]}]}]}"#;
+
+/// A host, and one person of it.
+struct Case {
+    hash: &'static str,
+    uid: u32,
+    shell: &'static str,
+    bound: bool,
+    auth: String,
+    account: String,
+    sshd: String,
+    sudoers: String,
+    rules: &'static str,
+    has_keys: bool,
+}
+
+impl Case {
+    fn new() -> Case {
+        Case {
+            hash: HASH,
+            uid: 1000,
+            shell: "/bin/sh",
+            bound: true,
+            auth: AUTH.into(),
+            account: ACCOUNT.into(),
+            sshd: SSHD.into(),
+            sudoers: SUDOERS.into(),
+            rules: "[[rule]]\nrequire = \"mfa\"\n",
+            has_keys: true,
+        }
+    }
+
+    fn at(&self, service: &str) -> Vec<String> {
+        let stack = format!("{}{}{SESSION}", self.auth, self.account);
+        let services = ["sshd", "sudo", "su", "login", "rstudio"];
+        let texts: HashMap<String, String> = services.map(|name| (format!("/etc/pam.d/{name}"), stack.clone())).into();
+        let facts = Facts {
+            files: Box::new(move |path| Ok(texts.get(path).cloned())),
+            shadow: Shadow::of("daemon:x:1:1::/:/bin/sh\n", Ok(&format!("daemon:{}:19990:0:99999:7:::\n", self.hash))),
+            exists: Box::new(|_| false),
+            installed: Box::new(|_| true),
+            sudoers: Ok(serde_json::from_str(&self.sudoers).ok()),
+            sudo_settings: Ok(Vec::new()),
+            conditions: Ok(Vec::new()),
+            sshd: Box::new(|_, _| Ok(self.sshd.clone())),
+            keys: Box::new(|_| self.has_keys),
+            ..Facts::of_nothing()
+        };
+        let policy = parse(&[(String::from("mfa.toml"), self.rules.to_owned())]).unwrap();
+        let loaded = Loaded { policy: policy.clone(), error: None };
+        let host = Host {
+            now: || 20_000 * 86_400,
+            random,
+            synchronised: || true,
+            caller_pid: 0,
+            caller_is_root: true,
+            caller_is_at: Whereabouts::Elsewhere,
+            caller_audit_session: None,
+            in_service: false,
+            loaded,
+        };
+        let (identity, view) = (identity::find("daemon").unwrap().unwrap(), view(self.bound));
+        let (home, shell) = (String::from("/home/daemon"), self.shell.to_owned());
+        let person = Person { identity: &identity, view: &view, uid: self.uid, home, shell };
+        let ways = ways_in(&person, service, Place::Remote(None), &Rules::of(&policy, &host), &facts);
+        ways.iter().map(|way| format!("{}: {}", way.first, way.end)).collect()
+    }
+}
+
+fn view(bound: bool) -> View {
+    let app = || {
+        let totp = Totp::new(Parameters::DEFAULT, Secret::copy_of(b"12345678901234567890")).unwrap();
+        let device = Bound::App(App { label: String::new(), totp, burnt: [0, 1] });
+        let recovery = recovery::Set::make(10, getrandom::fill).unwrap().0;
+        Credentials {
+            id: Id([1; 16]),
+            created: 0,
+            created_from: String::new(),
+            device,
+            recovery,
+            latest: Latest::Bound,
+        }
+    };
+    let credentials = bound.then(app);
+    View::of(Record {
+        user: "daemon".into(),
+        credentials,
+        provisional: None,
+        state: State::fresh(Id([1; 16]), [0, 1]),
+        pending: None,
+    })
+}
+
+const ASKED: &str = "asked for the code of the device, or a recovery code";
+const LED: &str = "led through binding a device, and let in when it is bound";
+const NO_PASSWORD: &str = "refused: no password that could be typed (/etc/pam.d/SERVICE:1 pam_unix.so)";
+const NO_KEY_ALONE: &str = "a key alone: refused: a key alone is not enough";
+
+#[test]
+fn a_usual_host_asks_for_a_code_or_leads_through_binding() {
+    let asked = format!("a password: {ASKED}");
+    let led = format!("a password: {LED}");
+    for service in ["su", "sudo", "login"] {
+        assert_eq!(Case::new().at(service), [asked.as_str()], "{service}");
+        assert_eq!(Case { bound: false, ..Case::new() }.at(service), [led.as_str()], "{service}");
+    }
+    assert_eq!(Case::new().at("sshd"), [NO_KEY_ALONE, asked.as_str()]);
+    assert_eq!(Case { bound: false, ..Case::new() }.at("sshd"), [NO_KEY_ALONE, led.as_str()]);
+}
+
+/// The account of a cloud image, whose only way is a key.
+#[test]
+fn without_a_password_only_a_key_could_let_in() {
+    for hash in ["*", "!", "!$y$j9T$abc$def"] {
+        let case = Case { hash, ..Case::new() };
+        let none = format!("a password: {}", NO_PASSWORD.replace("SERVICE", "sshd"));
+        assert_eq!(case.at("sshd"), [NO_KEY_ALONE, none.as_str()], "{hash}");
+        assert_eq!(case.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
+        let allowed = Case { hash, rules: "[[rule]]\nrequire = \"mfa\"\nssh_key = \"allow\"\n", ..Case::new() };
+        assert_eq!(allowed.at("sshd")[0], "a key alone: let in by the key alone");
+        let none = Case { has_keys: false, ..allowed };
+        assert!(none.at("sshd")[0].starts_with("a key alone: refused: there is no key in "), "{:?}", none.at("sshd"));
+    }
+}
+
+#[test]
+fn a_directory_may_keep_the_password() {
+    let sss =
+        AUTH.replace("auth requisite", "auth sufficient pam_sss.so\nauth requisite").replace("success=1", "success=2");
+    let case = Case { hash: "*", auth: sss, ..Case::new() };
+    assert_eq!(
+        case.at("su"),
+        ["a password: let in after the first factor: auth passes our line by: asked for nothing"]
+    );
+    let jumps = AUTH
+        .replace("success=1", "success=2")
+        .replace("auth requisite", "auth [success=1 default=ignore] pam_sss.so\nauth requisite");
+    assert_eq!(Case { hash: "*", auth: jumps, ..Case::new() }.at("su"), [format!("a password: {ASKED}")]);
+}
+
+#[test]
+fn an_empty_password_is_no_first_factor() {
+    let case = Case { hash: "", bound: false, ..Case::new() };
+    assert!(case.at("su")[0].contains("refused: "), "{:?}", case.at("su"));
+    let off = Case { rules: "[[rule]]\nrequire = \"off\"\n", ..case };
+    assert_eq!(off.at("su"), ["nothing: let in after the first factor: off by rule"]);
+    assert!(off.at("sshd").iter().all(|way| !way.starts_with("nothing")), "PermitEmptyPasswords no");
+    let strict = Case { auth: AUTH.replace(" nullok", ""), ..off };
+    assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
+}
+
+#[test]
+fn what_the_stack_leaves_out_is_said() {
+    let without = Case { auth: AUTH.replace("auth required pam_mfa.so stack=complete\n", ""), ..Case::new() };
+    assert_eq!(
+        without.at("rstudio"),
+        ["a password: let in after the first factor: our line is not in its auth: asked for nothing"]
+    );
+    let open = Case {
+        auth: "auth required pam_mfa.so\nauth required pam_permit.so\n".into(),
+        bound: false,
+        rules: "",
+        ..Case::new()
+    };
+    assert_eq!(open.at("su"), ["nothing: let in after the first factor: not required and not bound"]);
+    let ignored = Case {
+        auth: AUTH.replace("required pam_mfa", "optional pam_mfa"),
+        account: "account required pam_unix.so\n".into(),
+        ..Case::new()
+    };
+    assert_eq!(ignored.at("su"), ["a password: let in although our line refuses"]);
+    let unsure = Case { auth: format!("auth requisite pam_wheel.so\n{AUTH}"), ..Case::new() };
+    assert_eq!(unsure.at("su"), ["a password: not known: it depends on /etc/pam.d/su:1 pam_wheel.so"]);
+    let other = Case { auth: AUTH.replace("stack=complete", "stack=complete config=/etc/other.toml"), ..Case::new() };
+    assert!(
+        other.at("su")[0].contains("not known: the line /etc/pam.d/su:4 names another policy"),
+        "{:?}",
+        other.at("su")
+    );
+    let unknown = Case { auth: "auth nonsense pam_unix.so\n".into(), ..Case::new() };
+    assert!(unknown.at("su")[0].contains("not known: "));
+}
+
+#[test]
+fn account_has_the_last_word() {
+    let expired = Case { hash: "$y$j9T$abc$def:0", ..Case::new() };
+    assert_eq!(expired.at("su"), [format!("a password: {ASKED}")], "it has to be changed, and that is possible");
+    let denied = Case { account: "account required pam_deny.so\n".into(), ..Case::new() };
+    assert_eq!(denied.at("su"), ["a password: refused: account refuses: /etc/pam.d/su:5 pam_deny.so"]);
+    let by_group = Case {
+        account: format!("account required pam_succeed_if.so user ingroup no-such-group-here-0\n{ACCOUNT}"),
+        ..Case::new()
+    };
+    assert!(
+        by_group.at("su")[0].contains("not known: it depends on /etc/pam.d/su:5 pam_succeed_if.so of account"),
+        "{:?}",
+        by_group.at("su")
+    );
+}
+
+#[test]
+fn sshd_has_settings_of_its_own() {
+    let with = |from: &str, to: &str, uid| Case { sshd: SSHD.replace(from, to), uid, ..Case::new() }.at("sshd");
+    let asked = format!("a password: {ASKED}");
+    assert_eq!(with("", "", 0), [NO_KEY_ALONE], "root may not type a password");
+    assert_eq!(with("prohibit-password", "yes", 0), [NO_KEY_ALONE, asked.as_str()]);
+    assert_eq!(
+        with("prohibit-password", "no", 0),
+        ["none: refused: sshd takes nothing from this user (PermitRootLogin no, PasswordAuthentication no)"]
+    );
+    assert_eq!(
+        with("methods any", "methods publickey,keyboard-interactive:pam", 1000),
+        [format!("a key and a password: {ASKED}")]
+    );
+    let two = SSHD
+        .replace("passwordauthentication no", "passwordauthentication yes")
+        .replace("methods any", "methods password,keyboard-interactive");
+    let mute = "a password: refused: sshd cannot show a question by its method password";
+    assert_eq!(Case { sshd: two, ..Case::new() }.at("sshd"), [mute]);
+    let silent = SSHD
+        .replace("passwordauthentication no", "passwordauthentication yes")
+        .replace("interactiveauthentication yes", "interactiveauthentication no");
+    assert_eq!(Case { sshd: silent.clone(), ..Case::new() }.at("sshd"), [NO_KEY_ALONE, mute]);
+    assert_eq!(
+        Case { sshd: silent, bound: false, ..Case::new() }.at("sshd"),
+        [NO_KEY_ALONE, mute],
+        "nor lead through binding"
+    );
+    let past = "let in after the first factor: sshd asks PAM nothing (UsePAM no)";
+    let no_pam =
+        SSHD.replace("usepam yes", "usepam no").replace("passwordauthentication no", "passwordauthentication yes");
+    let ways = Case { sshd: no_pam.clone(), ..Case::new() }.at("sshd");
+    assert_eq!(
+        ways,
+        ["a key alone: let in by the key alone: sshd asks PAM nothing (UsePAM no)", &format!("a password: {past}")]
+    );
+    assert_eq!(
+        Case { sshd: no_pam, hash: "!", ..Case::new() }.at("sshd"),
+        ["none: refused: the account is locked, for an sshd without PAM"]
+    );
+    assert_eq!(
+        with("usepam", "allowusers ann\nusepam", 1000),
+        ["none: refused: sshd turns this user away (AllowUsers)"]
+    );
+    assert_eq!(
+        Case { shell: "/usr/sbin/nologin", ..Case::new() }.at("sshd"),
+        ["none: refused: the shell is /usr/sbin/nologin"]
+    );
+}
+
+#[test]
+fn sudo_goes_by_sudoers() {
+    let with = |sudoers: &str| Case { sudoers: sudoers.into(), ..Case::new() }.at("sudo");
+    assert_eq!(with(&SUDOERS.replace("daemon", "ann")), ["none: refused: sudoers grants nothing to this user"]);
+    let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
+    assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
+}
