@@ -87,7 +87,8 @@ fn the_explanation_and_the_login_agree() {
     run("usermod", &["--append", "--groups", "agreegroup", USERS[1]]);
     let auth = "{first}\nauth required {module} stack=complete\n";
     for service in ["sshd", "sudo", "vsftpd"] {
-        let stack = format!("{auth}account required {{module}}\nsession optional {{module}}");
+        let stack =
+            format!("{auth}account required {{module}}\naccount required pam_permit.so\nsession optional {{module}}");
         bound.system.service(service, &stack);
     }
     bound.system.service("su", &format!("{auth}account required pam_permit.so"));

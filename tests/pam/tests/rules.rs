@@ -264,6 +264,9 @@ fn a_group_of_fifty_thousand_is_a_group() {
 fn it_is_explained_which_rule_decides_and_what_happens() {
     let system = fresh(&["ruled"]);
     member("ruledgroup", "ruled");
+    let ours =
+        "{first}\nauth required {module} stack=complete\naccount required {module}\naccount required pam_permit.so\n";
+    system.service("sshd", &format!("{ours}session optional {{module}}"));
     system.config(
         "[[rule]]\nname = \"home\"\nfrom = [\"10.0.0.0/8\"]\nrequire = \"off\"\n\
          [[rule]]\nname = \"admins\"\ngroups = [\"ruledgroup\"]\nservices = [\"sshd\", \"sudo\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n",
