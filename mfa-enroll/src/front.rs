@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mfa_ssh::Hash;
-use mfa_wire::{Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict};
+use mfa_wire::{Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict, shell_word};
 use nix::errno::Errno;
 
 use crate::agent::{self, NoSignature};
@@ -108,7 +108,7 @@ impl Front {
             (accepted, &self.trouble, self.verb.totp())
         {
             let remains = "a pending device was made all the same, mfa-enroll cancel --user";
-            return complain(&format!("{trouble}; {remains} {user} drops it"), Exit::Unavailable);
+            return complain(&format!("{trouble}; {remains} {} drops it", shell_word(user)), Exit::Unavailable);
         }
         match (&self.trouble, &self.verb) {
             (Some(trouble), Verb::RecoveryCodes(_)) if accepted => complain(

@@ -3,7 +3,7 @@
 
 use mfa_core::pair::{PairError, Which};
 use mfa_core::totp::Parameters;
-use mfa_wire::{Login, printable};
+use mfa_wire::{Login, printable, shell_word};
 use serde::Deserialize;
 
 /// A language, as `mfa.toml` names it.
@@ -221,7 +221,7 @@ fn english(text: Text) -> String {
             format!("No security key of {} is bound any more.\nTell whoever shares the account.", name(user))
         }
         Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
-        Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", name(user)),
+        Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", shell_word(user)),
     }
 }
 
@@ -375,7 +375,7 @@ fn chinese(text: Text) -> String {
         }
         Text::KeysUnbound(user) => format!("{} 已没有绑定的安全密钥。\n请告知共用此账户的人。", name(user)),
         Text::CodesHold => "这些恢复码已生效; 以前的全部作废。".into(),
-        Text::MakeCodesFor(user) => format!("生成恢复码: mfa-enroll recovery-codes --user {}", name(user)),
+        Text::MakeCodesFor(user) => format!("生成恢复码: mfa-enroll recovery-codes --user {}", shell_word(user)),
     }
 }
 

@@ -22,4 +22,4 @@ pub use message::{
     NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
-pub use text::{REFUSED, UNAVAILABLE, printable, readable, utc};
+pub use text::{REFUSED, UNAVAILABLE, printable, readable, shell_word, utc};

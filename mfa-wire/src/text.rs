@@ -30,6 +30,25 @@ pub fn printable(text: &str, limit: usize) -> String {
     out
 }
 
+/// `text` as one word of a command that a person copies to a shell. All commands of ours that name a user or a file are
+/// made with it. What could steer a terminal is made visible: then the command does not work, but nobody is deceived.
+pub fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+:,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    let mut word = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' => word.push_str(r"'\''"),
+            c if steers(c) => word.extend(c.escape_unicode()),
+            c => word.push(c),
+        }
+    }
+    word.push('\'');
+    word
+}
+
 /// A time since 1970 as RFC 3339 writes it, in UTC: `2026-11-21T22:40:00Z`.
 pub fn utc(seconds: u64) -> String {
     // Days are counted from 1 March of year 0, so that a leap day ends its year; 400 years repeat.
@@ -102,7 +121,7 @@ fn steers(c: char) -> bool {
 mod tests {
     use regex_syntax::hir::{Class, HirKind};
 
-    use super::{printable, readable, steers, utc};
+    use super::{printable, readable, shell_word, steers, utc};
 
     /// The categories of Unicode, as the regex-syntax crate knows them.
     fn is_in(set: &str) -> impl Fn(char) -> bool {
@@ -139,6 +158,19 @@ mod tests {
         assert_eq!(printable("\u{9b}31m\u{2028}", 99), "\\u{9b}31m\\u{2028}");
         assert_eq!(printable("say \"hi\" \\", 99), "say \\\"hi\\\" \\\\");
         assert_eq!(printable("Müller 日", 99), "Müller 日");
+    }
+
+    #[test]
+    fn a_word_of_a_command_is_one_word_to_the_shell() {
+        assert_eq!(shell_word("alice"), "alice");
+        let file = "/etc/mfa/mfa.d/50-require-group-sudo@sshd.toml";
+        assert_eq!(shell_word(file), file);
+        assert_eq!(shell_word(r"dom\al ice"), r"'dom\al ice'");
+        assert_eq!(shell_word(r"DOM\o'neill;"), r"'DOM\o'\''neill;'");
+        assert_eq!(shell_word("$(reboot)"), "'$(reboot)'");
+        assert_eq!(shell_word("Müller"), "'Müller'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("a\u{202e}\nb"), "'a\\u{202e}\\u{a}b'", "nothing in it steers a terminal");
     }
 
     #[test]

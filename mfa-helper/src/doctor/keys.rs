@@ -121,9 +121,12 @@ fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if let Some(first) = none.first() {
+        let word = quoted(first);
+        // A shell knows nobody's home by a name in quotes.
+        let home =
+            if word == *first { format!("~{word}") } else { format!("\"$(getent passwd {word} | cut -d: -f6)\"") };
         let remedy = format!(
-            "mfa-enroll import authorized-keys --user {0} ~{0}/.ssh/authorized_keys  # or they: mfa-enroll u2f --ssh-key FILE",
-            quoted(first)
+            "mfa-enroll import authorized-keys --user {word} {home}/.ssh/authorized_keys  # or they: mfa-enroll u2f --ssh-key FILE"
         );
         let what = what("no key of theirs is one of ssh", &none);
         findings.push(Finding::warning("keys-not-over-ssh", *first, what, remedy));

@@ -20,7 +20,7 @@ mod tests;
 
 use std::path::Path;
 
-use mfa_wire::{FromHelper, Outcome};
+use mfa_wire::{FromHelper, Outcome, shell_word as quoted};
 
 use crate::audit::{self, Level};
 use crate::conversation::Conversation;
@@ -117,16 +117,6 @@ fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decisio
     } else {
         Decision::new(Outcome::Warnings, "", "warnings")
     })
-}
-
-/// A word, quoted for the shell.
-fn quoted(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+:,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// The remedy for a file that cannot be used: the command at the end of the fault's sentence, or `otherwise`.

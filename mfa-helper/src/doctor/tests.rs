@@ -271,14 +271,3 @@ fn a_finding_is_five_lines_whatever_is_in_it() {
     let long = Finding::grave("an-id", "/", "x".repeat(99_999), "").lines();
     assert!(long.len() < mfa_wire::MAX_TEXT && long.lines().count() == 5);
 }
-
-#[test]
-fn words_are_quoted_for_the_shell() {
-    assert_eq!(quoted("alice"), "alice");
-    assert_eq!(
-        quoted("/etc/mfa/mfa.d/50-require-group-sudo@sshd.toml"),
-        "/etc/mfa/mfa.d/50-require-group-sudo@sshd.toml"
-    );
-    assert_eq!(quoted(r"DOM\o'neill;"), r"'DOM\o'\''neill;'");
-    assert_eq!(quoted(""), "''");
-}

@@ -1,6 +1,6 @@
 //! The user that a verb is about, and what is said if that user has a device already, or none.
 
-use mfa_wire::{Outcome, printable};
+use mfa_wire::{Outcome, printable, shell_word};
 
 use super::{Decision, Desk};
 use crate::identity::{self, Identity};
@@ -35,8 +35,9 @@ pub fn not_bound(user: &str) -> Decision {
 
 pub fn already(user: &str) -> Decision {
     let text = format!(
-        "{} has a device already.\nReplace it: mfa-enroll replace totp --user {0} (or replace u2f)",
-        printable(user, 64)
+        "{} has a device already.\nReplace it: mfa-enroll replace totp --user {} (or replace u2f)",
+        printable(user, 64),
+        shell_word(user)
     );
     Decision::new(Outcome::Already, text, "bound already")
 }

@@ -6,7 +6,7 @@ use mfa_core::lockout::Way;
 use mfa_core::record::{Amendment, Latest};
 use mfa_core::totp::{Code, Parameters, Spent, Totp};
 use mfa_core::view::{Bound, View};
-use mfa_wire::{Login, Outcome, REFUSED, Secret, printable};
+use mfa_wire::{Login, Outcome, REFUSED, Secret, printable, shell_word};
 
 use super::no_way::{NoWay, way_to_a_device};
 use super::owed::{owe, settle};
@@ -239,7 +239,7 @@ fn would_lead_through_it(user: &str, login: &Login, host: &Host) -> Decision {
     let (name, service) = (printable(user, 64), printable(&login.service, 64));
     let now = match host.way() {
         // Root has to name whose device it is.
-        Way::Login => format!(" Do it now: mfa-enroll totp --user {name}"),
+        Way::Login => format!(" Do it now: mfa-enroll totp --user {}", shell_word(user)),
         Way::OwnProcess if host.policy().self_service => String::from(" Do it now: mfa-enroll totp"),
         Way::OwnProcess => String::new(),
     };

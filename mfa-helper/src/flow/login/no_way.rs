@@ -2,7 +2,7 @@
 
 use mfa_core::lockout::Way;
 use mfa_core::view::View;
-use mfa_wire::{Login, Outcome, printable};
+use mfa_wire::{Login, Outcome, printable, shell_word};
 
 use super::enroll;
 use crate::flow::Decision;
@@ -35,7 +35,7 @@ pub enum NoWay {
 
 impl NoWay {
     pub fn decision(&self, user: &str, self_service: bool) -> Decision {
-        let user = printable(user, 64);
+        let (name, user) = (printable(user, 64), shell_word(user));
         let remedy = match self {
             NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
             NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
@@ -54,7 +54,7 @@ impl NoWay {
             NoWay::NoSecret(why) => format!("required and not bound, and the first factor proves nothing: {why}"),
             NoWay::NotAsked => String::from("required and not bound, and no first factor was asked"),
         };
-        let text = format!("MFA is required of {user} and no device is bound.\n{remedy}");
+        let text = format!("MFA is required of {name} and no device is bound.\n{remedy}");
         Decision::new(Outcome::Refused, text, reason)
     }
 }

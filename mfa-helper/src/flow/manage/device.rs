@@ -7,7 +7,7 @@ use mfa_core::judge::Proved;
 use mfa_core::pair::PairError;
 use mfa_core::totp::Parameters;
 use mfa_core::view::View;
-use mfa_wire::{FromHelper, Outcome, Secret, printable};
+use mfa_wire::{FromHelper, Outcome, Secret, printable, shell_word};
 
 use crate::conversation::NoAnswer;
 use crate::flow::proof::{Proof, ROOT};
@@ -206,7 +206,7 @@ fn nothing_pending(user: &str) -> Decision {
 }
 
 fn make_one(how: &str, user: &str) -> String {
-    format!("Make one: mfa-enroll {how} --json --user {}", printable(user, 64))
+    format!("Make one: mfa-enroll {how} --json --user {}", shell_word(user))
 }
 
 fn done(user: &str, more: Option<Text>, host: &Host) -> Decision {

@@ -5,7 +5,7 @@ use mfa_core::change::{Change, New, Terms, with_new_keys};
 use mfa_core::judge::Proved;
 use mfa_core::key::{self, Key, MOST_CREDENTIAL, MOST_RP_ID, PublicKey};
 use mfa_core::{Id, Kind};
-use mfa_wire::{Outcome, printable};
+use mfa_wire::{Outcome, printable, shell_word};
 
 use crate::flow::proof::ROOT;
 use crate::flow::user::{already, known};
@@ -79,7 +79,7 @@ pub fn import(user: &str, format: &str, origin: Option<&str>, lines: &str, desk:
     let doubles = if doubles > 0 { format!(", {doubles} bound already") } else { String::new() };
     let mut text = format!("{}: {} taken over{doubles}{rest}.", printable(user, 64), counted(count, "security key"));
     if before == 0 && desk.policy().recovery_codes > 0 {
-        text.push_str(&format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", printable(user, 64)));
+        text.push_str(&format!("\nRecovery codes: mfa-enroll recovery-codes --user {}", shell_word(user)));
     }
     Ok(Decision::new(Outcome::Accepted, text, format!("{} imported from {format}", counted(count, "key"))))
 }

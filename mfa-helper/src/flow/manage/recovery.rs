@@ -3,7 +3,7 @@
 use mfa_core::change::{Change, Note, Refusal};
 use mfa_core::record::OneTime;
 use mfa_core::recovery::Set;
-use mfa_wire::{FromHelper, Outcome, Secret, printable, utc};
+use mfa_wire::{FromHelper, Outcome, Secret, printable, shell_word, utc};
 
 use crate::flow::proof::Proof;
 use crate::flow::user::{already, known, known_or_kept, not_bound};
@@ -70,8 +70,8 @@ pub fn bypass(user: &str, seconds: u64, desk: &mut Desk) -> Result<Decision, Dec
     match desk.bindings.note(&user, Note::Bypass(bypass)) {
         Ok(()) => {}
         Err(Refusal::NotBound) => {
-            let text =
-                format!("No device is bound for {0}. To bind one: mfa-enroll totp --user {0}", printable(&user, 64));
+            let (name, word) = (printable(&user, 64), shell_word(&user));
+            let text = format!("No device is bound for {name}. To bind one: mfa-enroll totp --user {word}");
             return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
         }
         Err(other) => return Err(other.into()),

@@ -3,7 +3,7 @@
 use mfa_core::Kind;
 use mfa_core::change::Change;
 use mfa_core::view::Bound;
-use mfa_wire::{Outcome, printable};
+use mfa_wire::{Outcome, printable, shell_word};
 
 use super::keys;
 use crate::flow::permission::is_required;
@@ -79,8 +79,9 @@ fn has_device(bound: &Bound, id: &str) -> bool {
 
 fn last_key(user: &str) -> Decision {
     let text = format!(
-        "This is the last key, and MFA is required of {0}.\nReplace it: mfa-enroll replace u2f --user {0}",
-        printable(user, 32)
+        "This is the last key, and MFA is required of {}.\nReplace it: mfa-enroll replace u2f --user {}",
+        printable(user, 32),
+        shell_word(user)
     );
     Decision::new(Outcome::Refused, text, "the last key of who is required to have one")
 }
