@@ -3,7 +3,7 @@
 use mfa_wire::Secret;
 
 use crate::change::{self, Change, Clock, Made, New, NewApp, Note, Refusal, Terms};
-use crate::engine::{Engine, Trouble, Unavailable, Write, revise};
+use crate::engine::{self, Engine, Trouble, Unavailable, Write, revise};
 use crate::judge::{Answer, By, Judged, Proved, Rules, invited, judge};
 use crate::totp::{Parameters, Totp};
 use crate::view::View;
@@ -39,6 +39,9 @@ pub trait Bindings {
 
     /// Writes down what is kept beside it.
     fn note(&self, user: &str, note: Note) -> Result<(), Refusal>;
+
+    /// Makes the device of `old` that of `new`, who has none. Nothing is kept of `old` then.
+    fn rename(&self, old: &str, new: &str) -> Result<(), Refusal>;
 
     /// Destroys the record of `user`, readable or not.
     fn destroy(&self, user: &str) -> Result<(), Unavailable>;
@@ -159,6 +162,10 @@ impl<E: Engine> Bindings for Local<E> {
 
     fn note(&self, user: &str, note: Note) -> Result<(), Refusal> {
         revise(&self.engine, user, |record| change::note(record, &note, (self.now)()).map(|write| ((), write)))
+    }
+
+    fn rename(&self, old: &str, new: &str) -> Result<(), Refusal> {
+        engine::rename(&self.engine, old, new, change::renamed)
     }
 
     fn destroy(&self, user: &str) -> Result<(), Unavailable> {

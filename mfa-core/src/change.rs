@@ -354,6 +354,26 @@ fn confirm(record: Record, opener: Option<Process>, here: Option<&str>, now: u64
     Ok(Write::bind(&State { owes, ..record.state }, bound))
 }
 
+/// The binding of an account that has a new name now, and its state. So no used code becomes valid again, and no lock
+/// ends. What stands for a device goes: the remembered logins and a bypass code were given to the old name. `None`: a
+/// rename that was cut has bound it under the new name already.
+pub fn renamed(old: Record, new: &Record) -> Result<Option<(Credentials, State)>, Refusal> {
+    let bound = old.credentials.ok_or(Refusal::NotBound)?;
+    match &new.credentials {
+        Some(there) if there.id == bound.id => return Ok(None),
+        Some(_) => return Err(Refusal::Bound),
+        None => {}
+    }
+    let state = State {
+        remembered: RememberedLogins::default(),
+        bypass: OneTime::default(),
+        invitation: OneTime::default(),
+        owes: old.state.owes.and(&new.state.owes.remembered()),
+        ..old.state
+    };
+    Ok(Some((bound, state)))
+}
+
 /// Changes what is bound. `amended` returns `None` if the change is impossible.
 fn amend(record: Record, amended: impl FnOnce(Credentials) -> Option<Credentials>) -> Result<Write, Refusal> {
     let Some(credentials) = record.credentials.and_then(amended) else { return Err(Refusal::Changed) };
@@ -629,6 +649,32 @@ mod tests {
         };
         assert_eq!(bound(app_record()).err(), Some(Refusal::Bound));
         assert!(matches!(bound(empty_record()), Ok((None, Write::BindProvisionally(..)))));
+    }
+
+    #[test]
+    fn a_renamed_account_keeps_what_its_device_has_used_up_and_loses_what_stands_for_a_device() {
+        let owing = |owes: &[&str]| Owes::At(owes.iter().map(|door| String::from(*door)).collect());
+        let code = || OneTime { set: recovery::Set { id: Id([8; 16]), hashes: vec![[8; 32]] }, expires: 2000 };
+        let mut old = with_memory(app_record());
+        let failures = Failures { forgotten: 900, locked_until: 800 };
+        old.state = State { last_step: 77, failures, bypass: code(), owes: owing(&["sudo:1:2"]), ..old.state };
+        let mut new = empty_record();
+        new.state = State { owes: owing(&["sshd", "sudo:3:4"]), invitation: code(), ..new.state };
+        let (bound, state) = renamed(old, &new).unwrap().unwrap();
+        let kept = State { last_step: 77, failures, ..State::fresh(bound.id, bound.burnt()) };
+        assert_eq!(state, State { owes: owing(&["sudo:1:2", "sudo:3:4"]), ..kept });
+    }
+
+    #[test]
+    fn a_rename_takes_no_device_away_and_can_be_finished() {
+        assert_eq!(renamed(empty_record(), &empty_record()).err(), Some(Refusal::NotBound));
+        assert_eq!(renamed(app_record(), &with_other_id(app_record())).err(), Some(Refusal::Bound));
+        assert!(matches!(renamed(app_record(), &app_record()), Ok(None)), "it was cut");
+    }
+
+    fn with_other_id(record: Record) -> Record {
+        let credentials = record.credentials.map(|bound| Credentials { id: Id([9; 16]), ..bound });
+        Record { credentials, ..record }
     }
 
     #[test]

@@ -19,6 +19,17 @@ pub trait Engine {
     /// conflicts.
     fn destroy(&self, user: &str) -> Result<(), Unavailable>;
 
+    /// Makes this binding the record of the user `to`, in place of whatever is kept of that user, and then destroys the
+    /// record of the user `from`. Each of the two has to be at its revision still. Cut half-way, it leaves the binding
+    /// under the old name, or under both.
+    fn rename(
+        &self,
+        from: (&str, &Self::Revision),
+        to: (&str, &Self::Revision),
+        binding: &Credentials,
+        state: &State,
+    ) -> Result<(), CommitError>;
+
     /// Whether anything is kept of `user`.
     fn has(&self, user: &str) -> Result<bool, Unavailable>;
 
@@ -107,6 +118,30 @@ pub fn revise<E: Engine, T, F: From<Unavailable>>(
             Err(CommitError::Failed(unavailable)) => return Err(unavailable.into()),
         }
     }
+    Err(lost().into())
+}
+
+/// Reads the records of two users, calls `look`, and makes the binding that `look` returns the one of the second user.
+/// `None`: it is there already, and only the first record has to go.
+pub fn rename<E: Engine, F: From<Unavailable>>(
+    engine: &E,
+    old: &str,
+    new: &str,
+    look: impl Fn(Record, &Record) -> Result<Option<(Credentials, State)>, F>,
+) -> Result<(), F> {
+    for _ in 0..RACES {
+        let ((from, from_at), (to, to_at)) = (engine.load(old)?, engine.load(new)?);
+        let Some((binding, state)) = look(from, &to)? else { return Ok(engine.destroy(old)?) };
+        match engine.rename((old, &from_at), (new, &to_at), &binding, &state) {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Failed(unavailable)) => return Err(unavailable.into()),
+        }
+    }
+    Err(lost().into())
+}
+
+fn lost() -> Unavailable {
     let text = format!("lost {RACES} races in a row against other logins of this user");
-    Err(Unavailable { kind: Trouble::NotDone, text }.into())
+    Unavailable { kind: Trouble::NotDone, text }
 }

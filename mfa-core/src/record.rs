@@ -293,6 +293,14 @@ impl Owes {
         }
     }
 
+    /// What is owed by either.
+    pub fn and(&self, other: &Owes) -> Owes {
+        match other {
+            Owes::At(doors) => doors.iter().fold(self.clone(), |owes, door| owes.with(Some(door))),
+            Owes::Anywhere => Owes::Anywhere,
+        }
+    }
+
     /// A copy without this door. `Anywhere` stays, because something may be owed elsewhere.
     pub fn without(&self, door: Option<&str>) -> Owes {
         self.only(|listed| Some(listed) != door)

@@ -291,6 +291,12 @@ impl Dir {
         Ok(())
     }
 
+    /// Gives the folder `from` in this one the name `to`, durably. If there is a folder of that name, it has to be empty.
+    pub fn rename_folder(&self, from: &str, to: &str) -> Result<(), Fault> {
+        renameat(&self.fd, from, &self.fd, to).map_err(|e| self.failed(to, e))?;
+        fsync(&self.fd).map_err(|e| self.failed("", e))
+    }
+
     /// Opens `name` to overwrite it. If it cannot be opened as a plain file of ours, it holds no key of ours.
     fn open_existing(&self, name: &str) -> Option<OwnedFd> {
         self.open_private(name, OFlag::O_RDWR).ok()

@@ -8,7 +8,7 @@ use std::path::Path;
 use mfa_core::Id;
 use mfa_core::engine::{CommitError, Engine, Trouble, Unavailable, Write};
 use mfa_core::record::{
-    Binding, CREDENTIALS_LIMIT, Damage, Pending, Record, SLOT, State, decode_credentials, encode_disabled,
+    Binding, CREDENTIALS_LIMIT, Credentials, Damage, Pending, Record, SLOT, State, decode_credentials, encode_disabled,
 };
 use mfa_wire::Secret;
 use nix::errno::Errno;
@@ -27,6 +27,8 @@ const USERS: &str = "users";
 const CREDENTIALS_FILE: &str = "credentials";
 const PENDING_FILE: &str = "pending";
 const STATE_FILE: &str = "state";
+/// The folder in which a record is made that gets another user's name. No user's folder is called so.
+const RENAMED: &str = "rename.new";
 
 /// Why the store gives no answer. Never to be read as "not bound".
 #[derive(Debug, PartialEq, Eq)]
@@ -149,6 +151,38 @@ impl Store {
         Ok(true)
     }
 
+    /// Makes a binding the record of the second user, and then destroys that of the first, if both are still at these
+    /// revisions. Returns whether they were.
+    ///
+    /// The new folder is made beside the others, and appears whole with its name. A credentials file before its state
+    /// would make used codes valid again for a moment, and a state before its credentials would be damage.
+    fn move_record(
+        &self,
+        (old, old_at): (&str, &Revision),
+        (new, new_at): (&str, &Revision),
+        binding: &Credentials,
+        state: &State,
+    ) -> Result<bool, StoreError> {
+        let Some(from) = self.user_dir(old)? else { return Ok(false) };
+        let folder = folder_of(new)?;
+        let to = self.users.make_subdir(&folder)?;
+        let made = self.users.make_subdir(RENAMED)?;
+        let _locks = [&made, &from, &to].map(Dir::lock).into_iter().collect::<Result<Vec<_>, Fault>>()?;
+        if Files::read(&from)?.revision() != *old_at || Files::read(&to)?.revision() != *new_at {
+            return Ok(false);
+        }
+        // What a cut has left, which may hold a key.
+        for name in made.names()? {
+            made.remove(&name)?;
+        }
+        create_state(&made, state)?;
+        made.replace(CREDENTIALS_FILE, binding.encode(new).bytes())?;
+        destroy(&to, new).map_err(StoreError::Cut)?;
+        self.users.rename_folder(RENAMED, &folder).map_err(StoreError::Cut)?;
+        destroy(&from, old).map_err(StoreError::Cut)?;
+        Ok(true)
+    }
+
     /// The names of the users that have a record, sorted.
     pub fn users(&self) -> Result<Vec<String>, StoreError> {
         let mut users: Vec<String> = self.users.names()?.iter().filter_map(|name| decode_name(name)).collect();
@@ -173,11 +207,17 @@ impl Engine for Store {
     }
 
     fn commit(&self, user: &str, at: &Revision, write: &Write) -> Result<(), CommitError> {
-        match self.write(user, at, write) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(CommitError::Conflict),
-            Err(error) => Err(CommitError::Failed(error.into())),
-        }
+        committed(self.write(user, at, write))
+    }
+
+    fn rename(
+        &self,
+        from: (&str, &Revision),
+        to: (&str, &Revision),
+        binding: &Credentials,
+        state: &State,
+    ) -> Result<(), CommitError> {
+        committed(self.move_record(from, to, binding, state))
     }
 
     fn destroy(&self, user: &str) -> Result<(), Unavailable> {
@@ -196,6 +236,14 @@ impl Engine for Store {
     fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable> {
         let users = self.users()?.into_iter();
         Ok(users.filter(|user| after.is_none_or(|after| user.as_str() > after)).take(most).collect())
+    }
+}
+
+fn committed(written: Result<bool, StoreError>) -> Result<(), CommitError> {
+    match written {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CommitError::Conflict),
+        Err(error) => Err(CommitError::Failed(error.into())),
     }
 }
 

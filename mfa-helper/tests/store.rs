@@ -552,6 +552,74 @@ fn damaged_credentials_are_never_taken_for_none() {
     assert!(matches!(error(&store), StoreError::Fault(_)), "too long");
 }
 
+/// What is to be written under the name bob of what alice has.
+fn renamed(store: &Store) -> (Loaded, Revision, Credentials, State) {
+    let (_, bob) = store.load("bob").unwrap();
+    let alice = load(store);
+    let state = alice.state.clone();
+    (alice, bob, credentials(1), state)
+}
+
+#[test]
+fn a_renamed_record_is_whole_under_the_new_name_and_gone_under_the_old_one() {
+    let place = Place::new("rename");
+    let store = place.bound();
+    // What bob has: a device that waits, and something owed.
+    let owes = Owes::default().with(Some("sshd"));
+    let (record, at) = store.load("bob").unwrap();
+    store.commit("bob", &at, &Write::State(State { owes, ..record.state })).unwrap();
+    let (_, at) = store.load("bob").unwrap();
+    store.commit("bob", &at, &Write::Pend(pending(5))).unwrap();
+    // What a rename has left that was cut.
+    fs::create_dir(place.path("users/rename.new")).unwrap();
+    fs::set_permissions(place.path("users/rename.new"), fs::Permissions::from_mode(0o700)).unwrap();
+    place.write("users/rename.new/pending", b"a key");
+
+    let (alice, bob, binding, state) = renamed(&store);
+    store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state).unwrap();
+    let (record, _) = store.load("bob").unwrap();
+    assert_eq!((record.credentials.unwrap().id, record.state, record.pending.is_none()), (binding.id, state, true));
+    assert!(load(&store).credentials.is_none() && !store.has("alice").unwrap());
+    assert_eq!(store.list(None, 9).unwrap(), ["alice", "bob"], "an empty folder stays, as after unbinding");
+    assert!(!place.path("users/rename.new").exists());
+}
+
+#[test]
+fn a_rename_loses_the_race_against_any_change_of_either_record() {
+    let place = Place::new("rename-race");
+    let store = place.bound();
+    let (alice, bob, binding, state) = renamed(&store);
+    let later = State { last_step: 900, ..alice.state.clone() };
+    commit(&store, &alice, Write::State(later)).unwrap();
+    let lost = store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state);
+    assert_eq!(lost, Err(CommitError::Conflict), "a code was used meanwhile");
+    let (alice, bob, binding, state) = renamed(&store);
+    store.commit("bob", &bob, &Write::bind(&State::fresh(Id::default(), [0, 0]), credentials(7))).unwrap();
+    let lost = store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state);
+    assert_eq!(lost, Err(CommitError::Conflict), "a device was bound meanwhile");
+    assert_eq!(load(&store).state.last_step, 900);
+    assert_eq!(store.load("bob").unwrap().0.credentials.unwrap().id, Id([7; 16]));
+}
+
+/// What is cut before the rename of the folder is found as it was, and what is cut after it is under both names.
+#[test]
+fn a_rename_that_was_cut_leaves_a_device_that_works() {
+    let place = Place::new("rename-cut");
+    let store = place.bound();
+    let (alice, bob, binding, state) = renamed(&store);
+    // No disk is so full that a folder cannot be in the way.
+    fs::create_dir(place.path("users/bob")).unwrap();
+    fs::set_permissions(place.path("users/bob"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(place.path("users/bob/in-the-way")).unwrap();
+    assert!(store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state).is_err());
+    assert_eq!(load(&store).state, state, "alice's is untouched");
+    assert!(store.load("bob").unwrap().0.credentials.is_none(), "nobody else has it");
+    fs::remove_dir(place.path("users/bob/in-the-way")).unwrap();
+    let (alice, bob, binding, state) = renamed(&store);
+    store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state).unwrap();
+    assert_eq!(store.load("bob").unwrap().0.state, state);
+}
+
 #[test]
 fn another_users_credentials_are_refused() {
     let place = Place::new("other-user");
