@@ -142,7 +142,8 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     };
     // A login that has to start its own helper is not decided yet.
     if decision.outcome != Outcome::StartYourOwn {
-        record(caller, &request, subject.ok().as_deref().or(caller::named(&request)), &decision);
+        let user = subject.ok().or_else(|| caller::named(&request).map(str::to_owned));
+        record(caller, &request, user.map(|user| as_known(user, &decision)).as_deref(), &decision);
     }
     match conversation.close(decision.verdict()) {
         // A front end that left without an answer cannot take the verdict either; that is in the log already.
@@ -265,20 +266,30 @@ fn serve_verb(
     }
 }
 
+/// The user, by the one name that the name service has for the account, so that a log can be searched for it: a
+/// directory may know it by several spellings. Where nobody is called so, or nobody answers, it is what was typed.
+fn as_known(user: String, decision: &Decision) -> String {
+    match decision.outcome {
+        // A name service that has just failed is not waited for once more.
+        Outcome::Unavailable => user,
+        _ => identity::find(&user).ok().flatten().map_or(user, |known| known.name),
+    }
+}
+
 /// The audit line.
 fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &Decision) {
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
         Request::Verify(login) | Request::Account(login, _) | Request::Test(login) | Request::Session(login) => {
-            let Login { user, service, rhost, tty, ruser, .. } = login;
+            let Login { service, rhost, tty, ruser, .. } = login;
             // A program that reads the log, such as one that bans hosts, must not take a user's word for root's.
             let names = if caller.is_root() {
                 ["service", "rhost", "tty", "ruser"]
             } else {
                 ["claimed-service", "claimed-rhost", "claimed-tty", "claimed-ruser"]
             };
-            fields.extend([("user", user.as_str()), (names[0], service)]);
+            fields.extend([("user", subject.unwrap_or(&login.user)), (names[0], service)]);
             let claims = [(names[1], rhost), (names[2], tty), (names[3], ruser)];
             fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use mfa_wire::{Channel, FromHelper, Login, Outcome, Request, SPAWN_TIMEOUT, Secret, ToHelper, greet};
 
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, PERM_DENIED, SUCCESS};
-use pam_tests::{Bound, Directory, Gate, Helper, Stage, System, add_user, artifact, run};
+use pam_tests::{Bound, Directory, Gate, Helper, Log, Stage, System, add_user, artifact, run};
 
 const TRACE: &str = "/tmp/lessons-trace";
 
@@ -502,7 +502,11 @@ fn another_spelling_of_a_name_is_the_same_user() {
         let report = bound.system.host("door").user(user).answer(answer).steps(&["auth", "account"]).run();
         (report.code("auth"), report.code("account"))
     };
+    let log = Log::listen();
     assert_eq!(login(&bound, "DIRLOCAL", &bound.code(0)), (SUCCESS, SUCCESS));
+    let lines = log.lines_with("event=verify ");
+    assert!(lines.iter().any(|line| line.contains("event=verify user=dirlocal ")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("DIRLOCAL")), "{lines:?}");
     assert_eq!(login(&bound, "dirlocal", &bound.code(0)).0, AUTH_ERR, "one code, one login");
     assert_eq!(login(&bound, "DIRLOCAL", &bound.code(0)).0, AUTH_ERR);
     bound.system.config("[[rule]]\nusers = [\"dirlocal\"]\nrequire = \"off\"\n");
