@@ -178,6 +178,10 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
             "The device of alice is unbound and its key destroyed; the entry in the app is of no use any more. \
              Tell whoever shares the account.",
         ),
+        Verb::Rename { old, new } if new == "robert" => talk.end(
+            Outcome::Accepted,
+            &format!("The device of {old} is that of robert now.\n10-admins.toml:3 still names {old}."),
+        ),
         Verb::Status { .. } => {
             talk.say(if name == "none" { unbound() } else { status("alice") })?;
             talk.end(Outcome::Accepted, "")

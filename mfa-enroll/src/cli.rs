@@ -86,6 +86,8 @@ pub(crate) enum Verb {
     Unrequire(Unrequire),
     /// Print a ticket by which a user may bind a device
     Invite(Whose),
+    /// Make the device of a renamed account follow its new name
+    Rename(Rename),
     /// Take over the security keys that another program knows
     #[command(subcommand)]
     Import(Import),
@@ -288,6 +290,17 @@ pub(crate) struct Whose {
 }
 
 #[derive(Args, Clone)]
+pub(crate) struct Rename {
+    /// The name that the account had
+    #[arg(value_parser = name)]
+    old: String,
+
+    /// The name that it has now
+    #[arg(value_parser = name)]
+    new: String,
+}
+
+#[derive(Args, Clone)]
 pub(crate) struct Disable {
     /// Whose device it is; root has to say [default: yours]
     #[arg(long, value_parser = name)]
@@ -486,6 +499,7 @@ impl Verb {
             Verb::Doctor(_) => mfa_wire::Verb::Doctor,
             Verb::Tickets(Tickets { user, revoke, .. }) => mfa_wire::Verb::Tickets { user, revoke },
             Verb::Invite(Whose { user }) => mfa_wire::Verb::Invite { user },
+            Verb::Rename(Rename { old, new }) => mfa_wire::Verb::Rename { old, new },
             Verb::Import(import) => import.verb(),
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
             Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {

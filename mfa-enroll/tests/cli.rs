@@ -62,6 +62,7 @@ fn every_help_text_is_the_reviewed_one() {
         "require",
         "unrequire",
         "invite",
+        "rename",
         "policy check",
         "policy explain",
         "doctor",
@@ -122,6 +123,8 @@ fn nonsense_on_the_command_line_is_usage() {
         "import authorized-keys /etc/hostname",
         "list --user alice",
         "doctor --user alice",
+        "rename bob",
+        "rename --user bob robert",
         "test --user alice",
         "totp --user alice --json --ascii",
         "status --user=",
@@ -146,7 +149,7 @@ fn root_has_to_say_whose_device_is_changed() {
 }
 
 /// Every form of the command line; `NAME` stands for a name and `FILE` for a file.
-const LINES: [&str; 36] = [
+const LINES: [&str; 37] = [
     "",
     "totp --user NAME --label NAME",
     "totp --user NAME --json",
@@ -176,6 +179,7 @@ const LINES: [&str; 36] = [
     "require --group NAME --kinds NAME",
     "unrequire --user NAME",
     "invite --user NAME",
+    "rename NAME NAME",
     "import pam-u2f FILE",
     "import pam-u2f NAME --user NAME",
     "import authorized-keys FILE --user NAME",

@@ -123,7 +123,8 @@ pub fn right(request: &Request) -> Right {
             | Verb::Resync { .. }
             | Verb::Doctor
             | Verb::ListOf { .. }
-            | Verb::Import { .. },
+            | Verb::Import { .. }
+            | Verb::Rename { .. },
         ) => Right::None,
     }
 }
@@ -185,7 +186,8 @@ pub fn named(request: &Request) -> Option<&str> {
             | Verb::ReplacePending { user, .. }
             | Verb::Bypass { user, .. }
             | Verb::Resync { user }
-            | Verb::Import { user, .. } => Some(user),
+            | Verb::Import { user, .. }
+            | Verb::Rename { new: user, .. } => Some(user),
             Verb::Require(required) | Verb::Unrequire(required) => required.user.as_deref(),
             Verb::List | Verb::ConfirmRequired | Verb::PolicyCheck | Verb::Doctor | Verb::ListOf { .. } => None,
         },
@@ -253,6 +255,7 @@ mod tests {
             verb(Verb::Bypass { user: name.clone(), seconds: 1 }, "root"),
             verb(Verb::Resync { user: name.clone() }, "root"),
             verb(Verb::Unlock { user: name }, "root"),
+            verb(Verb::Rename { old: user.to_owned(), new: user.to_owned() }, "root"),
             verb(Verb::List, "root"),
             verb(Verb::Require(Required::default()), "root"),
             verb(Verb::Unrequire(Required::default()), "root"),

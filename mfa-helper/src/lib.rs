@@ -44,7 +44,7 @@ use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 use crate::audit::Level;
 use crate::caller::{Caller, Held, Right, right};
 use crate::conversation::{BINDING, Conversation};
-use crate::flow::manage::{device, import, keys, recovery, require, standing, tickets, unbind};
+use crate::flow::manage::{device, import, keys, recovery, rename, require, standing, tickets, unbind};
 use crate::flow::proof::Proof;
 use crate::flow::{Decision, Desk, first_factor, login};
 use crate::host::Host;
@@ -245,6 +245,7 @@ fn serve_verb(
         Verb::Import { format, origin, lines, .. } => {
             import::import(user, format, origin.as_deref(), lines, &desk(host, conversation)?)
         }
+        Verb::Rename { old, .. } => rename::rename(old, user, &desk(host, conversation)?),
         Verb::Bypass { seconds, .. } => recovery::bypass(user, *seconds, &mut desk(host, conversation)?),
         Verb::RecoveryCodes { .. } => recovery::renew(user, proof()?, &mut desk(host, conversation)?),
         Verb::Unlock { .. } => device::unlock(user, &desk(host, conversation)?),
@@ -357,6 +358,7 @@ fn event(request: &Request) -> &'static str {
         Request::Verb(Verb::U2f { .. }) => "u2f",
         Request::Verb(Verb::ReplaceU2f(_)) => "replace-u2f",
         Request::Verb(Verb::Import { .. }) => "import",
+        Request::Verb(Verb::Rename { .. }) => "rename",
     }
 }
 

@@ -238,6 +238,13 @@ pub enum Verb {
         /// The lines.
         lines: String,
     },
+    /// Make the device of an account that has a new name that account's again.
+    Rename {
+        /// The name under which the device is kept.
+        old: String,
+        /// The name of the account now.
+        new: String,
+    },
 }
 
 /// A rule that requires a second factor.
@@ -563,6 +570,7 @@ choice! { Verb, unknown: unknown_value,
     25 => ReplaceU2f(key: NewKey),
     26 => U2f { key: NewKey; invited: true },
     27 => Import { user: Name, format: Name, origin: Maybe<Place>, lines: Long },
+    28 => Rename { old: Name, new: Name },
 }
 
 record! { Hello { oldest: u8, newest: u8 } }

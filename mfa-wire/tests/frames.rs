@@ -291,6 +291,7 @@ fn request() -> impl Strategy<Value = Request> {
             origin,
             lines
         })),
+        (name(), name()).prop_map(|(old, new)| Request::Verb(Verb::Rename { old, new })),
         required().prop_map(|required| Request::Verb(Verb::Require(required))),
         required().prop_map(|required| Request::Verb(Verb::Unrequire(required))),
         Just(Request::Verb(Verb::ConfirmRequired)),

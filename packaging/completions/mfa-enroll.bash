@@ -46,6 +46,9 @@ _mfa__enroll() {
             mfa__enroll,recovery-codes)
                 cmd="mfa__enroll__subcmd__recovery__subcmd__codes"
                 ;;
+            mfa__enroll,rename)
+                cmd="mfa__enroll__subcmd__rename"
+                ;;
             mfa__enroll,replace)
                 cmd="mfa__enroll__subcmd__replace"
                 ;;
@@ -101,7 +104,7 @@ _mfa__enroll() {
 
     case "${cmd}" in
         mfa__enroll)
-            opts="-h -V --config --help --version totp u2f confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor tickets require unrequire invite import policy"
+            opts="-h -V --config --help --version totp u2f confirm cancel replace disable recovery-codes status test unlock bypass resync list doctor tickets require unrequire invite rename import policy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,6 +426,24 @@ _mfa__enroll() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mfa__subcmd__enroll__subcmd__rename)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

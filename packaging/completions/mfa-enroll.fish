@@ -45,6 +45,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "tickets" -d '
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "require" -d 'Require a device of a user or a group: writes a rule'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "unrequire" -d 'Remove such a rule again'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "invite" -d 'Print a ticket by which a user may bind a device'
+complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "rename" -d 'Make the device of a renamed account follow its new name'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "import" -d 'Take over the security keys that another program knows'
 complete -c mfa-enroll -n "__fish_mfa_enroll_needs_command" -f -a "policy" -d 'Look into the policy'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand totp" -l user -d 'Whose device it will be; root has to say [default: yours]' -r
@@ -143,6 +144,8 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand unrequire" -s h -l
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -l user -d 'Whose device it is' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand invite" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand rename" -l config -d 'Use this configuration file (root only)' -r -F
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand rename" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -s h -l help -d 'Print help'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand import; and not __fish_seen_subcommand_from pam-u2f authorized-keys" -f -a "pam-u2f" -d 'From a mapping of pam_u2f: u2f_mappings, u2f_keys'

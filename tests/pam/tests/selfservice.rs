@@ -982,8 +982,11 @@ fn every_verb_of_every_uid() {
         assert!(unknown.said.contains("does not know who you are"), "{}", unknown.said);
         assert_eq!(of("0", "nobody-here").code, 3, "{verb:?}");
     }
+    const RENAME: [&str; 3] = ["rename", "owner", "other"];
     for who in [&me, &other] {
-        for asked in [&["list"][..], &["list", "--missing"], &["list", "--group", "root", "--json"], &["doctor"]] {
+        for asked in
+            [&["list"][..], &["list", "--missing"], &["list", "--group", "root", "--json"], &["doctor"], &RENAME]
+        {
             let end = Talk::begin(who, asked).end();
             assert_eq!((end.code, end.data.as_str(), end.said), (1, "", format!("mfa-enroll: {ROOT_ONLY}\n")));
         }
@@ -1009,6 +1012,7 @@ fn every_verb_of_every_uid() {
         [0, 0, 3, 4, 4, 4, 4, 0, 3, 0, 1, 0, 3, 3, 3, 3, 3, 3],
         "the last ones after disable"
     );
+    assert_eq!(Talk::begin("0", &RENAME).end().code, 1, "that is an account");
     assert_eq!(Talk::begin("0", &["list"]).end().code, 0);
     assert_eq!(Talk::begin("0", &["test"]).end().code, 0);
 }

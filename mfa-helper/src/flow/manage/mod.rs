@@ -5,6 +5,7 @@ pub mod import;
 pub mod keys;
 pub mod policy;
 pub mod recovery;
+pub mod rename;
 pub mod require;
 pub mod standing;
 pub mod tickets;
