@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
-use mfa_wire::Secret;
+use mfa_wire::{Secret, shell_word};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
@@ -20,6 +20,9 @@ use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 const WRITE: u32 = 0o022;
 /// The mode bits that let others read or execute. They are forbidden for secrets.
 const READ: u32 = 0o055;
+
+/// What to do about a folder that others may change by design.
+pub const MOVE_IT: &str = "keep what is below it in a folder that only root may change";
 
 /// How long a writer waits for another one in the same folder.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -51,6 +54,8 @@ pub enum What {
         /// The bits that are forbidden.
         forbidden: u32,
     },
+    /// It is a folder that others than root may change, and whose owner and mode are not ours to set.
+    Open,
     /// It has this many hard links. The kernel's type is 64 bits wide on some processors and 32 on others.
     Links(libc::nlink_t),
     /// It is longer than this many bytes.
@@ -68,11 +73,12 @@ impl fmt::Display for Fault {
             What::Kind => {
                 write!(f, "{path} is a link, a FIFO, a device or a folder in a file's place, or a file in a folder's")
             }
-            What::Owner(uid) => write!(f, "{path} belongs to uid {uid}: chown root {path}"),
+            What::Owner(uid) => write!(f, "{path} belongs to uid {uid}: chown root {}", shell_word(path)),
             What::Mode { mode, forbidden } => {
                 let remedy = if *forbidden == WRITE { "go-w" } else { "go-rwx" };
-                write!(f, "{path} has mode {mode:04o} and is open to others: chmod {remedy} {path}")
+                write!(f, "{path} has mode {mode:04o} and is open to others: chmod {remedy} {}", shell_word(path))
             }
+            What::Open => write!(f, "{path} may be changed by others: {MOVE_IT}"),
             What::Links(n) => write!(f, "{path} has {n} names, where one belongs: put a copy in its place"),
             What::Busy => write!(f, "{path} is locked by another process for too long"),
             What::Long(limit) => write!(f, "{path} is longer than {limit} bytes"),
@@ -106,12 +112,12 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Dir, Fault> {
         let slash = nix::fcntl::open("/", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
         let mut dir = Dir { fd: slash.map_err(|e| fault("/", What::Failed(e)))?, path: String::from("/") };
-        dir.check()?;
+        dir.check(false)?;
         for step in path.components() {
             match step {
                 Component::RootDir => {}
                 Component::Normal(name) => match name.to_str() {
-                    Some(name) => dir = dir.subdir(name)?,
+                    Some(name) => dir = dir.step(name, false)?,
                     None => return Err(fault(&path.to_string_lossy(), What::Failed(Errno::EILSEQ))),
                 },
                 _ => return Err(fault(&path.to_string_lossy(), What::Kind)),
@@ -120,14 +126,18 @@ impl Dir {
         Ok(dir)
     }
 
-    /// Opens a folder in this one.
+    /// Opens a folder of ours in this one.
     pub fn subdir(&self, name: &str) -> Result<Dir, Fault> {
+        self.step(name, true)
+    }
+
+    fn step(&self, name: &str, ours: bool) -> Result<Dir, Fault> {
         let path = self.path_of(name);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => {
                 let dir = Dir { fd, path };
-                dir.check()?;
+                dir.check(ours)?;
                 Ok(dir)
             }
             Err(Errno::ENOTDIR | Errno::ELOOP) => Err(fault(&path, What::Kind)),
@@ -162,9 +172,14 @@ impl Dir {
         }
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self, ours: bool) -> Result<(), Fault> {
         let stat = fstat(&self.fd).map_err(|e| fault(&self.path, What::Failed(e)))?;
-        check_owner_and_mode(&self.path, &stat, WRITE)
+        // To take /tmp from everybody, or a home from its owner, would be worse than the fault.
+        let is_to_be_mended = ours || (is_roots_everywhere(&self.path) && stat.st_mode & libc::S_ISVTX == 0);
+        check_owner_and_mode(&self.path, &stat, WRITE).map_err(|fault| match is_to_be_mended {
+            true => fault,
+            false => Fault { what: What::Open, ..fault },
+        })
     }
 
     /// Opens a plain file that holds secrets: nobody but root may read or write it.
@@ -353,6 +368,14 @@ pub fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> nix::Resul
     Ok(())
 }
 
+/// Folders that are root's alone on every host, so that a wrong owner or mode is a fault of the host. /usr/local is not
+/// among them: Debian gave it to the group staff.
+fn is_roots_everywhere(folder: &str) -> bool {
+    let below = |parent: &str| folder.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ["/", "/var", "/var/lib"].contains(&folder)
+        || (["/etc", "/usr", "/lib", "/var/lib/mfa"].into_iter().any(below) && !below("/usr/local"))
+}
+
 fn check_owner_and_mode(path: &str, stat: &FileStat, forbidden: u32) -> Result<(), Fault> {
     // The helper runs only as root, so "our own" is root's. Unit tests may run as another user.
     if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() {
@@ -407,6 +430,23 @@ pub fn decode_name(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_remedy_changes_a_folder_that_is_not_ours() {
+        for folder in ["/", "/etc", "/etc/mfa", "/usr/libexec", "/var/lib", "/var/lib/mfa/users"] {
+            assert!(is_roots_everywhere(folder), "{folder}");
+        }
+        for folder in ["/tmp", "/home", "/home/alice", "/srv", "/usr/local", "/usr/local/lib", "/var/tmp", "/etcetera"]
+        {
+            assert!(!is_roots_everywhere(folder), "{folder}");
+        }
+        let fault = Dir::open(Path::new("/tmp")).err().unwrap();
+        assert_eq!(fault.what, What::Open, "as everybody needs it");
+        let said = fault.to_string();
+        assert!(said.contains(MOVE_IT) && !said.contains("chmod") && !said.contains("chown"), "{said}");
+        let spaced = self::fault("/var/lib/mfa/users/dom al", What::Owner(7)).to_string();
+        assert!(spaced.ends_with(": chown root '/var/lib/mfa/users/dom al'"), "{spaced}");
+    }
 
     #[test]
     fn names_are_injective_and_harmless() {

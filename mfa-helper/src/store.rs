@@ -2,6 +2,7 @@
 //!
 //! A record is read without a lock, and a change is committed under one, only if the record is still the one that was read.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
@@ -103,7 +104,11 @@ pub struct Store {
 impl Store {
     /// Opens the store below `path`.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        let root = Dir::open(path)?;
+        // Of the folders on the way, only the last one is the store's own.
+        let root = match path.parent().zip(path.file_name().and_then(OsStr::to_str)) {
+            Some((parent, name)) => Dir::open(parent)?.subdir(name)?,
+            None => Dir::open(path)?,
+        };
         let format = root.read_public("FORMAT", 256)?.ok_or_else(|| root.failed("FORMAT", Errno::ENOENT))?;
         if format.bytes.bytes() != FORMAT.as_bytes() {
             return Err(StoreError::Format(root.path_of("FORMAT")));

@@ -27,6 +27,7 @@ use crate::conversation::Conversation;
 use crate::factor::usb;
 use crate::flow::Decision;
 use crate::host::Host;
+use crate::rootfile::MOVE_IT;
 use crate::stack::system_file;
 
 /// The longest field of a finding, in characters.
@@ -119,9 +120,14 @@ fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decisio
     })
 }
 
-/// The remedy for a file that cannot be used: the command at the end of the fault's sentence, or `otherwise`.
+/// The remedy for a file that cannot be used: the command at the end of the fault's sentence, or `otherwise`. A folder
+/// that others need as it is stays as it is.
 fn remedy_in(sentence: &str, otherwise: impl FnOnce() -> String) -> String {
     let line = sentence.lines().next().unwrap_or_default();
+    if line.ends_with(MOVE_IT) {
+        let folder = line.split(" may be changed").next().unwrap_or_default();
+        return format!("ls -ld {}  # {MOVE_IT}", quoted(folder));
+    }
     let command =
         ["chmod ", "chown "].iter().find_map(|command| Some(&line[line.find(&format!(": {command}"))? + 2..]));
     command.map_or_else(otherwise, str::to_owned)

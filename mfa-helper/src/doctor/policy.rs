@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::policy::Policy;
 use crate::policy::files::{Loaded, in_place as read};
 use crate::policy::parse::{PolicyError, parse};
+use crate::rootfile::MOVE_IT;
 
 /// The host with the policy in place, even if it was changed just now. If that cannot be loaded, the error, and the
 /// host with the policy in force.
@@ -27,7 +28,7 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
     let file = place.split(':').next().unwrap_or_default();
     let id = match what {
         _ if what.contains("unknown field") => "policy-unknown-key",
-        _ if what.contains(": chmod ") || what.contains(": chown ") => "policy-file-unsafe",
+        _ if [": chmod ", ": chown ", MOVE_IT].iter().any(|remedy| what.contains(remedy)) => "policy-file-unsafe",
         _ if what.ends_with(" is missing") => "policy-file-missing",
         _ => "policy-not-loaded",
     };

@@ -265,6 +265,15 @@ fn a_stack_that_nobody_understands_is_no_sound_one() {
 }
 
 #[test]
+fn the_remedy_of_a_fault_is_its_command_or_to_keep_the_file_elsewhere() {
+    let other = || String::from("editor x");
+    assert_eq!(remedy_in("/etc/x has mode 0666 and is open: chmod go-w /etc/x", other), "chmod go-w /etc/x");
+    let move_it = format!("ls -ld '/srv/a b'  # {MOVE_IT}");
+    assert_eq!(remedy_in(&format!("/srv/a b may be changed by others: {MOVE_IT}"), other), move_it);
+    assert_eq!(remedy_in("/etc/x is missing", other), "editor x");
+}
+
+#[test]
 fn a_finding_is_five_lines_whatever_is_in_it() {
     let finding = Finding::warning("an-id", "/etc/x", "two\nlines\x1b[2J", "rm /etc/x");
     assert_eq!(finding.lines(), "warning\nan-id\n/etc/x\ntwo lines [2J\nrm /etc/x\n");
