@@ -80,7 +80,7 @@ impl Person {
         &self.identity.name
     }
 
-    fn bound(&self) -> bool {
+    pub fn bound(&self) -> bool {
         self.view.bound.is_some()
     }
 

@@ -5,6 +5,9 @@ use std::path::Path;
 use super::people::Person;
 use super::{Finding, edit, quoted};
 use crate::host::Host;
+use crate::identity;
+use crate::policy::place::Place;
+use crate::policy::{Facts, Require};
 use crate::stack::{Files, Kind, Stack, system_file};
 use crate::sudo::{self, Setting, Waives};
 
@@ -15,8 +18,6 @@ const TO_TYPE: u64 = 40;
 
 /// Checks them.
 pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
-    let to_bind = people.iter().any(Person::must_bind);
-    let binds_at_login = host.policy().enroll_services.iter().any(|service| service == "login");
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
     findings.extend(match sudo::settings() {
@@ -28,7 +29,9 @@ pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
             super::remedy_in(&why, || "visudo -c".into()),
         )],
     });
-    findings.extend(login_timeout(&system_file, to_bind && binds_at_login));
+    let binds_in_time = std::fs::read(LOGIN).is_ok_and(|program| is_of_util_linux(&program));
+    let needed = time_at_login(people, binds_in_time, host);
+    findings.extend(needed.and_then(|needed| login_timeout(&system_file, needed)));
     findings.extend(first_factor(&system_file));
     findings
 }
@@ -68,19 +71,47 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
     settings.iter().map(finding).collect()
 }
 
+const LOGIN: &str = "/usr/bin/login";
+
+/// Whether this is the login(1) of util-linux, whose clock runs until the account phase is over. That of shadow stops it
+/// after auth, so that a device can be bound in any time.
+fn is_of_util_linux(program: &[u8]) -> bool {
+    const NAME: &[u8] = b"util-linux";
+    program.windows(NAME.len()).any(|window| window == NAME)
+}
+
+/// The longest time that somebody needs at login(1); `None` if it asks nobody.
+fn time_at_login(people: &[Person], binds_in_time: bool, host: &Host) -> Option<u64> {
+    let binds = binds_in_time && host.policy().enroll_services.iter().any(|service| service == "login");
+    let needs = |person: &Person| {
+        let identity = identity::find(person.name()).ok()??;
+        let facts = Facts { user: person.name(), service: "login", place: Place::Local, now: (host.now)() };
+        let require = host.policy().decide(&facts, &mut |group| identity.member(group)).require;
+        time_needed(require, person.bound(), binds)
+    };
+    people.iter().filter_map(needs).max()
+}
+
+fn time_needed(require: Require, bound: bool, binds: bool) -> Option<u64> {
+    match (require, bound) {
+        (Require::Off, _) | (Require::IfBound, false) => None,
+        (_, true) => Some(TO_TYPE),
+        (Require::Mfa, false) => binds.then_some(TO_BIND),
+    }
+}
+
 /// login(1) ends after this time, even while something is being typed.
-fn login_timeout(files: &Files, to_bind: bool) -> Option<Finding> {
+fn login_timeout(files: &Files, needed: u64) -> Option<Finding> {
     const FILE: &str = "/etc/login.defs";
     let text = files(FILE).ok().flatten()?;
     let setting = text.lines().find_map(|line| line.trim_start().strip_prefix("LOGIN_TIMEOUT")?.trim().parse().ok());
     let seconds: u64 = setting.unwrap_or(60);
-    let needed = if to_bind { TO_BIND } else { TO_TYPE };
     if seconds == 0 || seconds >= needed {
         return None;
     }
-    let what = match to_bind {
-        true => format!("login gives {seconds} s, and somebody will have to bind a device in that time"),
-        false => format!("login gives {seconds} s to find the phone and type a code"),
+    let what = match needed {
+        TO_BIND => format!("login gives {seconds} s, and somebody will have to bind a device in that time"),
+        _ => format!("login gives {seconds} s to find the phone and type a code"),
     };
     let remedy = match setting {
         Some(_) => format!("sed -i 's/^[[:blank:]]*LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 300/' {FILE}"),
@@ -144,13 +175,29 @@ mod tests {
 
     #[test]
     fn login_gives_time_for_what_is_to_be_done_there() {
-        let login = |defs: &'static str, bind| login_timeout(&move |_| Ok(Some(defs.to_owned())), bind);
+        let login = |defs: &'static str, bind: bool| {
+            login_timeout(&move |_| Ok(Some(defs.to_owned())), if bind { TO_BIND } else { TO_TYPE })
+        };
         assert_eq!(login("LOGIN_TIMEOUT\t\t60\n", false), None);
         assert_eq!(ids(login("LOGIN_TIMEOUT\t\t60\n", true)), ["login-timeout"]);
         assert_eq!(ids(login("LOGIN_TIMEOUT 20\n", false)), ["login-timeout"]);
         assert_eq!(login("LOGIN_TIMEOUT 0\n", true), None, "none at all");
         let remedy = login("# LOGIN_TIMEOUT 600\n", true).map(|finding| finding.remedy);
         assert_eq!(remedy.as_deref(), Some("echo 'LOGIN_TIMEOUT 300' >>/etc/login.defs"));
+    }
+
+    #[test]
+    fn only_who_is_asked_at_login_needs_time_there() {
+        for binds in [true, false] {
+            assert_eq!(time_needed(Require::Off, true, binds), None, "no rule asks there");
+            assert_eq!(time_needed(Require::IfBound, false, binds), None);
+            assert_eq!(time_needed(Require::IfBound, true, binds), Some(TO_TYPE));
+            assert_eq!(time_needed(Require::Mfa, true, binds), Some(TO_TYPE));
+        }
+        assert_eq!(time_needed(Require::Mfa, false, true), Some(TO_BIND));
+        assert_eq!(time_needed(Require::Mfa, false, false), None, "nothing is bound there, or the clock is stopped");
+        assert!(is_of_util_linux(b"\x7fELF\0login from util-linux 2.41\0"));
+        assert!(!is_of_util_linux(b"\x7fELF\0libshadow\0"));
     }
 
     #[test]
