@@ -27,11 +27,9 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     let mut found = Vec::new();
     match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
         Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
-            for report in &gathered.reports {
-                match Finding::read(report) {
-                    Some(finding) => found.push(finding),
-                    None => return complain("the helper reports what nobody understands", Exit::Unavailable),
-                }
+            match Finding::read_all(&gathered.reports) {
+                Some(findings) => found.extend(findings),
+                None => return complain("the helper reports what nobody understands", Exit::Unavailable),
             }
         }
         Ok((_, outcome, text)) => return complain(&text, outcome.into()),
@@ -268,7 +266,9 @@ fn for_everybody(wrong: &Wrong) -> Finding {
 fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
     let Wrong { id, grave, what, keyword, right } = wrong;
     let remedy = format!("editor {SSHD_CONFIG}  # in the Match block that holds for them: {keyword} {right}");
-    Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, format!("{}: {what}", names.join(", ")), remedy) }
+    let what = format!("{}: {what}", names.join(", "));
+    let names = names.iter().map(|name| String::from(*name)).collect();
+    Finding { grave: *grave, names, ..Finding::grave(id, SSHD_CONFIG, what, remedy) }
 }
 
 /// Checks the socket and its service. Logins work without them; screen lockers and users' own `mfa-enroll` do not.
@@ -356,7 +356,7 @@ fn service(found: &[Finding], turned_away: Option<Finding>) -> Vec<Finding> {
     let is_found = |begin: &str| found.iter().any(|finding| finding.id.starts_with(begin));
     let mut gathered = Gathered::default();
     let mut own = match helper::ask_service(mfa_wire::Verb::Doctor, &mut gathered) {
-        Ok(_) => gathered.reports.iter().filter_map(|report| Finding::read(report)).collect(),
+        Ok(_) => Finding::read_all(&gathered.reports).unwrap_or_default(),
         // Root's logins then start their own helpers. The service cannot say why, but the helper has found the
         // reason.
         Err(NoVerdict::TurnedAway) => turned_away.into_iter().collect(),
@@ -508,9 +508,14 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_the_helper_is_five_lines() {
+    fn a_report_of_the_helper_is_five_lines_or_more_names_for_the_one_before() {
         let finding = Finding::warning("an-id", "/etc/x:1", "what", "sed -i s/a/b/ /etc/x");
-        assert_eq!(Finding::read("warning\nan-id\n/etc/x:1\nwhat\nsed -i s/a/b/ /etc/x\n"), Some(finding));
-        assert_eq!(Finding::read("error\nid\n"), None);
+        let report = String::from("warning\nan-id\n/etc/x:1\nwhat\nsed -i s/a/b/ /etc/x\n");
+        let names = |names: &str| format!("names\n{names}\n");
+        let named = |names: &[&str]| Finding { names: names.iter().map(|n| (*n).into()).collect(), ..finding.clone() };
+        let reports = [report.clone(), names("al\nbo"), names("cy"), report];
+        assert_eq!(Finding::read_all(&reports), Some(vec![named(&["al", "bo", "cy"]), named(&[])]));
+        assert_eq!(Finding::read_all(&["error\nid\n".into()]), None);
+        assert_eq!(Finding::read_all(&[names("al")]), None);
     }
 }

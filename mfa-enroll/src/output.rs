@@ -144,7 +144,7 @@ pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) ->
         let (open, close) = if objects.is_empty() { ("[", "]\n") } else { ("[\n", "\n]\n") };
         write!(out, "{open}{}{close}", objects.join(",\n"))?;
     } else {
-        for Finding { grave, id, place, what, remedy } in findings {
+        for Finding { grave, id, place, what, remedy, .. } in findings {
             let [id, place, what, remedy] = [id, place, what, remedy].map(|text| shown(text));
             writeln!(out, "{}: {id}: {place}\n  {what}\n    {remedy}", severity(*grave))?;
         }
@@ -153,14 +153,16 @@ pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) ->
 }
 
 fn finding_object(finding: &Finding) -> String {
-    let Finding { grave, id, place, what, remedy } = finding;
+    let Finding { grave, id, place, what, remedy, names } = finding;
+    let names: Vec<String> = names.iter().map(|name| string(name)).collect();
     format!(
-        "{{\"id\":{},\"severity\":{},\"where\":{},\"what\":{},\"remedy\":{}}}",
+        "{{\"id\":{},\"severity\":{},\"where\":{},\"what\":{},\"remedy\":{},\"names\":[{}]}}",
         string(id),
         string(severity(*grave)),
         string(place),
         string(what),
         string(remedy),
+        names.join(","),
     )
 }
 
@@ -400,6 +402,7 @@ mod tests {
             place: "/etc/x:1".into(),
             what: "say \"no\"\u{1b}".into(),
             remedy: "printf 'a\\n' >/etc/x".into(),
+            names: vec!["x".into(), "y\"".into()],
         };
         let written = |found: &[Finding], json| {
             let mut out = Vec::new();
@@ -410,7 +413,7 @@ mod tests {
         assert_eq!(written(std::slice::from_ref(&finding), false), lines);
         let value: serde_json::Value = serde_json::from_str(&written(&[finding.clone(), finding], true)).unwrap();
         let object = serde_json::json!({"id": "an-id", "severity": "error", "where": "/etc/x:1",
-            "what": "say \"no\"\u{1b}", "remedy": "printf 'a\\n' >/etc/x"});
+            "what": "say \"no\"\u{1b}", "remedy": "printf 'a\\n' >/etc/x", "names": ["x", "y\""]});
         assert_eq!(value, serde_json::json!([object, object]));
         assert_eq!((written(&[], false).as_str(), written(&[], true).as_str()), ("", "[]\n"));
     }

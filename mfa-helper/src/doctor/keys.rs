@@ -43,7 +43,7 @@ fn without_library(people: &[Person], loads: &dyn Fn() -> Result<(), String>) ->
         true => "apt-get install -y --reinstall libfido2-1",
         false => "dnf install -y libfido2  # or what it is called here",
     };
-    Some(Finding::grave("no-libfido2", "libfido2.so.1", what, remedy))
+    Some(Finding::grave("no-libfido2", "libfido2.so.1", what, remedy).naming(&names))
 }
 
 /// sshd accepts a key without the checks that the rule needs to count it; `key_asked::counted` then asks for a code.
@@ -80,7 +80,7 @@ fn not_demanded(
             Err(why) => (why, edit(SSHD_CONFIG, "let sshd -T tell it: no such Match, no quotes in its line")),
         };
         let what = format!("sk_key counts by rule, and does not, because {why}: {}", listed(&names));
-        Finding::warning("sk-key-does-not-count", SSHD_CONFIG, what, remedy)
+        Finding::warning("sk-key-does-not-count", SSHD_CONFIG, what, remedy).naming(&names)
     };
     found.into_iter().map(finding).collect()
 }
@@ -129,7 +129,7 @@ fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
             "mfa-enroll import authorized-keys --user {word} {home}/.ssh/authorized_keys  # or they: mfa-enroll u2f --ssh-key FILE"
         );
         let what = what("no key of theirs is one of ssh", &none);
-        findings.push(Finding::warning("keys-not-over-ssh", *first, what, remedy));
+        findings.push(Finding::warning("keys-not-over-ssh", *first, what, remedy).naming(&none));
     }
     for (rule, names) in ignored {
         let place = rule.split(' ').next().unwrap_or_default().to_owned();
@@ -139,7 +139,7 @@ fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
             false => (config.to_string_lossy().into_owned(), "a rule for sshd and for them, with sk_key = \"counts\""),
         };
         let what = what("the rule ignores that sshd has had one touched", &names);
-        findings.push(Finding::warning("keys-not-over-ssh", names[0], what, edit(&path, to_do)));
+        findings.push(Finding::warning("keys-not-over-ssh", names[0], what, edit(&path, to_do)).naming(&names));
     }
     findings
 }

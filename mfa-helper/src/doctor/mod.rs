@@ -20,7 +20,7 @@ mod tests;
 
 use std::path::Path;
 
-use mfa_wire::{FromHelper, Outcome, shell_word as quoted};
+use mfa_wire::{Broken, FromHelper, MAX_NAME, MAX_TEXT, Outcome, shell_word as quoted};
 
 use crate::audit::{self, Level};
 use crate::conversation::Conversation;
@@ -32,6 +32,9 @@ use crate::stack::system_file;
 
 /// The longest field of a finding, in characters.
 const LONGEST: usize = 2000;
+
+/// So many names fit into one message, however long they are.
+const NAMES_AT_ONCE: usize = MAX_TEXT / (MAX_NAME + 1) - 1;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Finding {
     pub what: String,
     /// A command for root's shell. If only an edit by hand helps, it opens the editor, and a comment says what to do.
     pub remedy: String,
+    /// All whom it is about, where the sentence names only the first of them.
+    pub names: Vec<String>,
 }
 
 impl Finding {
@@ -55,7 +60,8 @@ impl Finding {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Finding {
-        Finding { id, grave: true, place: place.into(), what: what.into(), remedy: remedy.into() }
+        let (place, what, remedy) = (place.into(), what.into(), remedy.into());
+        Finding { id, grave: true, place, what, remedy, names: Vec::new() }
     }
 
     fn warning(
@@ -67,12 +73,22 @@ impl Finding {
         Finding { grave: false, ..Finding::grave(id, place, what, remedy) }
     }
 
-    /// The form on the wire: a line for each field.
-    fn lines(&self) -> String {
+    /// With the names of all whom it is about.
+    fn naming(self, names: &[&str]) -> Finding {
+        Finding { names: names.iter().map(|name| String::from(*name)).collect(), ..self }
+    }
+
+    /// The form on the wire: a line for each field; and then the names, in as many messages as they need.
+    fn reports(&self) -> Vec<String> {
         let severity = if self.grave { "error" } else { "warning" };
         let one_line = |text: &str| text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let fields: [String; 5] = [severity, self.id, &self.place, &self.what, &self.remedy].map(one_line);
-        fields.join("\n") + "\n"
+        let mut reports = vec![fields.join("\n") + "\n"];
+        for names in self.names.chunks(NAMES_AT_ONCE) {
+            let names: Vec<String> = names.iter().map(|name| one_line(name)).collect();
+            reports.push(format!("names\n{}\n", names.join("\n")));
+        }
+        reports
     }
 }
 
@@ -103,13 +119,13 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(stacks::check(&services, &system_file, &host.policy().enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
     findings.extend(system::check(&people, host));
-    conversation.send(&FromHelper::Report(service::if_it_turns_away(host).lines()))?;
+    report(&service::if_it_turns_away(host), conversation)?;
     told(&findings, conversation)
 }
 
 fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decision, Decision> {
     for finding in findings {
-        conversation.send(&FromHelper::Report(finding.lines()))?;
+        report(finding, conversation)?;
     }
     Ok(if findings.iter().any(|finding| finding.grave) {
         Decision::new(Outcome::Faults, "", "faults found")
@@ -118,6 +134,10 @@ fn told(findings: &[Finding], conversation: &mut Conversation) -> Result<Decisio
     } else {
         Decision::new(Outcome::Warnings, "", "warnings")
     })
+}
+
+fn report(finding: &Finding, conversation: &mut Conversation) -> Result<(), Broken> {
+    finding.reports().into_iter().try_for_each(|report| conversation.send(&FromHelper::Report(report)))
 }
 
 /// The remedy for a file that cannot be used: the command at the end of the fault's sentence, or `otherwise`. A folder

@@ -143,7 +143,7 @@ fn without_device(people: &[Person]) -> Option<Finding> {
     let first = *names.first()?;
     let what = format!("required to have a device and without one: {}", listed(&names));
     let remedy = format!("mfa-enroll totp --user {}  # each of them: mfa-enroll list --missing", quoted(first));
-    Some(Finding::warning("required-without-device", first, what, remedy))
+    Some(Finding::warning("required-without-device", first, what, remedy).naming(&names))
 }
 
 /// Whoever has the first factor of somebody without a device can bind one of theirs, from anywhere.
@@ -166,7 +166,8 @@ fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -
         let place = rule.split(' ').next().unwrap_or_default().to_owned();
         let path = rule_file(config, &place);
         let what = format!("from any network, whoever comes first by ssh binds the device of: {}", listed(&names));
-        Finding::warning("bind-from-anywhere", place, what, edit(&path, "add to the rule: enroll = \"invited\""))
+        let remedy = edit(&path, "add to the rule: enroll = \"invited\"");
+        Finding::warning("bind-from-anywhere", place, what, remedy).naming(&names)
     };
     rules.into_iter().map(finding).collect()
 }
@@ -185,7 +186,7 @@ fn admins_locked_out(people: &[Person], host: &Host) -> Option<Finding> {
         listed(&names)
     );
     let remedy = format!("mfa-enroll totp --user {}", quoted(names[0]));
-    Some(Finding::grave("admins-locked-out", names[0], what, remedy))
+    Some(Finding::grave("admins-locked-out", names[0], what, remedy).naming(&names))
 }
 
 /// Whether a login with the right first factor is refused, by the function that decides it.
@@ -249,7 +250,8 @@ pub fn cannot_be_asked(people: &[Person], services: &[String], files: &Files, ho
              services = [\"{service}\"]\\nrequire = \"off\"\\n"
         );
         let remedy = format!("printf '{rule}' >/etc/mfa/mfa.d/10-{service}.toml");
-        findings.push(Finding::grave("service-asks-once", format!("/etc/pam.d/{service}"), what, remedy));
+        let place = format!("/etc/pam.d/{service}");
+        findings.push(Finding::grave("service-asks-once", place, what, remedy).naming(&names));
     }
     findings
 }

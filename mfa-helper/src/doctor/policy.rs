@@ -74,7 +74,7 @@ pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
             "rule-expired" if place.starts_with(require::PREFIX) => format!("rm {}", super::quoted(&path)),
             _ => edit(&path, "mend the rule"),
         };
-        Finding { id: found.id, grave: found.grave, place: place.to_owned(), what: found.text, remedy }
+        Finding { grave: found.grave, ..Finding::grave(found.id, place, found.text.clone(), remedy) }
     };
     found.into_iter().map(finding).collect()
 }

@@ -66,7 +66,7 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
             }
             None => (String::from("/etc/sudoers"), format!("visudo  # take out {said}, in the file that it includes")),
         };
-        Finding { id, grave, place, what: format!("{waives}{so}: {said}"), remedy }
+        Finding { grave, ..Finding::grave(id, place, format!("{waives}{so}: {said}"), remedy) }
     };
     settings.iter().map(finding).collect()
 }

@@ -276,7 +276,17 @@ fn the_remedy_of_a_fault_is_its_command_or_to_keep_the_file_elsewhere() {
 #[test]
 fn a_finding_is_five_lines_whatever_is_in_it() {
     let finding = Finding::warning("an-id", "/etc/x", "two\nlines\x1b[2J", "rm /etc/x");
-    assert_eq!(finding.lines(), "warning\nan-id\n/etc/x\ntwo lines [2J\nrm /etc/x\n");
-    let long = Finding::grave("an-id", "/", "x".repeat(99_999), "").lines();
+    assert_eq!(finding.reports(), ["warning\nan-id\n/etc/x\ntwo lines [2J\nrm /etc/x\n"]);
+    let long = Finding::grave("an-id", "/", "x".repeat(99_999), "").reports().concat();
     assert!(long.len() < mfa_wire::MAX_TEXT && long.lines().count() == 5);
+}
+
+#[test]
+fn a_finding_names_all_whom_it_is_about_however_many() {
+    let all: Vec<String> = (0..300).map(|n| format!("{n:0>width$}", width = MAX_NAME)).collect();
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let reports = Finding::warning("an-id", "/etc/x", "what", "rm /etc/x").naming(&names).reports();
+    assert!(reports.iter().all(|report| FromHelper::Report(report.clone()).encode().is_ok()));
+    let told = reports[1..].iter().flat_map(|report| report.strip_prefix("names\n").unwrap().lines());
+    assert_eq!(told.collect::<Vec<_>>(), names);
 }
