@@ -384,6 +384,11 @@ pub(crate) struct List {
 
 #[derive(Args, Clone)]
 pub(crate) struct Doctor {
+    /// Do not tell what is found under this id any more, or, as
+    /// ID:WHERE, only of what is found there
+    #[arg(long, verbatim_doc_comment, value_name = "ID", value_parser = name)]
+    pub(crate) ignore: Vec<String>,
+
     /// Print a JSON array
     #[arg(long)]
     pub(crate) json: bool,

@@ -17,6 +17,7 @@ use crate::cli::{Cli, Doctor, List, Verb};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::helper::{self, NoVerdict};
+use crate::ignored::{Ignored, meant};
 use crate::output::{complain, findings, say};
 
 /// Checks the host and reports the faults, the grave ones first.
@@ -46,17 +47,39 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     found.extend(changed_files());
     found.extend(denials());
     found.sort_by_key(|finding| !finding.grave);
-    if let Err(e) = findings(std::io::stdout(), &found, doctor.json) {
+    let (told, ignored) = match without_ignored(found, cli, doctor) {
+        Ok(split) => split,
+        Err(exit) => return exit,
+    };
+    if let Err(e) = findings(std::io::stdout(), &told, &ignored, doctor.json) {
         return complain(&format!("cannot write the answer: {e}"), Exit::Unavailable);
     }
-    match found.first() {
+    match told.first() {
         None => {
-            say("Nothing found.");
+            say(if ignored.is_empty() { "Nothing found." } else { "Nothing else found." });
             Exit::Done
         }
         Some(Finding { grave: true, .. }) => Exit::Faults,
         Some(_) => Exit::Warnings,
     }
+}
+
+/// The findings to be told, and those that root does not want to be told, the ones that are asked for now included.
+fn without_ignored(found: Vec<Finding>, cli: &Cli, doctor: &Doctor) -> Result<(Vec<Finding>, Vec<Finding>), Exit> {
+    let (mut ignored, unusable) = Ignored::beside(cli.config.as_deref());
+    if !doctor.ignore.is_empty() {
+        if let Some(Finding { place, what, .. }) = unusable {
+            return Err(complain(&format!("{place}: {what}"), Exit::Unavailable));
+        }
+        let meant: Result<Vec<_>, _> = doctor.ignore.iter().map(|asked| meant(asked, &found)).collect();
+        let meant = meant.map_err(|why| complain(&why, Exit::NotFound))?.concat();
+        if let Err(e) = ignored.add(&meant) {
+            return Err(complain(&format!("cannot write what is to be ignored: {e}"), Exit::Unavailable));
+        }
+    }
+    let (of_no_interest, mut told): (Vec<_>, Vec<_>) = found.into_iter().partition(|finding| ignored.holds(finding));
+    told.extend(unusable);
+    Ok((told, of_no_interest))
 }
 
 /// The messages of the helper.

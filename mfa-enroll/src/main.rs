@@ -1,8 +1,9 @@
 //! `mfa-enroll`: binds and manages the devices of the multi-factor login.
 //!
 //! A front end of `mfa-helper`, like `pam_mfa`, with a terminal instead of a PAM conversation. It
-//! decides nothing and reads no file of ours: it sends one request, shows what the helper sends,
-//! passes on what the person types, and turns the verdict into a sentence and an exit code.
+//! decides nothing and reads no file of ours (but for the findings that `doctor` is not to tell): it
+//! sends one request, shows what the helper sends, passes on what the person types, and turns the
+//! verdict into a sentence and an exit code.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod files;
 mod finding;
 mod front;
 mod helper;
+mod ignored;
 mod import;
 mod line;
 mod output;

@@ -1,5 +1,6 @@
 //! The output for scripts and people: messages on stderr, data on stdout, as text or as JSON.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -137,26 +138,33 @@ impl<W: Write> Report<W> {
     }
 }
 
-/// The findings of `doctor`, as lines or as a JSON array.
-pub(crate) fn findings(mut out: impl Write, findings: &[Finding], json: bool) -> io::Result<()> {
+/// The findings of `doctor`, as lines or as a JSON array. The second ones are ignored: as lines, only their number is
+/// told.
+pub(crate) fn findings(mut out: impl Write, told: &[Finding], ignored: &[Finding], json: bool) -> io::Result<()> {
     if json {
-        let objects: Vec<String> = findings.iter().map(finding_object).collect();
+        let told = told.iter().map(|finding| finding_object(finding, false));
+        let objects: Vec<String> = told.chain(ignored.iter().map(|finding| finding_object(finding, true))).collect();
         let (open, close) = if objects.is_empty() { ("[", "]\n") } else { ("[\n", "\n]\n") };
         write!(out, "{open}{}{close}", objects.join(",\n"))?;
     } else {
-        for Finding { grave, id, place, what, remedy, .. } in findings {
+        for Finding { grave, id, place, what, remedy, .. } in told {
             let [id, place, what, remedy] = [id, place, what, remedy].map(|text| shown(text));
             writeln!(out, "{}: {id}: {place}\n  {what}\n    {remedy}", severity(*grave))?;
+        }
+        let mut counts = BTreeMap::new();
+        ignored.iter().for_each(|finding| *counts.entry(&finding.id).or_insert(0) += 1);
+        for (id, count) in counts {
+            writeln!(out, "ignored: {} ({count})", shown(id))?;
         }
     }
     out.flush()
 }
 
-fn finding_object(finding: &Finding) -> String {
+fn finding_object(finding: &Finding, ignored: bool) -> String {
     let Finding { grave, id, place, what, remedy, names } = finding;
     let names: Vec<String> = names.iter().map(|name| string(name)).collect();
     format!(
-        "{{\"id\":{},\"severity\":{},\"where\":{},\"what\":{},\"remedy\":{},\"names\":[{}]}}",
+        "{{\"id\":{},\"severity\":{},\"where\":{},\"what\":{},\"remedy\":{},\"names\":[{}],\"ignored\":{ignored}}}",
         string(id),
         string(severity(*grave)),
         string(place),
@@ -404,17 +412,24 @@ mod tests {
             remedy: "printf 'a\\n' >/etc/x".into(),
             names: vec!["x".into(), "y\"".into()],
         };
-        let written = |found: &[Finding], json| {
+        let of = |found: &[Finding], ignored: &[Finding], json| {
             let mut out = Vec::new();
-            findings(&mut out, found, json).unwrap();
+            findings(&mut out, found, ignored, json).unwrap();
             String::from_utf8(out).unwrap()
         };
+        let written = |found: &[Finding], json| of(found, &[], json);
         let lines = "error: an-id: /etc/x:1\n  say \"no\"\\u{1b}\n    printf 'a\\n' >/etc/x\n";
         assert_eq!(written(std::slice::from_ref(&finding), false), lines);
-        let value: serde_json::Value = serde_json::from_str(&written(&[finding.clone(), finding], true)).unwrap();
-        let object = serde_json::json!({"id": "an-id", "severity": "error", "where": "/etc/x:1",
-            "what": "say \"no\"\u{1b}", "remedy": "printf 'a\\n' >/etc/x", "names": ["x", "y\""]});
-        assert_eq!(value, serde_json::json!([object, object]));
+        let json = of(std::slice::from_ref(&finding), std::slice::from_ref(&finding), true);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let object = |ignored: bool| {
+            serde_json::json!({"id": "an-id", "severity": "error", "where": "/etc/x:1", "what": "say \"no\"\u{1b}",
+                "remedy": "printf 'a\\n' >/etc/x", "names": ["x", "y\""], "ignored": ignored})
+        };
+        assert_eq!(value, serde_json::json!([object(false), object(true)]));
+        let other = Finding { id: "z".into(), ..finding.clone() };
+        let ignored = [finding.clone(), other, finding];
+        assert_eq!(of(&[], &ignored, false), "ignored: an-id (2)\nignored: z (1)\n", "a grave one too");
         assert_eq!((written(&[], false).as_str(), written(&[], true).as_str()), ("", "[]\n"));
     }
 

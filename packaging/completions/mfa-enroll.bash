@@ -218,12 +218,16 @@ _mfa__enroll() {
             return 0
             ;;
         mfa__subcmd__enroll__subcmd__doctor)
-            opts="-h --json --config --help"
+            opts="-h --ignore --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --ignore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

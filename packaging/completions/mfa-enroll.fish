@@ -118,6 +118,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand list" -l config -d
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand list" -l missing -d 'Only who is required to have a device and has none'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand list" -l json -d 'Print a JSON array'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand list" -s h -l help -d 'Print help'
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -l ignore -d 'Do not tell what is found under this id any more, or, as ID:WHERE, only of what is found there' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -l json -d 'Print a JSON array'
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand doctor" -s h -l help -d 'Print help'
