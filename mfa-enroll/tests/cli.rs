@@ -232,6 +232,26 @@ fn nothing_that_a_verb_writes_steers_a_terminal() {
     }
 }
 
+/// An id is text of the helper's as well. The file is beside the configuration, so this host's is left alone.
+#[test]
+#[ignore = "needs root: make unit"]
+fn what_doctor_is_to_ignore_steers_no_terminal_and_is_written_where_it_was_found() {
+    let config = folder().join("mfa.toml");
+    let doctor = |id: &str| {
+        let mut command = mfa_enroll("hostile", &["doctor", "--config", config.to_str().unwrap(), "--ignore", id]);
+        let helper = command.get_args().last().unwrap();
+        fs::write(std::path::Path::new(helper).with_file_name("text"), "an\u{9b}id").unwrap();
+        finish(command.stdin(Stdio::null()))
+    };
+    let (code, _, stderr) = doctor("other\u{9b}");
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("under other\\u{9b}:") && stderr.contains("nearest is"), "{stderr}");
+    assert!(!config.with_file_name("doctor.ignore").exists());
+    let (_, stdout, stderr) = doctor("an\u{9b}id");
+    assert!(stdout.ends_with("ignored: an\\u{9b}id (1)\n"), "{stdout}{stderr}");
+    assert!(fs::read_to_string(config.with_file_name("doctor.ignore")).unwrap().ends_with("an\u{9b}id an\u{9b}id\n"));
+}
+
 #[test]
 #[ignore = "needs root: make unit"]
 fn others_than_root_reach_the_helper_by_its_service() {

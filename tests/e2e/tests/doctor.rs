@@ -60,6 +60,30 @@ fn nothing_is_found_where_sshd_asks_for_a_key_and_a_code() {
     assert_eq!((code, findings.len(), findings[0]["id"].as_str()), (7, 1, Some("pam-stack-complete-untrue")));
 }
 
+/// By its id alone, the second would be hidden with the first.
+#[test]
+fn what_is_ignored_is_counted_and_a_second_one_is_told() {
+    let machine = sound();
+    machine.sh_ok("echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/robot");
+    let told = machine.sh("mfa-enroll doctor --ignore sudoers-nopaswd");
+    assert!(told.code == 3 && told.stderr.contains("The nearest is sudoers-nopasswd."), "{told}");
+    assert_eq!(machine.sh("mfa-enroll doctor").code, 6, "nothing was written");
+    let told = machine.sh("mfa-enroll doctor --ignore sudoers-nopasswd");
+    let said = (told.code, told.stdout.as_str(), told.stderr.as_str());
+    assert_eq!(said, (0, "ignored: sudoers-nopasswd (1)\n", "Nothing else found.\n"), "{told}");
+    let (code, findings) = doctor(&machine);
+    assert_eq!((code, findings.len(), findings[0]["ignored"].as_bool()), (0, 1, Some(true)), "{findings:?}");
+    machine.sh_ok("echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/second");
+    let told = machine.sh("mfa-enroll doctor");
+    assert!(told.code == 6 && told.stdout.contains("/etc/sudoers.d/second:1"), "{told}");
+    assert!(told.stdout.ends_with("ignored: sudoers-nopasswd (1)\n"), "{told}");
+    // Whoever else could write it could hide a way in.
+    machine.sh_ok("chmod 666 /etc/mfa/doctor.ignore");
+    let told = machine.sh("mfa-enroll doctor");
+    let both = ["ignore-file-unusable", "/etc/sudoers.d/robot:1"].iter().all(|text| told.stdout.contains(text));
+    assert!(told.code == 6 && both, "{told}");
+}
+
 /// How the remedy is brought about.
 #[derive(Clone, Copy)]
 enum Remedy {
