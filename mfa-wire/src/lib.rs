@@ -12,6 +12,7 @@ mod codec;
 mod front;
 mod message;
 mod secret;
+mod sshd;
 mod text;
 
 pub use channel::{Broken, Channel};
@@ -22,4 +23,5 @@ pub use message::{
     NewKey, Outcome, Remembered, Request, Required, Status, ToHelper, VERSION, Verb, Verdict,
 };
 pub use secret::Secret;
+pub use sshd::sshd_remedy;
 pub use text::{REFUSED, UNAVAILABLE, printable, readable, shell_word, utc};

@@ -1,15 +1,21 @@
-//! The settings of sshd, for everybody and for each user whom a login will ask.
+//! The settings of sshd, judged together: whether it has a way to ask for a code, and none that refuses everybody who
+//! must give one.
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+
+use mfa_wire::sshd_remedy;
 
 use super::{Users, output};
 use crate::finding::Finding;
 
 const SSHD: &str = "/usr/sbin/sshd";
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
-const SSHD_FOLDER: &str = "/etc/ssh/sshd_config.d";
+
+/// The folder that Debian's unit makes when ssh starts. Without it, `sshd -T` and `sshd -t` print nothing but an error.
+const RUN_SSHD: &str = "/run/sshd";
 
 /// The most users who are checked one by one.
 const MOST: usize = 200;
@@ -18,7 +24,7 @@ const MOST: usize = 200;
 const TO_BIND: u64 = 180;
 const TO_TYPE: u64 = 40;
 
-/// Checks them.
+/// Checks them for everybody, and for each of these users.
 pub(super) fn check(users: &Users) -> Vec<Finding> {
     if !Path::new(SSHD).exists() {
         return Vec::new();
@@ -53,6 +59,7 @@ pub(super) fn check(users: &Users) -> Vec<Finding> {
             "sshd -T -C user=NAME,host=h,addr=192.0.2.1",
         ));
     }
+    found.extend(others());
     found
 }
 
@@ -64,7 +71,14 @@ fn settings(user: Option<&str>) -> Result<Settings, String> {
     let spec = user.map(|user| format!("user={user},host=host.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"));
     let mut arguments = vec!["-T"];
     arguments.extend(spec.iter().flat_map(|spec| ["-C", spec]));
-    Ok(parsed(&output(SSHD, &arguments)?))
+    let told = match output(SSHD, &arguments) {
+        // Where ssh has not been started since the boot. It is made as the unit makes it.
+        Err(why) if why.contains(RUN_SSHD) && fs::DirBuilder::new().mode(0o755).create(RUN_SSHD).is_ok() => {
+            output(SSHD, &arguments)
+        }
+        told => told,
+    };
+    Ok(parsed(&told?))
 }
 
 fn parsed(text: &str) -> Settings {
@@ -72,39 +86,30 @@ fn parsed(text: &str) -> Settings {
     pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect()
 }
 
-/// A wrong setting, and the right one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A fault in the settings, and the settings that mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Wrong {
     id: &'static str,
     grave: bool,
     what: String,
-    keyword: &'static str,
-    right: &'static str,
+    right: Vec<(&'static str, String)>,
 }
 
 fn judged(settings: &Settings, must_bind: bool) -> Vec<Wrong> {
     let value = |keyword: &str| settings.get(keyword).map(String::as_str);
-    let mut wrong = Vec::new();
-    let mut found = |id, grave, what: String, keyword, right| wrong.push(Wrong { id, grave, what, keyword, right });
-    if value("usepam") == Some("no") {
-        found("sshd-no-pam", true, "sshd asks PAM nothing, so nobody for a code".into(), "UsePAM", "yes");
+    let mut wrong = ways_to_ask(settings);
+    let mut found = |id, grave, what: String, keyword, right: &str| {
+        wrong.push(Wrong { id, grave, what, right: vec![(keyword, right.to_owned())] });
+    };
+    if value("permitemptypasswords") == Some("yes") {
+        let what = "sshd lets in everybody whose password is empty, without a question";
+        found("sshd-empty-passwords", true, what.into(), "PermitEmptyPasswords", "no");
     }
-    if value("kbdinteractiveauthentication") == Some("no") {
-        let what = "sshd has no way to ask for a code: whoever has to give one is locked out";
-        let keyword = "KbdInteractiveAuthentication";
-        found("sshd-no-keyboard-interactive", true, what.into(), keyword, "yes");
-    }
-    if value("passwordauthentication") == Some("yes") {
+    // Since OpenSSH 9.8.
+    if let Some(service) = value("pamservicename").filter(|service| *service != "sshd") {
         let what =
-            "by the method \"password\" sshd answers each question itself: who has to give a code is refused there";
-        found("sshd-password-method", false, what.into(), "PasswordAuthentication", "no");
-    }
-    let methods = value("authenticationmethods").unwrap_or("any");
-    let asks = |list: &str| list.split(',').any(|method| method.starts_with("keyboard-interactive"));
-    if methods != "any" && !methods.split_whitespace().any(asks) {
-        let what = format!("no way in asks for a code, so who has to give one is locked out: {methods}");
-        let right = "publickey,keyboard-interactive:pam keyboard-interactive:pam";
-        found("sshd-methods-without-code", true, what, "AuthenticationMethods", right);
+            format!("sshd goes by another PAM service, {service}: no rule for sshd holds, and nothing is checked");
+        found("sshd-other-service", true, what, "PAMServiceName", "sshd");
     }
     let grace = value("logingracetime").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
     if grace > 0 && grace < if must_bind { TO_BIND } else { TO_TYPE } {
@@ -117,25 +122,130 @@ fn judged(settings: &Settings, must_bind: bool) -> Vec<Wrong> {
     wrong
 }
 
-fn for_everybody(wrong: &Wrong) -> Finding {
-    let Wrong { id, grave, what, keyword, right } = wrong;
-    let unit = if Path::new("/usr/lib/systemd/system/ssh.service").exists() { "ssh" } else { "sshd" };
-    let includes = fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| text.contains(SSHD_FOLDER));
-    // sshd uses the first value that it reads.
-    let remedy = if includes {
-        format!(
-            "echo '{keyword} {right}' >{SSHD_FOLDER}/00-mfa-{keyword}.conf && systemctl try-reload-or-restart {unit}"
-        )
-    } else {
-        format!("editor {SSHD_CONFIG}  # let it begin with: {keyword} {right}")
+/// Whether there is a way in on which PAM can ask. Each setting alone may be right or wrong by the others: without
+/// keyboard-interactive, `PasswordAuthentication no` locks out everybody without a key; and sshd does not start if
+/// `AuthenticationMethods` names nothing but methods that are off. So each fault has all of the remedy.
+fn ways_to_ask(settings: &Settings) -> Vec<Wrong> {
+    let value = |keyword: &str| settings.get(keyword).map(String::as_str);
+    let is_on = |method: &str| match method.split(':').next() {
+        Some("publickey") => value("pubkeyauthentication") != Some("no"),
+        Some("password") => value("passwordauthentication") == Some("yes"),
+        Some("keyboard-interactive") => value("kbdinteractiveauthentication") != Some("no"),
+        _ => true,
     };
-    Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, what.as_str(), remedy) }
+    let any = value("authenticationmethods").unwrap_or("any") == "any";
+    let methods = if any { "publickey password keyboard-interactive" } else { &settings["authenticationmethods"] };
+    let lists: Vec<Vec<&str>> = methods.split_whitespace().map(|list| list.split(',').collect()).collect();
+    let asks = |list: &&Vec<&str>| list.iter().any(|method| is_interactive(method)) && !list.contains(&"password");
+    let open = |list: &&Vec<&str>| list.iter().all(|method| is_on(method));
+    let by_password = lists.iter().filter(open).any(|list| list.contains(&"password"));
+
+    let mut right = Vec::new();
+    let pam = value("usepam") != Some("no");
+    if !pam {
+        right.push(("UsePAM", String::from("yes")));
+    }
+    let interactive = is_on("keyboard-interactive");
+    if !interactive {
+        right.push(("KbdInteractiveAuthentication", String::from("yes")));
+    }
+    if !lists.iter().any(|list| asks(&list)) {
+        right.push(("AuthenticationMethods", that_ask(&lists)));
+    }
+    if by_password {
+        right.push(("PasswordAuthentication", String::from("no")));
+    }
+    let mut wrong = Vec::new();
+    let mut found = |id, grave, what: String| wrong.push(Wrong { id, grave, what, right: right.clone() });
+    if !pam {
+        found("sshd-no-pam", true, String::from("sshd asks PAM nothing, so nobody for a code"));
+    }
+    if !interactive {
+        let what = "sshd has no way to ask for a code: whoever has to give one is locked out";
+        found("sshd-no-keyboard-interactive", true, what.into());
+    }
+    if !lists.iter().any(|list| asks(&list)) {
+        let what = format!("no way in asks for a code, so who has to give one is locked out: {methods}");
+        found("sshd-methods-without-code", true, what);
+    } else if by_password {
+        let what =
+            "by the method \"password\" sshd answers each question itself: who has to give a code is refused there";
+        found("sshd-password-method", false, what.into());
+    }
+    wrong
+}
+
+fn is_interactive(method: &str) -> bool {
+    method.split(':').next() == Some("keyboard-interactive")
+}
+
+/// The same lists, with keyboard-interactive in place of `password`, or behind what stands there. The rest that
+/// somebody demands, such as a key, is demanded as before.
+fn that_ask(lists: &[Vec<&str>]) -> String {
+    let mut right: Vec<String> = Vec::new();
+    for list in lists {
+        let mut methods: Vec<&str> = list.iter().filter(|method| **method != "password").copied().collect();
+        if !methods.iter().any(|method| is_interactive(method)) {
+            methods.push("keyboard-interactive:pam");
+        }
+        let list = methods.join(",");
+        if !right.contains(&list) {
+            right.push(list);
+        }
+    }
+    right.join(" ")
+}
+
+fn for_everybody(wrong: &Wrong) -> Finding {
+    let right: Vec<(&str, &str)> = wrong.right.iter().map(|(keyword, value)| (*keyword, value.as_str())).collect();
+    Finding { grave: wrong.grave, ..Finding::grave(wrong.id, SSHD_CONFIG, wrong.what.as_str(), sshd_remedy(&right)) }
 }
 
 fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
-    let Wrong { id, grave, what, keyword, right } = wrong;
-    let remedy = format!("editor {SSHD_CONFIG}  # in the Match block that holds for them: {keyword} {right}");
-    Finding { grave: *grave, ..Finding::grave(id, SSHD_CONFIG, format!("{}: {what}", names.join(", ")), remedy) }
+    let right: Vec<String> = wrong.right.iter().map(|(keyword, value)| format!("{keyword} {value}")).collect();
+    let remedy = format!(
+        "editor {SSHD_CONFIG}  # in the Match block that holds for them: {}; then: sshd -t, and reload it",
+        right.join("; ")
+    );
+    let what = format!("{}: {}", names.join(", "), wrong.what);
+    let names = names.iter().map(|name| String::from(*name)).collect();
+    Finding { grave: wrong.grave, names, ..Finding::grave(wrong.id, SSHD_CONFIG, what, remedy) }
+}
+
+/// Each sshd that listens with settings of its own: neither this check nor the helper reads those.
+fn others() -> Vec<Finding> {
+    let own = fs::read_link("/proc/self/ns/pid").ok();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = process.path();
+        // One of a container is the container's.
+        if fs::read_link(path.join("ns/pid")).ok() != own {
+            continue;
+        }
+        let words = fs::read(path.join("cmdline")).unwrap_or_default();
+        found.extend(with_settings_of_its_own(&String::from_utf8_lossy(&words)));
+    }
+    found.sort_by(|a, b| a.what.cmp(&b.what));
+    found.dedup();
+    found
+}
+
+/// A listener sets its title: `sshd: /usr/sbin/sshd -D -f FILE [listener] 0 of 10-100 startups`.
+fn with_settings_of_its_own(command_line: &str) -> Option<Finding> {
+    let title = command_line.replace('\0', " ");
+    let (command, _) = title.strip_prefix("sshd: ")?.split_once(" [listener]")?;
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let file = words.iter().enumerate().find_map(|(at, word)| {
+        let rest = word.strip_prefix("-f")?;
+        if rest.is_empty() { words.get(at + 1).copied() } else { Some(rest) }
+    });
+    let set = words.iter().any(|word| word.starts_with("-o")) || file.is_some_and(|file| file != SSHD_CONFIG);
+    let file = file.unwrap_or(SSHD_CONFIG);
+    let what = format!("an sshd listens with settings of its own, which nothing here looks at: {command}");
+    let remedy = format!(
+        "editor {file}  # see that it says UsePAM yes, KbdInteractiveAuthentication yes, PasswordAuthentication no"
+    );
+    set.then(|| Finding::warning("sshd-another", file, what, remedy))
 }
 
 #[cfg(test)]
@@ -143,8 +253,13 @@ mod tests {
     use super::*;
 
     /// The output of `sshd -T` on a host that is set up like the example.
-    const SOUND: &str = "port 22\nusepam yes\nlogingracetime 300\nkbdinteractiveauthentication yes\n\
-        passwordauthentication no\nauthenticationmethods publickey,keyboard-interactive:pam keyboard-interactive:pam\n";
+    const SOUND: &str = "port 22\nusepam yes\nlogingracetime 300\npubkeyauthentication yes\n\
+        kbdinteractiveauthentication yes\npasswordauthentication no\npermitemptypasswords no\npamservicename sshd\n\
+        authenticationmethods publickey,keyboard-interactive:pam keyboard-interactive:pam\n";
+
+    fn wrong(text: &str) -> Vec<Wrong> {
+        judged(&parsed(text), false)
+    }
 
     fn ids(text: &str, must_bind: bool) -> Vec<(&'static str, bool)> {
         judged(&parsed(text), must_bind).into_iter().map(|wrong| (wrong.id, wrong.grave)).collect()
@@ -157,26 +272,89 @@ mod tests {
         assert_eq!(with("usepam yes", "usepam no"), [("sshd-no-pam", true)]);
         let keyboard = with("kbdinteractiveauthentication yes", "kbdinteractiveauthentication no");
         assert_eq!(keyboard, [("sshd-no-keyboard-interactive", true)]);
-        let password = with("passwordauthentication no", "passwordauthentication yes");
-        assert_eq!(password, [("sshd-password-method", false)]);
+        assert_eq!(with("emptypasswords no", "emptypasswords yes"), [("sshd-empty-passwords", true)]);
+        assert_eq!(with("pamservicename sshd", "pamservicename ssh2"), [("sshd-other-service", true)]);
+        assert_eq!(with("pamservicename sshd\n", ""), [], "before OpenSSH 9.8");
         assert_eq!(with("logingracetime 300", "logingracetime 30"), [("sshd-grace-time", false)]);
         assert_eq!(with("logingracetime 300", "logingracetime 0"), [], "no limit at all");
         assert_eq!(ids(&SOUND.replace("time 300", "time 120"), true), [("sshd-grace-time", false)]);
         assert_eq!(ids(&SOUND.replace("time 300", "time 120"), false), []);
     }
 
+    /// With these methods, and the `password` method on.
+    fn by_methods(list: &str) -> Vec<Wrong> {
+        let lines = SOUND.lines().filter(|line| !line.starts_with("authenticationmethods"));
+        let rest: String = lines.map(|line| format!("{line}\n")).collect();
+        let rest = rest.replace("passwordauthentication no", "passwordauthentication yes");
+        wrong(&format!("{rest}authenticationmethods {list}\n"))
+    }
+
     #[test]
     fn methods_that_never_ask_lock_out() {
-        let methods = |list: &str| {
-            let lines = SOUND.lines().filter(|line| !line.starts_with("authenticationmethods"));
-            let rest: String = lines.map(|line| format!("{line}\n")).collect();
-            !ids(&format!("{rest}authenticationmethods {list}\n"), false).is_empty()
-        };
-        assert!(methods("publickey") && methods("publickey,password password"));
-        assert!(
-            !methods("any")
-                && !methods("publickey,keyboard-interactive")
-                && !methods("publickey keyboard-interactive:pam")
-        );
+        for (list, right) in [
+            ("publickey", "publickey,keyboard-interactive:pam"),
+            ("password", "keyboard-interactive:pam"),
+            ("password,keyboard-interactive", "keyboard-interactive"),
+            (
+                "keyboard-interactive:pam,password publickey,password",
+                "keyboard-interactive:pam publickey,keyboard-interactive:pam",
+            ),
+        ] {
+            let found = by_methods(list);
+            assert_eq!(found.len(), 1, "{list}: {found:?}");
+            assert_eq!((found[0].id, found[0].grave), ("sshd-methods-without-code", true), "{list}");
+            assert_eq!(found[0].right[0], ("AuthenticationMethods", right.to_owned()), "{list}");
+        }
+    }
+
+    #[test]
+    fn the_password_method_matters_where_it_is_a_way_in() {
+        for (list, warned) in [
+            ("any", true),
+            ("password keyboard-interactive", true),
+            ("publickey,password keyboard-interactive", true),
+            ("publickey,keyboard-interactive", false),
+            ("publickey keyboard-interactive:pam", false),
+        ] {
+            let ids: Vec<_> = by_methods(list).iter().map(|wrong| (wrong.id, wrong.right.clone())).collect();
+            let mended = ("sshd-password-method", vec![("PasswordAuthentication", String::from("no"))]);
+            assert_eq!(ids, if warned { vec![mended] } else { vec![] }, "{list}");
+        }
+    }
+
+    /// By each remedy alone, somebody who has to give a code comes in.
+    #[test]
+    fn the_settings_are_mended_together() {
+        let old = "usepam no\npubkeyauthentication yes\nkbdinteractiveauthentication no\npasswordauthentication yes\n\
+                   authenticationmethods publickey,password password\n";
+        let found = wrong(old);
+        assert_eq!(found.len(), 3, "{found:?}");
+        for Wrong { right, .. } in found {
+            let mut settings = parsed(old);
+            settings.extend(right.into_iter().map(|(keyword, value)| (keyword.to_ascii_lowercase(), value)));
+            assert_eq!(judged(&settings, false), []);
+        }
+    }
+
+    #[test]
+    fn a_second_sshd_is_named() {
+        let found = |line: &str| with_settings_of_its_own(line).map(|finding| finding.place);
+        for own in [
+            "sshd: /usr/sbin/sshd -D -f /etc/ssh/other [listener] 0 of 10-100 startups\0\0",
+            "sshd: /usr/sbin/sshd -f/etc/ssh/other -D [listener] 0 of 10-100 startups",
+        ] {
+            assert_eq!(found(own).as_deref(), Some("/etc/ssh/other"));
+        }
+        let by_option = found("sshd: /usr/sbin/sshd -D -oUsePAM=no [listener] 0 of 10-100 startups");
+        assert_eq!(by_option.as_deref(), Some(SSHD_CONFIG));
+        for usual in [
+            "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups",
+            "sshd: /usr/sbin/sshd -D -f /etc/ssh/sshd_config [listener] 0 of 10-100 startups",
+            "sshd: alice [priv]",
+            "/bin/echo\0-f\0x [listener]\0",
+            "",
+        ] {
+            assert_eq!(found(usual), None, "{usual}");
+        }
     }
 }
