@@ -1,8 +1,9 @@
 //! Security keys that cannot be asked, or do not count although the policy says they do.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use mfa_wire::sshd_remedy;
 
 use super::people::{Person, listed};
 use super::{Finding, edit, quoted, rule_file};
@@ -13,7 +14,6 @@ use crate::policy::{Require, SkKey};
 use crate::stack::{self, system_file};
 
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
-const SSHD_FOLDER: &str = "/etc/ssh/sshd_config.d";
 
 /// The most users, and the longest time: for each user a directory may have to be asked for groups.
 const MOST: usize = 200;
@@ -85,18 +85,14 @@ fn not_demanded(
     found.into_iter().map(finding).collect()
 }
 
-/// sshd uses the first value that it reads, except in `Match` blocks.
+/// If only some are concerned, it is a `Match` block that decides.
 fn demand(options: &str, of_everybody: bool) -> String {
-    let unit = if Path::new("/usr/lib/systemd/system/ssh.service").exists() { "ssh" } else { "sshd" };
-    let includes = fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| text.contains(SSHD_FOLDER));
-    let line = format!("PubkeyAuthOptions {options}");
-    match (of_everybody, includes) {
-        (true, true) => {
-            let file = format!("{SSHD_FOLDER}/00-mfa-PubkeyAuthOptions.conf");
-            format!("echo '{line}' >{file} && systemctl try-reload-or-restart {unit}")
+    match of_everybody {
+        true => sshd_remedy(&[("PubkeyAuthOptions", options)]),
+        false => {
+            let line = format!("in the Match block that holds for them: PubkeyAuthOptions {options}");
+            edit(SSHD_CONFIG, &format!("{line}; then: sshd -t, and reload it"))
         }
-        (true, false) => edit(SSHD_CONFIG, &format!("let it begin with: {line}; then: systemctl reload {unit}")),
-        (false, _) => edit(SSHD_CONFIG, &format!("in the Match block that holds for them: {line}")),
     }
 }
 
