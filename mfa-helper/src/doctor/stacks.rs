@@ -1,6 +1,8 @@
 //! The PAM stacks. Is our auth line reached only after a successful first factor, and on every path that succeeds?
 //! Does the stack refuse when we refuse? Is there an account line?
 
+mod lines;
+
 use std::collections::BTreeSet;
 
 use super::{Finding, edit, quoted};
@@ -84,6 +86,7 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
             Err(error) => faults.extend(unreadable(name, error)),
             Ok(stack) if ours(stack).is_some() => {
                 faults.extend(auth(name, stack, enroll.iter().any(|listed| listed == name), files));
+                faults.extend(lines::check(name, stack, files));
                 let enrolls = enroll.iter().any(|listed| listed == name);
                 if *name == "sshd" || enrolls {
                     faults.extend(account(name, files));

@@ -159,6 +159,85 @@ fn a_stack_without_a_first_factor_is_found() {
     assert!(remedy.contains("pam_permit"), "{remedy}");
 }
 
+/// With Debian's common-auth beside these auth lines of sshd.
+fn beside_common_auth(auth: &str) -> Vec<Finding> {
+    let sshd = format!("{auth}@include common-account\n@include common-session\n");
+    look(&[("sshd", &sshd), ("common-auth", AUTH), ("common-account", ACCOUNT)], &["sshd"])
+}
+
+#[test]
+fn our_line_twice_in_one_stack_is_found() {
+    for auth in [
+        "@include common-auth\nauth required pam_mfa.so\n",
+        "@include common-auth\nauth required pam_mfa.so stack=complete\n",
+    ] {
+        let (id, place, remedy) = only(beside_common_auth(auth));
+        assert_eq!((id, place.as_str()), ("pam-auth-line-twice", "/etc/pam.d/sshd:2"));
+        assert_eq!(remedy, r"sed -i '2s/^.*pam_mfa\.so/# &/' /etc/pam.d/sshd");
+    }
+    let (id, _, remedy) = only(beside_common_auth("@include common-auth\n@include common-auth\n"));
+    assert_eq!(id, "pam-auth-line-twice");
+    assert_eq!(remedy, "editor /etc/pam.d/sshd  # let it include /etc/pam.d/common-auth once only");
+    // Over the line to take out there is a jump, which would then pass by the other one.
+    let jump = "auth requisite pam_unix.so\nauth [success=1 default=ignore] pam_localuser.so\n\
+                auth required pam_mfa.so stack=complete\n@include common-auth\n";
+    let found = beside_common_auth(jump);
+    let twice = found.iter().find(|finding| finding.id == "pam-auth-line-twice").unwrap();
+    assert_eq!(twice.remedy, "editor /etc/pam.d/sshd  # take out line 3, and count the jumps over it again");
+    // By two policies: nobody but root can tell which is meant.
+    let findings = beside_common_auth("@include common-auth\nauth required pam_mfa.so stack=complete config=/etc/x\n");
+    let ids: Vec<_> = findings.iter().map(|finding| finding.id).collect();
+    assert_eq!(ids, ["pam-auth-line-twice", "pam-config-differs"]);
+    assert!(findings[0].remedy.starts_with("editor "), "{findings:#?}");
+    // Of alternatives one is run.
+    let either = "auth requisite pam_unix.so\nauth [success=1 default=ignore] pam_succeed_if.so user ingroup a\n\
+                  auth [success=1 default=bad ignore=1] pam_mfa.so stack=complete\n\
+                  auth required pam_mfa.so stack=complete\nauth required pam_permit.so\n";
+    assert!(beside_common_auth(either).iter().all(|finding| finding.id != "pam-auth-line-twice"));
+}
+
+#[test]
+fn another_module_that_asks_is_found_before_our_line_and_behind() {
+    for (auth, place, grave) in [
+        ("@include common-auth\nauth required pam_oath.so\n", "/etc/pam.d/sshd:2", true),
+        ("@include common-auth\nauth optional pam_google_authenticator.so\n", "/etc/pam.d/sshd:2", false),
+        ("auth requisite pam_google_authenticator.so\n@include common-auth\n", "/etc/pam.d/sshd:1", true),
+        ("auth required /lib/security/pam_duo.so\n@include common-auth\n", "/etc/pam.d/sshd:1", true),
+    ] {
+        let findings = beside_common_auth(auth);
+        assert_eq!((findings.len(), findings[0].id), (1, "pam-another-factor"), "{auth}: {findings:#?}");
+        assert_eq!((findings[0].place.as_str(), findings[0].grave), (place, grave), "{auth}");
+        let number = place.rsplit(':').next().unwrap();
+        let begin = format!("editor /etc/pam.d/sshd  # take out line {number}, once everybody");
+        assert!(findings[0].remedy.starts_with(&begin), "{findings:#?}");
+    }
+    // It is the first factor itself.
+    let radius = "auth [success=ok default=die] pam_radius_auth.so\nauth required pam_mfa.so stack=complete\n";
+    assert_eq!(beside_common_auth(radius), []);
+}
+
+#[test]
+fn our_lines_go_by_one_policy() {
+    let account = ACCOUNT.replace("pam_mfa.so", "pam_mfa.so config=/etc/mfa-strict/mfa.toml");
+    let (id, place, remedy) = only(debian(AUTH, &account));
+    assert_eq!((id, place.as_str()), ("pam-config-differs", "/etc/pam.d/common-account:2"));
+    assert!(remedy.contains("line 2: let it name the policy of /etc/pam.d/common-auth:7"), "{remedy}");
+}
+
+#[test]
+fn arguments_that_the_module_ignores_are_found() {
+    let with = |argument: &str| debian(&AUTH.replace("pam_mfa.so", &format!("pam_mfa.so {argument}")), ACCOUNT);
+    for argument in ["nullok", "stack=compleet", "stack", "config=mfa.toml"] {
+        let (id, place, remedy) = only(with(argument));
+        assert_eq!((id, place.as_str()), ("pam-argument-unknown", "/etc/pam.d/common-auth:7"), "{argument}");
+        let typed = argument != "config=mfa.toml";
+        assert_eq!(remedy.starts_with("sed -Ei '7s/(pam_mfa"), typed, "{remedy}");
+    }
+    for argument in ["debug", "helper=/usr/libexec/mfa-helper", "socket=/run/mfa/helper.sock"] {
+        assert_eq!(with(argument), [], "{argument}");
+    }
+}
+
 /// sshd always runs as root, so pam_rootok would let in every user.
 #[test]
 fn pam_rootok_lets_in_everybody_but_in_su() {

@@ -216,6 +216,20 @@ impl Stack {
     pub fn modules(&self) -> impl Iterator<Item = &Module> {
         self.entries.iter().filter_map(|entry| entry.module.as_ref())
     }
+
+    /// Whether a jump may pass over this line. If the line is taken out, such a jump goes one line further.
+    pub fn may_jump_over(&self, line: &Module) -> bool {
+        let is_here = |entry: &Entry| entry.module.as_ref().is_some_and(|module| std::ptr::eq(module, line));
+        let here = self.entries.iter().position(is_here).unwrap_or(self.entries.len());
+        self.entries[..here].iter().enumerate().any(|(from, entry)| {
+            let jumps = |lines: usize| {
+                // A jump counts a substack as one.
+                lines > 0 && (from + lines >= here || self.entries[from..here].iter().any(|e| e.module.is_none()))
+            };
+            let control = entry.module.iter().flat_map(|module| module.control);
+            control.into_iter().any(|action| matches!(action, Action::Jump(lines) if jumps(lines)))
+        })
+    }
 }
 
 impl Module {
