@@ -95,7 +95,7 @@ pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Findi
                     faults.extend(session(name, files));
                 }
             }
-            Ok(_) if SHELLS.contains(name) => faults.push(without_us(name, files)),
+            Ok(stack) if SHELLS.contains(name) => faults.extend(without_us(name, stack, files)),
             Ok(_) => {}
         }
     }
@@ -116,6 +116,12 @@ pub fn ours(stack: &Stack) -> Option<&Module> {
 struct Fault {
     service: String,
     finding: Finding,
+}
+
+impl Fault {
+    fn grave(service: &str, id: &'static str, place: String, what: String, remedy: String) -> Fault {
+        Fault { service: service.to_owned(), finding: Finding::grave(id, place, what, remedy) }
+    }
 }
 
 /// Joins findings with the same remedy into one, for all their services. It is as grave as the gravest, and shows the
@@ -175,15 +181,44 @@ fn unreadable(service: &str, error: &StackError) -> Option<Fault> {
     Some(Fault { service: service.to_owned(), finding })
 }
 
-fn without_us(service: &str, files: &Files) -> Fault {
+/// A service that gives a shell, and never calls our module. If it asks for nothing at all, that is another fault.
+fn without_us(service: &str, stack: &Stack, files: &Files) -> Vec<Fault> {
     let file = format!("/etc/pam.d/{service}");
-    let include = match files(COMMON_AUTH) {
-        Ok(Some(text)) if text.contains("pam_mfa.so") => "@include common-auth",
-        _ => "auth required pam_mfa.so stack=complete",
+    let text = files(&file).ok().flatten().unwrap_or_default();
+    let substack = text.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), ["auth", "substack", _]).then(|| words[2].to_owned())
+    });
+    let by_hand = match (first_factor(files), substack) {
+        (include @ "@include common-auth", _) if has_our_line(files) => {
+            format!("put in place of its auth lines that ask for the first factor: {include}")
+        }
+        // Behind a substack it would be called after a wrong password too.
+        (_, Some(name)) => {
+            format!("put our line into the file {name}, behind the block that ends the first factor: see pam_mfa(8)")
+        }
+        _ => String::from("put behind the end of its first factor: auth required pam_mfa.so stack=complete"),
     };
-    let remedy = edit(&file, &format!("let its auth lines end in: {include}"));
     let what = "lets in without a second factor: pam_mfa.so is not in its auth lines";
-    Fault { service: service.to_owned(), finding: Finding::grave("pam-auth-line-missing", file, what, remedy) }
+    let missing = Finding::grave("pam-auth-line-missing", file.clone(), what, edit(&file, &by_hand));
+    let open = stack.judge_runs().ok().and_then(|judged| judged.open);
+    let nothing = open.map(|path| {
+        let what = format!("lets in everybody, and asks for nothing at all: {path}");
+        let remedy = edit(&file, &format!("put in place of its auth lines: {}", first_factor(files)));
+        Finding::grave("pam-auth-no-first-factor", file.clone(), what, remedy)
+    });
+    let fault = |finding| Fault { service: service.to_owned(), finding };
+    [Some(missing), nothing].into_iter().flatten().map(fault).collect()
+}
+
+/// The line that asks for the first factor here.
+fn first_factor(files: &Files) -> &'static str {
+    if there(COMMON_AUTH, files) { "@include common-auth" } else { "auth requisite pam_unix.so" }
+}
+
+/// Whether our line is in Debian's file of auth lines.
+fn has_our_line(files: &Files) -> bool {
+    files(COMMON_AUTH).is_ok_and(|text| text.is_some_and(|text| text.contains("pam_mfa.so")))
 }
 
 /// The remedy for a line that is in the wrong position or has the wrong content.
@@ -236,12 +271,11 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         found("pam-auth-refusal-ignored", what, "begin it with: auth required");
     } else if *reached == Reached::Always && !ignorable {
         let what = String::from("refuses who is not asked for a code: no other module says yes");
-        // After a first factor, any module that succeeds will do; without one, it would let in everybody.
-        let by_hand = match unproved {
-            None => "put a line behind it: auth required pam_permit.so",
-            Some(_) => "put the lines of a first factor before it",
-        };
-        found("pam-auth-nothing-else", what, by_hand);
+        // Never a module that says yes to everybody: behind our line alone it would let in strangers.
+        let place =
+            if has_our_line(files) { "in place of its auth lines" } else { "before it, in place of what is there" };
+        let by_hand = format!("put {place}, for a first factor: {}", first_factor(files));
+        found("pam-auth-nothing-else", what, &by_hand);
     }
     let complete = stack.modules().filter(|module| module.is_ours()).any(is_complete);
     match unproved {
@@ -249,7 +283,13 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
             let what = format!(
                 "says stack=complete, but our line is called without a first factor that has succeeded: {path}"
             );
-            found("pam-stack-complete-untrue", what, behind);
+            let remedy = reached_too_early(line, path, behind, files);
+            faults.push(Fault::grave(service, "pam-stack-complete-untrue", place.clone(), what, remedy));
+        }
+        Some(path) if faults.is_empty() && open.is_none() => {
+            let remedy = reached_too_early(line, path, behind, files);
+            let finding = too_early(stack, place.clone(), path, remedy);
+            faults.push(Fault { service: service.to_owned(), finding });
         }
         None if !complete && dialogue => {
             let what = String::from("does not say stack=complete: who is required and has no device is locked out");
@@ -260,13 +300,42 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         }
         _ => {}
     }
-    if let (Some(path), true) = (open, faults.is_empty()) {
-        let what = format!("lets in without a first factor whoever has no device: {path}");
+    // Unless that path has been named.
+    let passed_by = matches!(reached, Reached::Sometimes(path) if Some(path) == open.as_ref());
+    if let (Some(path), false) = (open, passed_by) {
+        let what = format!("lets in whoever has no device, and asks for nothing at all: {path}");
         let remedy = edit(&line.file, &format!("line {}: {behind}", line.number));
-        let finding = Finding::grave("pam-auth-no-first-factor", place, what, remedy);
-        faults.push(Fault { service: service.to_owned(), finding });
+        faults.push(Fault::grave(service, "pam-auth-no-first-factor", place, what, remedy));
     }
     faults
+}
+
+/// Before a first factor has succeeded. A stranger's wrong codes count there, and the answers tell who has a device.
+fn too_early(stack: &Stack, place: String, path: &stack::Path, remedy: String) -> Finding {
+    let is_factor = |step: &Step| {
+        let here = |module: &&Module| module.file == step.file && module.number == step.number;
+        stack.modules().find(here).is_some_and(|module| module.may_prove() || module.asks_for_a_key())
+    };
+    let after_a_wrong_one = path.0.iter().any(is_factor);
+    let when = if after_a_wrong_one { "after a wrong first factor too" } else { "before any first factor" };
+    let what = format!("a code is asked {when}, so strangers can lock people out by wrong codes: {path}");
+    Finding { grave: !after_a_wrong_one, ..Finding::grave("pam-auth-line-too-early", place, what, remedy) }
+}
+
+/// If our line stands as pam-auth-update writes it, it is another line that leads there, and that line is named.
+fn reached_too_early(line: &Module, path: &stack::Path, by_hand: &str, files: &Files) -> String {
+    let Some(Step { file, number, .. }) = path.0.last() else {
+        return put_right(&line.file, line.number, files, by_hand);
+    };
+    let written = |file: &str, number| is_written_by_pam_auth_update(file, number, files);
+    if !written(&line.file, line.number) {
+        let wrong_one = format!("line {}: {by_hand}; and see that a wrong one ends there (requisite)", line.number);
+        edit(&line.file, &wrong_one)
+    } else if written(file, *number) && !lines::is_of_another_profile(path) {
+        String::from("pam-auth-update --force --enable mfa")
+    } else {
+        edit(file, &format!("line {number}: take it out, or begin it with: auth requisite"))
+    }
 }
 
 /// The line to correct is the one that ends the stack or jumps; it may be in another file than ours.
@@ -302,17 +371,27 @@ fn account(service: &str, files: &Files) -> Vec<Fault> {
         }
         None => (file.clone(), edit(&file, first)),
     };
-    let fault = |id, what: String| {
-        vec![Fault { service: service.to_owned(), finding: Finding::grave(id, place.clone(), what, remedy.clone()) }]
+    let fault = |id, what: String| vec![Fault::grave(service, id, place.clone(), what, remedy.clone())];
+    let in_line = |by_hand: &str| match line {
+        Some(Module { file, number, .. }) => put_right(file, *number, files, by_hand),
+        None => remedy.clone(),
     };
     match (judged.reached, judged.overridden) {
         (Reached::Always, None) if !judged.ignorable => {
             let what = String::from("account refuses whom we have nothing to say about: no other module says yes");
-            fault("pam-account-nothing-else", what)
+            let remedy = in_line("put behind it: account required pam_unix.so");
+            vec![Fault::grave(service, "pam-account-nothing-else", place, what, remedy)]
         }
         (Reached::Always, None) => Vec::new(),
         (Reached::Always, Some(path)) => {
-            fault("pam-account-refusal-ignored", format!("account lets in although our line refused: {path}"))
+            let what = format!("account lets in although our line refused: {path}");
+            vec![Fault::grave(
+                service,
+                "pam-account-refusal-ignored",
+                place,
+                what,
+                in_line("begin it with: account required"),
+            )]
         }
         (Reached::Sometimes(path), _) => {
             line.map(|line| passed_by(service, "pam-account-line-passed-by", line, &path, files)).into_iter().collect()

@@ -156,7 +156,36 @@ fn a_stack_without_a_first_factor_is_found() {
         "auth [success=1 default=die] pam_unix.so\nauth required pam_deny.so\nauth required pam_mfa.so stack=complete",
     ));
     assert_eq!(id, "pam-auth-nothing-else");
-    assert!(remedy.contains("pam_permit"), "{remedy}");
+    assert!(!remedy.contains("pam_permit") && remedy.contains("auth requisite pam_unix.so"), "{remedy}");
+}
+
+/// A role that leaves our line alone in sshd's file, which is done by taking common-auth out.
+#[test]
+fn the_remedy_for_our_line_alone_is_a_first_factor() {
+    let sshd = "auth required pam_mfa.so\n@include common-account\n@include common-session\n";
+    let files = |auth| [("sshd", sshd), ("common-account", ACCOUNT), ("common-auth", auth)];
+    let unix = "auth requisite pam_unix.so\n";
+    for (auth, wanted) in [
+        (AUTH, "line 1: put in place of its auth lines, for a first factor: @include common-auth"),
+        (unix, "line 1: put before it, in place of what is there, for a first factor: @include common-auth"),
+    ] {
+        let (id, _, remedy) = only(look(&files(auth), &["sshd"]));
+        assert_eq!((id, remedy), ("pam-auth-nothing-else", format!("editor /etc/pam.d/sshd  # {wanted}")));
+    }
+}
+
+#[test]
+fn a_stack_that_asks_for_nothing_is_found_with_our_line_and_without() {
+    let ids = |auth: &str| {
+        let files = [("sshd", auth), ("su", SU), ("common-auth", AUTH), ("common-account", ACCOUNT)];
+        look(&files, &["sshd", "su"]).into_iter().map(|finding| (finding.id, finding.grave)).collect::<Vec<_>>()
+    };
+    let rest = "@include common-account\n@include common-session\n";
+    let nothing = ("pam-auth-no-first-factor", true);
+    assert_eq!(ids(&format!("auth required pam_permit.so\n{rest}")), [("pam-auth-line-missing", true), nothing]);
+    assert_eq!(ids(&format!("auth required pam_unix.so\n{rest}")), [("pam-auth-line-missing", true)]);
+    let with_ours = format!("auth required pam_permit.so\nauth required pam_mfa.so stack=complete\n{rest}");
+    assert_eq!(ids(&with_ours), [("pam-stack-complete-untrue", true), nothing]);
 }
 
 /// With Debian's common-auth beside these auth lines of sshd.
@@ -216,6 +245,49 @@ fn another_module_that_asks_is_found_before_our_line_and_behind() {
     assert_eq!(beside_common_auth(radius), []);
 }
 
+/// Another module's line that leads past the first factor is named: pam-auth-update would write ours as it is.
+#[test]
+fn the_line_that_leads_to_ours_too_early_is_named() {
+    let jump = format!("auth [success=ok default=3] pam_oath.so\n{AUTH}");
+    let found = debian(&jump, ACCOUNT);
+    let untrue = found.iter().find(|finding| finding.id == "pam-stack-complete-untrue").unwrap();
+    let by_hand = "editor /etc/pam.d/common-auth  # line 1: take it out, or begin it with: auth requisite";
+    assert_eq!(untrue.remedy, by_hand, "{found:#?}");
+}
+
+#[test]
+fn our_line_before_the_first_factor_is_found_without_a_promise_too() {
+    for (auth, grave) in [
+        ("auth required pam_mfa.so\nauth requisite pam_unix.so\n", true),
+        ("auth required pam_env.so\nauth required pam_mfa.so\nauth requisite pam_unix.so\n", true),
+        ("auth required pam_unix.so\nauth required pam_mfa.so\n", false),
+    ] {
+        let findings = beside_common_auth(auth);
+        let found: Vec<_> = findings.iter().map(|finding| (finding.id, finding.grave)).collect();
+        assert_eq!(found, [("pam-auth-line-too-early", grave)], "{auth}");
+    }
+    let missing = beside_common_auth("auth requisite pam_unix.so\nauth required pam_mfa.so\n");
+    assert_eq!(only(missing).0, "pam-stack-complete-missing");
+}
+
+/// As cockpit's on RHEL: a line of ours at its end would be reached after a wrong password.
+#[test]
+fn the_remedy_for_a_substack_is_not_a_line_behind_it() {
+    let cockpit = "auth required pam_sepermit.so\nauth substack password-auth\n";
+    let files = [
+        ("cockpit", cockpit),
+        ("password-auth", "auth required pam_unix.so\n"),
+        (
+            "sshd",
+            "auth requisite pam_unix.so\nauth required pam_mfa.so stack=complete\n@include common-account\n@include common-session\n",
+        ),
+        ("common-account", ACCOUNT),
+    ];
+    let (id, _, remedy) = only(look(&files, &["cockpit", "sshd"]));
+    assert_eq!(id, "pam-auth-line-missing");
+    assert!(remedy.contains("into the file password-auth, behind the block"), "{remedy}");
+}
+
 #[test]
 fn our_lines_go_by_one_policy() {
     let account = ACCOUNT.replace("pam_mfa.so", "pam_mfa.so config=/etc/mfa-strict/mfa.toml");
@@ -258,9 +330,12 @@ fn a_key_that_sshd_has_accepted_is_a_first_factor_and_nothing_like_it_is() {
     };
     assert_eq!(look("sshd", KEY_AND_CODE), []);
     let untrue = |what: &str, service: &str, auth: &str| {
-        let (id, place, _) = only(look(service, auth));
-        assert_eq!(id, "pam-stack-complete-untrue", "{what}");
-        assert!(place.starts_with("/etc/pam.d/mfa-sshd-key:"), "{what}: {place}");
+        let found = look(service, auth);
+        let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids[0], "pam-stack-complete-untrue", "{what}");
+        // Where it says yes to everybody, nothing is asked of whoever has no device.
+        assert!(ids[1..].iter().all(|id| *id == "pam-auth-no-first-factor"), "{what}: {found:#?}");
+        assert!(found[0].place.starts_with("/etc/pam.d/mfa-sshd-key:"), "{what}: {found:#?}");
     };
     let line = KEY_AND_CODE.lines().find(|line| line.contains("pam_exec.so")).unwrap();
     for (from, to) in [
