@@ -25,8 +25,14 @@ fn unusable(place: &str, error: &StoreError) -> Finding {
     let path = quoted(place);
     match error {
         StoreError::Fault(fault) if fault.is_missing() => {
-            let anew = format!("umask 077; mkdir -p {path}/users && echo 'mfa-store 1' >{path}/FORMAT");
-            let remedy = format!("{anew}  # only if nobody was bound: else mount or restore it");
+            let remedy = match Path::new(place).join("users").is_dir() {
+                true => format!("(umask 077; echo 'mfa-store 1' >{path}/FORMAT)"),
+                // An empty store would ask nothing of those whose devices were in the lost one.
+                false => format!(
+                    "ls -la {path}  # mount or restore it; only if nobody was bound: umask 077; \
+                     mkdir -p {path}/users && echo 'mfa-store 1' >{path}/FORMAT"
+                ),
+            };
             Finding::grave("store-missing", place, what, remedy)
         }
         StoreError::Fault(fault) => {
@@ -54,6 +60,10 @@ fn record(user: &str, place: &str, error: &StoreError) -> Finding {
             let remedy = format!("ls -la {}  # install the version again that wrote it, or restore it", quoted(place));
             Finding::grave("record-version", user, what, remedy)
         }
-        _ => Finding::grave("record-damaged", user, what, format!("mfa-enroll disable --user {}", quoted(user))),
+        _ => {
+            let name = quoted(user);
+            let remedy = format!("mfa-enroll disable --user {name}  # then at once: mfa-enroll totp --user {name}");
+            Finding::grave("record-damaged", user, what, remedy)
+        }
     }
 }
