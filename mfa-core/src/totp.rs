@@ -22,7 +22,8 @@ impl Algorithm {
         [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.name() == name)
     }
 
-    fn name(self) -> &'static str {
+    /// Its name in an `otpauth://` address and in `mfa.toml`.
+    pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha1 => "SHA1",
             Algorithm::Sha256 => "SHA256",

@@ -110,6 +110,8 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     let host = &host;
     findings.extend(policy::rules(config, host));
     findings.extend(policy::without_programs(config, host));
+    findings.extend(policy::programs_that_are_gone(config, host.policy(), &policy::is_installed));
+    findings.extend(policy::unusual_codes(config, host.policy()));
     findings.extend(store::check(host));
     findings.extend(installed::check());
     let people = people::all(host);

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use mfa_core::totp::Parameters;
+
 use super::{Finding, edit, remedy_in, rule_file};
 use crate::flow::manage::policy::findings;
 use crate::flow::manage::require;
 use crate::host::Host;
-use crate::policy::Policy;
 use crate::policy::files::{Loaded, in_place as read};
 use crate::policy::parse::{PolicyError, parse};
+use crate::policy::{Policy, Rule};
 use crate::rootfile::MOVE_IT;
 
 /// The host with the policy in place, even if it was changed just now. If that cannot be loaded, the error, and the
@@ -32,18 +34,84 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
         _ if what.ends_with(" is missing") => "policy-file-missing",
         _ => "policy-not-loaded",
     };
+    let none = in_force.rules.iter().any(|rule| rule.origin == crate::policy::NO_POLICY);
     let remedy = match id {
+        // In place of rules that are in force, an empty file or folder would exempt those whom they require.
+        "policy-file-missing" if none || held(file, in_force) => {
+            edit(file, "it is lost, with what it said: restore it, or write it again; then: mfa-enroll policy check")
+        }
         "policy-file-missing" if file.ends_with("mfa.d") => format!("install -d -m 0755 {}", super::quoted(file)),
         "policy-file-missing" => format!("echo '# nothing but the defaults' >{}", super::quoted(file)),
         _ => remedy_in(what, || edit(file, "then: mfa-enroll policy check")),
     };
-    let none = in_force.rules.iter().any(|rule| rule.origin == crate::policy::NO_POLICY);
     let instead = if none {
         "there is no earlier one: everybody is required, and nobody can bind by themselves"
     } else {
         "the last one that loaded well is in force"
     };
     Finding::grave(id, place, format!("the policy in place does not load ({instead}): {what}"), remedy)
+}
+
+/// Whether this file or folder, which is gone, held anything of the policy in force.
+fn held(path: &str, in_force: &Policy) -> bool {
+    let main = |rule: &Rule| rule.origin.starts_with("mfa.toml:");
+    if path.ends_with("mfa.d") {
+        return !in_force.rules.iter().all(main);
+    }
+    in_force.rules.iter().any(main) || Policy { rules: Vec::new(), ..in_force.clone() } != Policy::default()
+}
+
+/// What many apps ignore, and show other codes than ours without a word.
+pub fn unusual_codes(config: &Path, policy: &Policy) -> Option<Finding> {
+    let Parameters { algorithm, digits, period } = policy.totp;
+    let usual = Parameters::DEFAULT;
+    let mut unusual = Vec::new();
+    if algorithm != usual.algorithm {
+        unusual.push(format!("algorithm = \"{}\"", algorithm.name()));
+    }
+    if digits != usual.digits {
+        unusual.push(format!("digits = {digits}"));
+    }
+    if period != usual.period {
+        unusual.push(format!("period = \"{period}s\""));
+    }
+    if unusual.is_empty() {
+        return None;
+    }
+    let said = unusual.join(", ");
+    let what = format!("many apps ignore this without a word, and then none of their codes is right: {said}");
+    let remedy = edit(&config.to_string_lossy(), &format!("take out of [totp]: {said}; it holds for new devices"));
+    Some(Finding::warning("totp-unusual", "[totp]", what, remedy))
+}
+
+/// Programs that are named as holding a service of `[enroll]`, and are nowhere on this host.
+pub fn programs_that_are_gone(config: &Path, policy: &Policy, is_there: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    let gone: Vec<&str> = policy.enroll_programs.iter().map(String::as_str).filter(|name| !is_there(name)).collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let what = format!("no program of this name is here, so nobody is led through binding by it: {}", gone.join(", "));
+    let remedy = edit(&config.to_string_lossy(), "mend the names in [enroll] programs, or take them out");
+    Some(Finding::warning("policy-program-missing", "[enroll] programs", what, remedy))
+}
+
+/// Whether a program of this file name is where packages put programs that run PAM.
+pub fn is_installed(name: &str) -> bool {
+    const FOLDERS: [&str; 8] = [
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/libexec",
+        "/usr/lib",
+        "/usr/local/bin",
+        "/usr/local/sbin",
+        "/usr/local/libexec",
+        "/opt",
+    ];
+    let within = |folder: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.join(name).exists() || path.join("bin").join(name).exists())
+    };
+    FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists() || within(folder))
 }
 
 /// Services in which no device can be bound any more, because their programs now have to be named too.
@@ -77,4 +145,68 @@ pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
         Finding { grave: found.grave, ..Finding::grave(found.id, place, found.text.clone(), remedy) }
     };
     found.into_iter().map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Policy {
+        parse(&[(String::from("/etc/mfa/mfa.toml"), text.to_owned())]).unwrap()
+    }
+
+    #[test]
+    fn a_lost_file_is_made_anew_only_if_nothing_was_in_it() {
+        let remedy = |path: &str, in_force: &Policy| {
+            let error = PolicyError(format!("{path} is missing"));
+            let finding = not_loaded(&error, in_force);
+            assert_eq!(finding.id, "policy-file-missing");
+            finding.remedy
+        };
+        let (main, folder) = ("/etc/mfa/mfa.toml", "/etc/mfa/mfa.d");
+        let empty = policy("# x\n");
+        assert_eq!(remedy(main, &empty), "echo '# nothing but the defaults' >/etc/mfa/mfa.toml");
+        assert_eq!(remedy(folder, &empty), "install -d -m 0755 /etc/mfa/mfa.d");
+        // What it required would not be required any more.
+        let rule = "[[rule]]\nusers = [\"bob\"]\nrequire = \"mfa\"\n";
+        let in_folder = parse(&[("10-a.toml".into(), rule.into()), ("mfa.toml".into(), "# x\n".into())]).unwrap();
+        for (path, in_force) in [
+            (main, policy(rule)),
+            (main, policy("[store]\npath = \"/srv/mfa\"\n")),
+            (folder, in_folder),
+            (main, crate::policy::without_files()),
+        ] {
+            assert!(remedy(path, &in_force).starts_with(&format!("editor {path}  # it is lost")), "{in_force:?}");
+        }
+        assert_eq!(remedy(folder, &policy(rule)), "install -d -m 0755 /etc/mfa/mfa.d");
+    }
+
+    #[test]
+    fn codes_that_many_apps_do_not_show_are_found() {
+        let config = Path::new("/etc/mfa/mfa.toml");
+        let found = |text: &str| unusual_codes(config, &policy(text)).map(|finding| (finding.grave, finding.remedy));
+        for text in ["", "[totp]\nalgorithm = \"SHA1\"\ndigits = 6\nperiod = \"30s\"\n"] {
+            assert_eq!(found(text), None);
+        }
+        for (line, said) in [
+            ("algorithm = \"SHA256\"", "algorithm = \"SHA256\""),
+            ("algorithm = \"SHA512\"", "algorithm = \"SHA512\""),
+            ("digits = 8", "digits = 8"),
+            ("period = \"1m\"", "period = \"60s\""),
+        ] {
+            let (grave, remedy) = found(&format!("[totp]\n{line}\n")).unwrap();
+            assert!(!grave);
+            let wanted = format!("editor /etc/mfa/mfa.toml  # take out of [totp]: {said}; it holds for new devices");
+            assert_eq!(remedy, wanted);
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_named_and_is_nowhere_is_found() {
+        let named = policy("[enroll]\nservices = [\"sshd\", \"cockpit\"]\nprograms = [\"cockpit-sesion\", \"ls\"]\n");
+        let found = programs_that_are_gone(Path::new("/etc/mfa/mfa.toml"), &named, &is_installed).unwrap();
+        assert_eq!((found.id, found.grave), ("policy-program-missing", false));
+        assert!(found.what.ends_with(": cockpit-sesion"), "{}", found.what);
+        assert_eq!(programs_that_are_gone(Path::new("/"), &named, &|_| true), None);
+    }
 }
