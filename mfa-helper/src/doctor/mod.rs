@@ -120,7 +120,7 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     let services = stacks::services();
     findings.extend(stacks::check(&services, &system_file, &host.policy().enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
-    findings.extend(system::check(&people, host));
+    findings.extend(system::check(&people, &services, host));
     report(&service::if_it_turns_away(host), conversation)?;
     told(&findings, conversation)
 }

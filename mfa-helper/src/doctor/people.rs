@@ -38,9 +38,11 @@ const ASK_ONCE: &[&str] = &[
     "ejabberd",
     "exim",
     "ftp",
+    "guacd",
     "httpd",
     "i3lock",
     "imap",
+    "jupyterhub",
     "mariadb",
     "mysql",
     "netatalk",
@@ -54,6 +56,7 @@ const ASK_ONCE: &[&str] = &[
     "prosody",
     "pure-ftpd",
     "radiusd",
+    "rstudio",
     "samba",
     "sieve",
     "smtp",
@@ -62,7 +65,11 @@ const ASK_ONCE: &[&str] = &[
     "vsftpd",
     "webmin",
     "xlock",
+    "xrdp-sesman",
 ];
+
+/// Those of them that open a session in which commands are run.
+const OPEN_SESSIONS: &[&str] = &["guacd", "jupyterhub", "rstudio", "webmin", "xrdp-sesman"];
 
 /// The most names in one sentence.
 const NAMES: usize = 10;
@@ -249,7 +256,18 @@ pub fn cannot_be_asked(people: &[Person], services: &[String], files: &Files, ho
             "# {service} cannot ask for a code: whoever has the first factor gets in.\\n[[rule]]\\nname = \"{service}\"\\n\
              services = [\"{service}\"]\\nrequire = \"off\"\\n"
         );
-        let remedy = format!("printf '{rule}' >/etc/mfa/mfa.d/10-{service}.toml");
+        let file = format!("/etc/mfa/mfa.d/10-{service}.toml");
+        let remedy = match OPEN_SESSIONS.contains(&service.as_str()) {
+            // Not to be typed without a thought: it would open a way round the code into a whole session.
+            true => edit(
+                &file,
+                &format!(
+                    "reach it through ssh; or, if the first factor alone may open it, a rule with \
+                services = [\"{service}\"], require = \"off\""
+                ),
+            ),
+            false => format!("printf '{rule}' >{file}"),
+        };
         let place = format!("/etc/pam.d/{service}");
         findings.push(Finding::grave("service-asks-once", place, what, remedy).naming(&names));
     }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::people::Person;
+use super::people::{Person, listed};
 use super::{Finding, edit, quoted};
 use crate::host::Host;
-use crate::identity;
+use crate::identity::{self, Password};
 use crate::policy::place::Place;
 use crate::policy::{Facts, Require};
-use crate::stack::{Files, Kind, Stack, system_file};
+use crate::stack::{self, Files, Kind, Module, Stack, system_file};
 use crate::sudo::{self, Setting, Waives};
 
 /// The time for binding a device in a login, in seconds: finding the phone, scanning, two codes in a row.
@@ -16,12 +16,15 @@ const TO_BIND: u64 = 180;
 /// The time for one code, if the clock shows the next one every 30 seconds.
 const TO_TYPE: u64 = 40;
 
+/// The most people whose passwords are looked at: each look-up is a process.
+const MOST: usize = 200;
+
 /// Checks them.
-pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
+pub fn check(people: &[Person], services: &[String], host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
     findings.extend(match sudo::settings() {
-        Ok(settings) => sudo_waives(&settings),
+        Ok(settings) => sudo_waives(&settings, &|user| is_exempt_in_sudo(user, host)),
         Err(why) => vec![Finding::grave(
             "sudoers-unreadable",
             "/etc/sudoers",
@@ -33,18 +36,70 @@ pub fn check(people: &[Person], host: &Host) -> Vec<Finding> {
     let needed = time_at_login(people, binds_in_time, host);
     findings.extend(needed.and_then(|needed| login_timeout(&system_file, needed)));
     findings.extend(first_factor(&system_file));
+    let taken = ["login", "su", "sshd"]
+        .iter()
+        .any(|service| services.iter().any(|listed| listed == service) && stack::takes_empty(service, &system_file));
+    let required = people.iter().filter(|person| {
+        ["login", "su", "sshd"].iter().any(|service| person.asked(service, host).require == Require::Mfa)
+    });
+    let required: Vec<&str> = if taken { required.take(MOST).map(Person::name).collect() } else { Vec::new() };
+    findings.extend(empty_password(&required, &identity::password_of));
+    let asked = |service: &str| {
+        let asks = |person: &&Person| match person.asked(service, host).require {
+            Require::Off => false,
+            Require::IfBound => person.bound(),
+            Require::Mfa => true,
+        };
+        people.iter().filter(asks).map(|person| person.name().to_owned()).collect()
+    };
+    findings.extend(jupyterhub(&system_file, &asked));
     findings
 }
 
 /// In a container the clock is the host's, and no program in the container can tell who sets it.
 fn clock(synchronised: bool, container: bool) -> Option<Finding> {
     let what = "nothing keeps the clock right: when it is off by more than a step, right codes are refused";
-    let finding = || Finding::warning("clock-unsynchronized", "clock", what, "timedatectl set-ntp true");
-    (!synchronised && !container).then(finding)
+    let keeps = |there: bool| match there {
+        true => "timedatectl set-ntp true",
+        // There is nothing that could be switched on.
+        false => "apt-get install -y systemd-timesyncd  # or what keeps clocks right here",
+    };
+    let some = |folder: &str| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let remedy = keeps(NTP_UNITS.iter().any(|folder| some(folder)));
+    (!synchronised && !container).then(|| Finding::warning("clock-unsynchronized", "clock", what, remedy))
+}
+
+/// The programs among which `timedatectl set-ntp` chooses (systemd-timedated.service(8)).
+const NTP_UNITS: [&str; 3] =
+    ["/etc/systemd/ntp-units.d", "/usr/lib/systemd/ntp-units.d", "/usr/local/lib/systemd/ntp-units.d"];
+
+/// Whether a rule exempts this user in sudo, as one does for a robot. Then sudo's settings waive nothing of ours.
+fn is_exempt_in_sudo(user: &str, host: &Host) -> bool {
+    let Ok(Some(identity)) = identity::find(user) else { return false };
+    let facts = Facts { user: &identity.name, service: "sudo", place: Place::Remote(None), now: (host.now)() };
+    host.policy().decide(&facts, &mut |group| identity.member(group)).require == Require::Off
+}
+
+/// The one user whom a line of sudoers is about, if it names a plain user: `robot ALL=(ALL) NOPASSWD: ALL` or
+/// `Defaults:robot !authenticate`.
+fn sole_user(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let name = match words.next()? {
+        first if first.starts_with("Defaults") => first.strip_prefix("Defaults:")?,
+        // The next word names the hosts, up to `=`.
+        first => words.next().filter(|hosts| *hosts != "=" && !hosts.starts_with(',')).map(|_| first)?,
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    // Aliases are in capital letters, groups begin with `%`, uids with `#`.
+    (name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain)).then_some(name)
 }
 
 /// The steps of a login that sudo's settings remove, found by the function that hand-overs use.
-fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
+fn sudo_waives(settings: &[Setting], is_exempt: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let concerns_us = |setting: &&Setting| match setting.waives {
+        Waives::Auth | Waives::SomeAuth => !sole_user(&setting.said).is_some_and(is_exempt),
+        _ => true,
+    };
     let finding = |Setting { waives, said, at, .. }: &Setting| {
         let (id, grave) = match waives {
             Waives::Account => ("sudoers-no-account", true),
@@ -68,7 +123,51 @@ fn sudo_waives(settings: &[Setting]) -> Vec<Finding> {
         };
         Finding { grave, ..Finding::grave(id, place, format!("{waives}{so}: {said}"), remedy) }
     };
-    settings.iter().map(finding).collect()
+    settings.iter().filter(concerns_us).map(finding).collect()
+}
+
+/// Anybody knows an empty password, so a device is bound by a stranger, or is the only factor.
+fn empty_password(required: &[&str], password_of: &dyn Fn(&str) -> Password) -> Option<Finding> {
+    let empty: Vec<&str> = required.iter().copied().filter(|name| password_of(name) == Password::Empty).collect();
+    let first = *empty.first()?;
+    let what = format!("required to have a device, with an empty password, which anybody knows: {}", listed(&empty));
+    let remedy = format!("passwd {}  # each of them", quoted(first));
+    Some(Finding::grave("empty-password", first, what, remedy))
+}
+
+/// JupyterHub asks for a password in a form of its own, once, and by default as the service `login`. An exemption for
+/// that would open the console.
+fn jupyterhub(files: &Files, asked: &dyn Fn(&str) -> Vec<String>) -> Option<Finding> {
+    const FILES: [&str; 3] = [
+        "/etc/jupyterhub/jupyterhub_config.py",
+        "/opt/jupyterhub/etc/jupyterhub/jupyterhub_config.py",
+        "/srv/jupyterhub/jupyterhub_config.py",
+    ];
+    let (file, text) = FILES.iter().find_map(|file| Some((*file, files(file).ok().flatten()?)))?;
+    let value = |name: &str| {
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let set = lines.filter_map(|line| line.split_once('=')).filter(|(left, _)| left.trim_end().ends_with(name));
+        set.last().map(|(_, right)| right.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    let class = value(".authenticator_class").unwrap_or_default();
+    if !class.is_empty() && !class.to_ascii_lowercase().contains("pam") {
+        return None;
+    }
+    let service = value("PAMAuthenticator.service").unwrap_or(String::from("login"));
+    let stack = Stack::read(&service, Kind::Auth, files).ok()?;
+    if service == "jupyterhub" || !stack.modules().any(Module::is_ours) {
+        return None;
+    }
+    let names = asked(&service);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let what =
+        format!("JupyterHub asks as the service {service}, cannot ask for a code, and locks out: {}", listed(&names));
+    let by_hand =
+        "give it a service of its own: c.PAMAuthenticator.service = \"jupyterhub\", with a file in /etc/pam.d";
+    Some(Finding::grave("service-asks-once", file, what, edit(file, by_hand)))
 }
 
 const LOGIN: &str = "/usr/bin/login";
@@ -154,12 +253,14 @@ mod tests {
     }
 
     fn sudoers_say(text: &str) -> Vec<Finding> {
-        sudo_waives(&sudo::of_words("/etc/sudoers", text))
+        sudo_waives(&sudo::of_words("/etc/sudoers", text), &|user| user == "robot")
     }
 
     #[test]
     fn a_clock_that_nobody_keeps_is_found_but_not_in_a_container() {
-        assert_eq!(ids(clock(false, false)), ["clock-unsynchronized"]);
+        let found = clock(false, false).unwrap();
+        let nothing = NTP_UNITS.iter().all(|folder| !Path::new(folder).exists());
+        assert_eq!((found.id, found.remedy.starts_with("apt-get ")), ("clock-unsynchronized", nothing));
         assert_eq!(clock(false, true), None);
         assert_eq!(clock(true, false), None);
     }
@@ -171,6 +272,70 @@ mod tests {
         assert_eq!((ids(found.clone()), found[0].place.as_str()), (vec!["sudoers-nopasswd"], "/etc/sudoers:2"));
         assert_eq!(ids(sudoers_say("Defaults:bob !authenticate")), ["sudoers-no-auth"]);
         assert_eq!(ids(sudoers_say("Defaults env_reset, !pam_acct_mgmt")), ["sudoers-no-account"]);
+    }
+
+    #[test]
+    fn an_empty_password_of_somebody_required_is_found() {
+        let password = |name: &str| match name {
+            "eve" => Password::Empty,
+            "kim" => Password::NotKnown,
+            _ => Password::Set,
+        };
+        let found = empty_password(&["bob", "eve", "kim"], &password).unwrap();
+        assert_eq!(
+            (found.id, found.place.as_str(), found.remedy.as_str()),
+            ("empty-password", "eve", "passwd eve  # each of them")
+        );
+        assert!(found.grave && found.what.ends_with(": eve"), "{}", found.what);
+        assert_eq!(empty_password(&["bob", "kim"], &password), None);
+    }
+
+    #[test]
+    fn jupyterhub_is_found_by_the_service_that_it_names() {
+        let on = |config: &str, ours: &str| {
+            let config = config.to_owned();
+            let auth = format!("auth requisite pam_unix.so\n{ours}");
+            let files = move |path: &str| {
+                Ok(match path {
+                    "/etc/jupyterhub/jupyterhub_config.py" => Some(config.clone()),
+                    "/etc/pam.d/login" | "/etc/pam.d/hub" | "/etc/pam.d/jupyterhub" => Some(auth.clone()),
+                    _ => None,
+                })
+            };
+            jupyterhub(&files, &|service| vec![format!("bob-of-{service}")]).map(|finding| finding.what)
+        };
+        let ours = "auth required pam_mfa.so stack=complete\n";
+        assert!(on("# c.PAMAuthenticator.service = 'hub'\n", ours).unwrap().ends_with(": bob-of-login"));
+        assert!(on("c.PAMAuthenticator.service = 'hub'\n", ours).unwrap().ends_with(": bob-of-hub"));
+        for (config, ours) in [
+            ("", ""),
+            ("c.PAMAuthenticator.service = \"jupyterhub\"\n", ours),
+            ("c.JupyterHub.authenticator_class = 'oauthenticator.GitHubOAuthenticator'\n", ours),
+        ] {
+            assert_eq!(on(config, ours), None, "{config}");
+        }
+        assert_eq!(jupyterhub(&|_| Ok(None), &|_| vec![String::from("bob")]), None);
+    }
+
+    #[test]
+    fn what_sudoers_waive_for_an_exempt_robot_is_none() {
+        for line in
+            ["robot ALL=(ALL) NOPASSWD: ALL", "robot\tALL = (root) NOPASSWD: ALL", "Defaults:robot !authenticate"]
+        {
+            assert_eq!(sudoers_say(line), [], "{line}");
+            assert_eq!(sudoers_say(&line.replace("robot", "bob")).len(), 1, "{line}");
+        }
+        for line in [
+            "robot, bob ALL=(ALL) NOPASSWD: ALL",
+            "robot,bob ALL=(ALL) NOPASSWD: ALL",
+            "robot , bob ALL=(ALL) NOPASSWD: ALL",
+            "%robot ALL=(ALL) NOPASSWD: ALL",
+            "Defaults:robot,bob !authenticate",
+            "Defaults !authenticate",
+            "Defaults:robot !pam_acct_mgmt",
+        ] {
+            assert_eq!(sudoers_say(line).len(), 1, "{line}");
+        }
     }
 
     #[test]
