@@ -3,30 +3,18 @@
 use std::path::Path;
 
 use mfa_core::key::Key;
-use mfa_core::lockout::Way;
 use mfa_core::view::View;
-use mfa_wire::Login;
 
 use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
-use crate::flow::login::auth::{Auth, auth};
-use crate::flow::login::hand_over;
 use crate::flow::manage::standing::{everybody, standing};
+use crate::flow::ways;
+use crate::flow::ways::left::{Comes, becomes_root, comes, is_admin};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
-use crate::policy::{Answer, Enroll, Facts, Require, Requirement};
-use crate::rootfile::Dir;
+use crate::policy::{Enroll, Facts, Require, Requirement};
 use crate::stack::{Files, Kind, Stack};
-
-/// Whoever may become root by them, as distributions have it.
-const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
-
-/// The longest shadow(5) that is looked at, in bytes.
-const SHADOW_LIMIT: usize = 16 * 1024 * 1024;
-
-/// Where an administrator could come in.
-const ADMIN_DOORS: &[&str] = &["sshd", "login", "su", "gdm-password", "sddm", "lightdm"];
 
 /// Services whose clients send one secret and are never asked again, or answer each question with the same.
 const ASK_ONCE: &[&str] = &[
@@ -115,6 +103,11 @@ impl Person {
         self.view.keys()
     }
 
+    /// As ways in are looked at. `None` if the name service does not find the user any more.
+    fn on_the_way(&self) -> Option<ways::Person<'_>> {
+        ways::Person::of(&self.identity, &self.view)
+    }
+
     /// What is asked of somebody who comes from afar.
     pub fn asked(&self, service: &str, host: &Host) -> Requirement {
         let place = Place::Remote(None);
@@ -135,13 +128,16 @@ pub fn all(host: &Host) -> Vec<Person> {
     names.into_iter().filter_map(person).collect()
 }
 
-/// Looks at them.
+/// Looks at them, and at their ways in.
 pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
+    let facts = &ways::Facts::of_this_machine();
+    let rules = &ways::Rules::of(host.policy(), host);
     let mut findings = Vec::new();
     findings.extend(without_device(people));
-    findings.extend(bound_by_whoever_comes_first(people, config, host));
-    findings.extend(admins_locked_out(people, host));
-    findings.extend(root_by_su(people, host));
+    findings.extend(bound_by_whoever_comes_first(people, config, rules, host, facts));
+    findings.extend(admins_locked_out(people, rules, facts));
+    findings.extend(locked_out(people, rules, host, facts));
+    findings.extend(root_by_su(people, rules, facts));
     findings
 }
 
@@ -154,19 +150,26 @@ fn without_device(people: &[Person]) -> Option<Finding> {
 }
 
 /// Whoever has the first factor of somebody without a device can bind one of theirs, from anywhere.
-fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
-    if !host.policy().enroll_services.iter().any(|service| service == "sshd") {
-        return Vec::new();
-    }
-    let mut rules: Vec<(String, Vec<&str>)> = Vec::new();
+fn bound_by_whoever_comes_first(
+    people: &[Person],
+    config: &Path,
+    rules: &ways::Rules,
+    host: &Host,
+    facts: &ways::Facts,
+) -> Vec<Finding> {
+    let mut deciding: Vec<(String, Vec<&str>)> = Vec::new();
     for person in people.iter().filter(|person| person.must_bind()) {
         let asked = person.asked("sshd", host);
-        if asked.require != Require::Mfa || asked.enroll != Enroll::AtLogin {
+        let is_led = |way: ways::Way| way.end == ways::End::Led;
+        let led = |known: ways::Person| {
+            ways::ways_in(&known, "sshd", Place::Remote(None), rules, facts).into_iter().any(is_led)
+        };
+        if asked.enroll != Enroll::AtLogin || !person.on_the_way().is_some_and(led) {
             continue;
         }
-        match rules.iter_mut().find(|(rule, _)| *rule == asked.rule) {
+        match deciding.iter_mut().find(|(rule, _)| *rule == asked.rule) {
             Some((_, names)) => names.push(person.name()),
-            None => rules.push((asked.rule, vec![person.name()])),
+            None => deciding.push((asked.rule, vec![person.name()])),
         }
     }
     let finding = |(rule, names): (String, Vec<&str>)| {
@@ -176,63 +179,62 @@ fn bound_by_whoever_comes_first(people: &[Person], config: &Path, host: &Host) -
         let remedy = edit(&path, "add to the rule: enroll = \"invited\"");
         Finding::warning("bind-from-anywhere", place, what, remedy).naming(&names)
     };
-    rules.into_iter().map(finding).collect()
+    deciding.into_iter().map(finding).collect()
 }
 
-/// None of those who could mend it would come in anywhere.
-fn admins_locked_out(people: &[Person], host: &Host) -> Option<Finding> {
-    let is_admin = |person: &&Person| ADMIN_GROUPS.iter().any(|group| person.identity.member(group) == Answer::Yes);
-    let admins: Vec<&Person> = people.iter().filter(is_admin).collect();
-    let stays_out = |person: &&Person| ADMIN_DOORS.iter().all(|door| is_refused(person, door, host));
-    if admins.is_empty() || !admins.iter().all(stays_out) {
+/// Nobody who could mend the host comes in: neither root nor anybody whom sudoers grants every command.
+fn admins_locked_out(people: &[Person], rules: &ways::Rules, facts: &ways::Facts) -> Option<Finding> {
+    let known = people.iter().filter_map(Person::on_the_way);
+    let admins: Vec<ways::Person> = known.filter(|person| is_admin(person, facts)).collect();
+    if admins.is_empty() || admins.iter().any(|admin| becomes_root(admin, rules, facts) != Comes::Nowhere) {
         return None;
     }
-    let names: Vec<&str> = admins.iter().map(|person| person.name()).collect();
-    let what = format!(
-        "no administrator can log in: required, without a device, and without a way to one: {}",
-        listed(&names)
-    );
-    let remedy = format!("mfa-enroll totp --user {}", quoted(names[0]));
+    let names: Vec<&str> = admins.iter().map(ways::Person::name).collect();
+    let what = format!("no administrator comes in and becomes root: {}", listed(&names));
+    let remedy =
+        format!("mfa-enroll policy explain --service sshd --user {}  # and mend what it names", quoted(names[0]));
     Some(Finding::grave("admins-locked-out", names[0], what, remedy).naming(&names))
 }
 
-/// Whether a login with the right first factor is refused, by the function that decides it.
-fn is_refused(person: &Person, service: &str, host: &Host) -> bool {
-    let login = Login { stack_complete: true, ..Login::at(person.name(), service) };
-    let mut asked = person.asked(service, host);
-    if service == "login" && !asked.kinds.is_empty() {
-        // This process is nowhere; at the console a key can be bound as well as an app.
-        asked.kinds = mfa_core::Kind::ALL.to_vec();
-    }
-    matches!(auth(&asked, &person.view, &login, Way::Login, host, &|| hand_over::is_safe_at(&login)), Auth::Refuse(_))
+/// Users that would come in without the second factor, and come in nowhere with it: most often a key alone is not enough,
+/// and there is no password that could be typed.
+fn locked_out(people: &[Person], rules: &ways::Rules, host: &Host, facts: &ways::Facts) -> Option<Finding> {
+    let nothing_asked = ways::Rules::of(&host.policy().with_nothing_asked(), host);
+    let is_out = |person: &&Person| {
+        let concerned = person.required || person.bound();
+        concerned
+            && person.on_the_way().is_some_and(|person| {
+                comes(&person, rules, facts) == Comes::Nowhere && comes(&person, &nothing_asked, facts) == Comes::In
+            })
+    };
+    let names: Vec<&str> = people.iter().filter(is_out).map(Person::name).collect();
+    let first = *names.first()?;
+    let what = format!("would come in by the first factor, and come in nowhere now: {}", listed(&names));
+    let remedy = format!(
+        "passwd {}  # or, for a key and a code, or for a key alone: pam_mfa(8); what is refused says: mfa-enroll policy explain",
+        quoted(first)
+    );
+    Some(Finding::grave("locked-out", first, what, remedy).naming(&names))
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.
-fn root_by_su(people: &[Person], host: &Host) -> Option<Finding> {
-    let root = people.iter().find(|person| person.name() == "root")?;
-    let asks_somebody = people.iter().any(|person| person.name() != "root" && (person.bound() || person.required));
-    let asked = root.asked("su", host);
-    let asks_root = match asked.require {
-        Require::Off => false,
-        Require::IfBound => root.bound(),
-        Require::Mfa => true,
-    };
-    if !asks_somebody || asks_root || !root_has_a_first_factor() {
-        return None;
+fn root_by_su(people: &[Person], rules: &ways::Rules, facts: &ways::Facts) -> Vec<Finding> {
+    let asks_somebody = people.iter().filter(|person| person.bound() || person.required);
+    let asks_somebody = asks_somebody.filter_map(Person::on_the_way).any(|person| !person.is_root());
+    let mut findings = Vec::new();
+    for root in people.iter().filter_map(Person::on_the_way).filter(|person| person.is_root() && asks_somebody) {
+        for service in ["su", "su-l"].into_iter().filter(|service| facts.has_file(service)) {
+            let open = ways::ways_in(&root, service, Place::Remote(None), rules, facts)
+                .into_iter()
+                .find(|way| matches!(way.end, ways::End::In(_)) && way.unsure.is_none());
+            let Some(way) = open else { continue };
+            let what = format!("{service} gives root to anybody who knows the secret of {}: {way}", root.name());
+            // For this service alone: without it, root's ssh by a key would end.
+            let remedy = format!("mfa-enroll require --user {} --service {service}", quoted(root.name()));
+            findings.push(Finding::grave("root-without-code", root.name(), what, remedy));
+        }
     }
-    let what = format!("su gives root to whoever knows root's secret, without a code (rule: {})", asked.rule);
-    Some(Finding::grave("root-without-code", "root", what, "mfa-enroll require --user root"))
-}
-
-/// Whether shadow(5) holds anything of root's that could be typed. What else it holds stays where it is wiped.
-fn root_has_a_first_factor() -> bool {
-    let shadow = Dir::open(Path::new("/etc")).and_then(|etc| etc.read_public("shadow", SHADOW_LIMIT));
-    shadow.is_ok_and(|shadow| shadow.is_some_and(|shadow| lets_root_type(shadow.bytes.text().unwrap_or_default())))
-}
-
-fn lets_root_type(shadow: &str) -> bool {
-    let entry = shadow.lines().find_map(|line| line.strip_prefix("root:"));
-    entry.is_some_and(|entry| !entry.starts_with(['!', '*']))
+    findings
 }
 
 /// Who is asked for a code by a program that cannot ask is locked out of it.
@@ -286,15 +288,6 @@ pub fn listed(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_locked_account_has_no_first_factor() {
-        assert!(!lets_root_type("root:*:1:0:99999:7:::\n"));
-        assert!(!lets_root_type("root:!$6$x:1:0:99999:7:::\n"));
-        assert!(!lets_root_type("rooty:$6$x:1:0:99999:7:::\n"));
-        assert!(lets_root_type("daemon:*:1::::::\nroot:$6$x:1:0:99999:7:::\n"));
-        assert!(lets_root_type("root::1:0:99999:7:::\n"), "an empty one is the worst");
-    }
 
     #[test]
     fn many_names_are_counted() {

@@ -223,6 +223,11 @@ pub struct Considered<'a> {
 }
 
 impl Policy {
+    /// This policy with a rule in place of all others that asks nobody for a second factor.
+    pub fn with_nothing_asked(&self) -> Policy {
+        Policy { rules: vec![Rule::for_everybody("nothing asked", Require::Off)], ..self.clone() }
+    }
+
     /// The requirement for a login: the first rule that matches decides. If it is unknown whether a rule matches, it
     /// might be the first, so the strictest of all candidates decides.
     pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {

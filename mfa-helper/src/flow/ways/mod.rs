@@ -8,6 +8,7 @@
 //! somebody may type besides the right answers.
 
 mod facts;
+pub mod left;
 mod modules;
 mod shadow;
 mod sshd;
