@@ -128,7 +128,7 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
                     Err(why) => return talk.cancelled(why),
                 }
             }
-            match talk.ask("Recovery code: ")? {
+            match talk.ask("Verification code (a recovery code): ")? {
                 Ok(_) => talk.end(Outcome::Accepted, "Unbound by a recovery code."),
                 Err(why) => talk.cancelled(why),
             }
@@ -247,7 +247,7 @@ fn judge_login(talk: &mut Talk, login: &Login) -> Done<()> {
     if login.service == "sudo" {
         return talk.end(Outcome::Ignored, "");
     }
-    match talk.ask("One-time code: ")? {
+    match talk.ask("Verification code: ")? {
         Ok(code) if code.bytes() == b"123456" => {
             talk.end(Outcome::Accepted, "One recovery code is left. New ones: mfa-enroll recovery-codes")
         }
@@ -388,11 +388,11 @@ impl Talk {
     }
 
     fn two_codes(&mut self) -> Done<Result<(Secret, Secret), Cancelled>> {
-        let first = match self.ask("First code: ")? {
+        let first = match self.ask("First verification code: ")? {
             Ok(first) => first,
             Err(why) => return Ok(Err(why)),
         };
-        Ok(self.ask("Second code: ")?.map(|second| (first, second)))
+        Ok(self.ask("Second verification code: ")?.map(|second| (first, second)))
     }
 
     fn cancelled(&mut self, why: Cancelled) -> Done<()> {

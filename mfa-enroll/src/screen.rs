@@ -562,19 +562,25 @@ mod tests {
     fn the_prompt_says_when_the_second_code_is_there() {
         let at = |step, left| Countdown { step, left };
         assert_eq!(
-            prompt(Lang::English, "First code: ", at(7, 17), None, 80),
-            "First code (the app shows a new one in 17 s): "
+            prompt(Lang::English, "First verification code: ", at(7, 17), None, 80),
+            "First verification code (the app shows a new one in 17 s): "
         );
         assert_eq!(
-            prompt(Lang::English, "Second code: ", at(7, 17), Some(7), 80),
-            "Second code (the app shows a new one in 17 s): "
+            prompt(Lang::English, "Second verification code: ", at(7, 17), Some(7), 80),
+            "Second verification code (the app shows a new one in 17 s): "
         );
         assert_eq!(
-            prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 80),
-            "Second code (the app shows it now; 25 s left): "
+            prompt(Lang::English, "Second verification code: ", at(8, 25), Some(7), 80),
+            "Second verification code (the app shows it now; 25 s left): "
         );
-        assert_eq!(prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 40), "Second code (25 s): ");
-        assert_eq!(prompt(Lang::English, "Second code: ", at(8, 25), Some(7), 20), "Second code: ");
+        assert_eq!(
+            prompt(Lang::English, "Second verification code: ", at(8, 25), Some(7), 50),
+            "Second verification code (25 s): "
+        );
+        assert_eq!(
+            prompt(Lang::English, "Second verification code: ", at(8, 25), Some(7), 20),
+            "Second verification code: "
+        );
     }
 
     #[test]

@@ -489,7 +489,7 @@ fn codes_from_a_pipe_arrive_one_by_one() {
         finish(mfa_enroll("helper", &["confirm", "--user", "alice"]).stdin(File::open(&codes).unwrap()));
     assert_eq!(code, 0, "{stderr}");
     let (code, _, stderr) = run("helper", &["confirm", "--user", "alice"]);
-    assert_eq!((code, stderr.as_str()), (1, "First code: \nmfa-enroll: Cancelled.\n"), "an empty stdin");
+    assert_eq!((code, stderr.as_str()), (1, "First verification code: \nmfa-enroll: Cancelled.\n"), "an empty stdin");
     fs::write(&codes, [b'4'; 300]).unwrap();
     let (code, _, stderr) =
         finish(mfa_enroll("helper", &["confirm", "--user", "alice"]).stdin(File::open(&codes).unwrap()));

@@ -71,7 +71,11 @@ fn a_bound_key_that_the_agent_does_not_hold_is_no_reason_not_to_ask_the_next() {
     let second = agent(&[b"two"], Signs::Yes);
     assert_eq!(disable(Some(&second)), (0, String::new(), format!("{TOUCH}Unbound by two and signed.\n")));
     let (code, _, stderr) = disable(None);
-    assert_eq!((code, stderr), (1, format!("{TOUCH}Recovery code: \nmfa-enroll: Cancelled.\n")), "nothing in between");
+    assert_eq!(
+        (code, stderr),
+        (1, format!("{TOUCH}Verification code (a recovery code): \nmfa-enroll: Cancelled.\n")),
+        "nothing in between"
+    );
     let (code, _, stderr) = disable(Some(&agent(&[b"one", b"two"], Signs::No)));
     assert_eq!((code, stderr.matches("the ssh agent did not sign: ").count()), (1, 2), "{stderr}");
 }

@@ -161,12 +161,12 @@ const TOTP: [&str; 3] = ["totp", "--user", "alice"];
 #[ignore = "needs root: make unit"]
 fn the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind() {
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
-    session.until_text("First code (the app shows ");
+    session.until_text("First verification code (the app shows ");
     assert_eq!(session.code(true).as_deref(), Some(URI), "on a dark terminal");
     assert_eq!(session.code(false).as_deref(), Some(URI), "on a light terminal");
     assert!(session.text().contains("JBSW Y3DP EHPK 3PXP"));
     session.type_in("492 039\n");
-    session.until_text("Second code (the app shows ");
+    session.until_text("Second verification code (the app shows ");
     assert_eq!(session.code(true).as_deref(), Some(URI), "while the second code is asked");
     session.type_in("123456\n");
     let (code, screen) = session.end();
@@ -182,13 +182,13 @@ fn the_code_is_read_off_the_usual_screen_on_dark_and_light_and_two_codes_bind() 
 #[ignore = "needs root: make unit"]
 fn a_long_host_name_and_a_message_still_leave_a_readable_code() {
     let mut session = Session::start("wide", &TOTP, (80, 24), &[]);
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert!(session.code(true).is_some());
     session.type_in("111111\n");
-    session.until_text("Second code");
+    session.until_text("Second verification code");
     session.type_in("111111\n");
     session.until_text("Both codes are from the same 30 seconds");
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert!(session.code(true).is_some());
     session.type_in("\u{3}");
     assert_eq!(session.end(), (Some(1), "mfa-enroll: Cancelled.".into()));
@@ -198,7 +198,7 @@ fn a_long_host_name_and_a_message_still_leave_a_readable_code() {
 #[ignore = "needs root: make unit"]
 fn a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it_grows() {
     let mut session = Session::start("helper", &TOTP, (60, 20), &[]);
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert_eq!(session.code(true).as_deref(), Some(URI));
     session.type_in("\u{3}");
     session.end();
@@ -206,7 +206,7 @@ fn a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it
     let mut session = Session::start("helper", &TOTP, (60, 12), &[]);
     session.until_text("Your window is too small for the QR code: it needs");
     session.until_text("JBSW Y3DP");
-    session.until_text("First code");
+    session.until_text("First verification code");
     session.type_in("49");
     session.screen.screen_mut().set_size(NonZero::new(30).unwrap(), NonZero::new(100).unwrap());
     let larger =
@@ -222,7 +222,7 @@ fn a_small_window_gets_a_smaller_border_or_the_reason_and_the_code_comes_when_it
 #[ignore = "needs root: make unit"]
 fn the_countdown_runs_and_leaves_what_is_typed() {
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
-    session.until_text("First code (the app shows ");
+    session.until_text("First verification code (the app shows ");
     session.type_in("4920");
     session.until("digits", |text| text.ends_with(": 4920"));
     let prompt = |text: &str| text.lines().last().unwrap_or_default().to_owned();
@@ -238,11 +238,11 @@ fn the_countdown_runs_and_leaves_what_is_typed() {
 #[ignore = "needs root: make unit"]
 fn a_code_that_changes_while_it_is_typed_does_not_cost_a_step() {
     let mut session = Session::start("quick", &TOTP, (80, 24), &[]);
-    session.until_text("First code (the app shows a new one in 2 s)");
+    session.until_text("First verification code (the app shows a new one in 2 s)");
     session.type_in("4920");
-    session.until_text("First code (the app shows a new one in 5 s)");
+    session.until_text("First verification code (the app shows a new one in 5 s)");
     session.type_in("39\n");
-    session.until_text("Second code (the app shows it now; ");
+    session.until_text("Second verification code (the app shows it now; ");
     session.type_in("\u{3}");
     assert_eq!(session.end().0, Some(1));
 }
@@ -256,7 +256,7 @@ fn a_signal_finds_the_terminal_as_it_was_and_no_file() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         for arguments in [&TOTP[..], &with_file] {
             let mut session = Session::start("helper", arguments, (80, 24), &[]);
-            session.until_text("First code");
+            session.until_text("First verification code");
             assert_eq!(file.exists(), arguments == with_file);
             session.signal(signal);
             let (status, screen) = session.end_status();
@@ -273,9 +273,9 @@ fn a_signal_while_the_helper_judges_waits_for_the_verdict() {
     let mut session = Session::start("slow", &TOTP, (80, 24), &[]);
     let fifo = session.helper.with_file_name("judge");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    session.until_text("First code");
+    session.until_text("First verification code");
     session.type_in("492039\n");
-    session.until_text("Second code");
+    session.until_text("Second verification code");
     session.type_in("123456\n");
     let judging = File::options().write(true).open(&fifo).unwrap();
     session.signal(Signal::SIGINT);
@@ -289,7 +289,7 @@ fn a_signal_while_the_helper_judges_waits_for_the_verdict() {
 #[ignore = "needs root: make unit"]
 fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
     let mut session = Session::start("helper", &TOTP, (80, 24), &[]);
-    session.until_text("First code");
+    session.until_text("First verification code");
     session.type_in("49");
     session.until("digits", |text| text.ends_with(": 49"));
     // An orphaned process group is not stopped by SIGTSTP (the kernel spares it), so the program goes on and draws
@@ -309,13 +309,13 @@ fn a_stop_leaves_the_terminal_and_a_continue_brings_all_back() {
 #[ignore = "needs root: make unit"]
 fn without_colours_each_polarity_suits_its_theme() {
     let mut session = Session::start("helper", &TOTP, (80, 24), &[("NO_COLOR", "1")]);
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert_eq!(session.code(true).as_deref(), Some(URI));
     assert!(session.text().contains("--invert"));
     session.type_in("\u{3}");
     session.end();
     let mut session = Session::start("helper", &["totp", "--user", "alice", "--invert"], (80, 24), &[]);
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert_eq!(session.code(false).as_deref(), Some(URI));
     session.type_in("\u{3}");
     session.end();
@@ -326,7 +326,7 @@ fn without_colours_each_polarity_suits_its_theme() {
 fn a_locale_without_utf8_gets_ascii_alone() {
     let mut session = Session::start("helper", &TOTP, (80, 24), &[("LANG", "C")]);
     session.until_text("This locale is not UTF-8");
-    session.until_text("First code");
+    session.until_text("First verification code");
     assert!(session.text().is_ascii());
     session.type_in("\u{3}");
     session.end();
@@ -349,15 +349,15 @@ fn a_chinese_locale_gets_chinese_beside_the_same_picture() {
 #[ignore = "needs root: make unit"]
 fn on_a_dumb_terminal_the_dialogue_is_plain_lines() {
     let mut session = Session::start("helper", &["confirm", "--user", "alice"], (80, 24), &[("TERM", "dumb")]);
-    session.until_text("First code:");
+    session.until_text("First verification code:");
     session.type_in("492 038\u{7f}9\n");
-    session.until_text("Second code:");
+    session.until_text("Second verification code:");
     session.type_in(" 123456\n");
     let (code, screen) = session.end();
     assert_eq!(code, Some(0));
     assert_eq!(
         screen,
-        "First code: 492 039\nSecond code:  123456\n\
+        "First verification code: 492 039\nSecond verification code:  123456\n\
          The device of alice is bound. From the next login on its code is asked."
     );
 }
@@ -370,7 +370,7 @@ fn who_leaves_a_dumb_terminal_leaves_no_file() {
     let arguments = ["totp", "--user", "alice", "--key-only", "--qr-svg", file.to_str().unwrap()];
     for (keys, signal) in [("\u{3}", Some(Signal::SIGINT as i32)), ("\u{4}", None)] {
         let mut session = Session::start("helper", &arguments, (80, 24), &[("TERM", "dumb")]);
-        session.until_text("First code: ");
+        session.until_text("First verification code: ");
         assert!(file.exists());
         session.type_in(keys);
         session.until_text("mfa-enroll: Cancelled.");
@@ -390,10 +390,10 @@ fn after_the_proof_and_two_codes_ten_recovery_codes_are_shown_and_taken_off_agai
     assert_eq!(session.text(), "Hello from a PAM module.\nPassword: ", "what PAM tells, and no device yet");
     session.type_in("open sesamee");
     session.type_in("\u{7f}\n");
-    session.until_text("First code (the app shows ");
+    session.until_text("First verification code (the app shows ");
     assert_eq!(session.code(true).as_deref(), Some(URI));
     session.type_in("111111\n");
-    session.until_text("Second code (");
+    session.until_text("Second verification code (");
     session.type_in("222222\n");
     session.until_text(WRITTEN);
     assert_eq!(session.codes(), 10, "{}", session.text());
@@ -482,9 +482,9 @@ fn a_window_too_small_for_the_codes_says_so_and_shows_them_when_it_grows() {
 fn whoever_leaves_at_the_codes_or_is_sent_away_leaves_none_on_the_screen() {
     for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGHUP), Some(Signal::SIGINT), Some(Signal::SIGQUIT)] {
         let mut session = Session::start("many", &TOTP, (80, 24), &[]);
-        session.until_text("First code");
+        session.until_text("First verification code");
         session.type_in("111111\n");
-        session.until_text("Second code");
+        session.until_text("Second verification code");
         session.type_in("222222\n");
         session.until_text(WRITTEN);
         assert_eq!(session.codes(), 64);
@@ -537,7 +537,7 @@ fn without_a_verb_who_has_nothing_bound_is_offered_to_bind() {
             assert!(session.text().contains("A security key is bound by: mfa-enroll u2f\n"), "{}", session.text());
             session.type_in(keys);
             if binds {
-                session.until_text("First code");
+                session.until_text("First verification code");
                 session.type_in("\u{4}");
             }
             if term == "dumb" {

@@ -140,9 +140,9 @@ impl Lang {
 
 fn english(text: Text) -> String {
     match text {
-        Text::Code => "One-time code: ".into(),
+        Text::Code => "Verification code: ".into(),
         Text::InvitationCode => "Invitation ticket: ".into(),
-        Text::RecoveryCode => "Recovery code: ".into(),
+        Text::RecoveryCode => "Verification code (a recovery code): ".into(),
         Text::Pin(None) => "PIN of the key: ".into(),
         Text::Pin(Some(1)) => "PIN of the key (one try is left): ".into(),
         Text::Pin(Some(left)) => format!("PIN of the key ({left} tries are left): "),
@@ -154,10 +154,10 @@ fn english(text: Text) -> String {
         Text::NotBound => "No key that is plugged in is bound to this account: plug in yours.".into(),
         Text::PlugInNew => "Plug in the key that is to be bound, and touch it when it blinks.".into(),
         Text::WhichKind(plugged, ssh) => english_which_kind(plugged, ssh),
-        Text::First => "First code: ".into(),
-        Text::Second => "Second code: ".into(),
-        Text::FirstOrWish => "First code (or type key, qr, invert, ascii, new): ".into(),
-        Text::SecondNext => "Second code, the next one that the app shows: ".into(),
+        Text::First => "First verification code: ".into(),
+        Text::Second => "Second verification code: ".into(),
+        Text::FirstOrWish => "First verification code (or type key, qr, invert, ascii, new): ".into(),
+        Text::SecondNext => "Second verification code, the next one that the app shows: ".into(),
         Text::WrittenDown => "Type ok when you have written them down: ".into(),
 
         Text::BindNow => "MFA is required: bind an authenticator app now.".into(),
@@ -309,9 +309,9 @@ fn chinese_ago(n: u64) -> String {
 /// Questions and heads begin with their English words, which still tell the meaning where Chinese cannot be drawn.
 fn chinese(text: Text) -> String {
     match text {
-        Text::Code => "One-time code 一次性验证码: ".into(),
+        Text::Code => "Verification code 一次性验证码: ".into(),
         Text::InvitationCode => "Invitation ticket 邀请码: ".into(),
-        Text::RecoveryCode => "Recovery code 恢复码: ".into(),
+        Text::RecoveryCode => "Verification code 验证码 (恢复码): ".into(),
         Text::Pin(None) => "PIN of the key 安全密钥的 PIN: ".into(),
         Text::Pin(Some(1)) => "PIN of the key 安全密钥的 PIN (最后一次机会): ".into(),
         Text::Pin(Some(left)) => format!("PIN of the key 安全密钥的 PIN (还可试 {left} 次): "),
@@ -323,10 +323,10 @@ fn chinese(text: Text) -> String {
         Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
         Text::PlugInNew => "请插入要绑定的密钥, 闪烁时触摸它。".into(),
         Text::WhichKind(plugged, ssh) => chinese_which_kind(plugged, ssh),
-        Text::First => "First code 第一个验证码: ".into(),
-        Text::Second => "Second code 第二个验证码: ".into(),
-        Text::FirstOrWish => "First code 第一个验证码 (或输入 key, qr, invert, ascii, new): ".into(),
-        Text::SecondNext => "Second code 第二个验证码, 即应用接下来显示的那一个: ".into(),
+        Text::First => "First verification code 第一个验证码: ".into(),
+        Text::Second => "Second verification code 第二个验证码: ".into(),
+        Text::FirstOrWish => "First verification code 验证码 (或 key, qr, invert, ascii, new): ".into(),
+        Text::SecondNext => "Second verification code 应用接下来显示的验证码: ".into(),
         Text::WrittenDown => "Type ok 全部抄好之后请输入 ok: ".into(),
 
         Text::BindNow => "MFA is required. 请现在绑定身份验证器应用。".into(),
@@ -568,6 +568,21 @@ mod tests {
             assert!(lang.say(Text::FirstOrWish).contains(" key, qr, invert, ascii, new): "));
             assert!(lang.say(Text::WrittenDown).contains(" ok") && lang.say(Text::Begun(1, "")).contains(" new "));
         }
+    }
+
+    /// ssh clients with a rule for prompts look for these words, as google-authenticator's prompt has them.
+    #[test]
+    fn every_question_for_a_code_has_the_words_verification_code() {
+        let codes = [Text::Code, Text::RecoveryCode, Text::First, Text::Second, Text::FirstOrWish, Text::SecondNext];
+        for text in codes {
+            for said in [Lang::En.say(text), Lang::ZhCn.say(text)] {
+                assert!(said.to_lowercase().contains("verification code") && is_question(&said), "{said:?}");
+            }
+        }
+        assert_eq!(Lang::En.say(Text::Code), "Verification code: ");
+        let asks = |said: &String| is_question(said) && said.to_lowercase().contains("code");
+        let questions: Vec<_> = all().into_iter().map(|text| Lang::En.say(text)).filter(asks).collect();
+        assert_eq!(questions, codes.map(|text| Lang::En.say(text)), "in the order of `next`");
     }
 
     #[test]

@@ -767,7 +767,7 @@ def answer(text):
     if key:
         shown.append(key[1].replace(" ", ""))
         return code(-1)
-    words = [("Password: ", password), ("Second code", code(0) if shown else ""), ("Type ok", "ok")]
+    words = [("Password: ", password), ("Second verification code", code(0) if shown else ""), ("Type ok", "ok")]
     return next(reply for begin, reply in words if begin in text)
 "#;
 

@@ -66,7 +66,7 @@ fn not_bound(who: &Person) {
 fn binding_by_the_qr_code_on_the_screen() {
     let who = Person::new(&MACHINE, "alice");
     let mut t = begin(&who);
-    t.wait_for("First code (the app shows a new one in ");
+    t.wait_for("First verification code (the app shows a new one in ");
     let screen = t.screen();
     let key = scanned(&screen, Theme::Dark, &who);
     assert_eq!(scanned(&screen, Theme::Light, &who), key);
@@ -81,7 +81,7 @@ fn binding_by_the_qr_code_on_the_screen() {
     let codes = Codes::now(&key);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     let screen = t.screen();
     assert_eq!(scanned(&screen, Theme::Dark, &who), key, "the picture stays while the app's next code is awaited");
     t.type_line(&codes.present);
@@ -108,17 +108,17 @@ fn binding_by_the_qr_code_on_the_screen() {
 fn the_rule_that_a_pair_of_codes_broke_is_named() {
     let who = Person::new(&MACHINE, "bea");
     let mut t = begin(&who);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let key = typed_off(&t.screen());
     who.keep_secret(&key);
     let codes = Codes::now(&key);
     let hour_ago = Codes::at(&key, oath::unix_now() - 3600);
     enter(&mut t, &codes.present, &codes.present);
     t.wait_for("Both codes are from the same 30 seconds: wait for the next one.");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     enter(&mut t, &hour_ago.previous, &hour_ago.present);
     t.wait_for("These codes are an hour old, or your clock is behind");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let screen = t.screen();
     assert_eq!(scanned(&screen, Theme::Dark, &who), key, "a message displaces the picture");
     enter(&mut t, "000000", "111111");
@@ -130,16 +130,16 @@ fn the_rule_that_a_pair_of_codes_broke_is_named() {
     not_bound(&who);
 
     let mut t = begin(&who);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let other = typed_off(&t.screen());
     assert_ne!(other, key, "a key is shown once");
     let codes = Codes::now(&other);
     enter(&mut t, &codes.present, &codes.previous);
     t.wait_for("The codes are in the wrong order: the older one comes first.");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     enter(&mut t, &codes.previous, &codes.next);
     t.wait_for("Both codes are right, but they do not follow each other: enter two in a row.");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     enter(&mut t, &codes.previous, "letters");
     t.wait_for("The second code is not 6 digits.");
     ended(&mut t, 1);
@@ -149,7 +149,7 @@ fn the_rule_that_a_pair_of_codes_broke_is_named() {
 #[track_caller]
 fn enter(t: &mut Terminal, first: &str, second: &str) {
     t.type_line(first);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     t.type_line(second);
 }
 
@@ -160,12 +160,12 @@ fn who_leaves_at_a_prompt_has_bound_nothing() {
     {
         let who = Person::new(&MACHINE, name);
         let mut t = begin(&who);
-        t.wait_for("First code (");
+        t.wait_for("First verification code (");
         let key = typed_off(&t.screen());
         who.keep_secret(&key);
         if at_second {
             t.type_line(&Codes::now(&key).previous);
-            t.wait_for("Second code (");
+            t.wait_for("Second verification code (");
         }
         t.send(keys);
         t.wait_for("Cancelled.");
@@ -181,11 +181,11 @@ fn a_closed_window_has_bound_nothing() {
     for (name, at_second) in [("hup1", false), ("hup2", true)] {
         let who = Person::new(&MACHINE, name);
         let mut t = MACHINE.terminal().run(&format!("exec mfa-enroll totp --user {name}"));
-        t.wait_for("First code (");
+        t.wait_for("First verification code (");
         if at_second {
             let key = typed_off(&t.screen());
             t.type_line(&Codes::now(&key).previous);
-            t.wait_for("Second code (");
+            t.wait_for("Second verification code (");
         }
         // By the signal, as any program without a terminal.
         assert_eq!(t.close(), 128 + 1);
@@ -198,7 +198,7 @@ fn a_closed_window_has_bound_nothing() {
 fn a_narrow_window_holds_the_picture_and_the_key() {
     let who = Person::new(&MACHINE, "nora");
     let mut t = MACHINE.terminal().size(60, 20).run("exec mfa-enroll totp --user nora");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let screen = t.screen();
     let key = scanned(&screen, Theme::Dark, &who);
     assert_eq!(scanned(&screen, Theme::Light, &who), key);
@@ -213,7 +213,7 @@ fn without_utf8_the_key_is_typed() {
     let who = Person::new(&MACHINE, "otto");
     let mut t = MACHINE.terminal().env("LC_ALL", "C").run("exec mfa-enroll totp --user otto");
     t.wait_for("This locale is not UTF-8");
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     assert!(t.raw().is_ascii(), "{}", t.screen());
     let key = typed_off(&t.screen());
     bind_with(&mut t, &key);
@@ -225,14 +225,14 @@ fn without_utf8_the_key_is_typed() {
 fn a_dumb_terminal_gets_plain_lines() {
     let who = Person::new(&MACHINE, "dora");
     let mut t = MACHINE.terminal().env("TERM", "dumb").run("exec mfa-enroll totp --user dora");
-    t.wait_for("First code: ");
+    t.wait_for("First verification code: ");
     assert!(!t.raw().contains(&0x1b), "{}", t.screen());
     let screen = t.screen();
     let key = scanned(&screen, Theme::Dark, &who);
     assert!(screen.text().contains("--invert"), "who has a light terminal is helped:\n{screen}");
     let codes = Codes::now(&key);
     t.type_line(&codes.previous);
-    t.wait_for("Second code: ");
+    t.wait_for("Second verification code: ");
     t.type_line(&codes.present);
     take_codes(&mut t);
     t.wait_for("The device of dora is bound.");

@@ -50,12 +50,12 @@ fn a_user_replaces_the_device_and_the_old_one_never_lets_in_again() {
     t.type_line(&who.password);
     t.wait_for(CODE);
     t.type_line(&old_codes[0]);
-    t.wait_for("First code (the app shows a new one in ");
+    t.wait_for("First verification code (the app shows a new one in ");
     let key = scanned(&who, &t.screen());
     let codes = Codes::now(&key);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
     // Below the one that was typed.

@@ -15,7 +15,7 @@ use common::{CODE, Door, Person, policy_file, rule};
 use e2e::{Key, Machine, Terminal};
 
 const TOUCH: &str = "Touch your security key.";
-const RECOVERY: &str = "Recovery code: ";
+const RECOVERY: &str = "Verification code (a recovery code): ";
 const PLUG_IN: &str = "Plug in your security key, and touch it when it blinks.";
 const FOREIGN: &str = "No key that is plugged in is bound to this account: plug in yours.";
 
@@ -319,7 +319,7 @@ fn a_screen_locker_shows_one_line_and_waits_for_the_touch() {
     t.type_line("locker lore");
     t.wait_for("hidden 'Password: '\n");
     t.type_line(&who.password);
-    t.wait_for("shown 'Recovery code: '\n");
+    t.wait_for("shown 'Verification code (a recovery code): '\n");
     t.type_line("");
     t.wait_for("PAM 19\n");
     who.logged(&["claimed-service=kde", "factor=u2f", "verdict=accepted"]);
@@ -845,7 +845,7 @@ fn a_user_has_one_kind_and_changes_it_by_replacing() {
     t.wait_for("exit 4\n");
     begin(&mut t, "replace totp --key-only");
     t.wait_for(TOUCH);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let text = t.screen().text();
     let (_, shown) = text.rsplit_once("  key ").unwrap_or_else(|| panic!("no key:\n{text}"));
     let is_group = |word: &&str| word.len() == 4 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
@@ -857,7 +857,7 @@ fn a_user_has_one_kind_and_changes_it_by_replacing() {
     let codes = e2e::oath::Codes::now(&new);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
     codes_on(&t).iter().for_each(|code| who.keep_secret(code));

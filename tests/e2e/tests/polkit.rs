@@ -160,7 +160,7 @@ fn polkit_asks_for_the_touch_of_a_key_wherever_its_helper_runs() {
     let mut away = Door::Ssh.knock(&who);
     away.wait_for(&Door::Ssh.password_prompt(&who));
     away.type_line(&who.password);
-    away.wait_for("Recovery code: ");
+    away.wait_for("Verification code (a recovery code): ");
     away.type_line(code(0));
     away.wait_for("$ ");
     key.tell("touch auto");
@@ -168,7 +168,7 @@ fn polkit_asks_for_the_touch_of_a_key_wherever_its_helper_runs() {
     let mut t = knock_at_the_seat(&who);
     if newer_than_trixie() {
         t.wait_for("Your security key cannot be asked from here.");
-        t.wait_for("Recovery code: ");
+        t.wait_for("Verification code (a recovery code): ");
         answer(&mut t, code(1));
     } else {
         t.wait_for(TOUCH);

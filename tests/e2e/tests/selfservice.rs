@@ -57,7 +57,7 @@ fn who_has_a_key_alone_binds_by_an_invitation() {
     t.wait_for("Invitation ticket: ");
     assert!(!t.text().contains("  key ") && !t.text().contains("assword"), "{}", t.screen());
     t.type_line(&ticket);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let text = t.screen().text();
     let (_, shown) = text.split_once("  key ").unwrap_or_else(|| panic!("no key:\n{text}"));
     let is_group = |word: &&str| word.len() == 4 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
@@ -66,7 +66,7 @@ fn who_has_a_key_alone_binds_by_an_invitation() {
     let codes = Codes::now(&key);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
     recovery_codes(&t.screen()).iter().for_each(|code| who.keep_secret(code));
@@ -90,7 +90,7 @@ fn a_user_binds_and_unbinds_without_root() {
 
     let mut t = begin(&who, "totp");
     prove(&mut t, &who.password);
-    t.wait_for("First code (the app shows a new one in ");
+    t.wait_for("First verification code (the app shows a new one in ");
     let screen = t.screen();
     let uri = screen.decode_qr(Theme::Dark).unwrap_or_else(|| panic!("no QR code for a scanner:\n{screen}"));
     assert_eq!(screen.decode_qr(Theme::Light).as_ref(), Some(&uri));
@@ -100,7 +100,7 @@ fn a_user_binds_and_unbinds_without_root() {
     let codes = Codes::now(key);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code (");
+    t.wait_for("Second verification code (");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
     let screen = t.screen();

@@ -66,7 +66,7 @@ fn a_first_factor_is_proved_by_a_shadow_of_mode_0000_or_nothing_is_counted() {
     let mut t = begin(&who, "totp --key-only");
     t.wait_for("Password: ");
     t.type_line(&who.password);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     assert_eq!(tally(&who), 0, "a right answer clears it");
     // A login at its prompt, and what waits for a device to be bound: neither can read it.
     let login = Door::Sudo.up_to_the_code(&other);

@@ -10,7 +10,7 @@ use common::{BIND_NOW, CODE, Door, FIRST, Person, WRITTEN, enabled, rule};
 use e2e::{Builder, Machine, Terminal, TerminalBuilder, suite};
 
 const TOUCH: &str = "Touch your security key.";
-const RECOVERY: &str = "Recovery code: ";
+const RECOVERY: &str = "Verification code (a recovery code): ";
 const NOT_FROM_HERE: &str = "Your security key cannot be asked from here.";
 
 /// sshd as Debian has it: a plain key is enough to log in.

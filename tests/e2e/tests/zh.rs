@@ -17,10 +17,10 @@ static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
 });
 
 const BIND_NOW_ZH: &str = "MFA is required. 请现在绑定身份验证器应用。";
-const FIRST_ZH: &str = "First code 第一个验证码 (或输入 key, qr, invert, ascii, new): ";
-const SECOND_ZH: &str = "Second code 第二个验证码, 即应用接下来显示的那一个: ";
+const FIRST_ZH: &str = "First verification code 验证码 (或 key, qr, invert, ascii, new): ";
+const SECOND_ZH: &str = "Second verification code 应用接下来显示的验证码: ";
 const WRITTEN_ZH: &str = "Type ok 全部抄好之后请输入 ok: ";
-const CODE_ZH: &str = "One-time code 一次性验证码: ";
+const CODE_ZH: &str = "Verification code 一次性验证码: ";
 
 fn is_chinese(text: &str) -> bool {
     text.contains(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
@@ -257,7 +257,7 @@ fn a_user_binds_by_mfa_enroll_in_chinese() {
     let mut t = sit_down("zh_CN.UTF-8", "totp");
     t.wait_for("Password: ");
     t.type_line(&who.password);
-    t.wait_for("First code 第一个验证码 (应用将在 ");
+    t.wait_for("First verification code 第一个验证码 (应用将在 ");
     let screen = t.screen();
     let uri = screen.decode_qr(Theme::Dark).unwrap_or_else(|| panic!("no QR code for a scanner:\n{screen}"));
     let (_, rest) = uri.split_once("?secret=").expect("a key");
@@ -267,7 +267,7 @@ fn a_user_binds_by_mfa_enroll_in_chinese() {
     let codes = Codes::now(key);
     who.keep_codes(&codes);
     t.type_line(&codes.previous);
-    t.wait_for("Second code 第二个验证码 (");
+    t.wait_for("Second verification code 第二个验证码 (");
     t.type_line(&codes.present);
     t.wait_for(WRITTEN_ZH);
     assert!(t.screen().text().contains("恢复码只显示这一次"), "{}", t.screen());

@@ -179,7 +179,7 @@ fn nothing_is_in_what_the_helper_writes_at_a_login() {
 }
 
 fn assert_tells_nothing(trace: &str, secrets: &[(&str, Vec<u8>)]) {
-    assert!(holds(trace, b"One-time code: ") && holds(trace, b"event=verify"), "question and audit line: {trace}");
+    assert!(holds(trace, b"Verification code: ") && holds(trace, b"event=verify"), "question and audit line: {trace}");
     assert!(trace.contains(r#""\x25\x"#), "verdict: {trace}");
     assert_holds_none(trace, secrets);
 }

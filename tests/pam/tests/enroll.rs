@@ -105,7 +105,7 @@ fn diligent() -> impl FnMut(&str) -> Option<String> {
             key = shown;
             return Some(code(&key, -1));
         }
-        if page.starts_with("Second code") { Some(code(&key, 0)) } else { Some("ok".into()) }
+        if page.starts_with("Second verification code") { Some(code(&key, 0)) } else { Some("ok".into()) }
     }
 }
 
@@ -177,7 +177,7 @@ fn without_a_password_sudo_binds_nothing_but_where_it_has_asked() {
     let run_as = |under: &[&str]| {
         let host = owing.system.host("sudo").user("sleeper").word("item", "8:sleeper").answer("key");
         let report = host.steps(&["account"]).under(under).run();
-        (report.code("account"), report.said().iter().any(|said| said.text.contains("First code")))
+        (report.code("account"), report.said().iter().any(|said| said.text.contains("First verification code")))
     };
     // Owed at a login whose owner has left, then in this terminal.
     for service in ["login", "sudo"] {
@@ -215,7 +215,7 @@ fn who_was_let_past_before_the_owner_bound_elsewhere_gives_the_code_in_the_accou
 
     let remembered = |answer: &str| {
         let (verdict, asked) = owing.account(AuthHook::NotRun, None, |_| Some(answer.to_owned()));
-        assert_eq!(asked, ["One-time code: "]);
+        assert_eq!(asked, ["Verification code: "]);
         verdict
     };
     let (verdict, asked) = owing.account(AuthHook::NotRun, None, nobody);
@@ -432,7 +432,7 @@ fn where_it_is_not_to_be_bound_the_remedy_is_named_and_no_key() {
     let blind = Login { stack_complete: false, ..owing.login("sudo", None) };
     let (verdict, asked) = owing.conversation(Request::Verify(blind), &mut |_| Some("000000".into()));
     assert_eq!((verdict.outcome, verdict.text.as_str()), (Outcome::Refused, "Second factor refused."));
-    assert_eq!(asked, ["One-time code: "]);
+    assert_eq!(asked, ["Verification code: "]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn how_far_the_clock_of_a_device_is_off_is_told_and_that_code_is_dead() {
 #[test]
 fn the_word_of_a_binding_stands_in_front_of_the_prompt_until_the_first_login() {
     let bound = Bound::fresh("noticed");
-    let word = "This device was bound just now from root.\\nOne-time code: ";
+    let word = "This device was bound just now from root.\\nVerification code: ";
     let first = |answer: &str, flags| {
         let host = bound.system.host("door").user("noticed").flags(flags).answer(answer).steps(&["auth"]).run();
         host.said().iter().map(|said| said.text.clone()).collect::<Vec<_>>()
@@ -187,7 +187,10 @@ fn without_a_complete_stack_everybody_is_told_the_same() {
         report.said()
     };
     let used = said("neutral", &good);
-    assert!(used[0].text.contains("One-time code: ") && used[1].text.contains("Second factor refused."), "{used:?}");
+    assert!(
+        used[0].text.contains("Verification code: ") && used[1].text.contains("Second factor refused."),
+        "{used:?}"
+    );
     for (user, answer) in [("neutral", "000000"), ("neutral", "x"), ("unbound", "000000"), ("no-such-user", "000000")] {
         assert_eq!(said(user, answer), used, "{user} {answer}");
     }

@@ -14,7 +14,7 @@ use pam_tests::{Bound, Clock, FrontEnd, Helper, Listener, Log, PASSWORD, add_use
 
 const SOCKET: &str = "/run/mfa/helper.sock";
 const WRITTEN: &str = "Type ok when you have written them down: ";
-const CODE: &str = "One-time code: ";
+const CODE: &str = "Verification code: ";
 
 /// The service, and what belongs to it.
 struct Service {
@@ -158,7 +158,7 @@ fn a_user_binds_with_password_and_two_codes_and_gets_recovery_codes() {
     let mut talk = Talk::begin(&me, &["totp", "--key-only", "--label", "phone"]);
     talk.answer("Password: ", PASSWORD);
     assert!(!talk.said.contains("  key "), "no key before the proof");
-    talk.answer("First code: ", "");
+    talk.answer("First verification code: ", "");
     let end = talk.end();
     assert_eq!(end.code, 1, "who leaves has bound nothing: {}", end.said);
     assert!(status(&me).contains("\"kind\":null"));
@@ -166,11 +166,11 @@ fn a_user_binds_with_password_and_two_codes_and_gets_recovery_codes() {
     let mut talk = Talk::begin(&me, &["totp", "--key-only", "--label", "phone"]);
     talk.answer("Password: ", PASSWORD);
     // The question comes after the key; a wrong pair brings it again.
-    talk.answer("First code: ", "000000");
+    talk.answer("First verification code: ", "000000");
     bound.set_key(talk.key());
-    talk.answer("Second code: ", "111111");
-    talk.answer("First code: ", &bound.code(-1));
-    talk.answer("Second code: ", &bound.code(0));
+    talk.answer("Second verification code: ", "111111");
+    talk.answer("First verification code: ", &bound.code(-1));
+    talk.answer("Second verification code: ", &bound.code(0));
     talk.answer(WRITTEN, "ok");
     let end = talk.end();
     assert_eq!((end.code, end.data.as_str()), (0, ""), "{}", end.said);
@@ -380,14 +380,14 @@ fn replace(uid: &str, code: &str) -> Talk {
 
 /// Gives the two codes of a new device.
 fn give_two(talk: &mut Talk, bound: &Bound, key: &str) {
-    talk.answer("First code: ", &bound.code_of(key, -1));
-    talk.answer("Second code: ", &bound.code_of(key, 0));
+    talk.answer("First verification code: ", &bound.code_of(key, -1));
+    talk.answer("Second verification code: ", &bound.code_of(key, 0));
 }
 
 /// The key that is shown once there is a question; one try is spent.
 fn shown_key(talk: &mut Talk) -> String {
-    talk.answer("First code: ", "000000");
-    talk.answer("Second code: ", "111111");
+    talk.answer("First verification code: ", "000000");
+    talk.answer("Second verification code: ", "111111");
     talk.key()
 }
 
@@ -401,7 +401,7 @@ fn a_device_works_until_the_one_that_replaces_it_is_confirmed_and_never_again() 
     }
     let kept = fs::read(bound.file("credentials")).unwrap();
     let mut talk = replace(&me, &bound.code(1));
-    talk.answer("First code: ", "");
+    talk.answer("First verification code: ", "");
     assert_eq!(talk.end().code, 1);
     assert_eq!(fs::read(bound.file("credentials")).unwrap(), kept, "who leaves has changed nothing");
 
@@ -674,7 +674,7 @@ fn what_the_login_does_not_let_a_user_bind_they_do_not_bind_at_home() {
     let ticket = Talk::begin("0", &["invite", "--user", "uninvited"]).end().data;
     let mut talk = begin();
     talk.answer("Invitation ticket: ", ticket.trim());
-    talk.answer("First code: ", "000000");
+    talk.answer("First verification code: ", "000000");
     assert!(talk.end().said.contains("  key "));
 }
 
@@ -707,7 +707,8 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     let (mut bound, _service, me) = bound("tester");
     let code = bound.code(1);
     let end = test(&me, &code);
-    let said = "This device was bound just now from root.\nOne-time code: \nThat is right: door would let you in.\n";
+    let said =
+        "This device was bound just now from root.\nVerification code: \nThat is right: door would let you in.\n";
     assert_eq!((end.code, end.said.as_str()), (0, said));
     let end = test(&me, &code);
     assert_eq!((end.code, end.said.contains("used already")), (1, true), "{}", end.said);
@@ -863,7 +864,7 @@ fn who_has_no_password_proves_themselves_by_the_ticket_of_an_invitation() {
     no_ticket(&me, &ticket, "taken back");
     let ticket = invite("keyholder");
     bound.advance(7 * 2880 - 1);
-    assert!(with_ticket(&me, &ticket).end().said.contains("First code: "));
+    assert!(with_ticket(&me, &ticket).end().said.contains("First verification code: "));
     bound.advance(1);
     no_ticket(&me, &ticket, "run out");
 }

@@ -129,7 +129,7 @@ fn the_right_answer_proves_by_a_shadow_of_mode_0000_and_a_wrong_one_counts() {
     talk.wait_for("Password: ");
     talk.type_line(PASSWORD);
     // Proved: the device is next.
-    talk.wait_for("One-time code: ");
+    talk.wait_for("Verification code: ");
 }
 
 #[test]
@@ -156,10 +156,10 @@ fn only_the_process_that_runs_libpam_may_read_what_no_mode_lets_read() {
     talk.wait_for("Password: ");
     assert_eq!(service.rights(), [listener, (false, false), (true, true)]);
     talk.type_line(PASSWORD);
-    talk.wait_for("One-time code: ");
+    talk.wait_for("Verification code: ");
     assert_eq!(service.rights(), [listener, (false, false)]);
     // What serves a login goes by the same code as this.
     let mut test = Talk::begin("shadowc", "test");
-    test.wait_for("One-time code: ");
+    test.wait_for("Verification code: ");
     assert_eq!(service.rights(), [listener, (false, false), (false, false)]);
 }

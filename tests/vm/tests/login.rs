@@ -5,7 +5,7 @@
 use e2e::oath::Codes;
 use vm::Machine;
 
-const CODE: &str = "One-time code: ";
+const CODE: &str = "Verification code: ";
 
 /// A user with an app bound by root; gives the code that is good at once.
 fn bound(machine: &Machine, name: &str, password: &str) -> String {

@@ -7,7 +7,7 @@ const PASSWORD: &str = "Geheim-9!";
 const PIN: &str = "PIN of the key (8 tries are left): ";
 const TOUCH: &str = "Touch your security key.";
 const NOT_HERE: &str = "Your security key cannot be asked from here.";
-const RECOVERY: &str = "Recovery code: ";
+const RECOVERY: &str = "Verification code (a recovery code): ";
 const WRITTEN_DOWN: &str = "Type ok when you have written them down: ";
 
 /// Touches the key once, when it blinks.

@@ -80,7 +80,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
     let mut t = machine.terminal().run(ssh);
     t.wait_for("(alice@localhost) Password: ");
     t.type_line(PASSWORD);
-    t.wait_for("First code (");
+    t.wait_for("First verification code (");
     let screen = t.screen();
     print!("{screen}");
     let uri = screen.decode_qr(Theme::Dark).expect("zbarimg reads the QR code off the screen");
@@ -89,7 +89,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
     let codes = Codes::now(key);
     println!("oathtool, as the app, shows {} and then {}.", codes.previous, codes.present);
     t.type_line(&codes.previous);
-    t.wait_for("Second code");
+    t.wait_for("Second verification code");
     t.type_line(&codes.present);
     t.wait_for("Type ok when you have written them down: ");
     t.type_line("ok");
@@ -103,7 +103,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
     t.wait_for("(alice@localhost) Password: ");
     t.type_line(PASSWORD);
     t.wait_for("(alice@localhost) This device was bound ");
-    t.wait_for("One-time code: ");
+    t.wait_for("Verification code: ");
     t.type_line(&codes.next);
     t.wait_for("alice@web1:~$ ");
     show(&mut t);
@@ -131,7 +131,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
 fn password_and_code(t: &mut Terminal, code: &str) {
     t.wait_for("[sudo] password for alice: ");
     t.type_line(PASSWORD);
-    t.wait_for("One-time code: ");
+    t.wait_for("Verification code: ");
     t.type_line(code);
 }
 

@@ -259,7 +259,7 @@ pub enum Door {
     Login,
 }
 
-pub const CODE: &str = "One-time code: ";
+pub const CODE: &str = "Verification code: ";
 
 impl Door {
     /// The PAM service.
@@ -372,8 +372,8 @@ impl Door {
 
 /// The page on which a login binds a device, and its questions.
 pub const BIND_NOW: &str = "MFA is required: bind an authenticator app now.";
-pub const FIRST: &str = "First code (or type key, qr, invert, ascii, new): ";
-pub const SECOND: &str = "Second code, the next one that the app shows: ";
+pub const FIRST: &str = "First verification code (or type key, qr, invert, ascii, new): ";
+pub const SECOND: &str = "Second verification code, the next one that the app shows: ";
 pub const WRITTEN: &str = "Type ok when you have written them down: ";
 
 /// The key that stands last on the screen, as a person types it off.
