@@ -70,6 +70,14 @@ pub fn judge_answer(audience: Audience, user: &str, answer: &Answer, desk: &Desk
     }
 }
 
+/// A text that says no more than "no": nothing of it for a login by sshd. Where a text of ours is left to be shown,
+/// sshd sends that and does not log "Authentication failure for USER from ADDRESS" (auth-pam.c, `sshpam_query`), the
+/// only line of such a failure that fail2ban's filter for sshd counts. Its client is asked again at once, which says
+/// the same.
+pub fn mere_no<'t>(login: Option<&Login>, text: &'t str) -> &'t str {
+    if login.is_some_and(Login::came_by_sshd) { "" } else { text }
+}
+
 impl Audience<'_> {
     fn accepted(self, accepted: &Accepted, host: &Host) -> Decision {
         let Accepted { by, codes, .. } = accepted;
@@ -89,7 +97,7 @@ impl Audience<'_> {
             Why::NotBound => self.refused("The device was unbound meanwhile.", "unbound meanwhile"),
             Why::NoRecoveryCode => by_recovery_code(self.refused("That is not a recovery code.", "no recovery code")),
             Why::WrongRecoveryCode => {
-                by_recovery_code(self.refused("That recovery code is wrong.", "wrong recovery code"))
+                by_recovery_code(self.refused(self.no("That recovery code is wrong."), "wrong recovery code"))
             }
             Why::RecoveryCodeUsed => {
                 by_recovery_code(self.refused("That recovery code was used already.", "recovery code used already"))
@@ -116,7 +124,7 @@ impl Audience<'_> {
     /// A refusal that gives its reason only where that is safe.
     fn refused(self, truth: &str, reason: &str) -> Decision {
         // Without a known first factor this may be a stranger, who must not learn the reason.
-        let text = if self.by.first_factor_known { truth } else { REFUSED };
+        let text = if self.by.first_factor_known { truth } else { self.no(REFUSED) };
         Decision::new(Outcome::Refused, text, reason).by_factor(TOTP)
     }
 
@@ -128,8 +136,14 @@ impl Audience<'_> {
                 &format!("That code is wrong{off}.{host}\n{}", locked_for(lock)),
                 "wrong code, locked from now on",
             ),
+            None if off.is_empty() => self.refused(self.no(&format!("That code is wrong.{host}")), "wrong code"),
             None => self.refused(&format!("That code is wrong{off}.{host}"), "wrong code"),
         }
+    }
+
+    /// A text that says no more than "no", where it is shown.
+    fn no(self, text: &str) -> &str {
+        mere_no(self.login.filter(|_| !self.own_command), text)
     }
 
     fn locked(self, lock: Lock) -> Decision {
@@ -510,6 +524,36 @@ mod tests {
         assert!(decision.text.contains("ahead of"), "{}", decision.text);
         assert_eq!(after.told, 8);
         assert!(answer(LOGIN, EARLIER, &bound, &state(7)).0.text.contains("behind"), "the past is told at any time");
+    }
+
+    /// Each text at the end costs a line in sshd's log, so there is one only where it says more.
+    #[test]
+    fn a_mere_no_has_no_text_for_sshd() {
+        let (bound, codes) = bound();
+        let fresh = State::fresh(bound.id, bound.burnt());
+        let by_sshd = Login { tty: Some("ssh".into()), ..Login::at("alice", "ssh2") };
+        let by_su = Login::at("alice", "su");
+        let unsynchronised = Host { synchronised: || false, ..host() };
+        let text = |host: &Host, audience: Audience<'_>, login, code: &str| {
+            answer_on(host, Audience { login: Some(login), ..audience }, code, &bound, &fresh).0.text
+        };
+        let wrong_recovery_code = codes[0].text().unwrap().replace(|c: char| c.is_ascii_alphabetic(), "z");
+        for code in [WRONG, &wrong_recovery_code] {
+            for audience in [LOGIN, BLIND] {
+                for host in [&host(), &unsynchronised] {
+                    assert_eq!(text(host, audience, &by_sshd, code), "", "{code}");
+                    assert_ne!(text(host, audience, &by_su, code), "", "{code}");
+                }
+            }
+            assert_ne!(text(&host(), OWN, &by_sshd, code), "", "mfa-enroll asks");
+        }
+        for code in [EARLIER, "12345"] {
+            assert_ne!(text(&host(), LOGIN, &by_sshd, code), "", "{code}");
+            assert_eq!(text(&host(), BLIND, &by_sshd, code), "", "a stranger learns nothing from a silence either");
+        }
+        let lock = (0..4).fold(fresh.clone(), |state, _| answer(LOGIN, WRONG, &bound, &state).1);
+        let fifth = answer(Audience { login: Some(&by_sshd), ..LOGIN }, WRONG, &bound, &lock).0;
+        assert!(fifth.text.contains("locked for"), "{}", fifth.text);
     }
 
     #[test]

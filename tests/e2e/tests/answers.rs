@@ -107,14 +107,18 @@ fn refused(door: Door, name: &str, case: Case) {
 
     let mut t = door.up_to_the_code(&who);
     t.send((case.typed)(&who, &app));
-    t.wait_for(case.says);
     match (door, case.verdict) {
+        _ if case.counted => door.refuses_a_wrong_code(&who, &mut t),
         // PAM_CONV_ERR: no second try for who will not talk.
         (Door::Sudo, "no-interaction") => {
+            t.wait_for(case.says);
             t.wait_for("sudo: PAM authentication error: ");
             assert_eq!(t.exit_code(), 1);
         }
-        _ => drop(t.wait_for(&door.refusal(&who))),
+        _ => {
+            t.wait_for(case.says);
+            t.wait_for(&door.refusal(&who));
+        }
     }
     drop(t);
     nobody_got_in(&who, door, case.verdict, case.reason);

@@ -413,7 +413,7 @@ fn disabling_takes_effect_at_once_and_destroys_the_key() {
     let new = who.bind();
     let mut t = Door::Ssh.up_to_the_code(&who);
     t.type_line(&oath::totp(&app.key, oath::unix_now() + 30));
-    t.wait_for("That code is wrong.");
+    Door::Ssh.refuses_a_wrong_code(&who, &mut t);
     drop(t);
     Door::Ssh.lets_in(&who, &new.good);
 }

@@ -27,8 +27,7 @@ fn guarded(door: Door, name: &str) {
     let mut t = door.up_to_the_code(&who);
     assert!(t.echoes(), "codes are shown: they are good once, and mistyping them costs a guess");
     t.type_line(&app.wrong());
-    t.wait_for("That code is wrong.");
-    t.wait_for(&door.refusal(&who));
+    door.refuses_a_wrong_code(&who, &mut t);
     drop(t);
     who.logged(&["event=verify", &service, "factor=totp", "verdict=refused", "reason=\"wrong code\""]);
     assert!(!who.got_in());

@@ -12,7 +12,7 @@ use super::no_way::{NoWay, way_to_a_device};
 use super::owed::{owe, settle};
 use super::{hand_over, requirement};
 use crate::conversation::{Conversation, NoAnswer};
-use crate::flow::code::Audience;
+use crate::flow::code::{Audience, mere_no};
 use crate::flow::door::door;
 use crate::flow::key_asked::{self, Counted};
 use crate::flow::user::find;
@@ -90,7 +90,7 @@ fn auth_phase(login: &Login, trial: bool, host: &Host, conversation: &mut Conver
         Ok(Some((asked, user))) => {
             second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
         }
-        Ok(None) => ask_in_vain(login, host, conversation, "unknown to the name service"),
+        Ok(None) => ask_in_vain(attempt, conversation, "unknown to the name service"),
         Err(failed) => attempt.cannot_be_judged(failed, conversation),
     };
     match untrue {
@@ -126,7 +126,7 @@ impl Attempt<'_> {
     fn cannot_be_judged(self, failed: Decision, conversation: &mut Conversation) -> Decision {
         match self.first_factor_known {
             true => failed,
-            false => ask_in_vain(self.login, self.host, conversation, &failed.reason),
+            false => ask_in_vain(self, conversation, &failed.reason),
         }
     }
 }
@@ -176,7 +176,7 @@ fn second_factor(
             let refused = no_way.decision(user, host.policy().self_service);
             match first_factor_known {
                 true => refused,
-                false => ask_in_vain(login, host, desk.conversation, &refused.reason),
+                false => ask_in_vain(attempt, desk.conversation, &refused.reason),
             }
         }
     })
@@ -295,9 +295,11 @@ fn added_key(bound: &Bound, now: u64) -> Option<&Key> {
 }
 
 /// Asks a user who cannot succeed exactly as any other: the same prompt and the same work, so that nothing is revealed.
-fn ask_in_vain(login: &Login, host: &Host, conversation: &mut Conversation, reason: &str) -> Decision {
+fn ask_in_vain(attempt: Attempt, conversation: &mut Conversation, reason: &str) -> Decision {
+    let Attempt { login, trial, host, .. } = attempt;
     match question_for_nobody(login, host, conversation) {
-        Ok(()) => Decision::new(Outcome::Refused, REFUSED, reason),
+        Ok(()) if trial => Decision::new(Outcome::Refused, REFUSED, reason),
+        Ok(()) => Decision::new(Outcome::Refused, mere_no(Some(login), REFUSED), reason),
         Err(none) => none.into(),
     }
 }

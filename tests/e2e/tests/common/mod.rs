@@ -309,6 +309,15 @@ impl Door {
         }
     }
 
+    /// Waits until a wrong code is refused. sshd is given no text for it, and so logs a line of its own.
+    #[track_caller]
+    pub fn refuses_a_wrong_code(self, who: &Person, t: &mut Terminal) {
+        if self != Self::Ssh {
+            t.wait_for("That code is wrong.");
+        }
+        t.wait_for(&self.refusal(who));
+    }
+
     /// Knocks and gives the right password, up to the prompt for the code.
     #[track_caller]
     pub fn up_to_the_code(self, who: &Person) -> Terminal {
