@@ -129,6 +129,10 @@ install: all
 	if [ -d $(DESTDIR)$(PREFIX)/share/pam-configs ]; then \
 		install -m 0644 config/pam-configs/mfa $(DESTDIR)$(PREFIX)/share/pam-configs/mfa; \
 		test -e $(DESTDIR)/etc/pam.d/mfa-enroll || install -m 0644 config/pam.d/mfa-enroll $(DESTDIR)/etc/pam.d/mfa-enroll; fi
+	# The jail is off, and what was changed in it stays.
+	if [ -d $(DESTDIR)/etc/fail2ban ]; then for file in filter.d/mfa.conf jail.d/mfa.conf; do \
+		test -e $(DESTDIR)/etc/fail2ban/$$file || \
+			install -D -m 0644 config/fail2ban/$$file $(DESTDIR)/etc/fail2ban/$$file; done; fi
 	# Not switched on: systemctl enable --now mfa-helper.socket
 	if [ -d $(DESTDIR)$(PREFIX)/lib/systemd/system ]; then \
 		install -m 0644 packaging/systemd/mfa-helper.service packaging/systemd/mfa-helper.socket \
