@@ -10,6 +10,7 @@ pub mod login;
 pub mod manage;
 mod new_app;
 mod new_key;
+mod news;
 mod permission;
 pub mod proof;
 pub mod remember;

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use mfa_core::remembered::{Memory, Origin};
-use mfa_wire::Login;
+use mfa_core::view::View;
+use mfa_wire::{Login, Outcome};
 use sha2::{Digest, Sha256};
 
+use super::{Decision, news};
 use crate::host::Host;
-use crate::lang::duration;
+use crate::lang::{Lang, duration};
 use crate::policy::{Require, Requirement, place};
 
 /// What is remembered of this login. A later login has to be equal in all of it.
@@ -26,6 +28,21 @@ pub fn memory(asked: &Requirement, login: &Login, host: &Host) -> Option<Memory>
     };
     let key = key(login.ssh_auth_info.as_deref()).ok()?;
     Some(Memory { origin: Origin::new(&login.service, &source, key.as_ref())?, seconds })
+}
+
+/// The decision of a remembered login that covers this one, if there is one that lets in without a question.
+pub fn lets_in(memory: &Memory, view: &View, now: u64) -> Option<Decision> {
+    // A clock that was set back would make old remembered logins young.
+    if view.last_used > now {
+        return None;
+    }
+    // A user who has to be told something is asked even so, because the prompt tells it.
+    if news::since_the_last_login(view, now, Lang::En).is_some() {
+        return None;
+    }
+    let remembered = memory.find(&view.remembered, now)?;
+    let reason = format!("remembered login {}", remembered.id());
+    Some(Decision::new(Outcome::Accepted, "", reason).by_factor("remembered"))
 }
 
 /// Where a login comes from, as far as it can be remembered.

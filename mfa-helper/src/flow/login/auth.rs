@@ -1,11 +1,9 @@
 //! The auth phase of a login.
 
 use mfa_core::judge::By;
-use mfa_core::key::Key;
 use mfa_core::lockout::Way;
-use mfa_core::record::{Amendment, Latest};
 use mfa_core::totp::{Code, Parameters, Spent, Totp};
-use mfa_core::view::{Bound, View};
+use mfa_core::view::View;
 use mfa_wire::{Login, Outcome, REFUSED, Secret, printable, shell_word};
 
 use super::no_way::{NoWay, way_to_a_device};
@@ -16,10 +14,10 @@ use crate::flow::code::{Audience, mere_no};
 use crate::flow::door::door;
 use crate::flow::key_asked::{self, Counted};
 use crate::flow::user::find;
-use crate::flow::{Decision, Desk, ask_for_device, first_factor, remember};
+use crate::flow::{Decision, Desk, ask_for_device, first_factor, news, remember};
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::lang::{Lang, News, Text};
+use crate::lang::{Lang, Text};
 use crate::policy::{Require, Requirement};
 use crate::program::is_sudo;
 
@@ -191,15 +189,10 @@ fn ask_unless_remembered(
 ) -> Result<Decision, Decision> {
     let Attempt { login, trial, first_factor_known, host } = attempt;
     let (lang, way, now) = (desk.lang().everywhere(login), host.way(), desk.now());
-    let first = first_login_since(lang, view, now);
+    let first = news::since_the_last_login(view, now, lang);
     let memory = if trial || !first_factor_known { None } else { remember::memory(asked, login, host) };
-    // A clock that was set back would make old remembered logins young.
-    let set_back = view.last_used > now;
-    let again = memory.as_ref().filter(|_| !set_back).and_then(|memory| memory.find(&view.remembered, now));
-    // A user who has to be told something is asked even so, because the prompt tells it.
-    if let (Some(remembered), None) = (again, &first) {
-        let reason = format!("remembered login {}", remembered.id());
-        return Ok(Decision::new(Outcome::Accepted, "", reason).by_factor("remembered"));
+    if let Some(accepted) = memory.as_ref().and_then(|memory| remember::lets_in(memory, view, now)) {
+        return Ok(accepted);
     }
     let by = By { way, first_factor_known, bypass: way == Way::Login && !trial, remember: memory.as_ref() };
     let audience = Audience { by, own_command: trial, login: Some(login), lang };
@@ -253,45 +246,6 @@ fn would_lead_through_it(user: &str, login: &Login, host: &Host) -> Decision {
 fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
     lang.say(Text::Deadline(deadline.saturating_sub(now).div_ceil(86_400)))
-}
-
-/// What the first login after a change of the binding is told, so that an owner notices a change by somebody else.
-fn first_login_since(lang: Lang, view: &View, now: u64) -> Option<String> {
-    let bound = view.bound.as_ref()?;
-    let age = now.saturating_sub(bound.created);
-    let device = (view.last_used == 0).then(|| match bound.latest {
-        Latest::Replaced => Text::News(News::TookThePlace, age, &bound.created_from),
-        _ => Text::News(News::Bound, age, &bound.created_from),
-    });
-    let change = match &bound.latest {
-        Latest::Changed { what, when, from } if view.last_used <= *when => {
-            let ago = now.saturating_sub(*when);
-            Some(match what {
-                Amendment::RecoveryCodes => Text::News(News::CodesMade, ago, from),
-                Amendment::KeyRemoved => Text::News(News::KeyRemoved, ago, from),
-            })
-        }
-        _ => None,
-    };
-    let added =
-        added_key(bound, now).map(|key| Text::News(News::KeyAdded, now.saturating_sub(key.created), &key.created_from));
-    let news: Vec<String> = device.into_iter().chain(change).chain(added).map(|text| lang.say(text)).collect();
-    (!news.is_empty()).then(|| news.join("\n"))
-}
-
-/// The latest key that was added, until an older key has been used since: a thief who has added it may log in first,
-/// and must not end the news for the owner. But for a week at most, since an owner may use the new key alone.
-fn added_key(bound: &Bound, now: u64) -> Option<&Key> {
-    const TOLD_FOR: u64 = 7 * 86_400;
-    let before = |new: &Key| {
-        let created = new.created;
-        bound.keys.iter().filter(move |old| old.created < created)
-    };
-    // Not in the same second: a key that is bound is touched as the proof, just before.
-    let used_since = |new: &Key| before(new).any(|old| bound.keys_used.last(old).is_some_and(|at| at > new.created));
-    let is_news =
-        |new: &&Key| now.saturating_sub(new.created) < TOLD_FOR && before(new).next().is_some() && !used_since(new);
-    bound.keys.iter().filter(is_news).max_by_key(|key| key.created)
 }
 
 /// Asks a user who cannot succeed exactly as any other: the same prompt and the same work, so that nothing is revealed.
