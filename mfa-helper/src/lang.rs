@@ -27,6 +27,11 @@ pub enum Text<'a> {
     InvitationCode,
     /// The question for a user who has security keys, where no key can be asked.
     RecoveryCode,
+    /// Why the code, or the recovery code, is asked for again. A code has this many digits.
+    CodeUsed,
+    NotACode(u8),
+    RecoveryCodeUsed,
+    NoRecoveryCode,
     /// The question for the PIN of a security key, and how many tries are left.
     Pin(Option<u32>),
     /// What to do with the keys that are plugged in, or that no key is plugged in.
@@ -143,6 +148,10 @@ fn english(text: Text) -> String {
         Text::Code => "Verification code: ".into(),
         Text::InvitationCode => "Invitation ticket: ".into(),
         Text::RecoveryCode => "Verification code (a recovery code): ".into(),
+        Text::CodeUsed => "That code was used already. Wait for the next one.".into(),
+        Text::NotACode(digits) => format!("That is not a code of {digits} digits."),
+        Text::RecoveryCodeUsed => "That recovery code was used already.".into(),
+        Text::NoRecoveryCode => "That is not a recovery code.".into(),
         Text::Pin(None) => "PIN of the key: ".into(),
         Text::Pin(Some(1)) => "PIN of the key (one try is left): ".into(),
         Text::Pin(Some(left)) => format!("PIN of the key ({left} tries are left): "),
@@ -312,6 +321,10 @@ fn chinese(text: Text) -> String {
         Text::Code => "Verification code 一次性验证码: ".into(),
         Text::InvitationCode => "Invitation ticket 邀请码: ".into(),
         Text::RecoveryCode => "Verification code 验证码 (恢复码): ".into(),
+        Text::CodeUsed => "该验证码已经用过。请等下一个出现。".into(),
+        Text::NotACode(digits) => format!("这不是 {digits} 位数字的验证码。"),
+        Text::RecoveryCodeUsed => "该恢复码已经用过。".into(),
+        Text::NoRecoveryCode => "这不是恢复码。".into(),
         Text::Pin(None) => "PIN of the key 安全密钥的 PIN: ".into(),
         Text::Pin(Some(1)) => "PIN of the key 安全密钥的 PIN (最后一次机会): ".into(),
         Text::Pin(Some(left)) => format!("PIN of the key 安全密钥的 PIN (还可试 {left} 次): "),
@@ -452,7 +465,11 @@ mod tests {
         Some(match text {
             Text::Code => Text::InvitationCode,
             Text::InvitationCode => Text::RecoveryCode,
-            Text::RecoveryCode => Text::Pin(None),
+            Text::RecoveryCode => Text::CodeUsed,
+            Text::CodeUsed => Text::NotACode(6),
+            Text::NotACode(_) => Text::RecoveryCodeUsed,
+            Text::RecoveryCodeUsed => Text::NoRecoveryCode,
+            Text::NoRecoveryCode => Text::Pin(None),
             Text::Pin(None) => Text::Pin(Some(1)),
             Text::Pin(Some(1)) => Text::Pin(Some(8)),
             Text::Pin(Some(_)) => Text::Touch,

@@ -1,12 +1,14 @@
 //! Asking for the code of a bound device, and what is said of the answer.
 
-use mfa_core::judge::{Accepted, Answer, By, Factor, Judged, Lock, WayOut, Why};
+use mfa_core::engine::Unavailable;
+use mfa_core::judge::{Accepted, Answer, By, Factor, Judged, Lock, Proved, WayOut, Why};
 use mfa_core::key::Refused;
 use mfa_core::lockout::Way;
 use mfa_core::view::{Codes, View};
-use mfa_wire::{Login, Outcome, REFUSED};
+use mfa_wire::{Login, Outcome, REFUSED, Secret};
 
-use super::{Decision, Desk, Passed, below};
+use super::{Decision, Desk, Passed, below, remember};
+use crate::conversation::NoAnswer;
 use crate::host::Host;
 use crate::lang::{Lang, Text, apart, duration, moment};
 
@@ -48,24 +50,81 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// Asks, with a notice in front, and has the answer judged.
+/// So often a question is asked again in one conversation.
+const AGAIN: usize = 2;
+
+/// Asks, with a notice in front, and has the answer judged. An answer that was used already, or that has not the form
+/// of one, is asked for again: it is no guess, so this gives a guesser nothing. A wrong code is not, since a conversation
+/// must hold one guess at most.
 pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mut Desk) -> Result<Passed, Decision> {
     let may_be_told = audience.by.first_factor_known || notice.is_some();
     let (text, factor) = match !view.keys().is_empty() && may_be_told {
         true => (Text::RecoveryCode, RECOVERY),
         false => (Text::Code, TOTP),
     };
-    let prompt = below(notice, audience.lang.say(text));
-    let answer = desk.conversation.ask(&prompt).map_err(|none| Decision::from(none).by_factor(factor))?;
-    judge_answer(audience, &view.user, &Answer::Typed(&answer), desk)
+    let question = audience.lang.say(text);
+    let asked = desk.conversation.ask(&below(notice, question.clone()));
+    let mut answer = asked.map_err(|none| Decision::from(none).by_factor(factor))?;
+    let mut left = AGAIN;
+    loop {
+        let why = match desk.bindings.judge(&view.user, audience.by, &Answer::Typed(&answer))? {
+            Judged::Accepted(accepted) => return Ok(audience.passed(accepted, desk.host)),
+            Judged::Not(why) => why,
+        };
+        if why == Why::CodeUsed
+            && let Some(passed) = remembered_meanwhile(audience, &view.user, desk)?
+        {
+            return Ok(passed);
+        }
+        let refused = audience.not_accepted(&why, desk.host);
+        let Some(what) = no_guess(&why).filter(|_| left > 0 && audience.is_asked_again()) else { return Err(refused) };
+        let other = match desk.conversation.ask(&below(Some(&audience.lang.say(what)), question.clone())) {
+            Ok(other) => other,
+            // A program with one answer only (`sudo -S`) is refused for that answer, as if it had not been asked again.
+            Err(NoAnswer::Cancelled(_)) => return Err(refused),
+            Err(gone) => return Err(Decision::from(gone).by_factor(factor)),
+        };
+        // Programs that answer by themselves would do so again and again.
+        if is_the_same(&answer, &other) {
+            return Err(refused);
+        }
+        answer = other;
+        left -= 1;
+    }
+}
+
+/// Several logins may be asked at the same moment: a file manager opens six. The first of them has used up the code that
+/// the person has typed into all of them, and is remembered. Now that lets the others in too, as it would if they began
+/// now.
+fn remembered_meanwhile(audience: Audience, user: &str, desk: &Desk) -> Result<Option<Passed>, Unavailable> {
+    let Some(memory) = audience.by.remember else { return Ok(None) };
+    let view = desk.bindings.look(user)?;
+    let accepted = remember::lets_in(memory, &view, desk.now());
+    // It proves no device.
+    Ok(accepted.map(|decision| Passed { decision, proved: Proved::nothing_bound(view.seen()) }))
+}
+
+/// What is said above the next question, if the answer was no guess.
+fn no_guess(why: &Why) -> Option<Text<'static>> {
+    match why {
+        Why::CodeUsed => Some(Text::CodeUsed),
+        Why::NotACode(digits) => Some(Text::NotACode(*digits)),
+        Why::RecoveryCodeUsed => Some(Text::RecoveryCodeUsed),
+        Why::NoRecoveryCode => Some(Text::NoRecoveryCode),
+        _ => None,
+    }
+}
+
+/// But for blanks, as an app may show them in a code.
+fn is_the_same(one: &Secret, other: &Secret) -> bool {
+    let [one, other] = [one, other].map(|answer| answer.bytes().iter().filter(|byte| !byte.is_ascii_whitespace()));
+    one.eq(other)
 }
 
 /// Has an answer judged, and makes a decision of the judgement.
 pub fn judge_answer(audience: Audience, user: &str, answer: &Answer, desk: &Desk) -> Result<Passed, Decision> {
     match desk.bindings.judge(user, audience.by, answer)? {
-        Judged::Accepted(accepted) => {
-            Ok(Passed { decision: audience.accepted(&accepted, desk.host), proved: accepted.proved })
-        }
+        Judged::Accepted(accepted) => Ok(audience.passed(accepted, desk.host)),
         Judged::Not(why) => Err(audience.not_accepted(&why, desk.host)),
     }
 }
@@ -79,6 +138,17 @@ pub fn mere_no<'t>(login: Option<&Login>, text: &'t str) -> &'t str {
 }
 
 impl Audience<'_> {
+    /// Whether a question may be asked again: at a login whose first factor is known to be right, so that a stranger
+    /// learns nothing from it, and not in a screen locker, which has room for one question and no text.
+    fn is_asked_again(self) -> bool {
+        let has_room = self.own_command || self.by.way == Way::Login;
+        self.login.is_some() && self.by.first_factor_known && has_room
+    }
+
+    fn passed(self, accepted: Accepted, host: &Host) -> Passed {
+        Passed { decision: self.accepted(&accepted, host), proved: accepted.proved }
+    }
+
     fn accepted(self, accepted: &Accepted, host: &Host) -> Decision {
         let Accepted { by, codes, .. } = accepted;
         let (factor, text, reason) = match by {
@@ -95,20 +165,22 @@ impl Audience<'_> {
         let by_key = |decision: Decision| decision.by_factor(U2F);
         match why {
             Why::NotBound => self.refused("The device was unbound meanwhile.", "unbound meanwhile"),
-            Why::NoRecoveryCode => by_recovery_code(self.refused("That is not a recovery code.", "no recovery code")),
+            Why::NoRecoveryCode => {
+                by_recovery_code(self.refused(&Lang::En.say(Text::NoRecoveryCode), "no recovery code"))
+            }
             Why::WrongRecoveryCode => {
                 by_recovery_code(self.refused(self.no("That recovery code is wrong."), "wrong recovery code"))
             }
             Why::RecoveryCodeUsed => {
-                by_recovery_code(self.refused("That recovery code was used already.", "recovery code used already"))
+                by_recovery_code(self.refused(&Lang::En.say(Text::RecoveryCodeUsed), "recovery code used already"))
             }
             Why::BypassOver => {
                 let truth = "That bypass code has run out: ask an administrator.";
                 self.refused(truth, "bypass code run out").by_factor(BYPASS)
             }
             Why::Locked(lock) => self.locked(*lock),
-            Why::NotACode(digits) => self.refused(&format!("That is not a code of {digits} digits."), "not a code"),
-            Why::CodeUsed => self.refused("That code was used already. Wait for the next one.", "code used already"),
+            Why::NotACode(digits) => self.refused(&Lang::En.say(Text::NotACode(*digits)), "not a code"),
+            Why::CodeUsed => self.refused(&Lang::En.say(Text::CodeUsed), "code used already"),
             Why::ClockWasAhead(seconds, way_out) => {
                 let (again, way_out) = (duration(*seconds), meanwhile(*way_out));
                 let truth = format!("This host's clock was ahead: codes are accepted again in {again}.{way_out}");
@@ -201,7 +273,6 @@ mod tests {
     use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Record, State};
     use mfa_core::totp::{Parameters, Totp};
     use mfa_core::{Id, recovery};
-    use mfa_wire::Secret;
 
     /// In step 5.
     const NOW: u64 = 165;

@@ -13,6 +13,9 @@ use crate::host::Host;
 use crate::lang::{Lang, duration};
 use crate::policy::{Require, Requirement, place};
 
+/// In place of the device, as the log says it.
+pub const REMEMBERED: &str = "remembered";
+
 /// What is remembered of this login. A later login has to be equal in all of it.
 ///
 /// `None` if the caller is the user's own process: it can claim anything about the login. `None` also if the first
@@ -42,7 +45,7 @@ pub fn lets_in(memory: &Memory, view: &View, now: u64) -> Option<Decision> {
     }
     let remembered = memory.find(&view.remembered, now)?;
     let reason = format!("remembered login {}", remembered.id());
-    Some(Decision::new(Outcome::Accepted, "", reason).by_factor("remembered"))
+    Some(Decision::new(Outcome::Accepted, "", reason).by_factor(REMEMBERED))
 }
 
 /// Where a login comes from, as far as it can be remembered.

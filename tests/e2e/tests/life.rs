@@ -31,6 +31,10 @@ fn refuses(door: Door, who: &Person, code: &str, said: &str) {
     let mut t = door.up_to_the_code(who);
     t.type_line(code);
     t.wait_for(said);
+    if said.contains("used already") {
+        t.wait_for(common::CODE);
+        t.type_line(code);
+    }
     t.wait_for(&door.refusal(who));
 }
 

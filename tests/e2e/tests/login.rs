@@ -42,6 +42,8 @@ fn guarded(door: Door, name: &str) {
     let mut t = door.up_to_the_code(&who);
     t.type_line(&app.good);
     t.wait_for("That code was used already. Wait for the next one.");
+    t.wait_for(CODE);
+    t.type_line(&app.good);
     t.wait_for(&door.refusal(&who));
     drop(t);
     who.logged(&["event=verify", &service, "verdict=refused", "reason=\"code used already\""]);

@@ -90,6 +90,8 @@ fn binding_in_ssh_is_chinese_and_what_comes_at_every_login_is_ascii() {
     let mut t = Door::Ssh.up_to_the_code(&who);
     t.type_line("no code");
     t.wait_for("That is not a code of 6 digits.");
+    t.wait_for(CODE);
+    t.type_line("no code");
     t.wait_for(&Door::Ssh.refusal(&who));
     assert!(t.raw().is_ascii(), "{}", t.screen());
     drop(t);
@@ -100,6 +102,9 @@ fn binding_in_ssh_is_chinese_and_what_comes_at_every_login_is_ascii() {
     t.type_line(&who.password);
     let notice = t.wait_for(CODE_ZH);
     assert!(notice.contains("此设备于 ") && notice.contains("前从 ::1 绑定。\n"), "{notice}");
+    t.type_line("no code");
+    t.wait_for("这不是 6 位数字的验证码。");
+    t.wait_for(CODE_ZH);
     t.type_line("no code");
     let refused = t.wait_for(&Door::Sudo.refusal(&who));
     assert!(refused.contains("That is not a code of 6 digits.") && refused.is_ascii(), "{refused}");

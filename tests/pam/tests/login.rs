@@ -99,6 +99,63 @@ fn each_answer_gets_its_code_and_only_a_guess_is_counted() {
     }
 }
 
+const USED: &str = "That code was used already. Wait for the next one.";
+const NO_CODE: &str = "That is not a code of 6 digits.";
+
+/// What the person is asked if these are the answers to one question after the other, and what auth comes to.
+fn asked(bound: &Bound, service: &str, answers: &[&str]) -> (Vec<String>, i32) {
+    let host = bound.system.host(service).user("again").steps(&["auth"]);
+    let report = answers.iter().fold(host, |host, answer| host.answer(answer)).run();
+    let questions = report.said().into_iter().filter(|said| said.style == "ask").map(|said| said.text);
+    (questions.collect(), report.code("auth"))
+}
+
+/// None of these answers is a guess, so a person gets another try without the first factor, and a guesser gets nothing.
+#[test]
+fn a_code_that_was_used_or_is_none_is_asked_for_again_twice_at_most() {
+    let mut bound = Bound::fresh("again");
+    bound.advance(100);
+    let used = bound.code(0);
+    assert_eq!(bound.auth(&used), SUCCESS);
+    let good = bound.code(1);
+    let before = fs::read(bound.file("state")).unwrap();
+    let log = Log::listen();
+    let (questions, code) = asked(&bound, "door", &[&used, "12345", "abcdef", &good]);
+    assert_eq!((questions.len(), code), (3, AUTH_ERR), "{questions:?}");
+    assert!(questions[1].starts_with(&format!("\"{USED}\\n")), "{questions:?}");
+    assert!(questions[2].starts_with(&format!("\"{NO_CODE}\\n")), "{questions:?}");
+    assert_eq!(words(&audit(&log, "user=again").pop().unwrap()), "refused not a code");
+    // The same answer again comes from a program. With blanks in it, it is the same.
+    let spaced = format!(" {} {}", &used[..3], &used[3..]);
+    assert_eq!(asked(&bound, "door", &[&used, &spaced, &good]), (questions[..2].to_vec(), AUTH_ERR));
+    // As before for a program with one answer.
+    let (two, code) = asked(&bound, "door", &[&used, ""]);
+    assert_eq!((two.len(), code), (2, AUTH_ERR), "{two:?}");
+    assert_eq!(words(&audit(&log, "user=again").pop().unwrap()), "refused code used already");
+    let secret = bound.system.host("door").user("again").password(pam_tests::PASSWORD).steps(&["auth"]);
+    assert_eq!(secret.answer("12345").answer(pam_tests::PASSWORD).run().code("auth"), AUTH_ERR);
+    assert_eq!(before, fs::read(bound.file("state")).unwrap(), "none of these is a guess");
+
+    let wrong = wrong(&good);
+    let (questions, code) = asked(&bound, "door", &["12345", &wrong, &good]);
+    assert_eq!((questions.len(), code), (2, AUTH_ERR), "one guess in one conversation");
+    let (questions, code) = asked(&bound, "door", &["12345", &used, &good]);
+    assert_eq!((questions.len(), code), (3, SUCCESS));
+}
+
+/// A stranger learns nothing of a code, and a screen locker has no room for a second question.
+#[test]
+fn nobody_is_asked_again_whose_first_factor_may_be_wrong() {
+    let mut bound = Bound::fresh("again");
+    bound.advance(100);
+    bound.system.service("gate", "{first}\nauth required {module}\naccount required {module}");
+    bound.system.service("untrue", "auth required pam_permit.so\nauth required {module} stack=complete");
+    for service in ["gate", "untrue"] {
+        let (questions, code) = asked(&bound, service, &["12345", &bound.code(0)]);
+        assert_eq!((questions.len(), code), (1, AUTH_ERR), "{service}");
+    }
+}
+
 /// Another code of the same form.
 fn wrong(code: &str) -> String {
     code.chars().map(|c| if c == '9' { '0' } else { char::from(c as u8 + 1) }).collect()

@@ -5,7 +5,7 @@
 use std::fs;
 
 use pam_tests::code::{AUTH_ERR, CONV_ERR, SUCCESS};
-use pam_tests::{Bound, Host, Log, add_user, run};
+use pam_tests::{Bound, Gate, Host, Log, add_user, run};
 
 const RULE: &str = "[[rule]]\nrequire = \"mfa\"\nremember = \"8h\"\n";
 const HOURS: i64 = 3600 / 30;
@@ -108,6 +108,64 @@ fn the_same_login_is_not_asked_again_until_the_time_is_over_and_the_log_says_so(
     home.gives_the_code(&mut bound);
     bound.advance(-10);
     assert!(!home.is_remembered(&bound), "from the future: the clock was set back");
+}
+
+/// A file manager opens several sessions at once: all are asked before the first of them is answered, and the person gives
+/// the same code to each.
+#[test]
+fn a_login_that_was_asked_is_let_in_by_what_another_has_won_meanwhile() {
+    let mut bound = fresh("beside");
+    let log = Log::listen();
+    let home = Way::home("beside");
+    let elsewhere = Way { rhost: Some("192.0.2.8"), ..home };
+    let code = bound.code(0);
+    let gate = Gate::closed();
+    let start = |way: &Way| way.host(&bound).answer(&code).gate(&gate).start();
+    let (at_home, away) = ([start(&home), start(&home), start(&home)], start(&elsewhere));
+    gate.await_hosts(4);
+    // The first wins before the others answer.
+    assert_eq!(home.host(&bound).answer(&code).run().code("auth"), SUCCESS);
+    let after = fs::read(bound.file("state")).unwrap();
+    gate.open();
+    for host in at_home {
+        let report = host.report();
+        assert_eq!((report.code("auth"), report.said().len()), (SUCCESS, 1), "{report:#?}");
+    }
+    assert_eq!(away.report().code("auth"), AUTH_ERR, "it has another address");
+    assert_eq!(fs::read(bound.file("state")).unwrap(), after, "one code was used, and nothing else was written");
+    let id = &tickets(&bound, "beside")[0].0;
+    let reason = format!("reason=\"remembered login {id}\"");
+    let lines = log.lines_with("event=verify user=beside");
+    assert_eq!(lines.iter().filter(|line| line.contains(&reason)).count(), 3, "{lines:?}");
+
+    // A wrong code is a guess, whatever is remembered.
+    bound.advance(2);
+    assert_eq!(revoke(&bound, "beside", "all"), 0);
+    let gate = Gate::closed();
+    let guess = home.host(&bound).answer("000000").gate(&gate).start();
+    let revoked = home.host(&bound).answer(&bound.code(0)).gate(&gate).start();
+    gate.await_hosts(2);
+    assert_eq!(home.host(&bound).answer(&bound.code(0)).run().code("auth"), SUCCESS);
+    assert_eq!(revoke(&bound, "beside", "all"), 0);
+    gate.open();
+    assert_eq!(guess.report().code("auth"), AUTH_ERR);
+    assert_eq!(revoked.report().code("auth"), AUTH_ERR, "what was revoked lets nobody in");
+}
+
+/// A change of the binding has to be told at the prompt before a remembered login lets in again.
+#[test]
+fn a_login_that_was_asked_is_not_let_in_past_a_change_of_the_binding() {
+    let bound = fresh("behind");
+    let home = Way::home("behind");
+    let code = bound.code(0);
+    let gate = Gate::closed();
+    let asked = home.host(&bound).answer(&code).gate(&gate).start();
+    gate.await_hosts(1);
+    assert_eq!(home.host(&bound).answer(&code).run().code("auth"), SUCCESS);
+    let made = bound.system.enroll(&["recovery-codes", "--user", "behind"], "ok\n");
+    assert!(made.status.success(), "{made:?}");
+    gate.open();
+    assert_eq!(asked.report().code("auth"), AUTH_ERR);
 }
 
 #[test]

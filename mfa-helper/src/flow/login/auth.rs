@@ -214,7 +214,8 @@ fn ask_unless_remembered(
         Ok(passed) => passed.decision,
         Err(failed) => failed,
     };
-    if decision.outcome == Outcome::Accepted && here.is_some() {
+    // A remembered login pays no debt, here as above.
+    if decision.outcome == Outcome::Accepted && decision.factor != remember::REMEMBERED && here.is_some() {
         settle(&view.user, here, desk)?;
     }
     let text = match (decision.outcome, first) {
