@@ -61,7 +61,7 @@ impl Identity {
 pub fn password_of(user: &str) -> Password {
     let answer = answer_of_a_copy(|| names::password(user) as u8, LOOK_UP);
     let is_the_answer = |password: &Password| answer == Some(*password as u8);
-    [Password::Empty, Password::Set].into_iter().find(is_the_answer).unwrap_or(Password::NotKnown)
+    [Password::Empty, Password::Locked, Password::Set].into_iter().find(is_the_answer).unwrap_or(Password::NotKnown)
 }
 
 #[cfg(test)]
@@ -118,9 +118,9 @@ mod tests {
     #[test]
     #[ignore = "needs root: make unit"]
     fn an_empty_password_is_told_from_one_that_is_set_and_from_one_that_is_not_known() {
-        use Password::{Empty, NotKnown, Set};
+        use Password::{Empty, Locked, NotKnown, Set};
         const HASH: &str = "$y$j9T$abc$def";
-        let shadows = [(Some(""), Empty), (Some(HASH), Set), (Some("!"), Set), (Some("*"), Set), (None, Set)];
+        let shadows = [(Some(""), Empty), (Some(HASH), Set), (Some("!"), Locked), (Some("*"), Locked), (None, Set)];
         let in_passwd = [("", Empty), ("*", Set), ("!", Set), (HASH, Set), ("xx", Set), ("##bob", Set)];
         let mut cases = Vec::new();
         for (shadow, expected) in shadows {
@@ -144,11 +144,15 @@ mod tests {
     #[test]
     #[ignore = "needs root: make unit"]
     fn a_copy_of_this_process_reads_the_hash() {
-        let passwd = "eve:x:4000:4000::/:/bin/sh\nbob:x:4001:4001::/:/bin/sh\nann:*:4002:4002::/:/bin/sh\n";
-        let files = [("/etc/passwd", passwd), ("/etc/shadow", "eve::20000::::::\nbob:$y$j9T$x:20000::::::\n")];
+        let passwd = "eve:x:4000:4000::/:/bin/sh\nbob:x:4001:4001::/:/bin/sh\nann:*:4002:4002::/:/bin/sh\nkim:x:4003:4003::/:/bin/sh\n";
+        let files = [
+            ("/etc/passwd", passwd),
+            ("/etc/shadow", "eve::20000::::::\nbob:$y$j9T$x:20000::::::\nkim:!$y$j9T$x:1::::::\n"),
+        ];
         in_a_world(&files, || {
-            let words = ["eve", "bob", "ann", "no-such-user"].map(password_of);
-            assert_eq!(words, [Password::Empty, Password::Set, Password::Set, Password::NotKnown]);
+            let words = ["eve", "bob", "ann", "kim", "no-such-user"].map(password_of);
+            let set = Password::Set;
+            assert_eq!(words, [Password::Empty, set, set, Password::Locked, Password::NotKnown]);
         });
     }
 

@@ -49,6 +49,8 @@ pub struct Group {
 pub enum Password {
     /// Empty: with `nullok`, pam_unix asks nothing and lets in.
     Empty,
+    /// An entry of this host's shadow that no password fits: it begins with `!` or `*`, as in images for clouds.
+    Locked,
     /// A hash, or nothing that pam_unix could compare: users of a directory have no entry in shadow.
     Set,
     /// The look-up has failed.
@@ -146,9 +148,11 @@ pub fn password(name: &str) -> Password {
     match stored(name) {
         Ok(Some(Stored::Empty)) => Password::Empty,
         Ok(Some(Stored::Something)) => Password::Set,
-        Ok(Some(Stored::InShadow)) => match shadow_is_empty(name) {
-            Ok(Some(true)) => Password::Empty,
-            Ok(Some(false) | None) => Password::Set,
+        Ok(Some(Stored::InShadow)) => match in_shadow(name) {
+            // A directory may answer with a mark of this form for a password that it checks itself.
+            Ok(Some(Password::Locked)) if !is_local(name) => Password::Set,
+            Ok(Some(password)) => password,
+            Ok(None) => Password::Set,
             Err(_) => Password::NotKnown,
         },
         Ok(None) | Err(_) => Password::NotKnown,
@@ -159,7 +163,7 @@ pub fn password(name: &str) -> Password {
 /// For users of other sources shadow has no entry, whatever their field in passwd says.
 pub fn shadow_unreadable(name: &str) -> Option<Errno> {
     match stored(name) {
-        Ok(Some(Stored::InShadow)) if is_local(name) => shadow_is_empty(name).err(),
+        Ok(Some(Stored::InShadow)) if is_local(name) => in_shadow(name).err(),
         _ => None,
     }
 }
@@ -195,21 +199,25 @@ fn kind(hash: &[u8], name: &[u8]) -> Stored {
     }
 }
 
-/// Whether the entry in shadow is empty; `None` if there is no entry.
+/// The entry in shadow; `None` if there is none.
 ///
 /// If /etc/shadow cannot be read, getspnam(3) asks the next source of nsswitch.conf, which does not know the user:
 /// its "not found" is wrong. So if the file exists, it must be readable.
-fn shadow_is_empty(name: &str) -> nix::Result<Option<bool>> {
+fn in_shadow(name: &str) -> nix::Result<Option<Password>> {
     let name = c_string(name)?;
     // SAFETY: the pointers are those of `entry` below; `name` is a C string that outlives the call.
     let call = |entry, buffer, length, found| unsafe { libc::getspnam_r(name.as_ptr(), entry, buffer, length, found) };
     let found = entry(call, |entry: &libc::spwd| match entry.sp_pwdp.is_null() {
         true => Err(Errno::EINVAL),
         // SAFETY: `sp_pwdp` is a C string in the buffer of `entry`.
-        false => Ok(unsafe { bytes(entry, entry.sp_pwdp) }.is_empty()),
+        false => Ok(match unsafe { bytes(entry, entry.sp_pwdp) } {
+            b"" => Password::Empty,
+            [b'!' | b'*', ..] => Password::Locked,
+            _ => Password::Set,
+        }),
     })?;
     match (found, std::fs::File::open(SHADOW)) {
-        (Some(empty), _) => empty.map(Some),
+        (Some(password), _) => password.map(Some),
         (None, Err(e)) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
         }

@@ -33,7 +33,7 @@ pub fn is_safe(login: &Login, user: &Identity, host: &Host) -> Result<(), NoWay>
 /// An empty password is no first factor: anybody knows it. If the stack accepts none, nobody has come in by one.
 pub fn proves_something(login: &Login, user: &Identity) -> Result<(), NoWay> {
     match identity::password_of(&user.name) {
-        Password::Set => Ok(()),
+        Password::Set | Password::Locked => Ok(()),
         Password::Empty => Err(NoWay::NoSecret("it is empty")),
         Password::NotKnown if !stack::takes_empty(&login.service, &stack::system_file) => Ok(()),
         Password::NotKnown => {
