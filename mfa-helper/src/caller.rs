@@ -402,7 +402,7 @@ mod tests {
         in_a_world(&[("/etc/passwd", &passwd(65 << 20))], || {
             assert_eq!(eve.name(), Err(Errno::ERANGE));
             assert_eq!(eve.subject("eve", &status, true), Err(NotAllowed::NotKnown(Errno::ERANGE)));
-            let decision = crate::flow::Decision::from(NotAllowed::NotKnown(Errno::ERANGE));
+            let decision = crate::flow::Decision::no_right(NotAllowed::NotKnown(Errno::ERANGE), "");
             assert_eq!(decision.outcome, mfa_wire::Outcome::Unavailable);
         });
     }

@@ -57,6 +57,8 @@ pub enum Text<'a> {
 
     /// The head of the page on which a login binds a device.
     BindNow,
+    /// The person or place to ask for help.
+    Help(&'a str),
     /// Above the values to type into an app, and the names of its fields.
     TypeThis,
     Issuer,
@@ -80,11 +82,11 @@ pub enum Text<'a> {
     Lapsed(u64, &'a str),
     /// A change, shown at the first login after it: this many seconds ago, and from where.
     News(News, u64, &'a str),
-    /// Days until a device is required.
-    Deadline(u64),
+    /// Days until a device is required, and the verb that binds one.
+    Deadline(u64, &'static str),
 
-    /// After a success: recovery codes left, and whether the user can make new ones.
-    CodesLeft(u32, bool),
+    /// After a success: recovery codes left, and whether the user can make new ones or has to ask; and whom.
+    CodesLeft(u32, bool, Option<&'a str>),
     BypassUsed,
     BoundInLogin(&'a str),
     Bound(&'a str),
@@ -170,6 +172,7 @@ fn english(text: Text) -> String {
         Text::WrittenDown => "Type ok when you have written them down: ".into(),
 
         Text::BindNow => "MFA is required: bind an authenticator app now.".into(),
+        Text::Help(contact) => format!("  help    {contact}"),
         Text::TypeThis => "Type this into the app, as a time-based key:".into(),
         Text::Issuer => "  issuer  ".into(),
         Text::Account => "  account ".into(),
@@ -189,12 +192,14 @@ fn english(text: Text) -> String {
             format!("The device of {} from {} is void: that login did not open.", english_ago(ago), name(from))
         }
         Text::News(news, ago, from) => english_news(news, &english_ago(ago), &name(from)),
-        Text::Deadline(1) => "MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll totp".into(),
-        Text::Deadline(days) => {
-            format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll totp")
+        Text::Deadline(1, verb) => {
+            format!("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll {verb}")
+        }
+        Text::Deadline(days, verb) => {
+            format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll {verb}")
         }
 
-        Text::CodesLeft(left, self_service) => english_codes_left(left, self_service),
+        Text::CodesLeft(left, self_service, contact) => english_codes_left(left, self_service, contact),
         Text::BypassUsed => "That bypass code is used up now.".into(),
         Text::BoundInLogin(user) => {
             format!("Once this login opens, the device of {} is bound and its code asked.", name(user))
@@ -250,13 +255,16 @@ fn english_news(news: News, ago: &str, from: &str) -> String {
     }
 }
 
-fn english_codes_left(left: u32, self_service: bool) -> String {
+fn english_codes_left(left: u32, self_service: bool, contact: Option<&str>) -> String {
     let left = match left {
         0 => String::from("No recovery code is left."),
         1 => String::from("One recovery code is left."),
         n => format!("{n} recovery codes are left."),
     };
-    let new = if self_service { "New ones: mfa-enroll recovery-codes" } else { "Ask an administrator for new ones." };
+    let new = match self_service {
+        true => String::from("New ones: mfa-enroll recovery-codes"),
+        false => format!("Ask {} for new ones.", contact.unwrap_or("an administrator")),
+    };
     format!("{left} {new}")
 }
 
@@ -343,6 +351,7 @@ fn chinese(text: Text) -> String {
         Text::WrittenDown => "Type ok 全部抄好之后请输入 ok: ".into(),
 
         Text::BindNow => "MFA is required. 请现在绑定身份验证器应用。".into(),
+        Text::Help(contact) => format!("  求助    {contact}"),
         Text::TypeThis => "请在应用中输入以下内容, 密钥类型选“基于时间”:".into(),
         Text::Issuer => "  发行方  ".into(),
         Text::Account => "  账户    ".into(),
@@ -365,10 +374,10 @@ fn chinese(text: Text) -> String {
             format!("{}从 {} 绑定的设备已作废: 该次登录未能完成。", chinese_ago(ago), name(from))
         }
         Text::News(news, ago, from) => chinese_news(news, &chinese_ago(ago), &name(from)),
-        Text::Deadline(1) => "从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll totp".into(),
-        Text::Deadline(days) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll totp"),
+        Text::Deadline(1, verb) => format!("从明天起登录必须使用 MFA。请现在绑定设备: mfa-enroll {verb}"),
+        Text::Deadline(days, verb) => format!("{days} 天后登录必须使用 MFA。请在此之前绑定设备: mfa-enroll {verb}"),
 
-        Text::CodesLeft(left, self_service) => chinese_codes_left(left, self_service),
+        Text::CodesLeft(left, self_service, contact) => chinese_codes_left(left, self_service, contact),
         Text::BypassUsed => "该临时放行码已用掉。".into(),
         Text::BoundInLogin(user) => format!("登录完成后 {} 的设备即绑定生效, 此后将要求输入其验证码。", name(user)),
         Text::Bound(user) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
@@ -408,9 +417,13 @@ fn chinese_news(news: News, ago: &str, from: &str) -> String {
     }
 }
 
-fn chinese_codes_left(left: u32, self_service: bool) -> String {
+fn chinese_codes_left(left: u32, self_service: bool, contact: Option<&str>) -> String {
     let left = if left == 0 { String::from("恢复码已用完。") } else { format!("恢复码还剩 {left} 个。") };
-    let new = if self_service { "生成新的: mfa-enroll recovery-codes" } else { "请向管理员索取新的。" };
+    let new = match (self_service, contact) {
+        (true, _) => String::from("生成新的: mfa-enroll recovery-codes"),
+        (false, Some(contact)) => format!("索取新的请联系 {contact} 。"),
+        (false, None) => String::from("请向管理员索取新的。"),
+    };
     format!("{left} {new}")
 }
 
@@ -488,7 +501,8 @@ mod tests {
             Text::FirstOrWish => Text::SecondNext,
             Text::SecondNext => Text::WrittenDown,
             Text::WrittenDown => Text::BindNow,
-            Text::BindNow => Text::TypeThis,
+            Text::BindNow => Text::Help("helpdesk 4711"),
+            Text::Help(_) => Text::TypeThis,
             Text::TypeThis => Text::Issuer,
             Text::Issuer => Text::Account,
             Text::Account => Text::Codes,
@@ -518,10 +532,11 @@ mod tests {
             Text::News(News::TookThePlace, ..) => Text::News(News::CodesMade, 61, FROM),
             Text::News(News::CodesMade, ..) => Text::News(News::KeyAdded, 61, FROM),
             Text::News(News::KeyAdded, ..) => Text::News(News::KeyRemoved, 61, FROM),
-            Text::News(News::KeyRemoved, ..) => Text::Deadline(1),
-            Text::Deadline(1) => Text::Deadline(14),
-            Text::Deadline(_) => Text::CodesLeft(0, false),
-            Text::CodesLeft(0, false) => Text::CodesLeft(3, true),
+            Text::News(News::KeyRemoved, ..) => Text::Deadline(1, "totp"),
+            Text::Deadline(1, _) => Text::Deadline(14, "u2f"),
+            Text::Deadline(..) => Text::CodesLeft(0, false, None),
+            Text::CodesLeft(0, false, None) => Text::CodesLeft(0, false, Some("helpdesk 4711")),
+            Text::CodesLeft(0, false, _) => Text::CodesLeft(3, true, None),
             Text::CodesLeft(..) => Text::BypassUsed,
             Text::BypassUsed => Text::BoundInLogin("alice7"),
             Text::BoundInLogin(_) => Text::Bound("alice7"),

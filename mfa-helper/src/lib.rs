@@ -138,7 +138,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     let subject = caller.subject(&name, &request, host.policy().self_service);
     let decision = match &subject {
         Ok(subject) => serve(caller, &request, subject, &config, &host, &mut conversation),
-        Err(why) => (*why).into(),
+        Err(why) => Decision::no_right(*why, host.policy().contact()),
     };
     // A login that has to start its own helper is not decided yet.
     if decision.outcome != Outcome::StartYourOwn {

@@ -83,7 +83,7 @@ impl fmt::Display for Failure {
             Failure::NotTouched => "The key was not touched in time: try again.",
             Failure::Nonsense(_) => "What answers here is no ssh agent: log in again by ssh -A.",
             Failure::Gone => "Nobody waits for the key any more.",
-            Failure::Unable(_) => "Your ssh agent cannot be asked: tell an administrator.",
+            Failure::Unable(_) => "Your ssh agent cannot be asked: the system log says why.",
         })
     }
 }

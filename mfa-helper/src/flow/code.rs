@@ -175,8 +175,8 @@ impl Audience<'_> {
                 by_recovery_code(self.refused(&Lang::En.say(Text::RecoveryCodeUsed), "recovery code used already"))
             }
             Why::BypassOver => {
-                let truth = "That bypass code has run out: ask an administrator.";
-                self.refused(truth, "bypass code run out").by_factor(BYPASS)
+                let truth = format!("That bypass code has run out: ask {}.", host.policy().contact());
+                self.refused(&truth, "bypass code run out").by_factor(BYPASS)
             }
             Why::Locked(lock) => self.locked(*lock),
             Why::NotACode(digits) => self.refused(&Lang::En.say(Text::NotACode(*digits)), "not a code"),
@@ -188,8 +188,13 @@ impl Audience<'_> {
             }
             Why::WrongCode { offset, lock } => self.wrong(*offset, *lock, (host.synchronised)()),
             Why::KeyGone => by_key(self.refused("The key was unbound meanwhile.", "unbound meanwhile")),
-            Why::BadAnswer(refused) => by_key(Decision::new(Outcome::Refused, said(*refused), refused.to_string())),
-            Why::CounterBack(id, back) => by_key(self.refused(said(*back), &format!("key {id}: {back}"))),
+            Why::BadAnswer(refused) => {
+                let text = said(*refused, host.policy().contact());
+                by_key(Decision::new(Outcome::Refused, text, refused.to_string()))
+            }
+            Why::CounterBack(id, back) => {
+                by_key(self.refused(&said(*back, host.policy().contact()), &format!("key {id}: {back}")))
+            }
         }
     }
 
@@ -232,7 +237,8 @@ impl Audience<'_> {
     }
 
     fn left(self, codes: Codes, host: &Host) -> String {
-        self.lang.say(Text::CodesLeft(codes.left, host.policy().self_service))
+        let policy = host.policy();
+        self.lang.say(Text::CodesLeft(codes.left, policy.self_service, policy.contact.as_deref()))
     }
 }
 
@@ -249,15 +255,15 @@ fn meanwhile(way_out: WayOut) -> &'static str {
 }
 
 /// What is said of an answer of a key that is not valid.
-pub fn said(refused: Refused) -> &'static str {
+pub fn said(refused: Refused, contact: &str) -> String {
     match refused {
-        Refused::NotTouched => "The security key was not touched.",
-        Refused::NotVerified => "The security key has checked neither a PIN nor a fingerprint.",
+        Refused::NotTouched => String::from("The security key was not touched."),
+        Refused::NotVerified => String::from("The security key has checked neither a PIN nor a fingerprint."),
         Refused::CounterBack { .. } => {
-            "The counter of this key went back: it may have been copied.\nTell an administrator, and replace it."
+            format!("The counter of this key went back: it may have been copied.\nTell {contact}, and replace it.")
         }
         Refused::Malformed | Refused::WrongRpId | Refused::BadSignature => {
-            "The answer of the security key is not good."
+            String::from("The answer of the security key is not good.")
         }
     }
 }

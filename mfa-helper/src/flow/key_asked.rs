@@ -117,16 +117,17 @@ fn by_usb(
     let deadline = Duration::from_secs(u2f.timeout);
     let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation: desk.conversation };
-    let (n, signed, _) = usb::assert(&asked, &mut person).map_err(no_key)?;
+    let (n, signed, _) =
+        usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact()))?;
     Ok(Answered { key: keys[n].id, signed, hash: *challenge })
 }
 
-fn no_key(failure: usb::Failure) -> NotAnswered {
+fn no_key(failure: usb::Failure, contact: &str) -> NotAnswered {
     let reason = failure.reason();
     match failure {
         usb::Failure::Gone(none) => NotAnswered::Failed(none.into()),
         usb::Failure::Refused(refused) => {
-            NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused), reason))
+            NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused, contact), reason))
         }
         // A key was asked, and this is its answer.
         usb::Failure::NotTouched

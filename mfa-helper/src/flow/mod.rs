@@ -79,6 +79,18 @@ impl Decision {
         Decision::new(Outcome::Refused, text, format!("not allowed: {text}"))
     }
 
+    /// The caller has no right to ask this.
+    pub fn no_right(why: NotAllowed, contact: &str) -> Decision {
+        match why {
+            NotAllowed::RootOnly => Decision::not_allowed("Only root may do this."),
+            NotAllowed::NotYours => Decision::not_allowed("Only root may do this for another user."),
+            NotAllowed::NoSelfService => {
+                Decision::not_allowed(&format!("Devices are managed by the administrators here: ask {contact}."))
+            }
+            NotAllowed::NotKnown(e) => Decision::name_service_failed(e),
+        }
+    }
+
     /// A copy that names the rule that decided, and the rule that only observes.
     fn by(self, asked: Requirement) -> Decision {
         let observed = asked.observed.map(|(rule, require)| format!("{rule} {}", require.word()));
@@ -139,17 +151,6 @@ fn below(notice: Option<&str>, text: String) -> String {
     match notice {
         Some(notice) => format!("{notice}\n{text}"),
         None => text,
-    }
-}
-
-impl From<NotAllowed> for Decision {
-    fn from(why: NotAllowed) -> Decision {
-        Decision::not_allowed(match why {
-            NotAllowed::RootOnly => "Only root may do this.",
-            NotAllowed::NotYours => "Only root may do this for another user.",
-            NotAllowed::NoSelfService => "Devices are managed by the administrators here: ask one of them.",
-            NotAllowed::NotKnown(e) => return Decision::name_service_failed(e),
-        })
     }
 }
 

@@ -120,8 +120,9 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
         }
     })?;
     let pin = desk.policy().u2f.pin;
-    let counter = key::check(&key, &signed, &hash, pin.is_demanded_of(&key))
-        .map_err(|why| refused(format!("{}\nNothing was bound.", said(why)), &why.to_string()))?;
+    let counter = key::check(&key, &signed, &hash, pin.is_demanded_of(&key)).map_err(|why| {
+        refused(format!("{}\nNothing was bound.", said(why, desk.policy().contact())), &why.to_string())
+    })?;
     // Believe the signature only: the user can write anything into the file.
     Ok(Key { verified: pin != Pin::Never && signed.is_verified(), counter, ..key })
 }

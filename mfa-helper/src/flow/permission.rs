@@ -21,7 +21,7 @@ pub fn may_bind(user: &Identity, kind: Kind, proof: Proof, view: &View, desk: &m
     }
     let rule = rule_for(user, desk.host);
     if let Some(rule) = &rule {
-        allowed(rule, kind)?;
+        allowed(rule, kind, desk.host)?;
     }
     if proof == Proof::Invitation || rule.is_some_and(|rule| rule.enroll == Enroll::Invited) {
         return ask_for_invitation(&view.user, desk.lang(), desk);
@@ -35,7 +35,7 @@ pub fn may_replace(user: &Identity, kind: Kind, proof: Proof, host: &Host) -> Re
     if proof == Proof::Root {
         return Ok(());
     }
-    rule_for(user, host).map_or(Ok(()), |rule| allowed(&rule, kind))
+    rule_for(user, host).map_or(Ok(()), |rule| allowed(&rule, kind, host))
 }
 
 /// The rule that a user's own binding has to obey; `None` if every kind may be bound freely.
@@ -45,6 +45,11 @@ fn rule_for(user: &Identity, host: &Host) -> Option<Requirement> {
     (asked.require == Require::Mfa || asked.deadline.is_some()).then_some(asked)
 }
 
+/// The verb of mfa-enroll that binds a device of a kind that the rules accept.
+pub fn binding_verb(user: &Identity, host: &Host) -> &'static str {
+    rule_for(user, host).map_or("totp", |rule| rule.binding_verb())
+}
+
 /// Whether some rule requires a device of this user, at some service at least. A membership that cannot be told counts.
 pub fn is_required(user: &str, host: &Host) -> bool {
     let identity = identity::find(user).ok().flatten();
@@ -52,16 +57,16 @@ pub fn is_required(user: &str, host: &Host) -> bool {
     host.policy().strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 
-fn allowed(asked: &Requirement, kind: Kind) -> Result<(), Decision> {
+fn allowed(asked: &Requirement, kind: Kind, host: &Host) -> Result<(), Decision> {
     let text = match asked.kinds.as_slice() {
         kinds if asked.enroll != Enroll::ByAdmin && kinds.contains(&kind) => return Ok(()),
         [Kind::Totp] if asked.enroll != Enroll::ByAdmin => {
-            "Only an authenticator app may be bound here: mfa-enroll totp (or replace totp)"
+            String::from("Only an authenticator app may be bound here: mfa-enroll totp (or replace totp)")
         }
         [Kind::U2f] if asked.enroll != Enroll::ByAdmin => {
-            "Only a security key may be bound here: mfa-enroll u2f (or replace u2f)"
+            String::from("Only a security key may be bound here: mfa-enroll u2f (or replace u2f)")
         }
-        _ => "Devices are bound by the administrators here: ask one of them.",
+        _ => format!("Devices are bound by the administrators here: ask {}.", host.policy().contact()),
     };
     Err(Decision::new(Outcome::Refused, text, "not to be bound by the user"))
 }

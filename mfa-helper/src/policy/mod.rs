@@ -141,6 +141,8 @@ pub struct Rule {
 pub struct Policy {
     /// The name that the app shows; absent: the short host name.
     pub issuer: Option<String>,
+    /// The person or place to ask for help; absent: an administrator.
+    pub contact: Option<String>,
     /// The language of prompts and of the texts beside them.
     pub lang: Lang,
     /// The parameters of new authenticator apps.
@@ -199,6 +201,16 @@ pub struct Requirement {
     pub rule: String,
     /// The first rule that would have decided if it did not only observe, and what it would have asked.
     pub observed: Option<(String, Require)>,
+}
+
+impl Requirement {
+    /// The verb of mfa-enroll that binds a device of an accepted kind.
+    pub fn binding_verb(&self) -> &'static str {
+        match self.kinds.as_slice() {
+            [Kind::U2f] => "u2f",
+            _ => "totp",
+        }
+    }
 }
 
 /// Whether a condition holds.
@@ -269,6 +281,11 @@ impl Policy {
             possible.push(no_rule());
         }
         Requirement { observed, ..strictest(possible) }
+    }
+
+    /// The person or place to ask for help, as a refusal names it.
+    pub fn contact(&self) -> &str {
+        self.contact.as_deref().unwrap_or("an administrator")
     }
 
     /// The strictest requirement for `user` in any service, from any place.
@@ -431,6 +448,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             issuer: None,
+            contact: None,
             lang: Lang::default(),
             totp: Parameters::DEFAULT,
             window: 1,

@@ -41,6 +41,7 @@ pub type Source = (String, String);
 #[serde(deny_unknown_fields, default)]
 struct Main {
     issuer: Option<Spanned<String>>,
+    contact: Option<Spanned<String>>,
     lang: Option<Lang>,
     self_service: Option<bool>,
     totp: TotpTable,
@@ -187,13 +188,19 @@ impl File<'_> {
     }
 
     fn main(&self, policy: &mut Policy) -> Result<(), PolicyError> {
-        let Main { issuer, lang, self_service, totp, u2f, recovery, lockout, enroll, store, rule } = self.toml()?;
+        let Main { issuer, contact, lang, self_service, totp, u2f, recovery, lockout, enroll, store, rule } =
+            self.toml()?;
         if let Some(issuer) = issuer {
             let name = issuer.get_ref();
             let fit =
                 !name.is_empty() && name.len() <= 64 && !name.contains(':') && !name.chars().any(char::is_control);
             self.demand(fit, &issuer, "an issuer has 1 to 64 bytes, no colon and no control character")?;
             policy.issuer = Some(issuer.into_inner());
+        }
+        if let Some(contact) = contact {
+            let rule = "a contact has 1 to 60 ASCII characters, and does not speak of passwords";
+            self.demand(is_contact(contact.get_ref()), &contact, rule)?;
+            policy.contact = Some(contact.into_inner());
         }
         policy.lang = lang.unwrap_or_default();
         policy.self_service = self_service.unwrap_or(policy.self_service);
@@ -451,6 +458,14 @@ pub fn moment(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + time)
 }
 
+/// Whether a refusal can name it: ssh escapes all characters beyond ASCII there, and clients answer a text that speaks
+/// of a password by the password.
+fn is_contact(text: &str) -> bool {
+    let is_line = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && text.trim() == text;
+    let lower = text.to_ascii_lowercase();
+    (1..=60).contains(&text.len()) && is_line && !["passw", "passcode", "passphrase"].iter().any(|w| lower.contains(w))
+}
+
 /// The known name nearest to the unknown one, from serde's "unknown field `x`, expected one of `a`, `b`". Only a name
 /// that differs in at most one letter more than a third of them is proposed.
 fn nearest(message: &str) -> Option<&str> {
@@ -500,10 +515,11 @@ mod tests {
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
                     [enroll]\nservices = [\"sshd\"]\nprograms = [\"dropbear\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
-        let text = format!("self_service = false\n{text}");
+        let text = format!("self_service = false\ncontact = \"helpdesk 4711\"\n{text}");
         let policy = parse(&[("mfa.toml".into(), text)]).unwrap();
         let expected = Policy {
             issuer: Some("web1".into()),
+            contact: Some("helpdesk 4711".into()),
             lang: Lang::ZhCn,
             totp: Parameters { algorithm: Algorithm::Sha256, digits: 8, period: 60 },
             window: 2,
@@ -523,6 +539,17 @@ mod tests {
             rules: Vec::new(),
         };
         assert_eq!(policy, expected);
+    }
+
+    #[test]
+    fn a_contact_is_a_short_line_that_every_login_program_can_show() {
+        let contact = |text: &str| parse(&[("mfa.toml".into(), format!("contact = {text:?}"))]).map(|p| p.contact);
+        for good in ["helpdesk 4711", "https://help.example/mfa", &"x".repeat(60)] {
+            assert_eq!(contact(good), Ok(Some(good.to_owned())));
+        }
+        for bad in ["", " ", "a\nb", "a\u{1b}[2J", "\u{52a9}", " x", "Password desk", "passcodes", &"x".repeat(61)] {
+            assert!(contact(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

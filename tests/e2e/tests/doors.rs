@@ -72,7 +72,7 @@ fn sshd_under_another_name(machine: &'static Machine, program: &str) {
     t.wait_for("Password: ");
     t.type_line(&who.password);
     t.wait_for("MFA is required of gitta and no device is bound.");
-    t.wait_for("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user gitta");
+    t.wait_for("Bind one by mfa-enroll totp, or ask an administrator to run: mfa-enroll totp --user gitta");
     t.wait_for("Password: ");
     drop(t);
     who.logged(&["event=verify", "service=gate ", "verdict=refused"]);

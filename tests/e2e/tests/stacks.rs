@@ -98,7 +98,7 @@ fn gives(password: &str, door: Door, who: &mut Person, met: Met) {
         }
         Met::Remedy => {
             t.wait_for(&format!("MFA is required of {} and no device is bound.", who.name));
-            t.wait_for(&format!("ask root to: mfa-enroll totp --user {}", who.name));
+            t.wait_for(&format!("ask an administrator to run: mfa-enroll totp --user {}", who.name));
             t.wait_for(&door.refusal(who));
         }
         Met::Neutral => {
@@ -299,7 +299,7 @@ fn a_service_that_skips_the_account_phase_refuses_who_is_required() {
         t.wait_for("MFA is required of skip and no device is bound.\n");
         // A screen locker has room for the first line.
         if caller == "root" {
-            t.wait_for("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user skip\n");
+            t.wait_for("Bind one by mfa-enroll totp, or ask an administrator to run: mfa-enroll totp --user skip\n");
         }
         assert_eq!(t.exit_code(), 1);
     };

@@ -519,6 +519,13 @@ fn before_the_deadline_there_is_a_reminder() {
     let verdict = owing.auth("sudo");
     assert_eq!(verdict.outcome, Outcome::Ignored);
     assert_eq!(verdict.text, "MFA will be required of you in 16 days. Bind a device by then: mfa-enroll totp");
+    let rule = |kind: &str| {
+        let rule = format!("[[rule]]\nrequire = \"mfa\"\nkinds = [\"{kind}\"]\ndeadline = \"2027-01-31\"\n");
+        owing.system.config(&rule);
+    };
+    rule("u2f");
+    assert!(owing.auth("sudo").text.ends_with("Bind a device by then: mfa-enroll u2f"));
+    rule("totp");
     owing.clock.set(1_801_353_600);
     assert_eq!(owing.auth("sudo").outcome, Outcome::HandedOver);
 }

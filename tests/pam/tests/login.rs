@@ -5,7 +5,7 @@
 use std::fs;
 
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, CONV_ERR, IGNORE, PERM_DENIED, SUCCESS};
-use pam_tests::{Bound, Log, SILENT, System, add_user};
+use pam_tests::{Bound, Log, SILENT, System, add_user, run};
 
 /// `PAM_IGNORE` by all modules makes libpam say "permission denied"; a stack of ours alone shows it so.
 const IGNORED_ALONE: i32 = PERM_DENIED;
@@ -268,6 +268,52 @@ fn who_is_required_and_has_no_device_is_refused_with_the_remedy() {
     let line = audit(&log, "user=wanting").pop().unwrap();
     assert!(line.contains(r#"rule="mfa.toml:1 all""#) && line.contains("factor=none"), "{line}");
     assert_eq!(words(&line), "refused required and not bound, and not to be bound here");
+}
+
+/// The verb that binds what the rule accepts, and the contact of the policy.
+#[test]
+fn a_refusal_names_what_this_user_can_do_and_whom_to_ask() {
+    add_user("wanting");
+    let bound = Bound::fresh("bystander");
+    let rule = "[[rule]]\nusers = [\"wanting\"]\nrequire = \"mfa\"\n";
+    for (contact, whom) in [("", "an administrator"), ("contact = \"helpdesk 4711\"\n", "helpdesk 4711")] {
+        for (kinds, verb) in [("", "totp"), ("kinds = [\"u2f\"]\n", "u2f"), ("kinds = [\"totp\", \"u2f\"]\n", "totp")] {
+            let refused = |more: &str| {
+                bound.system.config(&format!("{contact}{rule}{kinds}{more}"));
+                let report = bound.system.host("door").user("wanting").answer("000000").steps(&["auth"]).run();
+                assert_eq!(report.code("auth"), AUTH_ERR);
+                report.said().pop().unwrap().text
+            };
+            let said = refused("enroll = \"by-admin\"\n");
+            assert!(said.contains(&format!("Ask {whom} to run: mfa-enroll {verb} --user wanting")), "{said}");
+            let said = refused("enroll = \"invited\"\n");
+            let key_alone = verb == "u2f";
+            let invite = format!("Ask {whom} to run: mfa-enroll invite --user wanting");
+            assert!(said.contains(if key_alone { "at this machine's own console." } else { &invite }), "{said}");
+        }
+    }
+}
+
+/// Where no password fits, as in images for clouds, nobody can be asked for one. Who is known to another source than
+/// this host's files may have one all the same.
+#[test]
+fn who_comes_by_a_key_alone_is_sent_to_the_password_only_if_one_may_fit() {
+    add_user("keyed");
+    let bound = Bound::fresh("other");
+    bound.system.service("sshd", "account required pam_permit.so\naccount required {module}");
+    bound.system.config("contact = \"helpdesk 4711\"\n[[rule]]\nrequire = \"mfa\"\n");
+    let said = || {
+        let report = bound.system.host("sshd").user("keyed").word("item", "3:ssh").steps(&["account"]).run();
+        assert_eq!(report.code("account"), PERM_DENIED);
+        report.said().pop().unwrap().text
+    };
+    let typed = "a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive";
+    let asked = "a key alone is not enough. Ask helpdesk 4711.";
+    assert!(said().contains(typed), "{}", said());
+    for (entry, expected) in [("*", asked), ("!", asked), ("!$y$j9T$abc$def", asked), ("$y$j9T$abc$def", typed)] {
+        run("usermod", &["-p", entry, "keyed"]);
+        assert!(said().contains(expected), "{entry}: {}", said());
+    }
 }
 
 #[test]

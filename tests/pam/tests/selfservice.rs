@@ -877,8 +877,14 @@ fn an_invitation_is_no_way_around_the_policy() {
     let ticket = invite("bypolicy");
     let rule = "[[rule]]\nusers = [\"bypolicy\"]\nrequire = \"mfa\"\n";
     for (policy, text) in [
-        (String::from("self_service = false\n"), "Devices are managed by the administrators here: ask one of them."),
-        (format!("{rule}enroll = \"by-admin\"\n"), "Devices are bound by the administrators here: ask one of them."),
+        (
+            String::from("self_service = false\n"),
+            "Devices are managed by the administrators here: ask an administrator.",
+        ),
+        (
+            format!("{rule}enroll = \"by-admin\"\n"),
+            "Devices are bound by the administrators here: ask an administrator.",
+        ),
         (
             format!("{rule}kinds = [\"u2f\"]\n"),
             "Only a security key may be bound here: mfa-enroll u2f (or replace u2f)",
@@ -903,7 +909,7 @@ fn where_the_policy_forbids_it_users_change_nothing() {
     let before = bound.saved();
     for verb in [&["totp"][..], &["replace", "totp"], &["disable"], &["recovery-codes"]] {
         let end = Talk::begin(&me, verb).end();
-        let said = "mfa-enroll: Devices are managed by the administrators here: ask one of them.\n";
+        let said = "mfa-enroll: Devices are managed by the administrators here: ask an administrator.\n";
         assert_eq!((end.code, end.said.as_str()), (1, said), "{verb:?}");
     }
     assert_eq!(bound.saved(), before);

@@ -13,7 +13,7 @@ use crate::flow::code::Audience;
 use crate::flow::door::door;
 use crate::flow::{Decision, Desk, ask_for_device, first_factor};
 use crate::host::Host;
-use crate::identity::Identity;
+use crate::identity::{self, Identity, Password};
 use crate::policy::{Require, Requirement, SshKey};
 use crate::process;
 use crate::program::is_service_of_sudo;
@@ -88,18 +88,18 @@ fn bind_what_is_owed(
         (None, _) if asked.require != Require::Mfa => return unasked(),
         (None, AuthHook::NotRun) if owes.nothing() => return unasked(),
         (None, AuthHook::NotRun) if !is_remembered(login, &owes, here.as_deref()) => {
-            return Ok(NoWay::NotAsked.decision(user, host.policy().self_service));
+            return Ok(NoWay::NotAsked.decision(user, asked, host.policy()));
         }
         (None, _) => {}
     }
     if let Err(no_way) = way_to_a_device(asked, &view, login, host.way(), host) {
-        return Ok(no_way.decision(user, host.policy().self_service));
+        return Ok(no_way.decision(user, asked, host.policy()));
     }
     if host.in_service {
         return Ok(Decision::start_your_own());
     }
     if let Err(no_way) = hand_over::proves_something(login, identity) {
-        return Ok(no_way.decision(user, host.policy().self_service));
+        return Ok(no_way.decision(user, asked, host.policy()));
     }
     enroll::at_login(login, asked, &view, desk)
 }
@@ -154,11 +154,15 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
     };
     let decision = match enough {
         Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),
-        Account::NotEnough => Decision::new(
-            Outcome::Refused,
-            "MFA is required: a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive",
-            "a key alone",
-        ),
+        Account::NotEnough => {
+            // Where no password fits, nothing can be typed there.
+            let remedy = match identity::password_of(&user.name) {
+                Password::Locked => format!("Ask {}.", host.policy().contact()),
+                _ => String::from("Try: ssh -o PreferredAuthentications=keyboard-interactive"),
+            };
+            let text = format!("MFA is required: a key alone is not enough. {remedy}");
+            Decision::new(Outcome::Refused, text, "a key alone")
+        }
     };
     Ok(decision.by(asked))
 }

@@ -157,7 +157,7 @@ fn second_factor(
             Decision::new(Outcome::Ignored, reminder(lang, asked, (host.now)()), reason)
         }
         Auth::Ask => ask_unless_remembered(attempt, asked, &view, desk)?,
-        Auth::HandOver if trial => would_lead_through_it(user, login, host),
+        Auth::HandOver if trial => would_lead_through_it(user, login, asked, host),
         Auth::HandOver if host.in_service => Decision::start_your_own(),
         Auth::HandOver => {
             if !first_factor_known {
@@ -171,7 +171,7 @@ fn second_factor(
             Decision::new(Outcome::HandedOver, "", "required and not bound: to be bound in the account phase")
         }
         Auth::Refuse(no_way) => {
-            let refused = no_way.decision(user, host.policy().self_service);
+            let refused = no_way.decision(user, asked, host.policy());
             match first_factor_known {
                 true => refused,
                 false => ask_in_vain(attempt, desk.conversation, &refused.reason),
@@ -229,12 +229,12 @@ fn ask_unless_remembered(
     Ok(Decision { text, reason, ..decision })
 }
 
-fn would_lead_through_it(user: &str, login: &Login, host: &Host) -> Decision {
-    let (name, service) = (printable(user, 64), printable(&login.service, 64));
+fn would_lead_through_it(user: &str, login: &Login, asked: &Requirement, host: &Host) -> Decision {
+    let (name, service, verb) = (printable(user, 64), printable(&login.service, 64), asked.binding_verb());
     let now = match host.way() {
         // Root has to name whose device it is.
-        Way::Login => format!(" Do it now: mfa-enroll totp --user {}", shell_word(user)),
-        Way::OwnProcess if host.policy().self_service => String::from(" Do it now: mfa-enroll totp"),
+        Way::Login => format!(" Do it now: mfa-enroll {verb} --user {}", shell_word(user)),
+        Way::OwnProcess if host.policy().self_service => format!(" Do it now: mfa-enroll {verb}"),
         Way::OwnProcess => String::new(),
     };
     let text = format!(
@@ -246,7 +246,7 @@ fn would_lead_through_it(user: &str, login: &Login, host: &Host) -> Decision {
 /// What a user without a device reads before the deadline.
 fn reminder(lang: Lang, asked: &Requirement, now: u64) -> String {
     let Some(deadline) = asked.deadline else { return String::new() };
-    lang.say(Text::Deadline(deadline.saturating_sub(now).div_ceil(86_400)))
+    lang.say(Text::Deadline(deadline.saturating_sub(now).div_ceil(86_400), asked.binding_verb()))
 }
 
 /// Asks a user who cannot succeed exactly as any other: the same prompt and the same work, so that nothing is revealed.

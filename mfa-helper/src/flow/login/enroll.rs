@@ -95,7 +95,8 @@ fn choose(offers: &[Offer], lang: Lang, desk: &mut Desk) -> Result<Offer, Decisi
 
 fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) -> Result<Decision, Decision> {
     let (everywhere, beside_a_picture) = (desk.lang().everywhere(login), desk.lang().beside_a_picture(login));
-    let (user, issuer) = (view.user.as_str(), desk.host.issuer());
+    let (user, issuer, contact) = (view.user.as_str(), desk.host.issuer(), desk.host.policy().contact.as_deref());
+    let names = page::Names { issuer: &issuer, contact };
     let begun = view.pending.as_ref().filter(|pending| shown_again(pending, login, desk.host));
     let (mut app, mut look, mut notice) = match begun {
         // As text, because the client may have failed to draw the picture the last time.
@@ -110,7 +111,7 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
     for _ in 0..PAGES {
         // A client that can show half blocks can show more than ASCII. For other clients there is the key alone.
         let lang = if look.is_ascii() { everywhere } else { beside_a_picture };
-        let page = page::binding(user, &app, look, &notice, &issuer, lang);
+        let page = page::binding(user, &app, look, &notice, names, lang);
         let first = desk.conversation.ask_with(true, page)?;
         notice.clear();
         match page::wish(&first) {
@@ -132,7 +133,7 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
                     Err(Refusal::Pair(error)) => {
                         tries -= 1;
                         if tries == 0 {
-                            return Err(not_bound(&error));
+                            return Err(not_bound(&error, desk.host));
                         }
                         notice = lang.say(Text::Pair(&error));
                     }
@@ -144,9 +145,10 @@ fn app_at_login(login: &Login, view: &View, proved: &Proved, desk: &mut Desk) ->
     Err(Decision::new(Outcome::Refused, "Nothing was bound.", "not bound: no codes"))
 }
 
-fn not_bound(error: &PairError) -> Decision {
+fn not_bound(error: &PairError, host: &Host) -> Decision {
     let why = Lang::En.say(Text::Pair(error));
-    let text = format!("{why} Nothing was bound: log in again to go on.");
+    let help = host.policy().contact.as_deref().map_or(String::new(), |contact| format!("\nFor help ask {contact}."));
+    let text = format!("{why} Nothing was bound: log in again to go on.{help}");
     Decision::new(Outcome::Refused, text, format!("not bound: {why}"))
 }
 

@@ -7,7 +7,7 @@ use mfa_wire::{Login, Outcome, printable, shell_word};
 use super::enroll;
 use crate::flow::Decision;
 use crate::host::Host;
-use crate::policy::{Enroll, Requirement};
+use crate::policy::{Enroll, Policy, Requirement};
 use crate::program::is_sudo;
 
 /// Why a user who is required to have a device, and has none, cannot bind one here.
@@ -34,15 +34,17 @@ pub enum NoWay {
 }
 
 impl NoWay {
-    pub fn decision(&self, user: &str, self_service: bool) -> Decision {
+    /// The refusal, with the remedy that the rule leaves to this user.
+    pub fn decision(&self, user: &str, asked: &Requirement, policy: &Policy) -> Decision {
         let (name, user) = (printable(user, 64), shell_word(user));
+        let (contact, verb) = (policy.contact(), asked.binding_verb());
         let remedy = match self {
-            NoWay::NotInvited => format!("Ask an administrator to run: mfa-enroll invite --user {user}"),
+            NoWay::NotInvited => format!("Ask {contact} to run: mfa-enroll invite --user {user}"),
             NoWay::NoKeyHere => String::from("Only a security key may be bound: log in at this machine's own console."),
-            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) | NoWay::NotAsked if self_service => {
-                format!("Bind one by mfa-enroll totp, or ask root to: mfa-enroll totp --user {user}")
+            NoWay::NoDialogue | NoWay::Program(_) | NoWay::Account(_) | NoWay::NotAsked if policy.self_service => {
+                format!("Bind one by mfa-enroll {verb}, or ask {contact} to run: mfa-enroll {verb} --user {user}")
             }
-            _ => format!("Ask an administrator to run: mfa-enroll totp --user {user}"),
+            _ => format!("Ask {contact} to run: mfa-enroll {verb} --user {user}"),
         };
         let reason = match self {
             NoWay::UnknownStack | NoWay::ByAdmin => String::from("required and not bound"),

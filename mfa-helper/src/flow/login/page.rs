@@ -59,8 +59,19 @@ pub fn wish(answer: &Secret) -> Option<Wish> {
     }
 }
 
-/// The page with the key, and the question for the first code.
-pub fn binding(user: &str, app: &NewApp, look: Look, notice: &str, issuer: &str, lang: Lang) -> Secret {
+/// The names of this host that a page shows.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// The name that the app shows.
+    pub issuer: &'a str,
+    /// The person or place to ask for help, if the policy names one.
+    pub contact: Option<&'a str>,
+}
+
+/// The page with the key, and the question for the first code. The contact is on the pages without a picture, which have
+/// room for it.
+pub fn binding(user: &str, app: &NewApp, look: Look, notice: &str, names: Names, lang: Lang) -> Secret {
+    let issuer = names.issuer;
     let key = app.key_base32();
     let mut text = Secret::with_capacity(mfa_wire::MAX_TEXT);
     let mut line = |parts: &[&str]| {
@@ -78,6 +89,9 @@ pub fn binding(user: &str, app: &NewApp, look: Look, notice: &str, issuer: &str,
         if app.parameters() != Parameters::DEFAULT {
             line(&[&lang.say(Text::Codes), &lang.say(Text::Form(app.parameters()))]);
         }
+    }
+    if let Some(contact) = names.contact.filter(|_| picture.is_none()) {
+        line(&[&lang.say(Text::Help(contact))]);
     }
     let groups = key.text().unwrap_or_default().as_bytes().chunks(4);
     let label = lang.say(if picture.is_none() { Text::KeyField } else { Text::Key });
@@ -164,7 +178,8 @@ mod tests {
     }
 
     fn shown_in(lang: Lang, look: Look, issuer: &str, notice: &str) -> String {
-        binding("alice", &app(), look, notice, issuer, lang).text().unwrap().to_owned()
+        let names = Names { issuer, contact: Some("helpdesk 4711, or the desk on the second floor, from 8 to 17") };
+        binding("alice", &app(), look, notice, names, lang).text().unwrap().to_owned()
     }
 
     /// Half blocks are one column, and any other character beyond ASCII may be two.
@@ -203,6 +218,13 @@ mod tests {
             });
             let uri = "otpauth://totp/web1:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=web1";
             assert_eq!(read.as_deref(), Some(uri), "{look:?}");
+        }
+    }
+
+    #[test]
+    fn whom_to_ask_is_said_where_there_is_room() {
+        for look in [Look::Key, Look::Light, Look::Dark, Look::Ascii] {
+            assert_eq!(shown(look, "web1", "").contains("\n  help    helpdesk 4711"), look == Look::Key, "{look:?}");
         }
     }
 

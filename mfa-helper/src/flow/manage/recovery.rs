@@ -5,6 +5,7 @@ use mfa_core::record::OneTime;
 use mfa_core::recovery::Set;
 use mfa_wire::{FromHelper, Outcome, Secret, printable, shell_word, utc};
 
+use crate::flow::permission;
 use crate::flow::proof::Proof;
 use crate::flow::user::{already, known, known_or_kept, not_bound};
 use crate::flow::{Decision, Desk, codes};
@@ -63,7 +64,8 @@ pub fn bypass(user: &str, seconds: u64, desk: &mut Desk) -> Result<Decision, Dec
         let text = "A bypass code is good for a week (168h) at most.";
         return Ok(Decision::new(Outcome::Refused, text, "for longer than a week"));
     }
-    let user = known(user)?.name;
+    let identity = known(user)?;
+    let user = identity.name.clone();
     let (set, code) = Set::make(seconds.min(1), desk.host.random)?;
     let bypass = if seconds > 0 { OneTime { set, expires: desk.now() + seconds } } else { OneTime::default() };
     let expires = bypass.expires;
@@ -71,7 +73,8 @@ pub fn bypass(user: &str, seconds: u64, desk: &mut Desk) -> Result<Decision, Dec
         Ok(()) => {}
         Err(Refusal::NotBound) => {
             let (name, word) = (printable(&user, 64), shell_word(&user));
-            let text = format!("No device is bound for {name}. To bind one: mfa-enroll totp --user {word}");
+            let verb = permission::binding_verb(&identity, desk.host);
+            let text = format!("No device is bound for {name}. To bind one: mfa-enroll {verb} --user {word}");
             return Ok(Decision::new(Outcome::NotFound, text, "not bound"));
         }
         Err(other) => return Err(other.into()),
