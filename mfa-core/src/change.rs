@@ -159,8 +159,9 @@ pub enum Refusal {
     NothingThere,
     /// Security keys are bound, which have no clock.
     NoClock,
-    /// A code of such a late step was used already: for so many seconds, used codes would become valid again.
-    UsedAsLate(u64),
+    /// A code of such a late step was used already: for so many seconds, used codes would become valid again. And the
+    /// clock that the codes show.
+    UsedAsLate(u64, Clock),
     /// Another login has bound the device that waits.
     AnotherLogin,
     /// It has waited for too long.
@@ -282,12 +283,13 @@ pub fn learn_clock(record: &Record, codes: [&Secret; 2], now: u64) -> Result<(Cl
     let (state, period) = (&record.state, app.totp.parameters.period);
     let present = app.totp.parameters.step(now);
     let first = pair::consecutive(&app.totp, codes[0], codes[1], present, RESYNC).map_err(Refusal::Pair)?;
-    if first <= state.last_step {
-        // Going back would make used codes valid again.
-        return Err(Refusal::UsedAsLate((state.last_step - first + 1).saturating_mul(period)));
-    }
     let last_step = first + 1;
     let steps = last_step.cast_signed().saturating_sub(present.cast_signed());
+    if first <= state.last_step {
+        // Going back would make used codes valid again.
+        let wait = (state.last_step - first + 1).saturating_mul(period);
+        return Err(Refusal::UsedAsLate(wait, Clock { steps, period }));
+    }
     let after = State { last_step, clock_offset: steps, ..state.clone() };
     Ok((Clock { steps, period }, Write::State(after)))
 }
@@ -631,7 +633,7 @@ mod tests {
     fn no_code_comes_back_by_an_offset() {
         for last in [4, 5, 6, 125] {
             let why = learnt([CODES[4], CODES[5]], 5, last).unwrap_err();
-            assert_eq!(why, Refusal::UsedAsLate((last - 4 + 1) * 30), "{last}");
+            assert_eq!(why, Refusal::UsedAsLate((last - 4 + 1) * 30, Clock { steps: 0, period: 30 }), "{last}");
         }
     }
 

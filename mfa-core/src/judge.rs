@@ -122,10 +122,13 @@ pub enum Why {
     ClockWasAhead(u64, WayOut),
     /// The code is wrong, and counted.
     WrongCode {
-        /// How many seconds the device's clock seems to be ahead, if that was found and may be told.
+        /// How many seconds the device's clock seems to be ahead, if that was found and may be told. 0: it is right, but
+        /// its codes are expected by the time that was learned when it was off.
         offset: Option<i64>,
         /// The lock that this wrong code has caused.
         lock: Option<Lock>,
+        /// What is accepted in place of a code.
+        way_out: WayOut,
     },
     /// That key is not bound any more.
     KeyGone,
@@ -287,9 +290,14 @@ impl Judging<'_> {
                 let found = found.filter(|found| may_be_told(*found, step, window, state));
                 let told = found.filter(|found| *found > step).unwrap_or(state.told);
                 let here = parameters.step(now);
+                let apart = |found: u64| match found.abs_diff(here) <= window {
+                    true => 0,
+                    false => (found as i64 - here as i64) * parameters.period as i64,
+                };
                 let wrong = Why::WrongCode {
-                    offset: found.map(|found| (found as i64 - here as i64) * parameters.period as i64),
+                    offset: found.map(apart),
                     lock: (failures.locked_until > now).then(|| self.lock(failures.locked_until)),
+                    way_out: self.way_out(),
                 };
                 (Judged::Not(wrong), Some(State { told, ..state.with_failures(counter, failures) }))
             }

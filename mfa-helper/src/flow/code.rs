@@ -186,7 +186,7 @@ impl Audience<'_> {
                 let truth = format!("This host's clock was ahead: codes are accepted again in {again}.{way_out}");
                 self.refused(&truth, "the clock was ahead when a code was last accepted")
             }
-            Why::WrongCode { offset, lock } => self.wrong(*offset, *lock, (host.synchronised)()),
+            Why::WrongCode { offset, lock, way_out } => self.wrong(*offset, *lock, *way_out, host),
             Why::KeyGone => by_key(self.refused("The key was unbound meanwhile.", "unbound meanwhile")),
             Why::BadAnswer(refused) => {
                 let text = said(*refused, host.policy().contact());
@@ -205,16 +205,29 @@ impl Audience<'_> {
         Decision::new(Outcome::Refused, text, reason).by_factor(TOTP)
     }
 
-    fn wrong(self, offset: Option<i64>, lock: Option<Lock>, synchronised: bool) -> Decision {
-        let off = offset.map_or(String::new(), |offset| format!(": the device's clock is {}", apart(offset)));
-        let host = if synchronised { "" } else { "\nThis host's clock is not synchronised." };
-        match lock {
-            Some(lock) => self.refused(
-                &format!("That code is wrong{off}.{host}\n{}", locked_for(lock)),
-                "wrong code, locked from now on",
-            ),
-            None if off.is_empty() => self.refused(self.no(&format!("That code is wrong.{host}")), "wrong code"),
-            None => self.refused(&format!("That code is wrong{off}.{host}"), "wrong code"),
+    fn wrong(self, offset: Option<i64>, lock: Option<Lock>, way_out: WayOut, host: &Host) -> Decision {
+        let contact = host.policy().contact();
+        let off = match offset {
+            None => String::new(),
+            Some(0) => {
+                format!(": the device's clock was off and is right again.\nAsk {contact} to run: mfa-enroll resync")
+            }
+            Some(offset) => format!(": the device's clock is {}", apart(offset)),
+        };
+        let unsynchronised = if (host.synchronised)() { "" } else { "\nThis host's clock is not synchronised." };
+        let wrong = format!("That code is wrong{off}.{unsynchronised}");
+        match (lock, way_out) {
+            (Some(lock), _) => {
+                self.refused(&format!("{wrong}\n{}", locked_for(lock)), "wrong code, locked from now on")
+            }
+            (None, way_out) => {
+                let way_out = match way_out {
+                    WayOut::RecoveryCode => String::from("Without the device: type a recovery code."),
+                    WayOut::None => format!("Without the device: ask {contact}."),
+                };
+                let text = format!("{wrong}\n{way_out}");
+                self.refused(if off.is_empty() { self.no(&text) } else { &text }, "wrong code")
+            }
         }
     }
 
@@ -559,15 +572,51 @@ mod tests {
         let (_, wrong) = answer(LOGIN, WRONG, &bound, &fresh);
         let (decision, after) = answer(LOGIN, EARLIER, &bound, &fresh);
         assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong code"));
-        assert_eq!(decision.text, "That code is wrong: the device's clock is about 1 min 30 s behind this host's.");
+        let words = |clock: &str| format!("That code is wrong{clock}.\nWithout the device: type a recovery code.");
+        assert_eq!(decision.text, words(": the device's clock is about 1 min 30 s behind this host's"));
         assert_eq!(after, wrong);
         let (decision, after) = answer(LOGIN, LATER, &bound, &fresh);
         assert_eq!((decision.outcome, decision.reason.as_str()), (Outcome::Refused, "wrong code"));
-        assert_eq!(decision.text, "That code is wrong: the device's clock is about 1 min 30 s ahead of this host's.");
+        assert_eq!(decision.text, words(": the device's clock is about 1 min 30 s ahead of this host's"));
         assert_eq!(after, State { told: 8, ..wrong });
         // Further away than ten minutes.
         let (decision, _) = in_step::<24>(LOGIN, EARLIER, &bound, &fresh);
-        assert_eq!(decision.text, "That code is wrong.");
+        assert_eq!(decision.text, words(""));
+    }
+
+    /// Until it is learned anew, its codes are expected by the clock that it had.
+    #[test]
+    fn a_clock_that_was_learned_as_off_and_is_right_again_is_said_to_be_right() {
+        let (bound, _) = bound();
+        let state = State { clock_offset: 13, ..State::fresh(bound.id, bound.burnt()) };
+        // In step 5; and of the step before, typed slowly.
+        for code in [RIGHT, "338314"] {
+            let (decision, _) = answer(LOGIN, code, &bound, &state);
+            let right = "That code is wrong: the device's clock was off and is right again.\n\
+                         Ask an administrator to run: mfa-enroll resync.\n";
+            assert!(decision.text.starts_with(right), "{}", decision.text);
+        }
+        let (decision, _) = answer(LOGIN, LAST, &bound, &state);
+        assert!(decision.text.contains("is about 2 min ahead of this host's"), "{}", decision.text);
+    }
+
+    #[test]
+    fn a_wrong_code_is_told_what_helps_without_the_device() {
+        let (with, _) = bound();
+        let without = with_codes(recovery::Set::default());
+        let host = Host {
+            loaded: Loaded {
+                policy: Policy { contact: Some("helpdesk 4711".into()), ..Policy::default() },
+                error: None,
+            },
+            ..host()
+        };
+        for (bound, way) in [(&with, "type a recovery code."), (&without, "ask helpdesk 4711.")] {
+            let (decision, _) = answer_on(&host, LOGIN, WRONG, bound, &State::fresh(bound.id, bound.burnt()));
+            assert_eq!(decision.text, format!("That code is wrong.\nWithout the device: {way}"));
+            let (decision, _) = answer_on(&host, BLIND, WRONG, bound, &State::fresh(bound.id, bound.burnt()));
+            assert_eq!(decision.text, REFUSED);
+        }
     }
 
     #[test]
@@ -595,7 +644,8 @@ mod tests {
         let state = |told| State { told, ..State::fresh(bound.id, bound.burnt()) };
         for to_come in [4, 5, 7, 20] {
             let (decision, after) = answer(LOGIN, LATER, &bound, &state(to_come));
-            assert_eq!((decision.text.as_str(), after.told), ("That code is wrong.", to_come));
+            assert!(decision.text.starts_with("That code is wrong.\n"), "{}", decision.text);
+            assert_eq!(after.told, to_come);
         }
         let (decision, after) = answer(LOGIN, LATER, &bound, &state(3));
         assert!(decision.text.contains("ahead of"), "{}", decision.text);

@@ -188,11 +188,11 @@ impl From<NoAnswer> for Decision {
                 String::from("the program cannot ask"),
             ),
             NoAnswer::Cancelled(Cancelled::LoginSecret) => (
-                "This program sent your login secret as the code. With ssh: keyboard-interactive.",
+                "That is your login secret, not a code.\nIf a program has sent it: with ssh, use keyboard-interactive.",
                 String::from("the program answered with the login secret"),
             ),
             NoAnswer::Cancelled(Cancelled::UserName) => {
-                ("This program sent your name as the code.", String::from("the program answered with the user's name"))
+                ("That is your name, not a code.", String::from("the program answered with the user's name"))
             }
             NoAnswer::Gone(broken) => return broken.into(),
         };

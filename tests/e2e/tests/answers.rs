@@ -74,13 +74,13 @@ at_both_doors! {
     empty: Case { typed: |_, _| "\r".into(), ..CANCELLED };
     login_password: Case {
         typed: |who, _| format!("{}\r", who.password),
-        says: "This program sent your login secret as the code.",
+        says: "That is your login secret, not a code.",
         reason: "the program answered with the login secret",
         ..CANCELLED
     };
     name_of_the_user: Case {
         typed: |who, _| format!("{}\r", who.name),
-        says: "This program sent your name as the code.",
+        says: "That is your name, not a code.",
         reason: "the program answered with the user's name",
         ..CANCELLED
     };

@@ -254,7 +254,7 @@ fn a_lock_of_ssh_never_locks_a_user_out_of_the_own_screen() {
 #[test]
 fn a_locker_that_cannot_ask_twice_has_to_be_exempted_by_rule() {
     let (who, app) = Person::bound(&MACHINE, "swantje");
-    let secret = "This program sent your login secret as the code. With ssh: keyboard-interactive.";
+    let secret = "That is your login secret, not a code.";
     let nobody = "No code could be asked: use a terminal; with ssh, keyboard-interactive.";
     for (service, how, says) in
         [("swaylock", "blind", secret), ("swaylock", "aborts", nobody), ("i3lock", "blind", secret)]

@@ -627,6 +627,7 @@ fn resync_learns_how_far_the_devices_clock_is_off_and_no_code_comes_back() {
     // The clock is right again. Every code of the next hour could have been used.
     let end = resync([bound.code(-1), bound.code(0)]);
     assert_eq!((end.code, end.said.contains("wait 1 h 1 min, or replace the device.")), (1, true), "{}", end.said);
+    assert!(end.said.contains("The device's clock is right now. But a code as late as these was used"), "{}", end.said);
     bound.advance(122);
     let end = resync([bound.code(-1), bound.code(0)]);
     assert_eq!((end.code, end.said.as_str()), (0, "The device's clock agrees with this host's.\n"));

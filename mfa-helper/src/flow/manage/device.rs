@@ -162,9 +162,12 @@ pub fn resync(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
             nothing_learned(String::from("Neither code is this device's within a day of now: replace it."))
         }
         Err(Refusal::Pair(error)) => nothing_learned(Lang::En.say(Text::Pair(&error))),
-        Err(Refusal::UsedAsLate(seconds)) => {
+        Err(Refusal::UsedAsLate(seconds, clock)) => {
             let wait = duration(seconds);
-            nothing_learned(format!("A code as late as these was used already:\nwait {wait}, or replace the device."))
+            // A code that is one step old may have been typed slowly.
+            let right = if matches!(clock.steps, -1..=0) { "The device's clock is right now. But a" } else { "A" };
+            let why = format!("{right} code as late as these was used already:\nwait {wait}, or replace the device.");
+            nothing_learned(why)
         }
         Err(other) => return Err(other.into()),
     })
