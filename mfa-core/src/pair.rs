@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use mfa_wire::Secret;
 
-use crate::totp::{Code, Totp};
+use crate::totp::{Code, Parameters, Totp};
 
 /// How far from now codes are searched, in seconds. Only to say how old they are, not to accept them.
 const SEARCH: u64 = 4 * 3600;
@@ -48,6 +48,13 @@ pub enum PairError {
     FirstWrong,
     /// Neither is right.
     Wrong,
+    /// The app has the key, and makes its codes by these parameters and not by those that it was given.
+    Ignored {
+        /// The app goes by these.
+        made: Parameters,
+        /// It was given these.
+        given: Parameters,
+    },
 }
 
 impl Pair {
@@ -56,7 +63,12 @@ impl Pair {
     pub fn find(totp: &Totp, first: &Secret, second: &Secret, now: u64, window: u64) -> Result<Pair, PairError> {
         let parameters = totp.parameters;
         let present = parameters.step(now);
-        let step = consecutive(totp, first, second, present, SEARCH)?;
+        let step = consecutive(totp, first, second, present, SEARCH).map_err(|error| match error {
+            PairError::Wrong | PairError::Form(..) | PairError::FirstWrong | PairError::SecondWrong => {
+                ignored(totp, first, second, now).unwrap_or(error)
+            }
+            error => error,
+        })?;
         let away = (step + 1).abs_diff(present);
         match (step + 1).cmp(&present) {
             _ if away <= window => {
@@ -67,6 +79,30 @@ impl Pair {
             _ => Err(PairError::Ahead(away * parameters.period)),
         }
     }
+}
+
+/// What is wrong, if the app goes by the defaults in place of some of its parameters. Many apps read no other algorithm
+/// from the picture, or no other number of digits or seconds, and say nothing.
+///
+/// Such an app is not bound by what it really does: the policy asks for more, and nobody would notice that its devices
+/// are weaker. The person is told; root can choose parameters that every app obeys.
+fn ignored(totp: &Totp, first: &Secret, second: &Secret, now: u64) -> Option<PairError> {
+    let (given, default) = (totp.parameters, Parameters::DEFAULT);
+    for algorithm in [given.algorithm, default.algorithm] {
+        for digits in [given.digits, default.digits] {
+            for period in [given.period, default.period] {
+                let made = Parameters { algorithm, digits, period };
+                if made == given {
+                    continue;
+                }
+                let other = totp.with(made)?;
+                if consecutive(&other, first, second, made.step(now), SEARCH).is_ok() {
+                    return Some(PairError::Ignored { made, given });
+                }
+            }
+        }
+    }
+    None
 }
 
 /// The step of the first of two consecutive codes: the pair nearest to `present`, at most `reach` steps away.
@@ -119,6 +155,52 @@ mod tests {
         assert_eq!(pair(CODES[4], CODES[5], 6), Ok(Pair { first: 4, offset: -30 }));
         assert_eq!(pair(CODES[4], CODES[5], 4), Ok(Pair { first: 4, offset: 30 }));
         assert_eq!(pair("338 314", " 254676", 5), Ok(Pair { first: 4, offset: 0 }));
+    }
+
+    /// Each parameter that an app may ignore, alone and together, and a key that is not this one.
+    #[test]
+    fn an_app_that_ignores_its_parameters_is_told_from_a_wrong_key() {
+        let given = Parameters::checked(Algorithm::Sha256, 8, 60).unwrap();
+        let host = app().with(given).unwrap();
+        let key = || Secret::copy_of(b"12345678901234567890");
+        let judged = |made: Parameters, key: Secret, host: &Totp| {
+            let code = |step: u64| totp_rs_code(made, &key, step * made.period);
+            let step = made.step(NOW);
+            Pair::find(host, &code(step - 1), &code(step), NOW, 1)
+        };
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha1] {
+            for digits in [8, 6] {
+                for period in [60, 30] {
+                    let made = Parameters::checked(algorithm, digits, period).unwrap();
+                    let expected = match made == given {
+                        true => Ok(Pair { first: given.step(NOW) - 1, offset: 0 }),
+                        false => Err(PairError::Ignored { made, given }),
+                    };
+                    assert_eq!(judged(made, key(), &host), expected, "{made:?}");
+                }
+            }
+        }
+        let other = Secret::copy_of(b"12345678901234567891");
+        assert_eq!(judged(given, other, &host), Err(PairError::Wrong));
+        let other = Secret::copy_of(b"12345678901234567891");
+        assert_eq!(judged(Parameters::DEFAULT, other, &app()), Err(PairError::Wrong), "nothing to ignore");
+    }
+
+    /// The code of this key at `time`, by the library itself.
+    fn totp_rs_code(parameters: Parameters, key: &Secret, time: u64) -> Secret {
+        let algorithm = match parameters.algorithm {
+            Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
+            _ => totp_rs::Algorithm::SHA1,
+        };
+        let totp = totp_rs::Builder::new()
+            .with_secret(totp_rs::Secret::from(key.bytes()))
+            .with_algorithm(algorithm)
+            .with_digits(parameters.digits)
+            .with_skew(0)
+            .with_step_duration(parameters.period)
+            .build()
+            .unwrap();
+        Secret::copy_of(totp.generate(time).to_string().as_bytes())
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl Totp {
         Totp { parameters: self.parameters, key, inner: self.inner.clone() }
     }
 
+    /// The same key with other parameters.
+    pub fn with(&self, parameters: Parameters) -> Option<Totp> {
+        Totp::new(parameters, Secret::copy_of(self.key.bytes()))
+    }
+
     /// The key in base32, for typing by hand.
     pub fn key_base32(&self) -> Secret {
         let mut text = Secret::zeroed(BASE32_NOPAD.encode_len(self.key.bytes().len()));

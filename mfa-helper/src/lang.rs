@@ -289,7 +289,25 @@ fn english_pair(error: &PairError) -> String {
         PairError::SecondWrong => "The first code is right, the second is not.".into(),
         PairError::FirstWrong => "The second code is right, the first is not.".into(),
         PairError::Wrong => "Neither code belongs to this key: scan it, or type it, again.".into(),
+        PairError::Ignored { made, given } => {
+            format!("This app ignores {}: use another app.", ignored(made, given, "digits", "s"))
+        }
     }
+}
+
+/// The parameters that the app was given and does not go by.
+fn ignored(made: &Parameters, given: &Parameters, digits: &str, seconds: &str) -> String {
+    let mut ignored = Vec::new();
+    if made.algorithm != given.algorithm {
+        ignored.push(given.algorithm.to_string());
+    }
+    if made.digits != given.digits {
+        ignored.push(format!("{} {digits}", given.digits));
+    }
+    if made.period != given.period {
+        ignored.push(format!("{} {seconds}", given.period));
+    }
+    ignored.join(", ")
 }
 
 /// How far the device's clock is from this host's, from the number of seconds between them.
@@ -446,6 +464,9 @@ fn chinese_pair(error: &PairError) -> String {
         PairError::Ahead(by) => format!("设备的时钟比本机快 {}: 请设为自动校时。", chinese_duration(*by)),
         PairError::SecondWrong => "第一个验证码正确, 第二个不正确。".into(),
         PairError::FirstWrong => "第二个验证码正确, 第一个不正确。".into(),
+        PairError::Ignored { made, given } => {
+            format!("此应用忽略了 {}: 请换用其他应用。", ignored(made, given, "位", "秒"))
+        }
         PairError::Wrong => "两个验证码都不属于这个密钥: 请重新扫描, 或重新输入密钥。".into(),
     }
 }
@@ -467,6 +488,8 @@ fn name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use mfa_core::totp::Algorithm;
 
     use super::*;
 
@@ -522,7 +545,11 @@ mod tests {
                 PairError::Ahead(_) => Text::Pair(&PairError::SecondWrong),
                 PairError::SecondWrong => Text::Pair(&PairError::FirstWrong),
                 PairError::FirstWrong => Text::Pair(&PairError::Wrong),
-                PairError::Wrong => Text::SetClock(270),
+                PairError::Wrong => Text::Pair(&PairError::Ignored {
+                    made: Parameters::DEFAULT,
+                    given: Parameters { algorithm: Algorithm::Sha512, digits: 8, period: 300 },
+                }),
+                PairError::Ignored { .. } => Text::SetClock(270),
             },
             Text::SetClock(270) => Text::SetClock(-270),
             Text::SetClock(_) => Text::Begun(25, FROM),

@@ -294,6 +294,25 @@ fn a_refusal_names_what_this_user_can_do_and_whom_to_ask() {
     }
 }
 
+/// oathtool's codes are those of an app that reads nothing but the key. Bound by what it does, the device would be weaker
+/// than the policy says.
+#[test]
+fn an_app_that_ignores_its_parameters_is_told_so_and_is_not_bound() {
+    let bound = Bound::fresh("ignorer");
+    let before = fs::read(bound.file("credentials")).unwrap();
+    for (table, ignored) in [("algorithm = \"SHA256\"", "SHA256"), ("digits = 8\nperiod = \"1m\"", "8 digits, 60 s")] {
+        bound.system.config(&format!("[totp]\n{table}\n"));
+        let key = bound.pend_replacement();
+        let codes = [-1, 0].map(|step| bound.code_of(&key, step));
+        let done = bound.system.enroll(&["confirm", "--user", "ignorer", &codes[0], &codes[1]], "");
+        let said = String::from_utf8(done.stderr).unwrap();
+        let sentence = format!("This app ignores {ignored}: use another app. Nothing was bound.");
+        assert_eq!((done.status.code(), said.contains(&sentence)), (Some(1), true), "{said}");
+        assert!(said.contains("take digits, period and algorithm out of [totp] in mfa.toml."), "{said}");
+    }
+    assert_eq!(fs::read(bound.file("credentials")).unwrap(), before);
+}
+
 /// Where no password fits, as in images for clouds, nobody can be asked for one. Who is known to another source than
 /// this host's files may have one all the same.
 #[test]

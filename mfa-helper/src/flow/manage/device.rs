@@ -277,8 +277,16 @@ fn by_two_codes(
             Err(other) => return Err(other.into()),
         }
     }
-    Err(Refusal::Pair(last).into())
+    let for_root = desk.host.caller_is_root && matches!(last, PairError::Ignored { .. });
+    let refused = Decision::from(Refusal::Pair(last));
+    Err(match for_root {
+        true => Decision { text: format!("{}\n{EVERY_APP}", refused.text), ..refused },
+        false => refused,
+    })
 }
+
+/// For root, whose settings an app may ignore.
+const EVERY_APP: &str = "Every app obeys the defaults: take digits, period and algorithm out of [totp] in mfa.toml.";
 
 fn ask_two(desk: &mut Desk) -> Result<[Secret; 2], NoAnswer> {
     let lang = desk.lang();
