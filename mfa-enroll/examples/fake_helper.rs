@@ -27,8 +27,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mfa_wire::{
-    Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, NewKey, Outcome, Remembered, Request, Secret,
-    Status, ToHelper, VERSION, Verb, Verdict,
+    Account, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, NewKey, Outcome, Remembered, Request,
+    Secret, Status, ToHelper, VERSION, Verb, Verdict,
 };
 
 type Done<T> = Result<T, Box<dyn Error>>;
@@ -218,6 +218,8 @@ fn hostile(talk: &mut Talk) -> Done<()> {
         recovery_codes_left: 9,
         locked_until: None,
         bypass_until: None,
+        account: Account::There,
+        required_at: Vec::new(),
     }))?;
     talk.say(FromHelper::Remembered(Remembered {
         id: some(),
@@ -326,6 +328,8 @@ fn status(user: &str) -> FromHelper {
         recovery_codes_left: 9,
         locked_until: None,
         bypass_until: None,
+        account: Account::There,
+        required_at: Vec::new(),
     })
 }
 
@@ -339,6 +343,8 @@ fn unbound() -> FromHelper {
         recovery_codes_left: 0,
         locked_until: None,
         bypass_until: None,
+        account: Account::There,
+        required_at: Vec::new(),
     })
 }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mfa_ssh::Hash;
-use mfa_wire::{Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict, shell_word};
+use mfa_wire::{
+    Account, Cancelled, Device, MAX_ANSWER, Outcome, Prompter, Remembered, Secret, Status, Verdict, shell_word,
+};
 use nix::errno::Errno;
 
 use crate::agent::{self, NoSignature};
@@ -24,6 +26,10 @@ use crate::texts::Text;
 
 /// The longest time for an ssh agent to get a PIN and a touch. The policy allows no longer wait either.
 const TOUCH: Duration = Duration::from_secs(90);
+
+/// Below a table with such an account.
+const GONE: &str = "gone: no account has this name any more; a new one of that name would get the device.\n\
+                    mfa-enroll disable --user NAME, or, if it has a new name: mfa-enroll rename NAME NEW";
 
 /// The front end of one verb.
 pub(crate) struct Front {
@@ -42,6 +48,8 @@ pub(crate) struct Front {
     name: String,
     /// Whether a status was shown in which nothing is bound.
     unbound: bool,
+    /// Whether a status was shown of an account that is gone.
+    gone: bool,
     /// A failure on our side. After it, no question is answered.
     trouble: Option<String>,
 }
@@ -77,6 +85,7 @@ impl Front {
             made: None,
             name,
             unbound: false,
+            gone: false,
             trouble: None,
         })
     }
@@ -146,6 +155,7 @@ impl Front {
         }
         let count = self.report.end()?;
         match &self.verb {
+            Verb::List(List { json: false, .. }) if self.gone => say(GONE),
             Verb::List(List { json: false, .. }) if count > 0 => {}
             Verb::List(List { json: false, missing: true, .. }) => say("Nobody is required and without a device."),
             Verb::List(List { json: false, group: Some(_), .. }) => say("The group has no members."),
@@ -243,6 +253,7 @@ impl Prompter for Front {
 
     fn status(&mut self, status: &Status) {
         self.unbound = status.kind.is_none();
+        self.gone |= status.account == Account::Gone;
         self.report.add(status);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use mfa_wire::{Device, DeviceStatus, Remembered, Secret, Status, printable, readable, utc};
+use mfa_wire::{Account, Device, DeviceStatus, Remembered, Secret, Status, printable, readable, utc};
 use zeroize::Zeroizing;
 
 use crate::exit::Exit;
@@ -181,7 +181,10 @@ fn severity(grave: bool) -> &'static str {
 fn lines(status: &Status, lang: Lang) -> String {
     let mut lines = String::new();
     let mut line = |name, value: &str| lines.push_str(&format!("{} {}\n", padded(&lang.say(name), 15), shown(value)));
-    line(Text::User, &status.user);
+    match status.account {
+        Account::Gone => line(Text::User, &lang.say(Text::NoAccount(&status.user))),
+        _ => line(Text::User, &status.user),
+    }
     let kind = match status.kind.as_deref() {
         None => lang.say(Text::None),
         Some("totp") => lang.say(Text::App),
@@ -246,7 +249,12 @@ fn table_row(status: &Status) -> String {
         "{:<16} {:<8} {:<9} {:<18} {:<18} {}",
         shown(&status.user),
         status.kind.as_deref().map_or_else(|| if status.pending { "pending".into() } else { "-".into() }, shown),
-        if status.required { "yes" } else { "no" },
+        match (status.account, status.required) {
+            // Nothing is asked of it: nobody can log in under that name.
+            (Account::Gone, _) => "gone",
+            (_, true) => "yes",
+            (_, false) => "no",
+        },
         earliest.map_or("-".into(), minute),
         latest.map_or("-".into(), minute),
         if status.locked_until.is_some() { "yes" } else { "no" },
@@ -254,12 +262,23 @@ fn table_row(status: &Status) -> String {
     row + "\n"
 }
 
+fn account(account: Account) -> &'static str {
+    match account {
+        Account::There => "there",
+        Account::Gone => "gone",
+        Account::Unknown => "unknown",
+    }
+}
+
 fn object(status: &Status) -> String {
+    let at: Vec<String> = status.required_at.iter().map(|service| string(service)).collect();
+    let at = if at.is_empty() { String::new() } else { format!(",\"required_at\":[{}]", at.join(",")) };
     let devices: Vec<String> = status.devices.iter().map(device_object).collect();
     format!(
-        "{{\"user\":{},\"kind\":{},\"pending\":{},\"required\":{},\"devices\":[{}],\"recovery_codes_left\":{},\
-         \"bypass_until\":{},\"locked_until\":{}}}",
+        "{{\"user\":{},\"account\":{},\"kind\":{},\"pending\":{},\"required\":{},\"devices\":[{}],\"recovery_codes_left\":{},\
+         \"bypass_until\":{},\"locked_until\":{}{at}}}",
         string(&status.user),
+        string(account(status.account)),
         status.kind.as_deref().map_or("null".into(), string),
         status.pending,
         status.required,
@@ -363,6 +382,8 @@ mod tests {
             recovery_codes_left: 9,
             locked_until: Some(1_795_300_860),
             bypass_until: Some(1_795_304_400),
+            account: Account::There,
+            required_at: Vec::new(),
         }
     }
 
@@ -376,6 +397,8 @@ mod tests {
             recovery_codes_left: 0,
             locked_until: None,
             bypass_until: None,
+            account: Account::Gone,
+            required_at: vec!["*".into(), "sshd".into()],
         }
     }
 
@@ -390,15 +413,15 @@ mod tests {
     fn the_keys_of_a_standing_are_the_documented_ones_in_their_order() {
         assert_eq!(
             report(Form::Object, &[alice()]),
-            "{\"user\":\"alice\",\"kind\":\"totp\",\"pending\":false,\"required\":true,\"devices\":[{\"id\":\"7f3a\",\
+            "{\"user\":\"alice\",\"account\":\"there\",\"kind\":\"totp\",\"pending\":false,\"required\":true,\"devices\":[{\"id\":\"7f3a\",\
              \"label\":\"my \\\"phone\\\"\",\"created\":\"2026-11-21T22:40:00Z\",\"created_from\":\"10.0.0.5\",\
              \"last_used\":null}],\"recovery_codes_left\":9,\"bypass_until\":\"2026-11-21T23:40:00Z\",\
              \"locked_until\":\"2026-11-21T22:41:00Z\"}\n"
         );
         assert_eq!(
             report(Form::Object, &[bob()]),
-            "{\"user\":\"bob\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
-             \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null}\n"
+            "{\"user\":\"bob\",\"account\":\"gone\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
+             \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null,\"required_at\":[\"*\",\"sshd\"]}\n"
         );
     }
 
@@ -503,7 +526,7 @@ mod tests {
             table,
             "USER             DEVICE   REQUIRED  BOUND              LAST USED          LOCKED\n\
              alice            totp     yes       2026-11-21 22:40Z  -                  yes\n\
-             bob              pending  no        -                  -                  no\n"
+             bob              pending  gone      -                  -                  no\n"
         );
         assert!(table.lines().all(|line| line.len() <= 80));
     }
@@ -559,6 +582,14 @@ mod tests {
              bypass code     good once, until 2026-11-21T23:40:00Z\n\
              locked          until 2026-11-21T22:41:00Z\n"
         );
+    }
+
+    #[test]
+    fn an_account_that_is_gone_is_said_to_be() {
+        let first = report(Form::Lines, &[bob()]).lines().next().map(str::to_owned);
+        assert_eq!(first.as_deref(), Some("user            bob: no account has this name any more"));
+        let unknown = Status { account: Account::Unknown, ..alice() };
+        assert!(report(Form::Table, &[unknown]).contains(" yes "), "a name service that fails says nothing");
     }
 
     #[test]

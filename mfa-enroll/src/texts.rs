@@ -58,6 +58,7 @@ pub(crate) enum Text<'a> {
 
     /// The names and values of a status.
     User,
+    NoAccount(&'a str),
     Device,
     None,
     App,
@@ -138,6 +139,7 @@ fn english(text: Text) -> String {
         Text::WouldNotAsk(service) => format!("{service} asks no second factor of you."),
 
         Text::User => "user".into(),
+        Text::NoAccount(user) => format!("{user}: no account has this name any more"),
         Text::Device => "device".into(),
         Text::None => "none".into(),
         Text::App => "totp (authenticator app)".into(),
@@ -200,6 +202,7 @@ fn chinese(text: Text) -> String {
         Text::WouldNotAsk(service) => format!("{service} 不要求您提供第二因素。"),
 
         Text::User => "用户".into(),
+        Text::NoAccount(user) => format!("{user}: 已没有此名称的账户"),
         Text::Device => "设备".into(),
         Text::None => "无".into(),
         Text::App => "totp (身份验证器应用)".into(),
@@ -267,7 +270,8 @@ mod tests {
             Text::PasteSignature => Text::WouldLetIn("sshd9"),
             Text::WouldLetIn(_) => Text::WouldNotAsk("sshd9"),
             Text::WouldNotAsk(_) => Text::User,
-            Text::User => Text::Device,
+            Text::User => Text::NoAccount("bob"),
+            Text::NoAccount(_) => Text::Device,
             Text::Device => Text::None,
             Text::None => Text::App,
             Text::App => Text::SecurityKey,

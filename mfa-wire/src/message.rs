@@ -19,6 +19,8 @@ pub const MAX_TEXT: usize = 12 * 1024;
 pub const MAX_ANSWER: usize = 256;
 /// The most devices that one status may list.
 const DEVICES: usize = 32;
+/// The most services that one status may list.
+pub const SERVICES: usize = 32;
 /// The most recovery codes of one set.
 const CODES: usize = 64;
 
@@ -397,6 +399,17 @@ pub struct DeviceStatus {
     pub last_used: Option<u64>,
 }
 
+/// What the name service says of the account of a user that has a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// It is there.
+    There,
+    /// No account has this name any more.
+    Gone,
+    /// It gives no answer.
+    Unknown,
+}
+
 /// The state of one user: what is bound, what is required, and what is locked or bypassed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -416,6 +429,10 @@ pub struct Status {
     pub locked_until: Option<u64>,
     /// The end of a bypass code's validity, in seconds since 1970.
     pub bypass_until: Option<u64>,
+    /// Whether there is such an account.
+    pub account: Account,
+    /// Where a device is required, if that was asked: services that rules name, and `*` for all others.
+    pub required_at: Vec<String>,
 }
 
 /// One remembered login. Times are seconds since 1970.
@@ -535,6 +552,12 @@ choice! { AuthHook, unknown: unknown_value,
     3 => HandedOver {},
 }
 
+choice! { Account, unknown: unknown_value,
+    1 => There {},
+    2 => Gone {},
+    3 => Unknown {},
+}
+
 choice! { Cancelled, unknown: unknown_value,
     1 => NoConversation {},
     2 => ByUser {},
@@ -618,6 +641,8 @@ record! { Status {
     recovery_codes_left: u32,
     locked_until: Maybe<u64>,
     bypass_until: Maybe<u64>,
+    account: Account,
+    required_at: Many<Name, SERVICES>,
 } }
 
 record! { DeviceStatus { id: Name, label: Name, created: u64, created_from: Place, last_used: Maybe<u64> } }

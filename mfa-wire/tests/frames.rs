@@ -10,8 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use mfa_wire::{
-    AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME, Malformed, NewKey,
-    Outcome, Prompter, Remembered, Request, Required, Secret, Status, ToHelper, Verb, Verdict, converse, greet,
+    Account, AuthHook, Broken, Cancelled, Channel, Device, DeviceStatus, FromHelper, Hello, Login, MAX_FRAME,
+    Malformed, NewKey, Outcome, Prompter, Remembered, Request, Required, Secret, Status, ToHelper, Verb, Verdict,
+    converse, greet,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -348,8 +349,18 @@ fn status() -> impl Strategy<Value = Status> {
     let devices = proptest::collection::vec(device, 0..4);
     let kind = proptest::option::of(name());
     let time = any::<Option<u64>>;
-    (name(), kind, any::<bool>(), any::<bool>(), devices, any::<u32>(), time(), time()).prop_map(
-        |(user, kind, pending, required, devices, recovery_codes_left, locked_until, bypass_until)| Status {
+    let account = prop_oneof![Just(Account::There), Just(Account::Gone), Just(Account::Unknown)];
+    let standing = (account, any::<bool>(), any::<bool>(), proptest::collection::vec(name(), 0..4));
+    (name(), kind, standing, devices, any::<u32>(), time(), time()).prop_map(
+        |(
+            user,
+            kind,
+            (account, pending, required, required_at),
+            devices,
+            recovery_codes_left,
+            locked_until,
+            bypass_until,
+        )| Status {
             user,
             kind,
             pending,
@@ -358,6 +369,8 @@ fn status() -> impl Strategy<Value = Status> {
             recovery_codes_left,
             locked_until,
             bypass_until,
+            account,
+            required_at,
         },
     )
 }

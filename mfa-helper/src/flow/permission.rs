@@ -52,8 +52,12 @@ pub fn binding_verb(user: &Identity, host: &Host) -> &'static str {
 
 /// Whether some rule requires a device of this user, at some service at least. A membership that cannot be told counts.
 pub fn is_required(user: &str, host: &Host) -> bool {
-    let identity = identity::find(user).ok().flatten();
-    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+    is_required_of(user, identity::find(user).ok().flatten().as_ref(), host)
+}
+
+/// The same, of a user that was looked up; `None`: nothing is known of the memberships.
+pub fn is_required_of(user: &str, identity: Option<&Identity>, host: &Host) -> bool {
+    let mut member = |group: &str| identity.map_or(Answer::Unknown, |identity| identity.member(group));
     host.policy().strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 

@@ -11,7 +11,7 @@ use e2e::{Machine, Picture, Screen, Terminal, Theme, oath, oath::Codes};
 
 static MACHINE: LazyLock<Machine> = LazyLock::new(shipped);
 
-const NOTHING: &str = "{\"user\":\"NAME\",\"kind\":null,\"pending\":false,\"required\":false,\"devices\":[],\
+const NOTHING: &str = "{\"user\":\"NAME\",\"account\":\"there\",\"kind\":null,\"pending\":false,\"required\":false,\"devices\":[],\
                        \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null}\n";
 
 /// The address in the QR code, as a scanner reads it off the screen, and the key in it.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use pam_tests::{System, add_user, run};
+use pam_tests::{Bound, Directory, System, add_user, run};
 
 /// Exit code, data and messages.
 fn list(system: &System, arguments: &[&str]) -> (i32, String, String) {
@@ -96,4 +96,49 @@ fn a_record_that_cannot_be_read_is_not_left_out() {
     let (code, data, said) = list(&system, &["--missing", "--json"]);
     assert_eq!((code, data.as_str()), (5, ""), "{said}");
     assert!(said.contains("/var/lib/mfa/users/listc/"), "{said}");
+}
+
+#[test]
+fn an_account_that_is_gone_is_said_to_be() {
+    let bound = Bound::fresh("listgone");
+    assert!(list(&bound.system, &["--json"]).1.contains("\"account\":\"there\""));
+    run("userdel", &["listgone"]);
+    let (_, json, _) = list(&bound.system, &["--json"]);
+    assert!(json.contains("{\"user\":\"listgone\",\"account\":\"gone\","), "{json}");
+    let (_, table, said) = list(&bound.system, &[]);
+    assert!(table.contains("listgone         totp     gone "), "{table}");
+    assert!(said.contains("gone: no account has this name any more"), "{said}");
+    let status = bound.system.enroll(&["status", "--user", "listgone"], "");
+    assert!(
+        String::from_utf8_lossy(&status.stdout)
+            .starts_with("user            listgone: no account has this name any more\n")
+    );
+}
+
+/// Whoever comes from a directory that is down is not gone.
+#[test]
+fn a_directory_that_fails_makes_nobody_gone() {
+    let bound = Bound::fresh("dirlisted");
+    let directory = Directory::behind_the_files();
+    run("userdel", &["dirlisted"]);
+    for (word, account) in [("refused", "unknown"), ("io", "unknown"), ("gone", "unknown"), ("unknown", "gone")] {
+        directory.is(word);
+        let (_, json, _) = list(&bound.system, &["--json"]);
+        assert!(json.contains(&format!("{{\"user\":\"dirlisted\",\"account\":\"{account}\",")), "{word}: {json}");
+    }
+}
+
+/// As the lines for people say it, for scripts.
+#[test]
+fn the_json_of_who_is_missing_says_where() {
+    let system = people();
+    system.config(
+        "[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
+         [[rule]]\nusers = [\"lista\"]\nrequire = \"mfa\"\n\
+         [[rule]]\nusers = [\"listc\"]\nservices = [\"sudo\", \"sshd\"]\nrequire = \"mfa\"\n",
+    );
+    let (_, json, _) = list(&system, &["--missing", "--json"]);
+    let at: Vec<&str> = json.split("\"required_at\":").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+    assert_eq!(at, ["[\"*\",\"sshd\",\"sudo\"]", "[\"sshd\",\"sudo\"]"], "{json}");
+    assert!(!list(&system, &["--group", "listgroup", "--json"]).1.contains("required_at"), "nobody has asked");
 }

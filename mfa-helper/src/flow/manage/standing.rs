@@ -7,15 +7,15 @@ use mfa_core::bindings::Bindings;
 use mfa_core::engine::Unavailable;
 use mfa_core::key::Key;
 use mfa_core::view::{Bound, View};
-use mfa_wire::{Broken, DeviceStatus, FromHelper, Outcome, Status, printable};
+use mfa_wire::{Account, Broken, DeviceStatus, FromHelper, Outcome, SERVICES, Status, printable};
 use nix::errno::Errno;
 
 use crate::conversation::Conversation;
-use crate::flow::permission::is_required;
+use crate::flow::permission::is_required_of;
 use crate::flow::user::known_or_kept;
 use crate::flow::{Decision, Desk};
 use crate::host::Host;
-use crate::identity;
+use crate::identity::{self, Identity};
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts, Policy, Require};
 use crate::sys::names;
@@ -50,9 +50,9 @@ pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<De
             return conversation.send(&FromHelper::Status(status));
         }
         if status.required && view.bound.is_none() {
-            conversation.send(&FromHelper::Status(status))?;
-            let at = required_at(&view.user, host).join(", ");
-            let line = format!("{}: required at {}\n", printable(&view.user, 64), printable(&at, 500));
+            let required = Required::of(&view.user, host);
+            conversation.send(&FromHelper::Status(Status { required_at: required.list(), ..status }))?;
+            let line = format!("{}: required at {}\n", printable(&view.user, 64), printable(&required.sentence(), 500));
             conversation.send(&FromHelper::Report(line))?;
         }
         Ok(())
@@ -145,38 +145,70 @@ pub fn members_of(group: &str) -> Result<Vec<String>, Errno> {
 }
 
 /// The services at which a device is required of a user, from some place at least.
-fn required_at(user: &str, host: &Host) -> Vec<String> {
-    let identity = identity::find(user).ok().flatten();
-    let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
-    let policy = host.policy();
-    let mut required = |service: &str| {
-        let facts = Facts { user, service, place: Place::Unknown, now: (host.now)() };
-        policy.decide(&facts, &mut member).require == Require::Mfa
-    };
-    // The empty name stands for all that no rule names.
-    let named: BTreeSet<&str> = policy.services().filter(|service| !service.is_empty()).collect();
-    let (at, not_at): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|service| required(service));
-    let mut at: Vec<String> = at.into_iter().map(str::to_owned).collect();
-    match (required(""), not_at.as_slice()) {
-        (false, _) => {}
-        (true, []) => at = vec![String::from("every service")],
-        (true, but) => at = vec![format!("every service but {}", but.join(", "))],
+struct Required<'a> {
+    /// Those that rules name: where it is, and where it is not.
+    at: Vec<&'a str>,
+    not_at: Vec<&'a str>,
+    /// Whether it is at all others.
+    others: bool,
+}
+
+impl<'a> Required<'a> {
+    fn of(user: &str, host: &'a Host) -> Required<'a> {
+        let identity = identity::find(user).ok().flatten();
+        let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+        let policy = host.policy();
+        let mut required = |service: &str| {
+            let facts = Facts { user, service, place: Place::Unknown, now: (host.now)() };
+            policy.decide(&facts, &mut member).require == Require::Mfa
+        };
+        // The empty name stands for all that no rule names.
+        let others = required("");
+        let named: BTreeSet<&str> = policy.services().filter(|service| !service.is_empty()).collect();
+        let (at, not_at) = named.into_iter().partition(|service| required(service));
+        Required { at, not_at, others }
     }
-    at
+
+    fn sentence(&self) -> String {
+        match (self.others, self.not_at.as_slice()) {
+            (false, _) => self.at.join(", "),
+            (true, []) => String::from("every service"),
+            (true, but) => format!("every service but {}", but.join(", ")),
+        }
+    }
+
+    fn list(&self) -> Vec<String> {
+        let all = self.others.then_some("*").into_iter().chain(self.at.iter().copied());
+        all.take(SERVICES).map(str::to_owned).collect()
+    }
+}
+
+/// Whether there is an account of this name, by what the name service has said. If it has failed, nobody is gone. A
+/// directory may know an account by another spelling, under which no record is looked for.
+pub fn account(user: &str, found: &Result<Option<Identity>, Errno>) -> Account {
+    match found {
+        Ok(Some(found)) if found.name == user => Account::There,
+        Ok(_) => Account::Gone,
+        Err(_) => Account::Unknown,
+    }
 }
 
 pub fn standing(view: &View, host: &Host) -> Status {
     let user = view.user.as_str();
     let now = (host.now)();
+    let found = identity::find(user);
+    let account = account(user, &found);
     Status {
         user: user.to_owned(),
         kind: view.kind().map(|kind| kind.word().to_owned()),
         pending: view.pending.as_ref().is_some_and(|pending| pending.expires > now),
-        required: is_required(user, host),
+        required: account != Account::Gone && is_required_of(user, found.ok().flatten().as_ref(), host),
         devices: view.bound.as_ref().map_or(Vec::new(), |bound| devices(bound, view.last_used)),
         recovery_codes_left: view.bound.as_ref().map_or(0, |bound| bound.codes.left),
         locked_until: view.locked_until(host.policy().lockout, now),
         bypass_until: view.bypass_until.filter(|until| *until > now),
+        account,
+        required_at: Vec::new(),
     }
 }
 
@@ -197,5 +229,20 @@ fn devices(bound: &Bound, last_used: u64) -> Vec<DeviceStatus> {
             created_from: bound.created_from.clone(),
             last_used: (last_used > 0).then_some(last_used),
         }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_gone_only_if_the_name_service_says_so() {
+        assert_eq!(account("root", &identity::find("root")), Account::There);
+        assert_eq!(account("ROOT", &identity::find("root")), Account::Gone, "no record is looked for by that spelling");
+        assert_eq!(account("no-such-user", &identity::find("no-such-user")), Account::Gone);
+        for error in [Errno::EIO, Errno::ENOENT, Errno::ETIMEDOUT] {
+            assert_eq!(account("bob", &Err(error)), Account::Unknown);
+        }
     }
 }
