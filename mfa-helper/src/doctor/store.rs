@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use mfa_core::record::Damage;
+use mfa_wire::Account;
 
+use super::people::listed;
 use super::{Finding, quoted, remedy_in};
+use crate::flow::manage::standing::account;
 use crate::host::Host;
+use crate::identity;
 use crate::store::{Store, StoreError};
 
 /// Tries to read all of it, as logins will.
@@ -16,8 +20,32 @@ pub fn check(host: &Host) -> Vec<Finding> {
         Ok(opened) => opened,
         Err(error) => return vec![unusable(place, &error)],
     };
-    let damaged = |user: String| store.read(&user).err().map(|error| (user, error));
-    users.into_iter().filter_map(damaged).map(|(user, error)| record(&user, place, &error)).collect()
+    let is_gone = |user: &str| account(user, &identity::find(user)) == Account::Gone;
+    let mut findings = Vec::new();
+    let mut gone = Vec::new();
+    for user in &users {
+        match store.read(user) {
+            Err(error) => findings.push(record(user, place, &error)),
+            Ok((record, _)) if record.credentials.is_some() && is_gone(user) => gone.push(user.as_str()),
+            Ok(_) => {}
+        }
+    }
+    findings.extend(accounts_gone(&gone));
+    findings
+}
+
+/// A device that waits for the next account of that name, which may be somebody else's.
+fn accounts_gone(names: &[&str]) -> Option<Finding> {
+    let first = *names.first()?;
+    let what = format!(
+        "a device is kept for names that no account has any more, and a new one would get it: {}",
+        listed(names)
+    );
+    let remedy = format!(
+        "mfa-enroll disable --user {0}  # or, if it has a new name: mfa-enroll rename {0} NEW; all of them: mfa-enroll list",
+        quoted(first)
+    );
+    Some(Finding::warning("account-gone", first, what, remedy).naming(names))
 }
 
 fn unusable(place: &str, error: &StoreError) -> Finding {
@@ -65,5 +93,18 @@ fn record(user: &str, place: &str, error: &StoreError) -> Finding {
             let remedy = format!("mfa-enroll disable --user {name}  # then at once: mfa-enroll totp --user {name}");
             Finding::grave("record-damaged", user, what, remedy)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_are_gone_are_one_finding_with_all_names() {
+        assert_eq!(accounts_gone(&[]), None);
+        let finding = accounts_gone(&["al ice", "bob"]).unwrap();
+        assert!(finding.remedy.starts_with("mfa-enroll disable --user 'al ice'  # "), "{}", finding.remedy);
+        assert_eq!((finding.place.as_str(), finding.names), ("al ice", vec!["al ice".into(), "bob".into()]));
     }
 }

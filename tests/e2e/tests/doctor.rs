@@ -433,6 +433,9 @@ const STORE: &[Fault] = &[
         ByHand("rm -r /var/lib/mfa/users/bob"),
     ),
     fault("record-unsafe", 7, "chmod 644 /var/lib/mfa/users/alice/credentials", Typed),
+    // The last one: her device goes.
+    fault("account-gone", 6, "cp -p /etc/passwd /etc/shadow /root; sed -i /^alice:/d /etc/passwd /etc/shadow", Typed)
+        .undo("cp -p /root/passwd /root/shadow /etc; rm /root/passwd /root/shadow"),
 ];
 
 const OTHERS: &[Fault] = &[
