@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Gid;
 
-use crate::policy::Answer;
+use crate::policy::{Answer, Named};
 use crate::sys::child::answer_of_a_copy;
 use crate::sys::names;
 pub use crate::sys::names::{Password, group};
@@ -32,11 +32,23 @@ pub fn find(name: &str) -> Result<Option<Identity>, Errno> {
 }
 
 impl Identity {
+    /// Whether a rule that has this name concerns this user.
+    pub fn member<'a>(&self, name: impl Into<Named<'a>>) -> Answer {
+        match name.into() {
+            Named::Group(group) => self.belongs_to(group),
+            Named::User(name) => match find(name) {
+                Ok(Some(user)) if user.name == self.name => Answer::Yes,
+                Ok(_) => Answer::No,
+                Err(_) => Answer::Unknown,
+            },
+        }
+    }
+
     /// Whether this user belongs to `group`.
     ///
     /// `getgrouplist` silently leaves out the groups of a directory service that does not answer. So the group itself
     /// must be found too; if it is not, the answer is "unknown".
-    pub fn member(&self, group: &str) -> Answer {
+    fn belongs_to(&self, group: &str) -> Answer {
         let Ok(Some((gid, listed))) = names::group_lists(group, &self.name) else { return Answer::Unknown };
         if listed || gid == self.gid {
             return Answer::Yes;

@@ -10,7 +10,7 @@ use super::{Decision, Desk};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::lang::{Lang, Text};
-use crate::policy::{Answer, Enroll, Require, Requirement};
+use crate::policy::{Answer, Enroll, Named, Require, Requirement};
 
 /// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave
 /// binding to administrators or ask for an invitation. That applies here as at a login: otherwise a thief of the first
@@ -57,7 +57,7 @@ pub fn is_required(user: &str, host: &Host) -> bool {
 
 /// The same, of a user that was looked up; `None`: nothing is known of the memberships.
 pub fn is_required_of(user: &str, identity: Option<&Identity>, host: &Host) -> bool {
-    let mut member = |group: &str| identity.map_or(Answer::Unknown, |identity| identity.member(group));
+    let mut member = |name: Named| identity.map_or(Answer::Unknown, |identity| identity.member(name));
     host.policy().strictest_of(user, (host.now)(), &mut member).require == Require::Mfa
 }
 

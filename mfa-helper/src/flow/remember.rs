@@ -129,7 +129,7 @@ mod tests {
             caller_pid: 0,
             caller_audit_session: session.map(str::to_owned),
             in_service: false,
-            loaded: Loaded { policy: Policy::default(), error: None },
+            loaded: Loaded { policy: Policy::default(), error: None, young: None },
         }
     }
 

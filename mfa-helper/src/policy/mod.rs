@@ -167,6 +167,9 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+/// The beginning of the name of each file that `require` writes.
+pub const BY_COMMAND: &str = "50-require-";
+
 /// The facts of a login that rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -224,6 +227,22 @@ pub enum Answer {
     Unknown,
 }
 
+/// A name of a rule that the name service is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// Is the user of this login called so, too?
+    User(&'a str),
+    /// Does the user belong to this group?
+    Group(&'a str),
+}
+
+/// A bare name is a group's.
+impl<'a> std::convert::From<&'a str> for Named<'a> {
+    fn from(group: &'a str) -> Named<'a> {
+        Named::Group(group)
+    }
+}
+
 /// The evaluation of one rule.
 pub struct Considered<'a> {
     /// The rule.
@@ -242,7 +261,7 @@ impl Policy {
 
     /// The requirement for a login: the first rule that matches decides. If it is unknown whether a rule matches, it
     /// might be the first, so the strictest of all candidates decides.
-    pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
+    pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(Named) -> Answer) -> Requirement {
         self.decide_aloud(facts, member, &mut |_| {})
     }
 
@@ -250,7 +269,7 @@ impl Policy {
     pub fn decide_aloud(
         &self,
         facts: &Facts,
-        member: &mut dyn FnMut(&str) -> Answer,
+        member: &mut dyn FnMut(Named) -> Answer,
         say: &mut dyn FnMut(Considered),
     ) -> Requirement {
         let mut possible = Vec::new();
@@ -289,7 +308,7 @@ impl Policy {
     }
 
     /// The strictest requirement for `user` in any service, from any place.
-    pub fn strictest_of(&self, user: &str, now: u64, member: &mut dyn FnMut(&str) -> Answer) -> Requirement {
+    pub fn strictest_of(&self, user: &str, now: u64, member: &mut dyn FnMut(Named) -> Answer) -> Requirement {
         let asked = |service| self.decide(&Facts { user, service, place: Place::Unknown, now }, member);
         strictest(self.services().map(asked).collect())
     }
@@ -315,7 +334,7 @@ fn all(conditions: &[(&'static str, Answer)]) -> Answer {
 
 impl Rule {
     /// The conditions that the rule has. The name service is asked last, and only if all others may hold.
-    fn conditions(&self, facts: &Facts, member: &mut dyn FnMut(&str) -> Answer) -> Vec<(&'static str, Answer)> {
+    fn conditions(&self, facts: &Facts, member: &mut dyn FnMut(Named) -> Answer) -> Vec<(&'static str, Answer)> {
         let mut conditions = Vec::new();
         if let Some(services) = &self.services {
             let listed = services.iter().any(|service| service == facts.service);
@@ -327,12 +346,14 @@ impl Rule {
         if all(&conditions) == Answer::No {
             return conditions;
         }
-        let listed = self.users.iter().flatten().any(|name| name == facts.user);
-        match (&self.users, &self.groups) {
+        let users = self.users.as_ref().map(|names| any_user(names, facts.user, member));
+        match (users, &self.groups) {
             (None, None) => {}
-            (Some(_), _) if listed => conditions.push(("users", Answer::Yes)),
-            (Some(_), None) => conditions.push(("users", Answer::No)),
-            (_, Some(groups)) => conditions.push(("groups", any_group(groups, member))),
+            (Some(answer @ Answer::Yes), _) | (Some(answer), None) => conditions.push(("users", answer)),
+            (users, Some(groups)) => conditions.push(match (users, any_group(groups, member)) {
+                (Some(Answer::Unknown), Answer::No) => ("users", Answer::Unknown),
+                (_, answer) => ("groups", answer),
+            }),
         }
         conditions
     }
@@ -340,6 +361,16 @@ impl Rule {
     /// Whether it has no condition at all.
     pub fn is_for_all(&self) -> bool {
         self.users.is_none() && self.groups.is_none() && self.services.is_none() && self.from.is_none()
+    }
+
+    /// The name of its file.
+    pub fn file(&self) -> &str {
+        self.origin.split(':').next().unwrap_or_default()
+    }
+
+    /// Whether `require --try` has written it, and nobody has confirmed it.
+    pub fn is_on_trial(&self) -> bool {
+        self.expires.is_some() && self.origin.starts_with(BY_COMMAND)
     }
 
     fn requirement(&self, now: u64, remark: &str) -> Requirement {
@@ -361,16 +392,42 @@ impl Rule {
     }
 }
 
-fn any_group(groups: &[String], member: &mut dyn FnMut(&str) -> Answer) -> Answer {
+fn any_group(groups: &[String], member: &mut dyn FnMut(Named) -> Answer) -> Answer {
+    any(groups.iter().map(|group| Named::Group(group)), member)
+}
+
+/// A name as it is written decides without the name service. A rule may have a thousand names, so the name service is
+/// asked only about those that could be another spelling of the user's.
+fn any_user(names: &[String], user: &str, member: &mut dyn FnMut(Named) -> Answer) -> Answer {
+    if names.iter().any(|name| name == user) {
+        return Answer::Yes;
+    }
+    any(names.iter().filter(|name| alike(name, user)).map(|name| Named::User(name)), member)
+}
+
+fn any<'a>(names: impl Iterator<Item = Named<'a>>, member: &mut dyn FnMut(Named) -> Answer) -> Answer {
     let mut answer = Answer::No;
-    for group in groups {
-        match member(group) {
+    for name in names {
+        match member(name) {
             Answer::Yes => return Answer::Yes,
             Answer::Unknown => answer = Answer::Unknown,
             Answer::No => {}
         }
     }
     answer
+}
+
+/// Whether two names differ at most in capital letters and in a domain (`DOM\alice`, `DOM+alice`, `alice@dom.example`).
+/// Whether they are those of one user, only the name service can say.
+pub fn alike(one: &str, other: &str) -> bool {
+    let plain = |name| bare(name).chars().flat_map(char::to_lowercase);
+    plain(one).eq(plain(other))
+}
+
+/// A name without its domain.
+fn bare(name: &str) -> &str {
+    let name = name.rsplit(['\\', '+']).next().unwrap_or_default();
+    name.split('@').next().unwrap_or_default()
 }
 
 /// The default if no rule matches: users who have a device are asked for it.
@@ -472,12 +529,17 @@ mod tests {
         parse::parse(&[("mfa.toml".into(), toml.into())]).unwrap()
     }
 
-    fn nobody(_: &str) -> Answer {
+    fn nobody(_: Named) -> Answer {
         Answer::No
     }
 
-    fn require(policy: &Policy, user: &str, service: &str, member: impl Fn(&str) -> Answer) -> Require {
-        policy.decide(&facts(user, service), &mut |group| member(group)).require
+    fn require(policy: &Policy, user: &str, service: &str, member: impl Fn(Named) -> Answer) -> Require {
+        policy.decide(&facts(user, service), &mut |name| member(name)).require
+    }
+
+    /// A member of this group and of no other.
+    fn in_group(group: &'static str) -> impl Fn(Named) -> Answer {
+        move |name| if name == Named::Group(group) { Answer::Yes } else { Answer::No }
     }
 
     const NOW: u64 = 1_800_000_000;
@@ -500,10 +562,10 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_decides() {
         let policy = policy(RULES);
-        let wheel = |group: &str| if group == "wheel" { Answer::Yes } else { Answer::No };
-        assert_eq!(require(&policy, "robot", "sshd", wheel), Require::Off);
-        assert_eq!(require(&policy, "alice", "sshd", wheel), Require::Mfa);
-        assert_eq!(require(&policy, "alice", "su", wheel), Require::IfBound);
+        let wheel = in_group("wheel");
+        assert_eq!(require(&policy, "robot", "sshd", &wheel), Require::Off);
+        assert_eq!(require(&policy, "alice", "sshd", &wheel), Require::Mfa);
+        assert_eq!(require(&policy, "alice", "su", &wheel), Require::IfBound);
         assert_eq!(require(&policy, "bob", "sshd", nobody), Require::IfBound);
         let named = policy.decide(&facts("alice", "sshd"), &mut |g| wheel(g));
         assert_eq!(named.rule, "mfa.toml:5 admins");
@@ -513,11 +575,48 @@ mod tests {
     #[test]
     fn a_group_that_cannot_be_resolved_counts_as_strictest() {
         let policy = policy(RULES);
-        let dead = |_: &str| Answer::Unknown;
+        let dead = |_: Named| Answer::Unknown;
         assert_eq!(require(&policy, "alice", "sshd", dead), Require::Mfa);
         assert_eq!(require(&policy, "robot", "sshd", dead), Require::Off, "an earlier certain rule decides");
-        let both = |group: &str| if group == "sudo" { Answer::Yes } else { Answer::Unknown };
+        let both = |name: Named| if name == Named::Group("sudo") { Answer::Yes } else { Answer::Unknown };
         assert_eq!(require(&policy, "alice", "sshd", both), Require::Mfa);
+    }
+
+    #[test]
+    fn another_spelling_of_a_user_is_asked_of_the_name_service_and_no_other_name() {
+        let mut names: Vec<String> = (0..1000).map(|n| format!("\"user{n}\"")).collect();
+        names.extend([r#""ADALICE", "CORP\\adalice", "CORP+AdAlice", "adalice@corp.example", "ÄDALICE""#.into()]);
+        let policy = policy(&format!("[[rule]]\nusers = [{}]\nrequire = \"mfa\"\n", names.join(", ")));
+        let asked = |user: &str, answer| {
+            let mut asked = Vec::new();
+            let require = policy.decide(&facts(user, "sshd"), &mut |name| {
+                asked.push(format!("{name:?}"));
+                answer
+            });
+            (require.require, asked.len())
+        };
+        assert_eq!(asked("adalice", Answer::Yes), (Require::Mfa, 1));
+        assert_eq!(asked("adalice", Answer::No), (Require::IfBound, 4));
+        assert_eq!(asked("adalice", Answer::Unknown), (Require::Mfa, 4), "the strictest");
+        assert_eq!(asked("ADALICE", Answer::No), (Require::Mfa, 0), "as it is written");
+        assert_eq!(asked("ädalice", Answer::Yes), (Require::Mfa, 1));
+        assert_eq!(asked("user7", Answer::No), (Require::Mfa, 0));
+        assert_eq!(asked("bob", Answer::Yes), (Require::IfBound, 0));
+    }
+
+    #[test]
+    fn a_user_who_may_be_named_and_a_group_are_one_condition() {
+        let policy = policy("[[rule]]\nusers = [\"BOB\"]\ngroups = [\"staff\"]\nrequire = \"mfa\"\n");
+        let told = |named, group| {
+            let mut told = Vec::new();
+            let answers = &mut |name: Named| if matches!(name, Named::User(_)) { named } else { group };
+            policy.decide_aloud(&facts("bob", "sshd"), answers, &mut |rule| told.extend(rule.conditions));
+            told
+        };
+        assert_eq!(told(Answer::Yes, Answer::No), [("users", Answer::Yes)]);
+        assert_eq!(told(Answer::Unknown, Answer::No), [("users", Answer::Unknown)]);
+        assert_eq!(told(Answer::Unknown, Answer::Yes), [("groups", Answer::Yes)]);
+        assert_eq!(told(Answer::No, Answer::Unknown), [("groups", Answer::Unknown)]);
     }
 
     #[test]
@@ -562,7 +661,7 @@ mod tests {
     #[test]
     fn required_somewhere_is_required() {
         let policy = policy(RULES);
-        let required = |user, member: &mut dyn FnMut(&str) -> Answer| {
+        let required = |user, member: &mut dyn FnMut(Named) -> Answer| {
             policy.strictest_of(user, NOW, member).require == Require::Mfa
         };
         assert!(required("alice", &mut |_| Answer::Yes));
@@ -650,8 +749,7 @@ mod tests {
     fn each_rule_is_told_with_its_conditions_up_to_the_one_that_decides() {
         let policy = policy(RULES);
         let mut told = Vec::new();
-        let wheel = &mut |group: &str| if group == "wheel" { Answer::Yes } else { Answer::No };
-        policy.decide_aloud(&facts("alice", "sudo"), wheel, &mut |rule| {
+        policy.decide_aloud(&facts("alice", "sudo"), &mut in_group("wheel"), &mut |rule| {
             told.push((rule.rule.origin.clone(), rule.conditions, rule.concerns));
         });
         let expected = [

@@ -15,6 +15,7 @@ use toml::value::{Datetime, Offset};
 use super::place::{From, Network};
 use super::{Enroll, Mode, Policy, Require, Rule, SkKey, SshKey, U2f};
 use crate::lang::Lang;
+use crate::nearest::nearest;
 use crate::program;
 
 /// 30 days, in seconds.
@@ -182,7 +183,7 @@ impl File<'_> {
         let (path, text) = self.0;
         toml::from_str(text).map_err(|e| {
             let place = e.span().map_or(String::new(), |span| format!(":{}", line_of(text, span.start)));
-            let nearest = nearest(e.message()).map_or(String::new(), |known| format!("\ndid you mean `{known}`?"));
+            let nearest = nearest_key(e.message()).map_or(String::new(), |known| format!("\ndid you mean `{known}`?"));
             PolicyError(format!("{path}{place}: {}{nearest}", e.to_string().trim_end()))
         })
     }
@@ -466,27 +467,11 @@ fn is_contact(text: &str) -> bool {
     (1..=60).contains(&text.len()) && is_line && !["passw", "passcode", "passphrase"].iter().any(|w| lower.contains(w))
 }
 
-/// The known name nearest to the unknown one, from serde's "unknown field `x`, expected one of `a`, `b`". Only a name
-/// that differs in at most one letter more than a third of them is proposed.
-fn nearest(message: &str) -> Option<&str> {
+/// The known name nearest to the unknown one, from serde's "unknown field `x`, expected one of `a`, `b`".
+fn nearest_key(message: &str) -> Option<&str> {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next().filter(|_| message.starts_with("unknown "))?;
-    let near = names.map(|known| (distance(unknown, known), known)).min()?;
-    (near.0 <= 1 + unknown.len() / 3).then_some(near.1)
-}
-
-/// The Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    nearest(unknown, names)
 }
 
 #[cfg(test)]

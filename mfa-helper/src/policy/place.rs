@@ -73,7 +73,8 @@ pub fn address(host: &str) -> Option<IpAddr> {
 }
 
 impl Network {
-    /// Reads `10.0.0.0/8` or one address. The error says what is wrong.
+    /// Reads `10.0.0.0/8` or one address. The error says what is wrong. IPv4 inside IPv6 counts as IPv4, as in
+    /// [`address`].
     pub fn parse(text: &str) -> Result<Network, String> {
         let (literal, bits) = text.split_once('/').map_or((text, None), |(literal, bits)| (literal, Some(bits)));
         let wrong = || format!("\"{text}\" is no network, such as 10.0.0.0/8, and neither \"local\" nor \"remote\"");
@@ -83,11 +84,18 @@ impl Network {
         let network = Network { address, bits };
         let first = network.first();
         // 10.0.0.1/8 could mean the network or the address.
-        if first == address {
-            Ok(network)
-        } else {
-            Err(format!("\"{text}\" has bits behind its length: write {first}/{bits}, or {address}"))
+        if first != address {
+            return Err(format!("\"{text}\" has bits behind its length: write {first}/{bits}, or {address}"));
         }
+        match (address.to_canonical(), bits.checked_sub(96)) {
+            (inside @ IpAddr::V4(_), Some(rest)) if address.is_ipv6() => Ok(Network { address: inside, bits: rest }),
+            _ => Ok(network),
+        }
+    }
+
+    /// Whether it holds all addresses of its family: of IPv6, or else of IPv4.
+    pub fn is_all_of(&self, ipv6: bool) -> bool {
+        self.bits == 0 && self.address.is_ipv6() == ipv6
     }
 
     fn holds(&self, address: IpAddr) -> bool {
@@ -133,6 +141,12 @@ mod tests {
         assert_eq!(remote("192.0.2.8", &["192.0.2.7/32"]), Answer::No);
         assert_eq!(remote("192.0.2.8", &["::/0"]), Answer::No);
         assert_eq!(remote("::ffff:10.0.0.1", &["10.0.0.0/8"]), Answer::Yes);
+        for host in ["127.0.0.1", "::ffff:127.0.0.1"] {
+            assert_eq!(remote(host, &["::ffff:127.0.0.0/104"]), Answer::Yes);
+            assert_eq!(remote(host, &["::ffff:127.0.0.1"]), Answer::Yes);
+            assert_eq!(remote(host, &["::ffff:0:0/96"]), Answer::Yes);
+            assert_eq!(remote(host, &["::ffff:10.0.0.0/104", "::/0"]), Answer::No);
+        }
         assert_eq!(remote("fe80::1%eth0", &["fe80::/10"]), Answer::Yes);
     }
 
