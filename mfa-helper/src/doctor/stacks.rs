@@ -3,8 +3,6 @@
 
 mod lines;
 
-use std::collections::BTreeSet;
-
 use super::{Finding, edit, quoted};
 use crate::stack::{self, Files, Findings, Kind, Module, Reached, Stack, StackError, Step};
 
@@ -33,45 +31,11 @@ const SHELLS: &[&str] = &[
     "xrdp-sesman",
 ];
 
-/// Files for inclusion, and the service of the first factor alone, which has no second one.
-const NO_SERVICES: &[&str] = &[
-    "config-util",
-    "fingerprint-auth",
-    "mfa-enroll",
-    "mfa-sshd-key",
-    "other",
-    "password-auth",
-    "postlogin",
-    "smartcard-auth",
-    "system-auth",
-    "system-local-login",
-    "system-login",
-    "system-remote-login",
-    "system-services",
-];
-
-/// Endings of files that package managers, pam-auth-update and editors leave behind.
-const LEFT_OVER: &[&str] = &["~", ".pam-old", ".orig", ".bak", ".rpmnew", ".rpmsave", ".pacnew", ".pacsave", ".swp"];
-
 /// Debian's file of auth lines.
 const COMMON_AUTH: &str = "/etc/pam.d/common-auth";
 
 /// Our profile for pam-auth-update.
 const PROFILE: &str = "/usr/share/pam-configs/mfa";
-
-/// The services that have a file.
-pub fn services() -> Vec<String> {
-    let mut names = BTreeSet::new();
-    for folder in ["/etc/pam.d", "/usr/lib/pam.d"] {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        names.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
-    }
-    let is_service = |name: &String| {
-        let left_over = name.contains(".dpkg-") || LEFT_OVER.iter().any(|end| name.ends_with(end));
-        !left_over && !name.starts_with('.') && !name.starts_with("common-") && !NO_SERVICES.contains(&name.as_str())
-    };
-    names.into_iter().filter(is_service).collect()
-}
 
 /// Checks all of them. `enroll` are the services in which a device may be bound.
 pub fn check(services: &[String], files: &Files, enroll: &[String]) -> Vec<Finding> {

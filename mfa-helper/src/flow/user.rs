@@ -4,6 +4,7 @@ use mfa_wire::{Outcome, printable, shell_word};
 
 use super::{Decision, Desk};
 use crate::identity::{self, Identity};
+use crate::stack::Unasked;
 
 /// The user called `name`, by the name service.
 pub fn find(name: &str) -> Result<Option<Identity>, Decision> {
@@ -16,6 +17,14 @@ pub fn known(user: &str) -> Result<Identity, Decision> {
         let text = format!("No user is called {}.", printable(user, 64));
         Decision::new(Outcome::NotFound, text, "unknown to the name service")
     })
+}
+
+/// The verb is about a service that is not there, or asks nobody.
+pub fn no_such_service(unasked: &Unasked) -> Decision {
+    let text = unasked.to_string();
+    let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+    let stop = if text.ends_with('?') { "" } else { "." };
+    Decision::new(Outcome::NotFound, format!("{}{rest}{stop}", first.to_uppercase()), "no service that asks")
 }
 
 /// The name of `user`. If the name service does not find that user, or fails, having a record is enough: it can still

@@ -12,6 +12,7 @@ mod files;
 #[cfg(test)]
 mod fixtures;
 mod parse;
+mod services;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -19,6 +20,7 @@ mod walk;
 use std::fmt;
 
 pub use files::system_file;
+pub use services::{Unasked, asks, is_there, services};
 pub use walk::{End, Findings, Outcome, Path, Reached, Step};
 
 /// PAM's return codes, by the numbers of `security/_pam_types.h`.

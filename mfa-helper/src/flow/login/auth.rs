@@ -13,13 +13,14 @@ use crate::conversation::{Conversation, NoAnswer};
 use crate::flow::code::{Audience, mere_no};
 use crate::flow::door::door;
 use crate::flow::key_asked::{self, Counted};
-use crate::flow::user::find;
+use crate::flow::user::{find, no_such_service};
 use crate::flow::{Decision, Desk, ask_for_device, first_factor, news, remember};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::lang::{Lang, Text};
 use crate::policy::{Require, Requirement};
 use crate::program::is_sudo;
+use crate::stack;
 
 /// What the auth phase does about one login.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +66,9 @@ pub fn verify(login: &Login, host: &Host, conversation: &mut Conversation) -> De
 /// Tries out the auth phase. The answer is judged and counted as at a login, and uses up the code; but nobody is let
 /// in, so nobody is led through binding, and what is owed stays as it is.
 pub fn test(login: &Login, host: &Host, conversation: &mut Conversation) -> Decision {
+    if let Err(unasked) = stack::is_there(&login.service) {
+        return no_such_service(&unasked);
+    }
     auth_phase(login, true, host, conversation)
 }
 
