@@ -17,6 +17,7 @@ mod host;
 mod identity;
 mod lang;
 mod listener;
+mod nearest;
 mod payer;
 mod policy;
 mod process;
@@ -48,6 +49,7 @@ use crate::flow::manage::{device, import, keys, recovery, rename, require, stand
 use crate::flow::proof::Proof;
 use crate::flow::{Decision, Desk, first_factor, login};
 use crate::host::Host;
+use crate::policy::files;
 
 /// Serves one conversation. The exit status means nothing; only the verdict on the socket does.
 pub fn main() -> ExitCode {
@@ -218,6 +220,14 @@ fn serve_verb(
     {
         conversation.tell(&format!("The policy in place is not in force:\n{}", error.0))?;
     }
+    if host.caller_is_root
+        && let Some(file) = &host.loaded.young
+    {
+        conversation.tell(&format!(
+            "{file} was changed a moment ago. It counts when it has been left alone for {} seconds.",
+            files::SETTLED
+        ))?;
+    }
     let mut proof = || match right {
         _ if host.caller_is_root => Ok(Proof::Root),
         Right::Invited => Ok(Proof::Invitation),
@@ -258,7 +268,7 @@ fn serve_verb(
         Verb::Invite { .. } => recovery::invite(user, &mut desk(host, conversation)?),
         Verb::Doctor => doctor::doctor(config, host, conversation),
         Verb::Require(required) => require::require(required, config, host, conversation),
-        Verb::Unrequire(required) => require::unrequire(required, config),
+        Verb::Unrequire(required) => require::unrequire(required, config, host),
         Verb::ConfirmRequired => require::confirm(config, host),
         Verb::PolicyCheck => flow::manage::policy::check(config, host, conversation),
         Verb::PolicyExplain { service, rhost, ssh_key, .. } => {

@@ -271,3 +271,19 @@ pub fn clock_is_synchronised() -> bool {
         libc::adjtimex(&raw mut clock) < 0 || clock.status & libc::STA_UNSYNC == 0
     }
 }
+
+/// A time by the clock on this host's wall, with its zone: `2026-11-30 16:32:05 CET`.
+pub fn local_time(seconds: u64) -> String {
+    let time = seconds as libc::time_t;
+    let mut text = [0u8; 64];
+    // SAFETY: `tm` is written by localtime_r before it is read, and its zone points to memory of the C library.
+    // strftime writes at most the length of `text`, and returns how much of it that was.
+    let length = unsafe {
+        let mut tm = std::mem::zeroed();
+        if libc::localtime_r(&time, &mut tm).is_null() {
+            return mfa_wire::utc(seconds);
+        }
+        libc::strftime(text.as_mut_ptr().cast(), text.len(), c"%Y-%m-%d %H:%M:%S %Z".as_ptr(), &tm)
+    };
+    String::from_utf8_lossy(&text[..length.min(text.len())]).into_owned()
+}

@@ -309,7 +309,7 @@ mod tests {
     };
 
     fn host() -> Host {
-        let loaded = Loaded { policy: Policy::default(), error: None };
+        let loaded = Loaded { policy: Policy::default(), error: None, young: None };
         Host {
             now: || NOW,
             random,
@@ -608,6 +608,7 @@ mod tests {
             loaded: Loaded {
                 policy: Policy { contact: Some("helpdesk 4711".into()), ..Policy::default() },
                 error: None,
+                young: None,
             },
             ..host()
         };

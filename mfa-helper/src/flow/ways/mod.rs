@@ -172,7 +172,7 @@ pub struct Rules {
 impl Rules {
     /// `policy` on this host.
     pub fn of(policy: &Policy, host: &Host) -> Rules {
-        let loaded = Loaded { policy: policy.clone(), error: None };
+        let loaded = Loaded { policy: policy.clone(), error: None, young: None };
         // The person sits where the question says, and not where root does.
         let at = |caller_is_at| Host { caller_is_at, caller_is_root: true, loaded: loaded.clone(), ..host.clone() };
         Rules { here: at(Whereabouts::Here), elsewhere: at(Whereabouts::Elsewhere) }

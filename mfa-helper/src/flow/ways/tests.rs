@@ -71,7 +71,7 @@ impl Case {
             ..Facts::of_nothing()
         };
         let policy = parse(&[(String::from("mfa.toml"), self.rules.to_owned())]).unwrap();
-        let loaded = Loaded { policy: policy.clone(), error: None };
+        let loaded = Loaded { policy: policy.clone(), error: None, young: None };
         let host = Host {
             now: || 20_000 * 86_400,
             random,
