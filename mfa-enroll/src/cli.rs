@@ -405,8 +405,12 @@ pub(crate) struct Require {
     kinds: Vec<String>,
 
     /// From this day on, as in 2027-01-31
-    #[arg(long, value_name = "DATE", value_parser = name, conflicts_with = "confirm")]
+    #[arg(long, value_name = "DATE", value_parser = day, conflicts_with = "confirm")]
     deadline: Option<String>,
+
+    /// Not of this member of the group; may be given again
+    #[arg(long, value_name = "USER", value_parser = name, conflicts_with_all = ["user", "confirm"])]
+    except: Vec<String>,
 
     /// For so long only, as in 10m, unless it is confirmed
     #[arg(long = "try", value_name = "TIME", value_parser = duration, conflicts_with = "confirm")]
@@ -507,9 +511,9 @@ impl Verb {
             Verb::Rename(Rename { old, new }) => mfa_wire::Verb::Rename { old, new },
             Verb::Import(import) => import.verb(),
             Verb::Require(Require { confirm: true, .. }) => mfa_wire::Verb::ConfirmRequired,
-            Verb::Require(Require { whom, kinds, deadline, on_trial, .. }) => {
+            Verb::Require(Require { whom, kinds, deadline, except, on_trial, .. }) => {
                 let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
-                mfa_wire::Verb::Require(Required { kinds, deadline, on_trial, ..whom.required() })
+                mfa_wire::Verb::Require(Required { kinds, deadline, except, on_trial, ..whom.required() })
             }
             Verb::Unrequire(Unrequire { whom }) => mfa_wire::Verb::Unrequire(whom.required()),
             Verb::Policy(Policy::Check) => mfa_wire::Verb::PolicyCheck,
@@ -563,6 +567,27 @@ fn name(text: &str) -> Result<String, String> {
         0 => Err("it is empty".into()),
         n if n > MAX_NAME => Err(format!("it is longer than {MAX_NAME} bytes")),
         _ => Ok(text.into()),
+    }
+}
+
+/// A day of the calendar, `2027-01-31`.
+fn day(text: &str) -> Result<String, String> {
+    let number = |at: std::ops::Range<usize>| {
+        text.get(at).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
+    };
+    let date = (text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-"))
+        .then(|| Some((number(0..4)?, number(5..7)?, number(8..10)?)))
+        .flatten();
+    let last = |year: u32, month| match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    match date {
+        Some((year, month, day)) if (1..=last(year, month)).contains(&day) => Ok(text.into()),
+        _ => Err("a deadline is a day, as in 2027-01-31".into()),
     }
 }
 
@@ -656,6 +681,43 @@ mod tests {
         assert_eq!(asked("mfa-enroll bypass --user alice --for 0"), asks(0));
         assert!(parse("mfa-enroll bypass --user alice --for 10").is_err(), "of what?");
         assert!(parse("mfa-enroll bypass").is_err());
+    }
+
+    #[test]
+    fn a_deadline_is_a_day_of_the_calendar() {
+        for right in ["2027-01-31", "2028-02-29", "2100-02-28", "2000-02-29", "2027-12-01"] {
+            assert_eq!(day(right).as_deref(), Ok(right));
+        }
+        for wrong in [
+            "31.12.2027",
+            "2027-02-29",
+            "2100-02-29",
+            "2027-04-31",
+            "2027-13-01",
+            "2027-00-01",
+            "2027-01-00",
+            "2027-1-1",
+            "2027/01/31",
+            "+027-01-31",
+            "2027-01-31T00:00:00Z",
+            "tomorrow",
+            "2027-é-311",
+            "",
+        ] {
+            assert!(day(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_meant_is_named_beside_a_group() {
+        let Request::Verb(mfa_wire::Verb::Require(required)) =
+            asked("mfa-enroll require --group staff --except robot --except deploy")
+        else {
+            panic!("no rule")
+        };
+        assert_eq!(required.except, ["robot", "deploy"]);
+        assert!(parse("mfa-enroll require --user alice --except alice").is_err());
+        assert!(parse("mfa-enroll require --confirm --except alice").is_err());
     }
 
     #[test]

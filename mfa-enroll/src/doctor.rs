@@ -30,6 +30,7 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     let mut found = Vec::new();
     match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
         Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
+            gathered.told.iter().for_each(|text| say(text));
             match Finding::read_all(&gathered.reports) {
                 Some(findings) => found.extend(findings),
                 None => return complain("the helper reports what nobody understands", Exit::Unavailable),
@@ -88,6 +89,7 @@ fn without_ignored(found: Vec<Finding>, cli: &Cli, doctor: &Doctor) -> Result<(V
 #[derive(Default)]
 struct Gathered {
     reports: Vec<String>,
+    told: Vec<String>,
     statuses: Vec<Status>,
 }
 
@@ -95,8 +97,9 @@ impl Prompter for Gathered {
     fn ask(&mut self, _: bool, _: &str) -> Result<Secret, Cancelled> {
         Err(Cancelled::NoConversation)
     }
-    /// Other messages repeat the findings.
-    fn tell(&mut self, _: &str) {}
+    fn tell(&mut self, text: &str) {
+        self.told.push(text.to_owned());
+    }
     fn device(&mut self, _: &Device) {}
     fn status(&mut self, status: &Status) {
         self.statuses.push(status.clone());
@@ -138,7 +141,7 @@ fn users(cli: &Cli, caller: &Caller) -> Users {
     let mut users = Users { names: BTreeSet::new(), must_bind: false };
     for missing in [false, true] {
         let list = Verb::List(List { group: None, missing, json: true });
-        // Faults of the helper or of a record have been reported already.
+        // Faults of the helper or of a record have been reported already, and so has what is told.
         let Ok((gathered, ..)) = helpers(cli, caller, &list) else { continue };
         users.must_bind |= missing && !gathered.statuses.is_empty();
         let asked = gathered.statuses.into_iter().filter(|status| status.required || status.kind.is_some());

@@ -149,7 +149,7 @@ fn root_has_to_say_whose_device_is_changed() {
 }
 
 /// Every form of the command line; `NAME` stands for a name and `FILE` for a file.
-const LINES: [&str; 37] = [
+const LINES: [&str; 38] = [
     "",
     "totp --user NAME --label NAME",
     "totp --user NAME --json",
@@ -177,6 +177,7 @@ const LINES: [&str; 37] = [
     "tickets --user NAME --revoke NAME",
     "tickets --user NAME --json",
     "require --group NAME --kinds NAME",
+    "require --group NAME --except NAME",
     "unrequire --user NAME",
     "invite --user NAME",
     "rename NAME NAME",

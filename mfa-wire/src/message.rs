@@ -21,6 +21,8 @@ pub const MAX_ANSWER: usize = 256;
 const DEVICES: usize = 32;
 /// The most services that one status may list.
 pub const SERVICES: usize = 32;
+/// The most users whom one rule may except.
+const EXCEPTED: usize = 64;
 /// The most recovery codes of one set.
 const CODES: usize = 64;
 
@@ -264,6 +266,8 @@ pub struct Required {
     pub deadline: Option<String>,
     /// Applies for this many seconds, unless it is confirmed.
     pub on_trial: Option<u64>,
+    /// The members of the group that it is not about.
+    pub except: Vec<String>,
 }
 
 /// The one request of a conversation.
@@ -619,6 +623,7 @@ record! { Required {
     kinds: Maybe<Name>,
     deadline: Maybe<Name>,
     on_trial: Maybe<u64>,
+    except: Many<Name, EXCEPTED>,
 } }
 
 record! { Device {

@@ -307,14 +307,16 @@ fn request() -> impl Strategy<Value = Request> {
 fn required() -> impl Strategy<Value = Required> {
     let someone = || proptest::option::of(name());
     let who_and_where = (someone(), someone(), someone());
-    (who_and_where, someone(), someone(), any::<Option<u64>>()).prop_map(
-        |((user, group, service), kinds, deadline, on_trial)| Required {
+    let except = proptest::collection::vec(name(), 0..3);
+    (who_and_where, someone(), someone(), any::<Option<u64>>(), except).prop_map(
+        |((user, group, service), kinds, deadline, on_trial, except)| Required {
             user,
             group,
             service,
             kinds,
             deadline,
             on_trial,
+            except,
         },
     )
 }

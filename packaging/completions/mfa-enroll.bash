@@ -549,7 +549,7 @@ _mfa__enroll() {
             return 0
             ;;
         mfa__subcmd__enroll__subcmd__require)
-            opts="-h --user --group --service --kinds --deadline --try --confirm --config --help"
+            opts="-h --user --group --service --kinds --deadline --except --try --confirm --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -572,6 +572,10 @@ _mfa__enroll() {
                     return 0
                     ;;
                 --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --except)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -133,6 +133,7 @@ complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l servic
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l kinds -d 'With these kinds only' -r -f -a "totp\t''
 u2f\t''"
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l deadline -d 'From this day on, as in 2027-01-31' -r
+complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l except -d 'Not of this member of the group; may be given again' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l try -d 'For so long only, as in 10m, unless it is confirmed' -r
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l config -d 'Use this configuration file (root only)' -r -F
 complete -c mfa-enroll -n "__fish_mfa_enroll_using_subcommand require" -l confirm -d 'Make what is on trial permanent'
