@@ -17,8 +17,8 @@ use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
-use crate::policy::{Answer, Facts, Policy, Require};
-use crate::sys::names;
+use crate::policy::{Answer, Facts, Named, Policy, Require};
+use crate::sys::{self, names};
 
 /// Shows one user's standing.
 pub fn status(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
@@ -31,6 +31,7 @@ pub fn status(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
 /// Shows it for each user with a bound or pending device, sorted by name.
 pub fn list(desk: &mut Desk) -> Result<Decision, Decision> {
     let users = all_kept(desk.bindings.as_ref())?;
+    tell_of_trials(desk)?;
     show(users, desk, |view, host, conversation| match view.bound.is_some() || view.pending.is_some() {
         true => conversation.send(&FromHelper::Status(standing(view, host))),
         false => Ok(()),
@@ -44,6 +45,7 @@ pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<De
         Some(group) => members(group, desk)?,
         None => everybody(desk.bindings.as_ref(), desk.policy())?.into_iter().collect(),
     };
+    tell_of_trials(desk)?;
     show(users, desk, |view, host, conversation| {
         let status = standing(view, host);
         if !missing {
@@ -57,6 +59,20 @@ pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<De
         }
         Ok(())
     })
+}
+
+/// Who is required now may not be any more when a trial is over.
+fn tell_of_trials(desk: &mut Desk) -> Result<(), Broken> {
+    let now = (desk.host.now)();
+    let rules = desk.host.policy().rules.iter();
+    for rule in rules.filter(|rule| rule.is_on_trial() && rule.require == Require::Mfa) {
+        if let Some(end) = rule.expires.filter(|end| *end > now) {
+            let end = sys::local_time(end);
+            let text = format!("{} is on trial until {end}. To keep it: mfa-enroll require --confirm", rule.origin);
+            desk.conversation.tell(&text)?;
+        }
+    }
+    Ok(())
 }
 
 /// Calls `one` for each record. Records that cannot be read are named, not left out.
@@ -104,7 +120,7 @@ pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<St
     let mut names: BTreeSet<String> = all_kept(bindings)?.into_iter().collect();
     names.extend(names::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
     for rule in &policy.rules {
-        names.extend(rule.users.iter().flatten().cloned());
+        names.extend(rule.users.iter().flatten().map(|name| spelled(name)));
         for group in rule.groups.iter().flatten() {
             names.extend(members_of(group).map_err(Decision::name_service_failed)?);
         }
@@ -112,6 +128,11 @@ pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<St
     // If the name service fails, keep the name: the user may still exist.
     names.retain(|name| identity::find(name).map_or(true, |found| found.is_some_and(|user| user.name == *name)));
     Ok(names)
+}
+
+/// The name as the name service writes it. If it does not know it, or fails, as it is.
+pub fn spelled(name: &str) -> String {
+    identity::find(name).ok().flatten().map_or_else(|| name.to_owned(), |user| user.name)
 }
 
 /// What stands in the place of a shell for accounts that nobody logs in to. An empty one is /bin/sh.
@@ -156,7 +177,7 @@ struct Required<'a> {
 impl<'a> Required<'a> {
     fn of(user: &str, host: &'a Host) -> Required<'a> {
         let identity = identity::find(user).ok().flatten();
-        let mut member = |group: &str| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(group));
+        let mut member = |name: Named| identity.as_ref().map_or(Answer::Unknown, |identity| identity.member(name));
         let policy = host.policy();
         let mut required = |service: &str| {
             let facts = Facts { user, service, place: Place::Unknown, now: (host.now)() };

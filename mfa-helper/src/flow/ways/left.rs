@@ -86,11 +86,11 @@ impl Known {
 pub struct Left {
     /// The users that came in before, and come in nowhere now.
     pub out: Vec<String>,
-    /// Nobody comes in any more who is root or becomes root by sudo; before, somebody did.
-    pub no_admin: bool,
+    /// The administrators, if none of them comes in and becomes root any more, and before, one did.
+    pub admins: Vec<String>,
 }
 
-/// Compares two policies, for the users that the change concerns (`concerned`) and for administrators among `all`.
+/// Compares two policies, for the users that the change concerns and for the administrators among all users.
 pub fn left(before: &Rules, after: &Rules, concerned: &[String], all: &[Known]) -> Left {
     let facts = &Facts::of_this_machine();
     let people: Vec<Person> = all.iter().filter_map(Known::person).collect();
@@ -102,5 +102,6 @@ pub fn left(before: &Rules, after: &Rules, concerned: &[String], all: &[Known]) 
     let out = people.iter().filter(locked_out).map(|person| person.name().to_owned()).collect();
     let admins: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts)).collect();
     let any = |rules| admins.iter().any(|admin| becomes_root(admin, rules, facts) != Comes::Nowhere);
-    Left { out, no_admin: !any(after) && any(before) }
+    let lost = any(before) && !any(after);
+    Left { out, admins: admins.iter().filter(|_| lost).map(|admin| admin.name().to_owned()).collect() }
 }
