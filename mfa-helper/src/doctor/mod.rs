@@ -28,7 +28,7 @@ use crate::factor::usb;
 use crate::flow::Decision;
 use crate::host::Host;
 use crate::rootfile::MOVE_IT;
-use crate::stack::system_file;
+use crate::stack::{services, system_file};
 
 /// The longest field of a finding, in characters.
 const LONGEST: usize = 2000;
@@ -112,12 +112,14 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(policy::without_programs(config, host));
     findings.extend(policy::programs_that_are_gone(config, host.policy(), &policy::is_installed));
     findings.extend(policy::unusual_codes(config, host.policy()));
+    findings.extend(policy::on_trial(config, host));
+    findings.extend(policy::ignored(config));
     findings.extend(store::check(host));
     findings.extend(installed::check());
     let people = people::all(host);
     findings.extend(people::check(&people, config, host));
     findings.extend(keys::check(&people, config, host));
-    let services = stacks::services();
+    let services = services();
     findings.extend(stacks::check(&services, &system_file, &host.policy().enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
     findings.extend(system::check(&people, &services, host));

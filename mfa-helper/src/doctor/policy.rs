@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use mfa_core::totp::Parameters;
+use mfa_wire::utc;
 
-use super::{Finding, edit, remedy_in, rule_file};
+use super::{Finding, edit, quoted, remedy_in, rule_file};
 use crate::flow::manage::policy::findings;
-use crate::flow::manage::require;
 use crate::host::Host;
-use crate::policy::files::{Loaded, in_place as read};
+use crate::policy::files::{self, Loaded, in_place as read};
 use crate::policy::parse::{PolicyError, parse};
-use crate::policy::{Policy, Rule};
+use crate::policy::{BY_COMMAND, Policy, Require, Rule};
 use crate::rootfile::MOVE_IT;
 
 /// The host with the policy in place, even if it was changed just now. If that cannot be loaded, the error, and the
 /// host with the policy in force.
 pub fn in_place(config: &Path, host: &Host) -> (Host, Vec<Finding>) {
-    let loaded = |policy| Host { loaded: Loaded { policy, error: None }, ..host.clone() };
+    let loaded = |policy| Host { loaded: Loaded { policy, error: None, young: None }, ..host.clone() };
     match read(config).and_then(|sources| parse(&sources)) {
         Ok(policy) => (loaded(policy), Vec::new()),
         Err(error) => (loaded(host.policy().clone()), vec![not_loaded(&error, host.policy())]),
@@ -40,8 +40,8 @@ fn not_loaded(error: &PolicyError, in_force: &Policy) -> Finding {
         "policy-file-missing" if none || held(file, in_force) => {
             edit(file, "it is lost, with what it said: restore it, or write it again; then: mfa-enroll policy check")
         }
-        "policy-file-missing" if file.ends_with("mfa.d") => format!("install -d -m 0755 {}", super::quoted(file)),
-        "policy-file-missing" => format!("echo '# nothing but the defaults' >{}", super::quoted(file)),
+        "policy-file-missing" if file.ends_with("mfa.d") => format!("install -d -m 0755 {}", quoted(file)),
+        "policy-file-missing" => format!("echo '# nothing but the defaults' >{}", quoted(file)),
         _ => remedy_in(what, || edit(file, "then: mfa-enroll policy check")),
     };
     let instead = if none {
@@ -129,6 +129,31 @@ pub fn without_programs(config: &Path, host: &Host) -> Option<Finding> {
     Some(Finding::warning("policy-no-program", place, what, remedy))
 }
 
+/// Files that look as if they were meant to be drop-ins, and are none by their names.
+pub fn ignored(config: &Path) -> Vec<Finding> {
+    // If the folder cannot be read, the policy does not load either.
+    let files = files::ignored(config).unwrap_or_default();
+    let finding = |file: files::Ignored| {
+        let remedy = format!("mv -n {} {}", quoted(&file.path), quoted(&file.meant));
+        let what = "it is not read: its name does not end in .toml";
+        Finding { grave: file.rules, ..Finding::warning("policy-file-ignored", file.path, what, remedy) }
+    };
+    files.into_iter().map(finding).collect()
+}
+
+/// Rules that will go away by themselves.
+pub fn on_trial(config: &Path, host: &Host) -> Vec<Finding> {
+    let now = (host.now)();
+    let running = host.policy().rules.iter().filter(|rule| rule.is_on_trial());
+    let finding = |rule: &Rule| {
+        let end = rule.expires.filter(|end| *end > now && rule.require == Require::Mfa)?;
+        let what = format!("{} is on trial: it goes away by itself at {}", rule.origin, utc(end));
+        let place = rule_file(config, rule.file());
+        Some(Finding::warning("rule-on-trial", place, what, "mfa-enroll require --confirm"))
+    };
+    running.filter_map(finding).collect()
+}
+
 /// Mistakes that the parser cannot find.
 pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
     let policy = host.policy();
@@ -137,9 +162,13 @@ pub fn rules(config: &Path, host: &Host) -> Vec<Finding> {
         // Its text begins with the rule's file and line; or it is about a user, and ends with the exempting rule.
         let from_rule = if found.id == "rule-exempts" { found.text.rsplit(" by ").next() } else { Some(&*found.text) };
         let place = from_rule.unwrap_or_default().split([' ', ',']).next().unwrap_or_default().trim_end_matches(':');
+        if found.id == "enroll-service-unknown" {
+            let remedy = edit(&config.to_string_lossy(), "mend [enroll] services");
+            return Finding::warning(found.id, "[enroll] services", found.text, remedy);
+        }
         let path = rule_file(config, place);
         let remedy = match found.id {
-            "rule-expired" if place.starts_with(require::PREFIX) => format!("rm {}", super::quoted(&path)),
+            "rule-expired" if place.starts_with(BY_COMMAND) => format!("rm {}", quoted(&path)),
             _ => edit(&path, "mend the rule"),
         };
         Finding { grave: found.grave, ..Finding::grave(found.id, place, found.text.clone(), remedy) }
