@@ -329,7 +329,7 @@ const POLICY: &[Fault] = &[
     fault(
         "policy-no-program",
         6,
-        "printf '[enroll]\\nservices = [\"sshd\", \"cockpit\"]\\n' >>/etc/mfa/mfa.toml",
+        "cp /etc/pam.d/sshd /etc/pam.d/cockpit; printf '[enroll]\\nservices = [\"sshd\", \"cockpit\"]\\n' >>/etc/mfa/mfa.toml",
         ByHand("echo 'programs = [\"cockpit-session\"]' >>/etc/mfa/mfa.toml"),
     ),
     fault("policy-file-missing", 7, "rm /etc/mfa/mfa.toml", Typed),
@@ -375,6 +375,42 @@ const POLICY: &[Fault] = &[
          until [ $(date +%s) -gt $(($(stat -c %Y /etc/mfa/mfa.d/50-require-user-alice.toml) + 1)) ]; do :; done",
         Typed,
     ),
+    fault("rule-on-trial", 6, "mfa-enroll require --user alice --try 10m", Typed)
+        .undo("mfa-enroll unrequire --user alice"),
+    fault(
+        "rule-service-unknown",
+        7,
+        "printf '[[rule]]\\nservices = [\"ssh\"]\\nrequire = \"mfa\"\\n' >/etc/mfa/mfa.d/10-ssh.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-ssh.toml"),
+    ),
+    fault(
+        "rule-service-not-asked",
+        7,
+        "echo 'auth required pam_unix.so' >/etc/pam.d/rstudio
+         printf '[[rule]]\\nservices = [\"rstudio\"]\\nrequire = \"mfa\"\\n' >/etc/mfa/mfa.d/10-rstudio.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-rstudio.toml"),
+    )
+    .undo("rm /etc/pam.d/rstudio"),
+    fault(
+        "rule-from-half",
+        6,
+        "printf '[[rule]]\\nfrom = [\"0.0.0.0/0\"]\\nrequire = \"if-bound\"\\n' >/etc/mfa/mfa.d/10-half.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-half.toml"),
+    ),
+    fault(
+        "policy-file-ignored",
+        7,
+        "printf '[[rule]]\\nrequire = \"if-bound\"\\n' >/etc/mfa/mfa.d/10-admins.conf",
+        Typed,
+    )
+    .undo("rm /etc/mfa/mfa.d/10-admins.toml"),
+    fault(
+        "enroll-service-unknown",
+        6,
+        "printf '[enroll]\\nservices = [\"sshd\", \"cockpitt\"]\\nprograms = [\"cockpit-session\"]\\n' >>/etc/mfa/mfa.toml",
+        ByHand("sed -i 's/, \"cockpitt\"//' /etc/mfa/mfa.toml"),
+    )
+    .undo("echo '# nothing but the defaults' >/etc/mfa/mfa.toml"),
     fault(
         "rule-exempts",
         6,

@@ -445,6 +445,32 @@ fn a_directory_that_dies_exempts_nobody() {
     assert_eq!(auth("dirlocal", &bound.code(0)), SUCCESS, "who has a device gets in");
 }
 
+/// yubico-pam#233, SSSD#7818: a rule had the name of a directory's user in other letters, and concerned nobody.
+#[test]
+fn a_rule_may_spell_a_user_as_only_the_directory_does() {
+    let (bound, directory) = with_a_directory();
+    let auth = || {
+        let host = bound.system.host("door").user("dirother").answer("000000").steps(&["auth"]);
+        host.run().code("auth")
+    };
+    let rule = |users: &str, require: &str| format!("[[rule]]\nusers = [\"{users}\"]\nrequire = \"{require}\"\n");
+    let by_admin = "enroll = \"by-admin\"\n";
+    bound.system.config(&(rule("DIROTHER", "mfa") + by_admin));
+    assert_eq!(auth(), AUTH_ERR, "the directory knows who that is");
+    let explained = bound.system.enroll(&["policy", "explain", "--user", "dirother", "--service", "door"], "");
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("  users     true\n"), "{explained:?}");
+    bound.system.config(&(rule("DIRLOCAL", "mfa") + by_admin));
+    assert_eq!(auth(), SUCCESS, "somebody else");
+    // Who that is cannot be told: the strictest holds, whatever the rule says.
+    directory.is("refused");
+    bound.system.config(&(rule("DIROTHER", "mfa") + by_admin));
+    assert_eq!(auth(), AUTH_ERR);
+    bound.system.config(&(rule("DIROTHER", "off") + &rule("dirother", "mfa") + by_admin));
+    assert_eq!(auth(), AUTH_ERR);
+    directory.is("up");
+    assert_eq!(auth(), SUCCESS, "exempted");
+}
+
 /// Whoever may be a stranger cannot tell by it which names the host's own files have.
 #[test]
 fn a_directory_that_dies_tells_no_names_apart() {

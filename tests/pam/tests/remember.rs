@@ -448,6 +448,7 @@ fn no_more_are_kept_than_eight_and_the_oldest_goes() {
 #[test]
 fn it_is_explained_and_checked() {
     let bound = fresh("explained");
+    ["sshd", "sudo"].iter().for_each(|name| bound.system.service(name, "{first}\nauth required {module}"));
     let explain = |arguments: &[&str]| {
         let verb = ["policy", "explain", "--user", "explained"];
         let told = bound.system.enroll(&[&verb, arguments].concat(), "");

@@ -27,6 +27,12 @@ fn settle() {
     }
 }
 
+/// Services with all lines of ours.
+fn services(system: &System, names: &[&str]) {
+    let stack = "{first}\nauth required {module} stack=complete\naccount required {module}\nsession optional {module}";
+    names.iter().for_each(|name| system.service(name, stack));
+}
+
 fn member(group: &str, user: &str) {
     run("groupadd", &["--force", group]);
     run("usermod", &["--append", "--groups", group, user]);
@@ -41,6 +47,7 @@ fn names() -> Vec<String> {
 fn a_rule_is_written_holds_and_is_removed() {
     let system = fresh(&["ruled"]);
     member("ruledgroup", "ruled");
+    services(&system, &["sshd"]);
     let required = |user: &str| {
         let status = system.enroll(&["status", "--user", user, "--json"], "");
         String::from_utf8(status.stdout).unwrap().contains("\"required\":true")
@@ -51,14 +58,169 @@ fn a_rule_is_written_holds_and_is_removed() {
     assert_eq!(names(), ["50-require-group-ruledgroup@sshd.toml"]);
     let text = fs::read_to_string(format!("{DROP_INS}/50-require-group-ruledgroup@sshd.toml")).unwrap();
     assert!(text.contains("groups = [\"ruledgroup\"]\nservices = [\"sshd\"]\nrequire = \"mfa\"\n"), "{text}");
-    settle();
-    assert!(required("ruled") && !required("root"));
+    assert!(said.contains("is written, and that is in force.\nIt reaches 1: ruled.\nWith a device: 0."), "{said}");
+    assert!(required("ruled") && !required("root"), "at once");
     let again = told(&system.enroll(&["require", "--group", "ruledgroup", "--service", "sshd"], ""));
     assert_eq!((again.0, names().len()), (0, 1), "the same rule is the same file");
     assert_eq!(told(&system.enroll(&["unrequire", "--group", "ruledgroup"], "")).0, 3, "another rule");
     assert_eq!(told(&system.enroll(&["unrequire", "--group", "ruledgroup", "--service", "sshd"], "")).0, 0);
+    assert!(names().is_empty() && !required("ruled"), "at once");
+}
+
+/// What `require` writes counts at once. What somebody else is writing at that moment does not, whatever it is.
+#[test]
+fn a_file_that_is_being_written_is_not_let_in_by_a_rule_that_counts_at_once() {
+    let system = fresh(&["ruled", "foreign"]);
+    let half = format!("{DROP_INS}/10-half.toml");
+    let young = || run("touch", &[&half]);
+    let explained = |user: &str| {
+        young();
+        let (_, data, said) = told(&system.enroll(&["policy", "explain", "--user", user, "--service", "login"], ""));
+        (data.contains("require     mfa\n"), said)
+    };
+    // Makes the copy.
+    assert_eq!(told(&system.enroll(&["list"], "")).0, 0);
+    fs::write(&half, "[[rule]]\nusers = [\"foreign\"]\nrequire = \"mfa\"\n").unwrap();
+    young();
+    let (code, _, said) = told(&system.enroll(&["require", "--user", "ruled"], ""));
+    assert!(code == 0 && said.contains("that is in force"), "{said}");
+    assert!(explained("ruled").0);
+    let (required, said) = explained("foreign");
+    assert!(!required && said.contains("10-half.toml was changed a moment ago. It counts when"), "{said}");
+    for verb in [&["list"][..], &["status", "--user", "ruled"], &["policy", "check"], &["doctor"]] {
+        young();
+        let said = told(&system.enroll(verb, "")).2;
+        assert!(said.contains("10-half.toml was changed a moment ago"), "{verb:?}: {said}");
+    }
+    young();
+    assert_eq!(told(&system.enroll(&["unrequire", "--user", "ruled"], "")).0, 0);
+    assert!(!explained("ruled").0 && !explained("foreign").0);
     settle();
+    let foreign = told(&system.enroll(&["policy", "explain", "--user", "foreign", "--service", "login"], ""));
+    assert!(foreign.1.contains("require     mfa\n") && foreign.2.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn whom_a_rule_excepts_is_not_required_and_that_is_no_fault() {
+    let system = fresh(&["ruled", "excepted", "stranger"]);
+    member("exceptgroup", "ruled");
+    member("exceptgroup", "excepted");
+    let enroll = |arguments: &[&str]| told(&system.enroll(arguments, ""));
+    let required = |user: &str| enroll(&["status", "--user", user, "--json"]).1.contains("\"required\":true");
+    let except = ["require", "--group", "exceptgroup", "--except", "excepted"];
+    assert_eq!(enroll(&["require", "--group", "exceptgroup"]).0, 0);
+    assert!(required("excepted"));
+    // In place of the rule of before, which asked more of them.
+    let (code, _, said) = enroll(&except);
+    assert!(code == 0 && said.contains("It reaches 1: ruled."), "{said}");
+    assert!(required("ruled") && !required("excepted"));
+    let text = fs::read_to_string(format!("{DROP_INS}/50-require-group-exceptgroup.toml")).unwrap();
+    assert!(text.contains("users = [\"excepted\"]\nrequire = \"if-bound\"\n[[rule]]"), "{text}");
+    assert_eq!(enroll(&["policy", "check"]), (0, String::new(), "Nothing is wrong with the policy.\n".into()));
+
+    // Nor where a rule by hand comes first.
+    system.drop_in("10-robots.toml", "[[rule]]\nusers = [\"excepted\"]\nrequire = \"off\"\n");
+    assert_eq!(enroll(&except).0, 0);
+    assert_eq!(enroll(&["policy", "check"]).0, 0);
+    fs::remove_file(format!("{DROP_INS}/10-robots.toml")).unwrap();
+    // A later rule by hand is not relaxed.
+    system.drop_in("60-hand.toml", "[[rule]]\nusers = [\"excepted\"]\nrequire = \"mfa\"\n");
+    let (code, _, said) = enroll(&except);
+    assert!(code == 1 && said.contains("60-hand.toml:1 asks more of excepted"), "{said}");
+    fs::remove_file(format!("{DROP_INS}/60-hand.toml")).unwrap();
+
+    assert_eq!(enroll(&["require", "--group", "exceptgroup", "--except", "nobody-here"]).0, 3);
+    let (code, _, said) = enroll(&["require", "--group", "exceptgroup", "--except", "stranger"]);
+    assert!(code == 3 && said.contains("does not belong"), "{said}");
+    assert_eq!(enroll(&["unrequire", "--group", "exceptgroup"]).0, 0);
     assert!(names().is_empty() && !required("ruled"));
+    let trial = [&except[..], &["--try", "10m"]].concat();
+    assert_eq!(enroll(&trial).0, 0);
+    assert_eq!(enroll(&["require", "--confirm"]).0, 0);
+    let text = fs::read_to_string(format!("{DROP_INS}/50-require-group-exceptgroup.toml")).unwrap();
+    assert!(!text.contains("expires"), "{text}");
+}
+
+/// A rule for a service that asks nobody would look as if it held, while everybody gets in by the first factor alone.
+#[test]
+fn a_rule_for_a_service_that_asks_nobody_is_refused_or_found() {
+    let system = fresh(&["ruled"]);
+    services(&system, &["sshd"]);
+    system.service("rstudio", "auth required pam_unix.so\naccount required pam_unix.so");
+    let said = |arguments: &[&str]| {
+        let (code, data, said) = told(&system.enroll(arguments, ""));
+        (code, data + &said)
+    };
+    for (service, why) in [
+        ("ssh", "No service is called ssh; did you mean sshd?"),
+        ("SSHD", "No service is called SSHD; did you mean sshd?"),
+        ("no-such-service", "No service is called no-such-service.\n"),
+        ("rstudio", "The service rstudio asks for no second factor: pam_mfa.so is not in its auth lines."),
+    ] {
+        let (code, told) = said(&["require", "--user", "ruled", "--service", service]);
+        assert!(code == 3 && told.contains(why) && names().is_empty(), "{told}");
+        if service != "rstudio" {
+            let (code, told) = said(&["policy", "explain", "--user", "ruled", "--service", service]);
+            assert!(code == 3 && told.contains(why), "{told}");
+            let (code, told) = said(&["test", "--service", service]);
+            assert!(code == 3 && told.contains(why), "{told}");
+        }
+    }
+    let rule = |services: &str, require: &str| {
+        system.config(&format!("[[rule]]\nusers = [\"ruled\"]\nservices = [{services}]\nrequire = \"{require}\"\n"));
+        said(&["policy", "check"])
+    };
+    let nothing = (0, String::from("Nothing is wrong with the policy.\n"));
+    assert_eq!(rule("\"ssh\"", "mfa"), (7, "error: mfa.toml:1: no service is called ssh; did you mean sshd?\n".into()));
+    assert_eq!(rule("\"ssh\"", "if-bound").0, 6);
+    // One policy for many hosts.
+    assert_eq!(rule("\"sshd\", \"ssh\"", "mfa").0, 6);
+    assert_eq!(rule("\"gdm-password\"", "mfa"), (6, "warning: mfa.toml:1: no service is called gdm-password\n".into()));
+    let (code, told) = rule("\"rstudio\"", "mfa");
+    assert!(
+        code == 7 && told.starts_with("error: mfa.toml:1: the service rstudio asks for no second factor"),
+        "{told}"
+    );
+    assert_eq!(rule("\"rstudio\"", "off"), nothing);
+    assert_eq!(rule("\"sshd\"", "mfa"), nothing);
+    system.config("[enroll]\nservices = [\"sshd\", \"cockpitt\", \"su-l\"]\n");
+    let (code, told) = said(&["policy", "check"]);
+    assert!(code == 6 && told == "warning: [enroll] services: no service is called cockpitt\n", "{told}");
+    let (_, found) = said(&["doctor", "--json"]);
+    assert!(found.contains("enroll-service-unknown") && found.contains("editor /etc/mfa/mfa.toml"), "{found}");
+}
+
+#[test]
+fn a_file_with_rules_that_is_not_read_is_found() {
+    let system = fresh(&["ruled"]);
+    let rule = "[[rule]]\nusers = [\"ruled\"]\nrequire = \"mfa\"\n";
+    for name in ["10-a.toml.dpkg-new", "10-a.toml~", "10-a.toml.rpmsave", "README", ".10-a.toml.swp", "10-a.toml.off"] {
+        system.drop_in(name, rule);
+    }
+    let check = || {
+        let (code, data, said) = told(&system.enroll(&["policy", "check"], ""));
+        (code, data + &said)
+    };
+    assert_eq!(check(), (0, String::from("Nothing is wrong with the policy.\n")));
+    for name in ["10-admins.conf", "20-x.TOML", "rules.tml"] {
+        system.drop_in(name, rule);
+        let (code, told) = check();
+        assert!(code == 7, "{told}");
+        assert_eq!(told, format!("error: {DROP_INS}/{name} is not read: its name does not end in .toml\n"));
+        let (_, found, _) = told_json(&system);
+        let meant = name.split('.').next().unwrap();
+        let remedy = format!("mv -n {DROP_INS}/{name} {DROP_INS}/{meant}.toml");
+        assert!(found.contains("policy-file-ignored") && found.contains(&remedy), "{found}");
+        run("sh", &["-c", &remedy]);
+        assert_eq!(check().0, 0);
+        fs::remove_file(format!("{DROP_INS}/{meant}.toml")).unwrap();
+    }
+    system.drop_in("notes.txt", "why robots are excepted\n");
+    assert_eq!(check().0, 6);
+}
+
+fn told_json(system: &System) -> (i32, String, String) {
+    told(&system.enroll(&["doctor", "--json"], ""))
 }
 
 #[test]
@@ -67,9 +229,11 @@ fn a_rule_for_nobody_or_with_nonsense_is_not_written() {
     let code = |arguments: &[&str]| told(&system.enroll(&[&["require"], arguments].concat(), "")).0;
     assert_eq!(code(&["--group", "no-such-group"]), 3);
     assert_eq!(code(&["--user", "no-such-user"]), 3);
-    assert_eq!(code(&["--user", "ruled", "--deadline", "tomorrow"]), 1);
-    assert_eq!(code(&["--user", "ruled", "--service", "SSHD"]), 1);
+    assert_eq!(code(&["--user", "ruled", "--deadline", "tomorrow"]), 2);
+    assert_eq!(code(&["--user", "ruled", "--deadline", "31.12.2027"]), 2);
+    assert_eq!(code(&["--user", "ruled", "--service", "SSHD"]), 3);
     assert_eq!(code(&["--user", "ruled", "--try", "soon"]), 2);
+    assert_eq!(code(&["--user", "ruled", "--try", "1d"]), 2);
     assert_eq!(code(&["--user", "ruled", "--group", "root"]), 2);
     assert_eq!(code(&[]), 2);
     assert!(names().is_empty());
@@ -79,10 +243,35 @@ fn a_rule_for_nobody_or_with_nonsense_is_not_written() {
 }
 
 #[test]
+fn a_deadline_that_has_begun_is_refused_unless_it_is_there_already() {
+    let system = fresh(&["ruled"]);
+    let require = || told(&system.enroll(&["require", "--user", "ruled", "--deadline", "2020-01-01"], ""));
+    let (code, _, said) = require();
+    assert!(code == 1 && said.contains("2020-01-01 has begun already. To require it at once"), "{said}");
+    assert!(names().is_empty());
+    // A script that goes on saying the same.
+    system.drop_in(
+        "50-require-user-ruled.toml",
+        "# Written by \"mfa-enroll require\"; \"mfa-enroll unrequire\" removes it.\n[[rule]]\nname = \"required\"\n\
+         users = [\"ruled\"]\nrequire = \"mfa\"\ndeadline = \"2020-01-01\"\n",
+    );
+    assert_eq!(require().0, 0);
+}
+
+#[test]
 fn a_trial_ends_by_itself_unless_it_is_confirmed() {
     let system = fresh(&["tried"]);
     assert_eq!(told(&system.enroll(&["require", "--confirm"], "")).0, 3);
-    assert_eq!(told(&system.enroll(&["require", "--user", "tried", "--try", "10m"], "")).0, 0);
+    let (code, _, said) = told(&system.enroll(&["require", "--user", "tried", "--try", "10m"], ""));
+    assert_eq!(code, 0);
+    assert!(said.contains("It reaches 1: tried.\nWith a device: 0.\nOn trial until 20"), "{said}");
+    assert!(said.contains(" UTC. To keep it: mfa-enroll require --confirm\n"), "{said}");
+    let explained = told(&system.enroll(&["policy", "explain", "--user", "tried", "--service", "login"], "")).1;
+    let keep = "Z, on trial; to keep it: mfa-enroll require --confirm\n";
+    assert!(explained.contains("\nexpires     20") && explained.contains(keep), "{explained}");
+    let listed = told(&system.enroll(&["list"], "")).2;
+    assert!(listed.contains("50-require-user-tried.toml:2 required is on trial until 20"), "{listed}");
+    assert!(told(&system.enroll(&["doctor", "--json"], "")).1.contains("\"rule-on-trial\""));
     let path = format!("{DROP_INS}/50-require-user-tried.toml");
     let trial = fs::read_to_string(&path).unwrap();
     assert!(trial.contains("\nexpires = \"20"), "{trial}");
@@ -125,6 +314,7 @@ fn whom_an_earlier_rule_exempts_is_named() {
 #[test]
 fn what_a_later_rule_asks_more_is_not_relaxed() {
     let system = fresh(&["ruled", "guarded"]);
+    services(&system, &["su", "login", "sshd"]);
     member("ruledgroup", "ruled");
     member("ruledgroup", "guarded");
     let refused = |arguments: &[&str], rule: &str, more: &str| {
@@ -194,6 +384,16 @@ fn the_check_finds_what_the_parser_cannot_see() {
             "warning: mfa.toml:1: no user is called nobody-here",
         ),
         (
+            "[[rule]]\nfrom = [\"0.0.0.0/0\"]\nrequire = \"mfa\"\n",
+            7,
+            "error: mfa.toml:1: from 0.0.0.0/0 leaves out IPv6: add \"::/0\"",
+        ),
+        (
+            "[[rule]]\nfrom = [\"::/0\", \"local\"]\nrequire = \"off\"\n",
+            6,
+            "warning: mfa.toml:1: from ::/0 leaves out IPv4: add \"0.0.0.0/0\"",
+        ),
+        (
             "[[rule]]\nusers = [\"ruled\"]\nrequire = \"mfa\"\nexpires = \"2026-01-01\"\n",
             6,
             "warning: mfa.toml:1 has expired",
@@ -241,6 +441,7 @@ fn a_policy_that_is_a_mistake_steers_no_terminal() {
 #[test]
 fn a_group_of_fifty_thousand_is_a_group() {
     let system = fresh(&["ruled", "outsider"]);
+    services(&system, &["sshd"]);
     let letters = |n: usize| (0..9).map(|at| char::from(b'a' + (n / 5_usize.pow(at) % 5) as u8)).collect::<String>();
     let members: Vec<String> = (0..50_000).map(letters).collect();
     let before = fs::read_to_string("/etc/group").unwrap();
@@ -263,6 +464,7 @@ fn a_group_of_fifty_thousand_is_a_group() {
 #[test]
 fn it_is_explained_which_rule_decides_and_what_happens() {
     let system = fresh(&["ruled"]);
+    services(&system, &["sshd", "sudo", "cron"]);
     member("ruledgroup", "ruled");
     let ours =
         "{first}\nauth required {module} stack=complete\naccount required {module}\naccount required pam_permit.so\n";

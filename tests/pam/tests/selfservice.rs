@@ -733,6 +733,7 @@ fn a_test_uses_up_the_code_and_locks_nobody_out() {
     assert!(status(&me).ends_with("\"locked_until\":null}\n"));
     assert_eq!(test(&me, &bound.code(1)).code, 0);
 
+    bound.system.service("open", "{first}\nauth required {module}");
     bound.system.config("[[rule]]\nservices = [\"open\"]\nrequire = \"off\"\n");
     let end = Talk::begin(&me, &["test", "--service", "open"]).end();
     assert_eq!((end.code, end.said.as_str()), (0, "open asks no second factor of you.\n"));
@@ -745,6 +746,7 @@ fn a_test_of_who_would_be_led_through_binding_says_so_and_leaves_nothing_behind(
     bound.system.config("[[rule]]\nrequire = \"mfa\"\n");
     let stack = "{first}\nauth required {module} stack=complete\naccount required {module}\nsession optional {module}";
     bound.system.service("su", stack);
+    bound.system.service("vsftpd", stack);
     let test = |service: &str| Talk::begin(&uid("unbound"), &["test", "--service", service]).end();
     let required = "mfa-enroll: MFA is required of unbound and no device is bound.\n";
     let end = test("su");
