@@ -192,12 +192,7 @@ fn english(text: Text) -> String {
             format!("The device of {} from {} is void: that login did not open.", english_ago(ago), name(from))
         }
         Text::News(news, ago, from) => english_news(news, &english_ago(ago), &name(from)),
-        Text::Deadline(1, verb) => {
-            format!("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll {verb}")
-        }
-        Text::Deadline(days, verb) => {
-            format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll {verb}")
-        }
+        Text::Deadline(days, verb) => english_deadline(days, verb),
 
         Text::CodesLeft(left, self_service, contact) => english_codes_left(left, self_service, contact),
         Text::BypassUsed => "That bypass code is used up now.".into(),
@@ -252,6 +247,13 @@ fn english_news(news: News, ago: &str, from: &str) -> String {
         News::CodesMade => format!("New recovery codes were made {ago} from {from}."),
         News::KeyAdded => format!("A security key was added {ago} from {from}."),
         News::KeyRemoved => format!("A security key was removed {ago} from {from}."),
+    }
+}
+
+fn english_deadline(days: u64, verb: &str) -> String {
+    match days {
+        1 => format!("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll {verb}"),
+        days => format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll {verb}"),
     }
 }
 
