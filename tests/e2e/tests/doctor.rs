@@ -15,14 +15,35 @@ fn sound() -> Machine {
         machine.user(name, &format!("Geheim-{name}-9!"));
     }
     bind(&machine, "alice");
+    machine.sh_ok("cp -p /etc/ssh/sshd_config.d/00-test.conf /root");
     machine
 }
 
-fn bind(machine: &Machine, user: &str) {
+fn bind(machine: &Machine, user: &str) -> Codes {
     let json = machine.sh_ok(&format!("mfa-enroll totp --user {user} --json"));
     let json: Value = serde_json::from_str(&json).expect("JSON");
     let codes = Codes::now(json["secret"].as_str().expect("a key"));
     machine.sh_ok(&format!("mfa-enroll confirm --user {user} {} {}", codes.previous, codes.present));
+    codes
+}
+
+/// Whoever has a device comes in by ssh with the password and a code, and not with the password and a wrong one.
+fn a_code_decides(machine: &Machine, after: &str) {
+    machine.sh_ok("mfa-enroll disable --user alice");
+    let codes = bind(machine, "alice");
+    let ssh = "exec ssh -o PreferredAuthentications=keyboard-interactive alice@localhost";
+    let mut t = machine.terminal().user("visitor").run(ssh);
+    let wrong = if codes.next == "123456" { "123457" } else { "123456" };
+    for code in [wrong, &codes.next] {
+        t.wait_for("(alice@localhost) Password: ");
+        t.type_line("Geheim-alice-9!");
+        t.wait_for(common::CODE);
+        t.type_line(code);
+    }
+    t.wait_for("$ ");
+    assert_eq!(t.text().matches(common::CODE).count(), 2, "after `{after}`:\n{}", t.screen());
+    t.type_line("exit");
+    assert_eq!(t.exit_code(), 0, "after `{after}`");
 }
 
 /// Exit code and findings.
@@ -37,6 +58,12 @@ fn nothing_is_found_on_a_sound_machine() {
     let machine = sound();
     let told = machine.sh("mfa-enroll doctor");
     assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (0, "", "Nothing found.\n"), "{told}");
+    assert_eq!(doctor(&machine), (0, vec![]));
+    // A robot that a rule exempts needs no password in sudo.
+    common::rule(&machine, "10-robot", "users = [\"bob\"]\nrequire = \"off\"\n");
+    machine.sh_ok("echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob");
+    // Its unit makes that folder, and has not run since the boot.
+    machine.sh_ok("systemctl stop ssh; rm -rf /run/sshd");
     assert_eq!(doctor(&machine), (0, vec![]));
     // It is root's.
     let told = machine.sh("runuser --user alice -- mfa-enroll doctor");
@@ -166,6 +193,54 @@ const STACKS: &[Fault] = &[
          sed -i 's/^@include common-auth/auth required pam_mfa.so\\nauth required pam_permit.so/' /etc/pam.d/sshd",
         ByHand("cp /root/sshd /etc/pam.d"),
     ),
+    // As roles leave it that take common-auth out.
+    fault(
+        "pam-auth-nothing-else",
+        7,
+        "sed -i 's/^@include common-auth/auth required pam_mfa.so stack=complete/' /etc/pam.d/sshd",
+        ByHand("sed -i 's/^auth required pam_mfa.so.*/@include common-auth/' /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-auth-no-first-factor",
+        7,
+        "sed -i 's/^@include common-auth/auth required pam_permit.so/' /etc/pam.d/sshd",
+        ByHand("sed -i 's/^auth required pam_permit.so/@include common-auth/' /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-auth-line-twice",
+        7,
+        "sed -i '/^@include common-auth/aauth required pam_mfa.so stack=complete' /etc/pam.d/sshd",
+        Typed,
+    )
+    .undo("sed -i '/^# auth required pam_mfa.so/d' /etc/pam.d/sshd"),
+    fault(
+        "pam-another-factor",
+        7,
+        "sed -i '/^@include common-auth/aauth required pam_oath.so' /etc/pam.d/sshd",
+        ByHand("sed -i /pam_oath/d /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-another-factor",
+        7,
+        "sed -i '/^@include common-auth/iauth requisite pam_google_authenticator.so' /etc/pam.d/sshd",
+        ByHand("sed -i /pam_google/d /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-auth-line-too-early",
+        7,
+        "sed -i 's/^@include common-auth/auth required pam_mfa.so\\nauth requisite pam_unix.so/' /etc/pam.d/sshd",
+        ByHand("sed -i '/^auth required pam_mfa.so/d; s/^auth requisite pam_unix.so/@include common-auth/' /etc/pam.d/sshd"),
+    ),
+    fault(
+        "pam-config-differs",
+        7,
+        "sed -i '/pam_mfa/s/$/ config=\\/etc\\/mfa-other\\/mfa.toml/' /etc/pam.d/common-account",
+        ByHand("sed -i '/pam_mfa/s/ config=.*//' /etc/pam.d/common-account"),
+    ),
+    fault("pam-argument-unknown", 6, "sed -i '/pam_mfa/s/pam_mfa.so/& nullok/' /etc/pam.d/common-auth", Typed),
+    fault("pam-argument-unknown", 6, "sed -i '/pam_mfa/s/$/ nullok/' /etc/pam.d/common-account", Typed),
+    fault("pam-argument-unknown", 6, "sed -i s/stack=complete/stack=compleet/ /etc/pam.d/common-auth", Typed)
+        .undo("sed -i 's/pam_mfa.so/& stack=complete/' /etc/pam.d/common-auth"),
     // Of sshd the uid is root's, whoever comes.
     fault(
         "pam-auth-line-passed-by",
@@ -329,11 +404,34 @@ const POLICY: &[Fault] = &[
     fault(
         "policy-no-program",
         6,
-        "cp /etc/pam.d/sshd /etc/pam.d/cockpit; printf '[enroll]\\nservices = [\"sshd\", \"cockpit\"]\\n' >>/etc/mfa/mfa.toml",
-        ByHand("echo 'programs = [\"cockpit-session\"]' >>/etc/mfa/mfa.toml"),
-    ),
+        "cp -p /etc/mfa/mfa.toml /root; cp /etc/pam.d/sshd /etc/pam.d/cockpit; printf '[enroll]\\nservices = [\"sshd\", \"cockpit\"]\\n' >>/etc/mfa/mfa.toml",
+        ByHand("echo 'programs = [\"sshd\"]' >>/etc/mfa/mfa.toml"),
+    )
+    .undo("cp -p /root/mfa.toml /etc/mfa"),
+    fault(
+        "policy-program-missing",
+        6,
+        "cp -p /etc/mfa/mfa.toml /root; printf '[enroll]\\nprograms = [\"sshdd\"]\\n' >>/etc/mfa/mfa.toml",
+        ByHand("sed -i 's/sshdd/sshd/' /etc/mfa/mfa.toml"),
+    )
+    .undo("cp -p /root/mfa.toml /etc/mfa"),
+    fault(
+        "totp-unusual",
+        6,
+        "cp -p /etc/mfa/mfa.toml /root; printf '[totp]\\nalgorithm = \"SHA256\"\\nperiod = \"60s\"\\n' >>/etc/mfa/mfa.toml",
+        ByHand("sed -i '/^algorithm/d; /^period/d' /etc/mfa/mfa.toml"),
+    )
+    .undo("cp -p /root/mfa.toml /etc/mfa"),
+    fault(
+        "policy-file-missing",
+        7,
+        "mfa-enroll require --user alice; until mfa-enroll policy explain --user alice --service sshd | grep require-user; do :; done
+         mv /etc/mfa/mfa.d /root",
+        ByHand("mv /root/mfa.d /etc/mfa"),
+    )
+    .undo("mfa-enroll unrequire --user alice"),
     fault("policy-file-missing", 7, "rm /etc/mfa/mfa.toml", Typed),
-    fault("policy-file-missing", 7, "mv /etc/mfa/mfa.d /root", Typed),
+    fault("policy-file-missing", 7, "rmdir /etc/mfa/mfa.d", Typed),
     fault("policy-file-unsafe", 7, "chmod 666 /etc/mfa/mfa.toml", Typed),
     fault("policy-file-unsafe", 7, "chown daemon /etc/mfa", Typed),
     fault(
@@ -440,13 +538,31 @@ const POLICY: &[Fault] = &[
         .undo("mfa-enroll unrequire --user root; usermod --password '*' root"),
     fault("service-asks-once", 7, "echo '@include common-auth' >/etc/pam.d/vsftpd", Typed)
         .undo("rm /etc/pam.d/vsftpd /etc/mfa/mfa.d/10-vsftpd.toml"),
+    fault(
+        "service-asks-once",
+        7,
+        "echo '@include common-auth' >/etc/pam.d/xrdp-sesman",
+        ByHand(
+            "printf '[[rule]]\\nservices = [\"xrdp-sesman\"]\\nrequire = \"off\"\\n' >/etc/mfa/mfa.d/10-xrdp-sesman.toml",
+        ),
+    )
+    .undo("rm /etc/pam.d/xrdp-sesman /etc/mfa/mfa.d/10-xrdp-sesman.toml"),
+    fault(
+        "service-asks-once",
+        7,
+        "mkdir /etc/jupyterhub; echo '# c = get_config()' >/etc/jupyterhub/jupyterhub_config.py",
+        ByHand("echo 'c.PAMAuthenticator.service = \"jupyterhub\"' >>/etc/jupyterhub/jupyterhub_config.py"),
+    )
+    .undo("rm -r /etc/jupyterhub"),
+    fault("empty-password", 7, "mfa-enroll require --user bob; passwd --delete bob", ByHand("echo 'bob:Geheim-bob-9!' | chpasswd"))
+        .undo("mfa-enroll unrequire --user bob"),
     fault("service-asks-once", 7, "echo 'auth include common-auth' >/etc/pam.d/swaylock", Typed)
         .undo("rm /etc/pam.d/swaylock /etc/mfa/mfa.d/10-swaylock.toml"),
 ];
 
 const STORE: &[Fault] = &[
     fault("store-missing", 7, "rm /var/lib/mfa/FORMAT", Typed),
-    fault("store-missing", 7, "mv /var/lib/mfa /root", Typed).undo("rm -r /var/lib/mfa; mv /root/mfa /var/lib"),
+    fault("store-missing", 7, "mv /var/lib/mfa /root", ByHand("mv /root/mfa /var/lib")),
     fault("store-unsafe", 7, "chmod 777 /var/lib/mfa", Typed),
     fault("store-unsafe", 7, "chown daemon /var/lib/mfa/users", Typed),
     fault(
@@ -473,6 +589,10 @@ const STORE: &[Fault] = &[
     fault("account-gone", 6, "cp -p /etc/passwd /etc/shadow /root; sed -i /^alice:/d /etc/passwd /etc/shadow", Typed)
         .undo("cp -p /root/passwd /root/shadow /etc; rm /root/passwd /root/shadow"),
 ];
+
+/// Takes back a fault of sshd's, and the files of its remedy.
+const SSHD: &str =
+    "rm -f /etc/ssh/sshd_config.d/00-mfa-*; cp -p /root/00-test.conf /etc/ssh/sshd_config.d; systemctl reload ssh";
 
 const OTHERS: &[Fault] = &[
     fault(
@@ -552,21 +672,52 @@ const OTHERS: &[Fault] = &[
     ),
     fault("sudoers-unreadable", 7, "chmod 666 /etc/sudoers", Typed).undo("chmod 440 /etc/sudoers"),
     fault("login-timeout", 6, "sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 20/' /etc/login.defs", Typed),
-    fault("sshd-no-pam", 7, "sed -i 's/^UsePAM.*/UsePAM no/' /etc/ssh/sshd_config.d/00-test.conf", Typed),
+    fault("sshd-no-pam", 7, "sed -i 's/^UsePAM.*/UsePAM no/' /etc/ssh/sshd_config.d/00-test.conf", Typed).undo(SSHD),
     fault(
         "sshd-no-keyboard-interactive",
         7,
-        "sed -i 's/^Kbd.*/KbdInteractiveAuthentication no/' /etc/ssh/sshd_config.d/00-test.conf",
+        "sed -i 's/^Kbd.*/KbdInteractiveAuthentication no/; /^Password/d' /etc/ssh/sshd_config.d/00-test.conf",
         Typed,
-    ),
-    fault("sshd-password-method", 6, "sed -i /^Password/d /etc/ssh/sshd_config.d/00-test.conf", Typed),
+    )
+    .undo(SSHD),
+    fault("sshd-password-method", 6, "sed -i /^Password/d /etc/ssh/sshd_config.d/00-test.conf", Typed).undo(SSHD),
     fault(
         "sshd-methods-without-code",
         7,
-        "echo 'AuthenticationMethods publickey' >>/etc/ssh/sshd_config.d/00-test.conf",
+        "sed -i 's/^Password.*/AuthenticationMethods password/' /etc/ssh/sshd_config.d/00-test.conf",
         Typed,
+    )
+    .undo(SSHD),
+    // Without the password method this list would be of nothing that is on, and sshd would not start.
+    fault(
+        "sshd-methods-without-code",
+        7,
+        "sed -i 's/^Password.*/AuthenticationMethods password,keyboard-interactive/' /etc/ssh/sshd_config.d/00-test.conf",
+        Typed,
+    )
+    .undo(SSHD),
+    fault(
+        "sshd-empty-passwords",
+        7,
+        "echo 'PermitEmptyPasswords yes' >>/etc/ssh/sshd_config.d/00-test.conf",
+        Typed,
+    )
+    .undo(SSHD),
+    fault("sshd-grace-time", 6, "echo 'LoginGraceTime 20' >>/etc/ssh/sshd_config.d/00-test.conf", Typed).undo(SSHD),
+    // This file is read before one of ours.
+    fault(
+        "sshd-no-pam",
+        7,
+        "echo 'UsePAM no' >/etc/ssh/sshd_config.d/00-a.conf",
+        ByHand("rm /etc/ssh/sshd_config.d/00-a.conf"),
     ),
-    fault("sshd-grace-time", 6, "echo 'LoginGraceTime 20' >>/etc/ssh/sshd_config.d/00-test.conf", Typed),
+    fault(
+        "sshd-another",
+        6,
+        "cp /etc/ssh/sshd_config /root/another; mkdir -p /run/sshd
+         systemd-run --quiet --unit=another --property=Type=notify /usr/sbin/sshd -D -p 2222 -o PidFile=none -f /root/another",
+        ByHand("systemctl stop another"),
+    ),
     fault(
         "sshd-no-keyboard-interactive",
         7,
@@ -644,15 +795,19 @@ fn each_is_found_and_mended(faults: &[Fault]) {
         let told = machine.sh("mfa-enroll doctor");
         assert_eq!(told.code, exit, "{told}");
         assert!(told.stdout.lines().any(|printed| printed.trim_start() == line), "`{line}` is not in {told}");
-        let asks_a_person = ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch "];
+        let asks_a_person = ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch ", "passwd "];
         assert_eq!(matches!(remedy, Typed), !asks_a_person.iter().any(|begin| line.starts_with(begin)), "{line}");
         match remedy {
             Typed => drop(machine.sh_ok(line)),
             ByHand(script) => drop(machine.sh_ok(script)),
-            Binds(user) => bind(&machine, user),
+            Binds(user) => drop(bind(&machine, user)),
         }
         let (_, left) = doctor(&machine);
         assert_eq!(found(&left, id), None, "`{plant}`, and then `{line}`");
+        if ["pam-", "sshd-"].iter().any(|begin| id.starts_with(begin)) {
+            machine.sh_ok("sshd -t && systemctl reload ssh");
+            a_code_decides(&machine, line);
+        }
         machine.sh_ok(undo);
         assert_eq!(doctor(&machine), (0, vec![]), "`{plant}`, `{line}`, and then `{undo}`");
     }
@@ -703,6 +858,29 @@ fn an_administrator_who_can_bind_a_key_at_the_console_is_not_locked_out() {
     rule("kinds = [\"u2f\"]");
     machine.sh_ok("printf '[enroll]\\nservices = [\"sshd\"]\\n' >>/etc/mfa/mfa.toml");
     assert!(locked_out(), "login leads nobody through it");
+}
+
+/// sshd that does not start locks everybody out.
+#[test]
+fn a_remedy_for_sshd_is_taken_back_if_sshd_would_not_start_with_it() {
+    let machine = sound();
+    machine.sh_ok("echo 'PermitEmptyPasswords yes' >>/etc/ssh/sshd_config.d/00-test.conf");
+    let finding = found(&doctor(&machine).1, "sshd-empty-passwords").expect("it is found");
+    machine.sh_ok("echo 'Nonsense yes' >/etc/ssh/sshd_config.d/99-nonsense.conf");
+    let typed = machine.sh(finding["remedy"].as_str().expect("a remedy"));
+    assert_ne!(typed.code, 0, "{typed}");
+    assert_eq!(machine.sh_ok("ls /etc/ssh/sshd_config.d/").trim(), "00-test.conf\n99-nonsense.conf");
+    a_code_decides(&machine, "a remedy that was taken back");
+}
+
+/// Since OpenSSH 9.8.
+#[test]
+fn another_pam_service_of_sshd_is_found_and_mended() {
+    if e2e::suite() == "bookworm" {
+        return;
+    }
+    let plant = "echo 'PAMServiceName login' >>/etc/ssh/sshd_config.d/00-test.conf";
+    each_is_found_and_mended(&[fault("sshd-other-service", 7, plant, Typed).undo(SSHD)]);
 }
 
 #[test]
