@@ -145,9 +145,10 @@ fn jupyterhub(files: &Files, asked: &dyn Fn(&str) -> Vec<String>) -> Option<Find
     ];
     let (file, text) = FILES.iter().find_map(|file| Some((*file, files(file).ok().flatten()?)))?;
     let value = |name: &str| {
-        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-        let set = lines.filter_map(|line| line.split_once('=')).filter(|(left, _)| left.trim_end().ends_with(name));
-        set.last().map(|(_, right)| right.trim().trim_matches(['"', '\'']).to_owned())
+        // The last assignment counts.
+        let lines = text.lines().rev().map(str::trim).filter(|line| !line.starts_with('#'));
+        let mut set = lines.filter_map(|line| line.split_once('=')).filter(|(left, _)| left.trim_end().ends_with(name));
+        set.next().map(|(_, right)| right.trim().trim_matches(['"', '\'']).to_owned())
     };
     let class = value(".authenticator_class").unwrap_or_default();
     if !class.is_empty() && !class.to_ascii_lowercase().contains("pam") {
