@@ -61,6 +61,28 @@ impl Held {
     }
 }
 
+/// The person behind a command of root's, for the log. uid 0 is often several people.
+#[derive(Default)]
+pub struct Person {
+    /// By which the kernel says that the login was made.
+    pub login_uid: Option<String>,
+    /// By whom the caller says that sudo was called. Root may claim anyone; where no login uid is kept, as in
+    /// containers, it is all that there is.
+    pub claimed_sudo_user: Option<String>,
+}
+
+impl Person {
+    /// Of the caller, if it is root and still runs.
+    pub fn of(caller: Caller, held: &Held) -> Person {
+        if !caller.is_root() {
+            return Person::default();
+        }
+        let login_uid = process::login_uid(caller.pid).map(|uid| uid.to_string());
+        let person = Person { login_uid, claimed_sudo_user: process::variable(caller.pid, "SUDO_USER") };
+        if held.is_there() { person } else { Person::default() }
+    }
+}
+
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAllowed {

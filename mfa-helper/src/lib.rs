@@ -43,7 +43,7 @@ use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use mfa_wire::{Channel, Login, Outcome, Request, Verb};
 
 use crate::audit::Level;
-use crate::caller::{Caller, Held, Right, right};
+use crate::caller::{Caller, Held, Person, Right, right};
 use crate::conversation::{BINDING, Conversation};
 use crate::flow::manage::{device, import, keys, recovery, rename, require, standing, tickets, unbind};
 use crate::flow::proof::Proof;
@@ -125,6 +125,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     };
     // Find out where the caller sits before it gets a message: after that it may exit, and its pid may be reused.
+    let person = Person::of(caller, &held);
     let host = Host::real(&config, caller, held, listening);
     // The service may be shut off from files that a helper started by the login can reach, such as a store at another
     // path. The login starts one only if we fail before Hello.
@@ -145,7 +146,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     // A login that has to start its own helper is not decided yet.
     if decision.outcome != Outcome::StartYourOwn {
         let user = subject.ok().or_else(|| caller::named(&request).map(str::to_owned));
-        record(caller, &request, user.map(|user| as_known(user, &decision)).as_deref(), &decision);
+        record(caller, &person, &request, user.map(|user| as_known(user, &decision)).as_deref(), &decision);
     }
     match conversation.close(decision.verdict()) {
         // A front end that left without an answer cannot take the verdict either; that is in the log already.
@@ -288,7 +289,7 @@ fn as_known(user: String, decision: &Decision) -> String {
 }
 
 /// The audit line.
-fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &Decision) {
+fn record(caller: Caller, person: &Person, request: &Request, subject: Option<&str>, decision: &Decision) {
     let uid = caller.uid.to_string();
     let mut fields = vec![("event", event(request))];
     match request {
@@ -306,12 +307,23 @@ fn record(caller: Caller, request: &Request, subject: Option<&str>, decision: &D
             fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
             fields.extend(decision.observed.iter().map(|rule| ("observed", rule.as_str())));
         }
+        // Of no single user, although root asks.
+        Request::Verb(Verb::Require(rule) | Verb::Unrequire(rule)) => {
+            let parts = [("user", &rule.user), ("group", &rule.group), ("service", &rule.service)];
+            fields.extend(parts.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+        }
         Request::Verb(_) => fields.extend(subject.map(|user| ("user", user))),
     }
+    fields.extend(decision.noted.iter().map(|(name, value)| (*name, value.as_str())));
     if decision.factor != "none" || !matches!(request, Request::Verb(_)) {
         fields.push(("factor", decision.factor));
     }
-    fields.extend([("caller", uid.as_str()), ("verdict", decision.word()), ("reason", &decision.reason)]);
+    fields.push(("caller", uid.as_str()));
+    if matches!(request, Request::Verb(_)) {
+        fields.extend(person.login_uid.as_deref().map(|uid| ("auid", uid)));
+        fields.extend(person.claimed_sudo_user.as_deref().map(|user| ("claimed-sudo-user", user)));
+    }
+    fields.extend([("verdict", decision.word()), ("reason", &decision.reason)]);
     audit::log(level(request, decision), &fields);
 }
 

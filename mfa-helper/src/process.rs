@@ -28,6 +28,22 @@ pub fn is_gone(process: Process) -> bool {
     }
 }
 
+/// The uid by which the process's login was made, which the kernel keeps over su and sudo. `None` if there was no login,
+/// or the kernel keeps no such number.
+pub fn login_uid(pid: i32) -> Option<u32> {
+    let uid = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?.trim_end().parse().ok()?;
+    // The kernel's value for "not set".
+    if uid == u32::MAX { None } else { Some(uid) }
+}
+
+/// A variable of the environment that the process was started with. Its parent could write into it anything it liked.
+pub fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
 /// The line of proc_pid_stat(5) for the process that has this number now.
 pub fn stat(pid: i32) -> Option<String> {
     // The kernel gives 0 for a process that we cannot see, as a parent in /proc/PID/stat or as the peer of a socket.
@@ -50,6 +66,16 @@ mod tests {
         assert_eq!(this.pid, std::process::id().cast_signed());
         assert_eq!(parent(this).unwrap().pid, nix::unistd::getppid().as_raw());
         assert!(now(0).is_none() && now(-1).is_none());
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let path = std::env::var("PATH").unwrap();
+        let this = std::process::id().cast_signed();
+        assert_eq!(variable(this, "PATH"), Some(path));
+        assert_eq!(variable(this, "PAT"), None);
+        assert_eq!(variable(4_194_305, "PATH"), None);
+        assert_eq!(login_uid(4_194_305), None);
     }
 
     #[test]

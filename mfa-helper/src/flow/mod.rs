@@ -50,12 +50,15 @@ pub struct Decision {
     pub observed: Option<String>,
     /// The kind of device that was asked, for the log.
     pub factor: &'static str,
+    /// What else the log says of a change: the file, until when.
+    pub noted: Vec<(&'static str, String)>,
 }
 
 impl Decision {
     /// By an outcome, the line to read, and the reason for the log.
     pub fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
-        Decision { outcome, text: text.into(), reason: reason.into(), rule: None, observed: None, factor: "none" }
+        let (text, reason) = (text.into(), reason.into());
+        Decision { outcome, text, reason, rule: None, observed: None, factor: "none", noted: Vec::new() }
     }
 
     /// No decision is possible. The reason is the administrator's to read, in the log.
@@ -100,6 +103,12 @@ impl Decision {
     /// With the kind of device that was asked.
     pub fn by_factor(self, factor: &'static str) -> Decision {
         Decision { factor, ..self }
+    }
+
+    /// With one more field for the log.
+    pub fn noting(mut self, name: &'static str, value: impl Into<String>) -> Decision {
+        self.noted.push((name, value.into()));
+        self
     }
 
     /// The verdict to send.

@@ -91,7 +91,10 @@ fn binding_by_the_qr_code_on_the_screen() {
     wiped(&t.screen(), &key);
 
     let line = who.logged(&["event=totp "]);
-    assert!(line.ends_with("event=totp user=alice caller=0 verdict=accepted reason=bound"), "{line}");
+    assert!(
+        line.contains("event=totp user=alice caller=0 ") && line.ends_with("verdict=accepted reason=bound"),
+        "{line}"
+    );
     let status = MACHINE.sh_ok("mfa-enroll status --user alice");
     for words in ["user            alice\n", "device          totp (authenticator app)\n", "required        no\n"] {
         assert!(status.contains(words), "{status}");

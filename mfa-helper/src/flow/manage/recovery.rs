@@ -52,7 +52,7 @@ pub fn invite(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
     let code = code.first().and_then(Secret::text).unwrap_or_default();
     desk.conversation.send(&FromHelper::Report(format!("{code}\n")))?;
     let text = format!("Good for {} until {}.", printable(&user, 64), utc(expires));
-    Ok(Decision::new(Outcome::Accepted, text, "invited"))
+    Ok(Decision::new(Outcome::Accepted, text, "invited").noting("until", utc(expires)))
 }
 
 /// The longest life of a bypass code, in seconds: a week. A user who is without a device for longer gets another one.
@@ -85,5 +85,6 @@ pub fn bypass(user: &str, seconds: u64, desk: &mut Desk) -> Result<Decision, Dec
     };
     desk.conversation.send(&FromHelper::Report(format!("{code}\n")))?;
     let text = format!("Good once for {} until {}.", printable(&user, 64), utc(expires));
-    Ok(Decision::new(Outcome::Accepted, text, format!("bypass code made until {}", utc(expires))))
+    let reason = format!("bypass code made until {}", utc(expires));
+    Ok(Decision::new(Outcome::Accepted, text, reason).noting("until", utc(expires)))
 }

@@ -87,15 +87,22 @@ pub fn require(
     }
     let text = [format!("{path} is written"), in_force(at_once), reached(&policy, required, host)].concat();
     let exempt = policy::not_reached(&policy, required, now);
-    if exempt.is_empty() {
-        return Ok(Decision::new(Outcome::Accepted, text, "rule written"));
-    }
+    let decision = match exempt.is_empty() {
+        true => Decision::new(Outcome::Accepted, text, "rule written"),
+        false => {
+            let remedy = "Where that is meant, say so: --except NAME.";
+            let text = format!("{text}\nIt does not reach those named. {remedy}");
+            Decision::new(Outcome::Refused, text, "written, but others decide")
+        }
+    };
     for line in &exempt {
         conversation.tell(line)?;
     }
-    let remedy = "Where that is meant, say so: --except NAME.";
-    let text = format!("{text}\nIt does not reach those named. {remedy}");
-    Err(Decision::new(Outcome::Refused, text, "written, but others decide"))
+    let decision = decision.noting("file", folder.path_of(&name));
+    Ok(match end_of_trial(required, now) {
+        Some(end) => decision.noting("until", end),
+        None => decision,
+    })
 }
 
 /// Removes the rule.
@@ -110,7 +117,7 @@ pub fn unrequire(required: &Required, config: &Path, host: &Host) -> Result<Deci
     }
     let at_once = files::put(config, &folder, &name, None, (host.now)()).map_err(failed)?;
     let text = format!("{} is removed{}", folder.path_of(&name), in_force(at_once));
-    Ok(Decision::new(Outcome::Accepted, text, "rule removed"))
+    Ok(Decision::new(Outcome::Accepted, text, "rule removed").noting("file", folder.path_of(&name)))
 }
 
 /// Makes the rules permanent that are on trial.
@@ -141,7 +148,7 @@ pub fn confirm(config: &Path, host: &Host) -> Result<Decision, Decision> {
         (done, late) => {
             let over = if late.is_empty() { String::new() } else { format!("\nOver: {}", late.join(", ")) };
             let text = format!("Permanent: {}{over}", done.join(", "));
-            Ok(Decision::new(Outcome::Accepted, text, "trial confirmed"))
+            Ok(Decision::new(Outcome::Accepted, text, "trial confirmed").noting("file", done.join(", ")))
         }
     }
 }
@@ -242,10 +249,14 @@ fn rule(name: &str, whom: &[(&str, &Vec<String>)], require: &str, required: &Req
     if let Some(day) = &required.deadline {
         line("deadline", quoted(day));
     }
-    if let Some(seconds) = required.on_trial {
-        line("expires", quoted(&utc(now.saturating_add(seconds))));
+    if let Some(end) = end_of_trial(required, now) {
+        line("expires", quoted(&end));
     }
     text
+}
+
+fn end_of_trial(required: &Required, now: u64) -> Option<String> {
+    required.on_trial.map(|seconds| utc(now.saturating_add(seconds)))
 }
 
 /// A basic string of TOML.
