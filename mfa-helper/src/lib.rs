@@ -304,8 +304,6 @@ fn record(caller: Caller, person: &Person, request: &Request, subject: Option<&s
             fields.extend([("user", subject.unwrap_or(&login.user)), (names[0], service)]);
             let claims = [(names[1], rhost), (names[2], tty), (names[3], ruser)];
             fields.extend(claims.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
-            fields.extend(decision.rule.iter().map(|rule| ("rule", rule.as_str())));
-            fields.extend(decision.observed.iter().map(|rule| ("observed", rule.as_str())));
         }
         // Of no single user, although root asks.
         Request::Verb(Verb::Require(rule) | Verb::Unrequire(rule)) => {

@@ -70,9 +70,8 @@ mod tests {
 
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
-        let path = std::env::var("PATH").unwrap();
         let this = std::process::id().cast_signed();
-        assert_eq!(variable(this, "PATH"), Some(path));
+        assert!(variable(this, "PATH").is_some_and(|path| path.contains("/bin")));
         assert_eq!(variable(this, "PAT"), None);
         assert_eq!(variable(4_194_305, "PATH"), None);
         assert_eq!(login_uid(4_194_305), None);

@@ -44,13 +44,10 @@ pub struct Decision {
     pub text: String,
     /// Why, for the log.
     pub reason: String,
-    /// The rule of the policy that decided, where one did.
-    pub rule: Option<String>,
-    /// The rule that observes only, and what it would have asked.
-    pub observed: Option<String>,
     /// The kind of device that was asked, for the log.
     pub factor: &'static str,
-    /// What else the log says of a change: the file, until when.
+    /// Further fields of the log: of a login, the rule that decided, and the one that only observes with what it would
+    /// have asked; of a change, the file, and until when.
     pub noted: Vec<(&'static str, String)>,
 }
 
@@ -58,7 +55,7 @@ impl Decision {
     /// By an outcome, the line to read, and the reason for the log.
     pub fn new(outcome: Outcome, text: impl Into<String>, reason: impl Into<String>) -> Decision {
         let (text, reason) = (text.into(), reason.into());
-        Decision { outcome, text, reason, rule: None, observed: None, factor: "none", noted: Vec::new() }
+        Decision { outcome, text, reason, factor: "none", noted: Vec::new() }
     }
 
     /// No decision is possible. The reason is the administrator's to read, in the log.
@@ -96,8 +93,11 @@ impl Decision {
 
     /// A copy that names the rule that decided, and the rule that only observes.
     fn by(self, asked: Requirement) -> Decision {
-        let observed = asked.observed.map(|(rule, require)| format!("{rule} {}", require.word()));
-        Decision { rule: Some(asked.rule), observed, ..self }
+        let decision = self.noting("rule", asked.rule);
+        match asked.observed {
+            Some((rule, require)) => decision.noting("observed", format!("{rule} {}", require.word())),
+            None => decision,
+        }
     }
 
     /// With the kind of device that was asked.
