@@ -1,11 +1,11 @@
 //! The known name that was probably meant.
 
 /// The name of `known` nearest to the unknown one, whatever its capital letters. Only a name that differs in at most
-/// one letter more than a third of them is proposed.
+/// one letter more than a quarter of them is proposed.
 pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let unknown = unknown.to_lowercase();
     let near = known.map(|name| (distance(&unknown, &name.to_lowercase()), name)).min()?;
-    (near.0 <= 1 + unknown.len() / 3).then_some(near.1)
+    (near.0 <= 1 + unknown.len() / 4).then_some(near.1)
 }
 
 /// The Levenshtein distance.
