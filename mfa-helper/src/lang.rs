@@ -89,12 +89,13 @@ pub enum Text<'a> {
     CodesLeft(u32, bool, Option<&'a str>),
     BypassUsed,
     BoundInLogin(&'a str),
-    Bound(&'a str),
+    /// Whose device it is, and whether a login of this host asks for it.
+    Bound(&'a str, bool),
     Replaced(&'a str),
     Unbound(&'a str),
     /// About security keys.
     KeyBoundInLogin(&'a str),
-    KeyBound(&'a str),
+    KeyBound(&'a str, bool),
     /// How many keys are bound now.
     KeyAdded(usize),
     KeyRemoved(usize),
@@ -199,8 +200,11 @@ fn english(text: Text) -> String {
         Text::BoundInLogin(user) => {
             format!("Once this login opens, the device of {} is bound and its code asked.", name(user))
         }
-        Text::Bound(user) => {
+        Text::Bound(user, true) => {
             format!("The device of {} is bound. From the next login on its code is asked.", name(user))
+        }
+        Text::Bound(user, false) => {
+            format!("The device of {} is bound. No login on this host asks for its code yet.", name(user))
         }
         Text::Replaced(user) => format!(
             "The new device of {} is bound.\nThe one before, and its recovery codes, are void.\n\
@@ -215,8 +219,11 @@ fn english(text: Text) -> String {
         Text::KeyBoundInLogin(user) => {
             format!("Once this login opens, the security key of {} is bound and asked.", name(user))
         }
-        Text::KeyBound(user) => {
+        Text::KeyBound(user, true) => {
             format!("The security key of {} is bound. From the next login on it is asked.", name(user))
+        }
+        Text::KeyBound(user, false) => {
+            format!("The security key of {} is bound. No login on this host asks for it yet.", name(user))
         }
         Text::KeyAdded(keys) => format!("The security key is bound: any one of your {keys} is enough."),
         Text::KeyRemoved(1) => "The security key is unbound. One is left.".into(),
@@ -400,7 +407,8 @@ fn chinese(text: Text) -> String {
         Text::CodesLeft(left, self_service, contact) => chinese_codes_left(left, self_service, contact),
         Text::BypassUsed => "该临时放行码已用掉。".into(),
         Text::BoundInLogin(user) => format!("登录完成后 {} 的设备即绑定生效, 此后将要求输入其验证码。", name(user)),
-        Text::Bound(user) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
+        Text::Bound(user, true) => format!("{} 的设备已绑定。从下次登录起将要求输入其验证码。", name(user)),
+        Text::Bound(user, false) => format!("{} 的设备已绑定。本机的登录目前还不要求输入其验证码。", name(user)),
         Text::Replaced(user) => {
             format!("{} 的新设备已绑定。\n原设备及其恢复码均已失效。\n请告知共用此账户的人。", name(user))
         }
@@ -408,7 +416,8 @@ fn chinese(text: Text) -> String {
             format!("{} 的设备已解除绑定, 其密钥已销毁。\n应用中的条目不再有用。请告知共用此账户的人。", name(user))
         }
         Text::KeyBoundInLogin(user) => format!("登录完成后 {} 的安全密钥即绑定生效, 此后将要求触摸它。", name(user)),
-        Text::KeyBound(user) => format!("{} 的安全密钥已绑定。从下次登录起将要求触摸它。", name(user)),
+        Text::KeyBound(user, true) => format!("{} 的安全密钥已绑定。从下次登录起将要求触摸它。", name(user)),
+        Text::KeyBound(user, false) => format!("{} 的安全密钥已绑定。本机的登录目前还不要求触摸它。", name(user)),
         Text::KeyAdded(keys) => format!("安全密钥已绑定: {keys} 个中任用一个即可。"),
         Text::KeyRemoved(1) => "该安全密钥已解除绑定。还剩一个。".into(),
         Text::KeyRemoved(keys) => format!("该安全密钥已解除绑定。还剩 {keys} 个。"),
@@ -568,12 +577,14 @@ mod tests {
             Text::CodesLeft(0, false, _) => Text::CodesLeft(3, true, None),
             Text::CodesLeft(..) => Text::BypassUsed,
             Text::BypassUsed => Text::BoundInLogin("alice7"),
-            Text::BoundInLogin(_) => Text::Bound("alice7"),
-            Text::Bound(_) => Text::Replaced("alice7"),
+            Text::BoundInLogin(_) => Text::Bound("alice7", true),
+            Text::Bound(_, true) => Text::Bound("alice7", false),
+            Text::Bound(..) => Text::Replaced("alice7"),
             Text::Replaced(_) => Text::Unbound("alice7"),
             Text::Unbound(_) => Text::KeyBoundInLogin("alice7"),
-            Text::KeyBoundInLogin(_) => Text::KeyBound("alice7"),
-            Text::KeyBound(_) => Text::KeyAdded(2),
+            Text::KeyBoundInLogin(_) => Text::KeyBound("alice7", true),
+            Text::KeyBound(_, true) => Text::KeyBound("alice7", false),
+            Text::KeyBound(..) => Text::KeyAdded(2),
             Text::KeyAdded(_) => Text::KeyRemoved(1),
             Text::KeyRemoved(1) => Text::KeyRemoved(3),
             Text::KeyRemoved(_) => Text::KeyReplaced("alice7"),

@@ -226,7 +226,7 @@ fn root_by_su(people: &[Person], rules: &ways::Rules, facts: &ways::Facts) -> Ve
         for service in ["su", "su-l"].into_iter().filter(|service| facts.has_file(service)) {
             let open = ways::ways_in(&root, service, Place::Remote(None), rules, facts)
                 .into_iter()
-                .find(|way| matches!(way.end, ways::End::In(_)) && way.unsure.is_none());
+                .find(ways::Way::passes_unasked);
             let Some(way) = open else { continue };
             let what = format!("{service} gives root to anybody who knows the secret of {}: {way}", root.name());
             // For this service alone: without it, root's ssh by a key would end.

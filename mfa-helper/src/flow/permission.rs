@@ -10,7 +10,8 @@ use super::{Decision, Desk};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::lang::{Lang, Text};
-use crate::policy::{Answer, Enroll, Named, Require, Requirement};
+use crate::policy::place::Place;
+use crate::policy::{Answer, Enroll, Facts, Named, Require, Requirement};
 
 /// Whether this user, who has no device, may bind one, and the proof for it. A rule that requires a device may leave
 /// binding to administrators or ask for an invitation. That applies here as at a login: otherwise a thief of the first
@@ -43,6 +44,12 @@ fn rule_for(user: &Identity, host: &Host) -> Option<Requirement> {
     let asked = host.policy().strictest_of(&user.name, (host.now)(), &mut |group| user.member(group));
     // Before its deadline too: a device bound now is still there when the deadline comes.
     (asked.require == Require::Mfa || asked.deadline.is_some()).then_some(asked)
+}
+
+/// What the rules ask of a user at a service, wherever the user is.
+pub fn requirement_at(service: &str, user: &Identity, host: &Host) -> Requirement {
+    let facts = Facts { user: &user.name, service, place: Place::Unknown, now: (host.now)() };
+    host.policy().decide(&facts, &mut |name| user.member(name))
 }
 
 /// The verb of mfa-enroll that binds a device of a kind that the rules accept.

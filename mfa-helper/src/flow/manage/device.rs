@@ -9,6 +9,7 @@ use mfa_core::totp::Parameters;
 use mfa_core::view::View;
 use mfa_wire::{FromHelper, Outcome, Secret, printable, shell_word};
 
+use super::asked;
 use crate::conversation::NoAnswer;
 use crate::flow::proof::{Proof, ROOT};
 use crate::flow::user::{already, known, known_or_kept, not_bound};
@@ -213,7 +214,14 @@ fn make_one(how: &str, user: &str) -> String {
 }
 
 fn done(user: &str, more: Option<Text>, host: &Host) -> Decision {
-    Decision::new(Outcome::Accepted, lines([Some(Text::Bound(user)), more], host), "bound")
+    let bound = Text::Bound(user, asked::somewhere(user, host));
+    bound_with(lines([Some(bound), more], host), user, host)
+}
+
+/// The end of a first binding. Root is told of each way in that does not ask for it.
+pub(super) fn bound_with(text: String, user: &str, host: &Host) -> Decision {
+    let told: Vec<String> = [text].into_iter().chain(asked::not_at(user, host)).collect();
+    Decision::new(Outcome::Accepted, told.join("\n"), "bound")
 }
 
 fn replaced(user: &str, more: Option<Text>, host: &Host) -> Decision {

@@ -7,7 +7,7 @@ use mfa_core::key::{self, Key};
 use mfa_core::view::View;
 use mfa_wire::{NewKey, Outcome, printable};
 
-use super::device;
+use super::{asked, device};
 use crate::flow::new_key::{Wanted, make};
 use crate::flow::proof::{Proof, Proven};
 use crate::flow::user::{already, known, not_bound};
@@ -35,8 +35,9 @@ fn first(wanted: &Wanted, identity: &Identity, view: &View, desk: &mut Desk) -> 
     let factor = if wanted.proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let with_factor = |decision: Decision| decision.by_factor(factor);
     let more = make_and_bind(wanted, &proved, desk).map_err(with_factor)?;
-    let lines = [Some(Text::KeyBound(wanted.user)), more];
-    Ok(with_factor(Decision::new(Outcome::Accepted, device::lines(lines, desk.host), "bound")))
+    let bound = Text::KeyBound(wanted.user, asked::somewhere(wanted.user, desk.host));
+    let text = device::lines([Some(bound), more], desk.host);
+    Ok(with_factor(device::bound_with(text, wanted.user, desk.host)))
 }
 
 /// One more key takes the same proof as any other change.

@@ -1,5 +1,6 @@
 //! What people and administrators ask for at the command line.
 
+mod asked;
 pub mod device;
 pub mod import;
 pub mod keys;

@@ -94,6 +94,13 @@ impl End {
     }
 }
 
+impl Way {
+    /// Whether it is certain to let in without a question of ours.
+    pub fn passes_unasked(&self) -> bool {
+        matches!(self.end, End::In(_)) && self.unsure.is_none()
+    }
+}
+
 /// The way that is meant if only a login is named: by a password if there is one.
 pub fn usual(ways: &[Way]) -> Option<&Way> {
     let by = |first| ways.iter().find(|way| way.first == first);
