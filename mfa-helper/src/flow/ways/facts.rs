@@ -29,6 +29,8 @@ const ANYWHERE: &str = "192.0.2.1";
 const LOOK: Duration = Duration::from_secs(5);
 
 type Asked<'a> = Box<dyn Fn(&str, &str) -> Result<String, String> + 'a>;
+type Keys<'a> = Box<dyn Fn(&[String]) -> bool + 'a>;
+type Stacks = HashMap<(String, &'static str), Rc<Result<Stack, String>>>;
 
 /// The facts about this host by which ways in differ.
 pub struct Facts<'a> {
@@ -42,13 +44,13 @@ pub struct Facts<'a> {
     pub sudoers: Result<Option<Value>, String>,
     pub sudo_settings: Result<Vec<Setting>, String>,
     /// Whether one of these files has keys in it.
-    pub keys: Box<dyn Fn(&[String]) -> bool + 'a>,
+    pub keys: Keys<'a>,
     /// The conditions of sshd's `Match` blocks.
     pub conditions: Result<Vec<String>, String>,
     /// The answer of `sshd -T` about a user from an address.
     pub sshd: Asked<'a>,
     pub answers: RefCell<HashMap<(String, String), Result<Settings, String>>>,
-    pub stacks: RefCell<HashMap<(String, &'static str), Rc<Result<Stack, String>>>>,
+    pub stacks: RefCell<Stacks>,
     pub hand_overs: RefCell<HashMap<String, Result<(), String>>>,
 }
 

@@ -282,7 +282,7 @@ impl Try<'_> {
     /// The ways by one list of methods, which all have to be passed.
     fn by_methods(self, list: &[Method], settings: &Settings, user: &User) -> Vec<Way> {
         let login = Try { key: list.contains(&Method::Key), empty: settings.takes_empty(), ..self };
-        let questions = list.iter().filter(|method| **method != Method::Key);
+        let asks = list.iter().any(|method| *method != Method::Key);
         let mut ways = match (login.key, list.contains(&Method::Password), list.contains(&Method::Interactive)) {
             (true, false, false) => vec![login.by_key_alone(settings)],
             (_, true, _) if !settings.uses_pam() => login.without_pam(),
@@ -290,12 +290,21 @@ impl Try<'_> {
                 .by_password_or_nothing(user),
             (_, false, _) => login.by_password_or_nothing(user),
         };
-        if login.key && questions.count() > 0 {
-            ways.retain(|way| way.first != First::Nothing);
+        if login.key && asks {
             for way in &mut ways {
-                if way.first == First::Password {
-                    way.first = First::KeyAndPassword;
-                }
+                way.first = match way.first {
+                    First::Password => First::KeyAndPassword,
+                    // Where an empty password is one, the key is all that is needed.
+                    First::Nothing => First::Key,
+                    other => other,
+                };
+            }
+        }
+        if asks && settings.uses_pam() && settings.takes_empty() {
+            for way in ways.iter_mut().filter(|way| way.first != First::Nothing && way.end.lets_in()) {
+                way.unsure = Some(String::from(
+                    "sshd tries an empty password before (PermitEmptyPasswords), and may end such logins for it",
+                ));
             }
         }
         if login.key {
@@ -354,6 +363,9 @@ impl Try<'_> {
     }
 
     fn by_sudo(self, user: &User) -> Vec<Way> {
+        if user.uid == 0 {
+            return vec![self.unasked("sudo asks root for nothing")];
+        }
         let why = match self.facts.granted(user) {
             Grant::Nothing => return vec![refused(First::None, "sudoers grants nothing to this user")],
             Grant::All { asked: false } => {

@@ -23,7 +23,7 @@ pub enum Grant {
 
 /// What sudoers grants. The last entry that concerns a command decides, as in sudo.
 pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
-    let mut grant = Grant::Nothing;
+    let mut last_one = Last { grant: Grant::Nothing, tag: None };
     for spec in list(sudoers, "User_Specs") {
         let users = last(list(spec, "User_List"), &|entry| is_user(entry, user));
         let hosts = last(list(spec, "Host_List"), &|entry| is_host(entry, host));
@@ -31,21 +31,31 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
             (Answer::No, _) | (_, Answer::No) => continue,
             (Answer::Yes, Answer::Yes) => {}
             _ => {
-                grant = Grant::NotKnown(String::from("sudoers names users or hosts that cannot be told"));
+                let why = String::from("sudoers names users or hosts that cannot be told");
+                last_one = Last { grant: Grant::NotKnown(why), tag: None };
                 continue;
             }
         }
         for commands in list(spec, "Cmnd_Specs") {
-            grant = after(grant, commands);
+            last_one = after(last_one, commands);
         }
     }
-    if let Some(why) = who_is_asked(sudoers).filter(|_| grant != Grant::Nothing) {
+    if let Some(why) = who_is_asked(sudoers).filter(|_| last_one.grant != Grant::Nothing) {
         return Grant::NotKnown(why);
     }
-    match grant {
-        Grant::All { asked: true } if asks_nobody(sudoers, user) => Grant::All { asked: false },
+    match last_one.grant {
+        Grant::All { .. } => {
+            Grant::All { asked: !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user)) }
+        }
         grant => grant,
     }
+}
+
+/// What the entries so far say.
+struct Last {
+    grant: Grant,
+    /// `PASSWD` or `NOPASSWD`, if one stands there: it decides before all settings but `exempt_group`.
+    tag: Option<bool>,
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> + use<'a> {
@@ -98,8 +108,8 @@ fn negated(command: &Value) -> bool {
     command.get("negated") == Some(&Value::Bool(true))
 }
 
-/// The grant after one group of commands.
-fn after(before: Grant, commands: &Value) -> Grant {
+/// What holds after one group of commands.
+fn after(before: Last, commands: &Value) -> Last {
     let as_root = |entry: &&Value| match entry.get("username").and_then(Value::as_str) {
         Some(name) => name == "ALL" || name == "root",
         None => entry.get("userid") == Some(&Value::from(0)),
@@ -109,20 +119,19 @@ fn after(before: Grant, commands: &Value) -> Grant {
     if users.peek().is_some() && !users.any(|user| as_root(&user)) {
         return before;
     }
-    let asked = !list(commands, "Options").any(|option| option.get("authenticate") == Some(&Value::Bool(false)));
+    let tag = list(commands, "Options").find_map(|option| option.get("authenticate")?.as_bool());
     let all = |command: &Value| command.get("command").and_then(Value::as_str) == Some("ALL");
-    let mut grant = before;
+    let mut now = before;
     for command in list(commands, "Commands") {
-        grant = match (all(command), negated(command), grant) {
-            (true, true, _) => Grant::Nothing,
-            (true, false, _) => Grant::All { asked },
-            // One command less is no longer all; root's rights may still be had by the others.
-            (false, true, grant) => grant,
-            (false, false, Grant::Nothing) => Grant::Some,
-            (false, false, grant) => grant,
+        now = match (all(command), negated(command)) {
+            (true, true) => Last { grant: Grant::Nothing, tag: None },
+            (true, false) => Last { grant: Grant::All { asked: true }, tag },
+            (false, false) if now.grant == Grant::Nothing => Last { grant: Grant::Some, tag },
+            // One command more or less leaves the others as they are.
+            (false, _) => now,
         };
     }
-    grant
+    now
 }
 
 /// Settings by which sudo asks another user's password, or nothing of PAM.
@@ -140,23 +149,25 @@ fn who_is_asked(sudoers: &Value) -> Option<String> {
     None
 }
 
-/// Whether a setting lets this user run sudo unasked.
-fn asks_nobody(sudoers: &Value, user: &User) -> bool {
-    for defaults in list(sudoers, "Defaults") {
+/// The settings that hold for this user, in their order.
+fn settings<'a>(sudoers: &'a Value, user: &User) -> Vec<&'a Value> {
+    let holds = |defaults: &&Value| {
         let bound = last(list(defaults, "Binding"), &|entry| is_user(entry, user)) == Answer::Yes;
-        if defaults.get("Binding").is_some() && !bound {
-            continue;
-        }
-        for option in list(defaults, "Options") {
-            let exempt = option.get("exempt_group").and_then(Value::as_str);
-            if option.get("authenticate") == Some(&Value::Bool(false))
-                || exempt.is_some_and(|group| (user.member)(group) == Answer::Yes)
-            {
-                return true;
-            }
-        }
-    }
-    false
+        defaults.get("Binding").is_none() || bound
+    };
+    list(sudoers, "Defaults").filter(holds).flat_map(|defaults| list(defaults, "Options")).collect()
+}
+
+/// Whether sudo asks this user where no tag says so. The last setting decides.
+fn asks(sudoers: &Value, user: &User) -> bool {
+    let said = settings(sudoers, user).into_iter().filter_map(|option| option.get("authenticate")?.as_bool());
+    said.last().unwrap_or(true)
+}
+
+/// Whether this user belongs to the group that sudo never asks.
+fn is_exempt(sudoers: &Value, user: &User) -> bool {
+    let named = settings(sudoers, user).into_iter().filter_map(|option| option.get("exempt_group")?.as_str());
+    named.last().is_some_and(|group| (user.member)(group) == Answer::Yes)
 }
 
 #[cfg(test)]
@@ -230,5 +241,9 @@ mod tests {
         assert_eq!(with(of_ann), Grant::All { asked: true });
         assert_eq!(with(&of_ann.replace("ann", "kim")), Grant::All { asked: false });
         assert!(matches!(with(r#"{"Options": [{"targetpw": true}]}"#), Grant::NotKnown(_)));
+        // A tag decides before the setting, and not before the group.
+        let tagged = [spec(r#"{"username": "kim"}"#, &NOPASSWD.replace("false", "true"))];
+        assert_eq!(granted_to_kim(&tagged, r#"{"Options": [{"authenticate": false}]}"#), Grant::All { asked: true });
+        assert_eq!(granted_to_kim(&tagged, r#"{"Options": [{"exempt_group": "sudo"}]}"#), Grant::All { asked: false });
     }
 }

@@ -169,7 +169,11 @@ fn an_empty_password_is_no_first_factor() {
     let off = Case { rules: "[[rule]]\nrequire = \"off\"\n", ..case };
     assert_eq!(off.at("su"), ["nothing: let in after the first factor: off by rule"]);
     assert!(off.at("sshd").iter().all(|way| !way.starts_with("nothing")), "PermitEmptyPasswords no");
-    let strict = Case { auth: AUTH.replace(" nullok", ""), ..off };
+    let sshd =
+        SSHD.replace("methods any", "methods publickey,keyboard-interactive").replace("passwords no", "passwords yes");
+    let with_key = Case { sshd, ..off };
+    assert_eq!(with_key.at("sshd"), ["a key alone: let in after the first factor: off by rule"]);
+    let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_key };
     assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
 }
 
@@ -278,4 +282,5 @@ fn sudo_goes_by_sudoers() {
     assert_eq!(with(&SUDOERS.replace("daemon", "ann")), ["none: refused: sudoers grants nothing to this user"]);
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
+    assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
 }
