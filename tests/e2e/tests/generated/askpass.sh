@@ -1,0 +1,10 @@
+#!/bin/sh
+# Answers what ssh and sudo ask, as tries.sh has written down.
+now=/run/tries
+printf '%s\n' "$1" >>$now/asked
+case $1 in
+    # The page on which a device is bound. A client of ssh would ask again and again.
+    *'First code'*) [ "$(cat /proc/$PPID/comm)" != ssh ] || kill $PPID; exit 1 ;;
+    *[Cc]ode:\ ) cat $now/code ;;
+    *) cat $now/password ;;
+esac
