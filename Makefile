@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree generated flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -76,6 +76,11 @@ agree: all
 	cargo build --locked --workspace
 	cargo test --locked --no-run -p pam-tests
 	tests/as-root env MFA_TEST_ROUNDS=$(or $(ROUNDS),10000) tests/sandbox cargo test --locked -p pam-tests --test agree --test stack -- --nocapture
+
+## what `policy explain` says of each way in, and what logins by sshd, sudo and su do, at 500 hosts by chance
+generated: deb
+	cargo test --locked --no-run -p e2e --test generated
+	tests/as-root env MFA_TEST_SUITE=trixie MFA_TEST_ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p e2e --test generated -- --nocapture
 
 ## others' logins while somebody floods the sockets, with figures
 flood: all

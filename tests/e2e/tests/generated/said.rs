@@ -1,0 +1,103 @@
+//! What `policy explain` says of the ways in, and what that says of each try.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// What somebody comes with before a code is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum First {
+    Password,
+    Key,
+    Both,
+    Nothing,
+}
+
+impl First {
+    pub fn tried(word: &str) -> Self {
+        match word {
+            "password" => Self::Password,
+            "key" => Self::Key,
+            "both" => Self::Both,
+            "nothing" => Self::Nothing,
+            _ => panic!("nothing tries {word}"),
+        }
+    }
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    In,
+    Asked,
+    Led,
+    Refused,
+}
+
+impl Class {
+    pub fn seen(word: &str) -> Self {
+        match word {
+            "in" => Self::In,
+            "asked" => Self::Asked,
+            "led" => Self::Led,
+            "refused" => Self::Refused,
+            _ => panic!("nothing ends as {word}"),
+        }
+    }
+}
+
+/// The lines of one person at one service.
+#[derive(Debug, Default)]
+pub struct Said {
+    text: String,
+    /// None is "not known".
+    ways: BTreeMap<First, BTreeSet<Option<Class>>>,
+}
+
+impl Said {
+    /// A line, of which those of the ways in count: `way   FIRST (LINES): OUTCOME`.
+    pub fn take_in(&mut self, line: &str) {
+        self.text += &format!("    {line}\n");
+        let Some(way) = line.strip_prefix("way ") else { return };
+        let way = way.trim_start();
+        let (first, outcome) = match way.find(" (").filter(|at| *at < way.find(": ").unwrap_or(0)) {
+            Some(at) => (&way[..at], way[at..].split_once("): ").unwrap_or_else(|| panic!("no outcome: {line}")).1),
+            None => way.split_once(": ").unwrap_or((way, "refused")),
+        };
+        let first = match first {
+            "a password" => First::Password,
+            "a key alone" => First::Key,
+            "a key and a password" => First::Both,
+            "nothing" => First::Nothing,
+            "none" => return,
+            _ => panic!("no such first factor: {line}"),
+        };
+        let outcomes = [
+            ("let in", Some(Class::In)),
+            ("asked for", Some(Class::Asked)),
+            ("led through binding", Some(Class::Led)),
+            ("refused", Some(Class::Refused)),
+            ("not known", None),
+        ];
+        let known = outcomes.iter().find(|(word, _)| outcome.starts_with(word));
+        self.ways.entry(first).or_default().insert(known.unwrap_or_else(|| panic!("no such outcome: {line}")).1);
+    }
+
+    /// What may come of this try, among others that were made. None is "not known".
+    pub fn of(&self, first: First) -> Option<BTreeSet<Class>> {
+        let refused = || Some([Some(Class::Refused)].into());
+        let mut expected = self.ways.get(&first).cloned().or_else(refused)?;
+        // Who needs no password may type one, and a stack that takes none at all is content with any.
+        if first == First::Password && !self.ways.contains_key(&first) {
+            expected.extend(self.ways.get(&First::Nothing).into_iter().flatten());
+        }
+        expected.into_iter().collect()
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
