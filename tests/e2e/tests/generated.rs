@@ -105,9 +105,15 @@ fn put(machine: &Machine, host: &Host) -> bool {
     machine.sh("sshd -t && systemctl restart ssh").code == 0
 }
 
+/// What the script prints of each, in a run of its own: a slow machine may take its time.
+fn lines(machine: &Machine, what: &str, services: &str, people: &str) -> Vec<String> {
+    let each = people.split(' ').map(|person| machine.sh_ok(&format!("{TRIES} {what} '{services}' {person}")));
+    each.collect::<String>().lines().map(str::to_owned).collect()
+}
+
 fn tried(machine: &Machine, services: &str, people: &str) -> Done {
     let mut done = Done::new();
-    for line in machine.sh_ok(&format!("{TRIES} try '{services}' {people}")).lines() {
+    for line in lines(machine, "try", services, people) {
         let [service, person, first, class] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let ways = done.entry((person.to_owned(), service.to_owned())).or_default();
         ways.insert(First::tried(first), Class::seen(class));
@@ -117,11 +123,9 @@ fn tried(machine: &Machine, services: &str, people: &str) -> Done {
 
 fn said(machine: &Machine, services: &str, people: &str) -> BTreeMap<Login, Said> {
     let mut all = BTreeMap::<_, Said>::new();
-    for line in machine.sh_ok(&format!("{TRIES} said '{services}' {people}")).lines() {
-        let mut words = line.splitn(3, ' ');
-        let mut word = || words.next().unwrap_or_default().to_owned();
-        let (service, person, text) = (word(), word(), word());
-        all.entry((person, service)).or_default().take_in(&text);
+    for line in lines(machine, "said", services, people) {
+        let [service, person, text] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        all.entry((person.to_owned(), service.to_owned())).or_default().take_in(text);
     }
     all
 }
@@ -215,8 +219,10 @@ fn what_is_said_is_what_is_done() {
             // One is enough to see what is wrong; the others mostly are the same.
             let Some(first) = wrong.into_iter().next() else { continue };
             let (host, wrong) = smallest(&machine, host, first);
-            let ((person, service), log) = (&wrong.login, machine.read("/run/tries/log"));
-            let Wrong { first, class, said, .. } = &wrong;
+            let Wrong { login: (person, service), first, class, said, .. } = &wrong;
+            put(&machine, &host);
+            tried(&machine, service, person);
+            let log = machine.read("/run/tries/log");
             let name = format!("MFA_TEST_SEED={}: {person} by {service} with {first:?}: {class:?}", seed + number);
             println!("==== {name}; but it was said:\n{said}{host}{log}");
             sum.lock().expect("no poison").1.push(name);
