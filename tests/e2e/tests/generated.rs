@@ -73,7 +73,7 @@ fn machine() -> Machine {
         let codes = e2e::oath::Codes::now(&key);
         machine.sh_ok(&format!(
             "mfa-enroll confirm --user {name} {} {}
-             mfa-enroll recovery-codes --user {name} --json | grep -o '[a-z0-9]*-[a-z0-9-]*' | head -n1 \\
+             mfa-enroll recovery-codes --user {name} --json | grep -o '[a-z0-9]*-[a-z0-9-]*' \\
                  >/usr/local/lib/tries/codes/{name}",
             codes.previous, codes.present
         ));
@@ -193,7 +193,7 @@ fn smallest(machine: &Machine, mut host: Host, wrong: Wrong) -> (Host, Wrong) {
 const SERVICES: &str = "sshd sudo su";
 
 #[test]
-#[ignore = "policy explain does not name the ways in yet"]
+#[ignore = "two kinds of host come out otherwise still: an empty password behind a key, PASSWD against !authenticate"]
 fn what_is_said_is_what_is_done() {
     let seed = seed();
     println!("MFA_TEST_SEED={seed}");

@@ -45,7 +45,7 @@ impl Host {
             let shell = if chance.is(8) { "/usr/sbin/nologin" } else { "/bin/bash" };
             passwd += &format!("{name}:x:{id}:{id}::/home/{name}:{shell}\n", id = 2001 + n);
             shadow += &format!("{name}:{}:20000:0:99999:7::{}:\n", hash(chance), expiry(chance));
-            if chance.is(50) {
+            if chance.is(40) {
                 self.bound.push(name);
             }
         }
@@ -268,18 +268,24 @@ fn policy(chance: &mut Chance, at_most: usize) -> String {
         let require = chance.one(&["off", "if-bound", "mfa", "mfa", "mfa"]);
         text += &format!("[[rule]]\nrequire = \"{require}\"\n");
         for (percent, key, values) in [
-            (30, "users", &["[\"p1\", \"p2\"]", "[\"p4\"]", "[\"root\"]"][..]),
-            (40, "groups", &["[\"required\"]", "[\"admins\", \"ops\"]", "[\"sudo\"]"]),
-            (30, "services", &["[\"sshd\"]", "[\"sudo\", \"su\"]", "[\"su\"]"]),
-            (15, "from", &["[\"10.0.0.0/8\"]", "[\"127.0.0.0/8\"]", "[\"local\"]", "[\"remote\"]"]),
-            (10, "mode", &["\"observe\"", "\"enforce\""]),
+            (20, "users", &["[\"p1\", \"p2\"]", "[\"p4\"]", "[\"root\"]"][..]),
+            (30, "groups", &["[\"required\"]", "[\"admins\", \"ops\"]", "[\"sudo\"]"]),
+            (20, "services", &["[\"sshd\"]", "[\"sudo\", \"su\"]", "[\"su\"]"]),
+        ] {
+            if chance.is(percent) {
+                text += &format!("{key} = {}\n", chance.one(values));
+            }
+        }
+        for (percent, key, values) in [
+            (15, "from", &["[\"10.0.0.0/8\"]", "[\"127.0.0.0/8\"]", "[\"local\"]", "[\"remote\"]"][..]),
+            (8, "mode", &["\"observe\"", "\"enforce\""]),
             (25, "enroll", &["\"at-login\"", "\"invited\"", "\"by-admin\""]),
             (15, "kinds", &["[\"totp\"]", "[\"u2f\"]"]),
-            (10, "deadline", &["\"2020-01-01\"", "\"2099-01-01\""]),
-            (10, "expires", &["\"2020-01-01\"", "\"2099-01-01\""]),
+            (8, "deadline", &["\"2020-01-01\"", "\"2099-01-01\""]),
+            (8, "expires", &["\"2020-01-01\"", "\"2099-01-01\""]),
             (25, "ssh_key", &["\"allow\"", "\"deny\""]),
         ] {
-            if chance.is(percent) && (percent > 25 || chance.odd(100)) {
+            if chance.odd(percent) {
                 text += &format!("{key} = {}\n", chance.one(values));
             }
         }
