@@ -292,12 +292,10 @@ impl Try<'_> {
         };
         if login.key && asks {
             for way in &mut ways {
-                way.first = match way.first {
-                    First::Password => First::KeyAndPassword,
-                    // Where an empty password is one, the key is all that is needed.
-                    First::Nothing => First::Key,
-                    other => other,
-                };
+                // An empty password is one here: sshd has a key, and asks PAM all the same.
+                if matches!(way.first, First::Password | First::Nothing) {
+                    way.first = First::KeyAndPassword;
+                }
             }
         }
         if asks && settings.uses_pam() && settings.takes_empty() {

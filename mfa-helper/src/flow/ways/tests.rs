@@ -172,7 +172,7 @@ fn an_empty_password_is_no_first_factor() {
     let sshd =
         SSHD.replace("methods any", "methods publickey,keyboard-interactive").replace("passwords no", "passwords yes");
     let with_key = Case { sshd, ..off };
-    assert_eq!(with_key.at("sshd"), ["a key alone: let in after the first factor: off by rule"]);
+    assert_eq!(with_key.at("sshd"), ["a key and a password: let in after the first factor: off by rule"]);
     let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_key };
     assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
 }

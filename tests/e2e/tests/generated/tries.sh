@@ -28,7 +28,7 @@ restore() {
 
 # What has come of it: $1 is whether somebody came in.
 class() {
-    if grep -q 'First code' $now/asked; then
+    if grep -q 'First verification code' $now/asked; then
         echo led
     elif ! $1; then
         echo refused
@@ -103,7 +103,7 @@ su_once() { # PERSON FIRST PASSWORD
     while IFS= read -r -d : chunk <&$from; do
         echo "$chunk:" >>$now/text
         case $chunk in
-            *'First code'*) echo "$chunk" >>$now/asked; exec {to}>&- ;;
+            *'First verification code'*) echo "$chunk" >>$now/asked; exec {to}>&- ;;
             *[Cc]ode) echo "$chunk:" >>$now/asked; sed -n "$(grep -c '[Cc]ode:$' $now/asked)p" $now/codes >&$to ;;
             *[Pp]assword) cat $now/password >&$to ;;
         esac
@@ -138,8 +138,6 @@ chmod 666 $now/asked
 restore
 for person; do
     for service in $services; do
-        # sudo asks root for nothing.
-        [ "$person $service" != 'root sudo' ] || continue
         if [ "$what" = try ]; then
             "${service}_all" "$person"
         else
