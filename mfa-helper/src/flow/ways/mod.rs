@@ -31,10 +31,10 @@ use crate::flow::login::account::{Account, key_alone_is};
 use crate::flow::login::auth::{Auth, auth};
 use crate::flow::login::no_way::NoWay;
 use crate::host::Host;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::policy::files::Loaded;
 use crate::policy::place::Place;
-use crate::policy::{Facts as PolicyFacts, Policy, Require, Requirement};
+use crate::policy::{Answer, Facts as PolicyFacts, Policy, Require, Requirement};
 use crate::session::Whereabouts;
 use crate::stack::{AUTH_ERR, Code, IGNORE, Kind, Module, PERM_DENIED, SUCCESS, Stack};
 use crate::sys::names;
@@ -164,6 +164,14 @@ impl<'a> Person<'a> {
         &self.identity.name
     }
 
+    /// As sshd, sudo and PAM's modules see it: nobody belongs to a group that does not exist. For a rule it is unknown then.
+    fn belongs_to(&self, group: &str) -> Answer {
+        match identity::group(group) {
+            Ok(None) => Answer::No,
+            _ => self.identity.member(group),
+        }
+    }
+
     /// Whether this is root, by any name.
     pub fn is_root(&self) -> bool {
         self.uid == 0
@@ -205,7 +213,7 @@ struct Try<'a> {
 /// All ways of a person at a service, from a place.
 pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, facts: &Facts) -> Vec<Way> {
     let host = if place == Place::Local { &rules.here } else { &rules.elsewhere };
-    let member = |group: &str| person.identity.member(group);
+    let member = |group: &str| person.belongs_to(group);
     let user = User { name: person.name(), uid: person.uid, member: &member };
     let login = Try { facts, host, person, service, place, mute: None, empty: true, key: false };
     match service {
@@ -217,7 +225,7 @@ pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, fact
 
 /// What sudoers grants to a person.
 pub fn granted(person: &Person, facts: &Facts) -> Grant {
-    let member = |group: &str| person.identity.member(group);
+    let member = |group: &str| person.belongs_to(group);
     facts.granted(&User { name: person.name(), uid: person.uid, member: &member })
 }
 
@@ -258,7 +266,7 @@ impl Try<'_> {
         match settings.turns_away(user) {
             Ok(None) => {}
             Ok(Some(setting)) => return vec![refused(First::None, format!("sshd turns this user away ({setting})"))],
-            Err(why) => return vec![unknown(First::None, why)],
+            Err(why) => return [First::Key, First::Password].map(|first| unknown(first, why.clone())).into(),
         }
         if !settings.uses_pam() && self.facts.shadow.is_barred(user.name) {
             return vec![refused(First::None, "the account is locked, for an sshd without PAM")];
@@ -298,10 +306,10 @@ impl Try<'_> {
                 }
             }
         }
-        if asks && settings.uses_pam() && settings.takes_empty() {
-            for way in ways.iter_mut().filter(|way| way.first != First::Nothing && way.end.lets_in()) {
+        if settings.uses_pam() && settings.takes_empty() {
+            for way in ways.iter_mut().filter(|way| way.end.lets_in()) {
                 way.unsure = Some(String::from(
-                    "sshd tries an empty password before (PermitEmptyPasswords), and may end such logins for it",
+                    "PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay",
                 ));
             }
         }
@@ -376,6 +384,10 @@ impl Try<'_> {
         let mut ways = self.by_password_or_nothing(user);
         for way in &mut ways {
             way.unsure = way.unsure.take().or(why.clone());
+        }
+        // It may be that nothing is asked.
+        if let Some(why) = why.filter(|_| ways.iter().all(|way| way.first != First::Nothing)) {
+            ways.push(unknown(First::Nothing, why));
         }
         ways
     }
@@ -551,7 +563,7 @@ impl Try<'_> {
     /// The end of account, in which our line says `code`, and `end` is what that leads to. `past` is what happens if no line
     /// of ours is called there.
     fn account(self, code: Code, end: End, past: &str) -> End {
-        let member = |group: &str| self.person.identity.member(group);
+        let member = |group: &str| self.person.belongs_to(group);
         let user = User { name: self.person.name(), uid: self.person.uid, member: &member };
         let password = self.facts.shadow.password(user.name);
         let scene = Scene {

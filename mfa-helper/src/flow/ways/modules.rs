@@ -67,7 +67,7 @@ impl Scene<'_> {
             ("pam_faillock.so", Kind::Auth) if module.arguments.iter().any(|word| word == "authfail") => vec![AUTH_ERR],
             // Unless it has locked somebody out.
             ("pam_faillock.so", _) => vec![SUCCESS],
-            ("pam_rootok.so", Kind::Auth) => self.rootok(module, kind),
+            ("pam_rootok.so", Kind::Auth) => self.rootok(),
             ("pam_localuser.so", _) => vec![if *self.password == Password::Elsewhere { PERM_DENIED } else { SUCCESS }],
             ("pam_succeed_if.so", _) => match self.succeeds_if(&module.arguments) {
                 Some(true) => vec![SUCCESS],
@@ -128,12 +128,12 @@ impl Scene<'_> {
         }
     }
 
-    /// By the real uid, which is root's but in programs that keep their caller's ([`crate::stack::Stack::not_by_root`]).
-    fn rootok(&self, module: &Module, kind: Kind) -> Vec<Code> {
-        match crate::stack::keeps_callers_uid(self.service) {
-            true => vec![AUTH_ERR],
-            false if module.may_prove() => module.anything(kind),
-            false => vec![SUCCESS],
+    /// By the real uid. Which one sudo has while it asks differs between its versions.
+    fn rootok(&self) -> Vec<Code> {
+        match self.service {
+            "sudo" | "sudo-i" => vec![SUCCESS, AUTH_ERR],
+            service if crate::stack::keeps_callers_uid(service) => vec![AUTH_ERR],
+            _ => vec![SUCCESS],
         }
     }
 

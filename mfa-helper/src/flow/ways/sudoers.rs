@@ -40,14 +40,12 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
             last_one = after(last_one, commands);
         }
     }
-    if let Some(why) = who_is_asked(sudoers).filter(|_| last_one.grant != Grant::Nothing) {
-        return Grant::NotKnown(why);
-    }
-    match last_one.grant {
-        Grant::All { .. } => {
-            Grant::All { asked: !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user)) }
-        }
-        grant => grant,
+    let asked = !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user));
+    match (last_one.grant, who_is_asked(sudoers)) {
+        (Grant::Nothing, _) => Grant::Nothing,
+        (Grant::All { .. }, _) if !asked => Grant::All { asked },
+        (_, Some(why)) => Grant::NotKnown(why),
+        (grant, None) => grant,
     }
 }
 

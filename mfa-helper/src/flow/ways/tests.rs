@@ -219,11 +219,9 @@ fn account_has_the_last_word() {
         account: format!("account required pam_succeed_if.so user ingroup no-such-group-here-0\n{ACCOUNT}"),
         ..Case::new()
     };
-    assert!(
-        by_group.at("su")[0].contains("not known: it depends on /etc/pam.d/su:5 pam_succeed_if.so of account"),
-        "{:?}",
-        by_group.at("su")
-    );
+    assert_eq!(by_group.at("su"), ["a password: refused: account refuses: /etc/pam.d/su:5 pam_succeed_if.so"]);
+    let by_hour = Case { account: format!("account required pam_time.so\n{ACCOUNT}"), ..Case::new() };
+    assert_eq!(by_hour.at("su"), ["a password: not known: it depends on /etc/pam.d/su:5 pam_time.so of account"]);
 }
 
 #[test]
