@@ -146,7 +146,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     // A login that has to start its own helper is not decided yet.
     if decision.outcome != Outcome::StartYourOwn {
         let user = subject.ok().or_else(|| caller::named(&request).map(str::to_owned));
-        record(caller, &person, &request, user.map(|user| as_known(user, &decision)).as_deref(), &decision);
+        record(caller, &person, &request, user.map(|user| as_known(user, &request, &decision)).as_deref(), &decision);
     }
     match conversation.close(decision.verdict()) {
         // A front end that left without an answer cannot take the verdict either; that is in the log already.
@@ -278,13 +278,14 @@ fn serve_verb(
     }
 }
 
-/// The user, by the one name that the name service has for the account, so that a log can be searched for it: a
-/// directory may know it by several spellings. Where nobody is called so, or nobody answers, it is what was typed.
-fn as_known(user: String, decision: &Decision) -> String {
-    match decision.outcome {
+/// The user of a verb by the name that the name service has. Where nobody is called so, or nobody answers, it is what was
+/// typed. A login has its own look-up noted: one more would tell a stranger by its time which names there are.
+fn as_known(user: String, request: &Request, decision: &Decision) -> String {
+    match (request, decision.outcome) {
         // A name service that has just failed is not waited for once more.
-        Outcome::Unavailable => user,
-        _ => identity::find(&user).ok().flatten().map_or(user, |known| known.name),
+        (_, Outcome::Unavailable) => user,
+        (Request::Verb(_), _) => identity::find(&user).ok().flatten().map_or(user, |known| known.name),
+        _ => decision.noted.iter().find(|(name, _)| *name == "user").map_or(user, |(_, known)| known.clone()),
     }
 }
 
@@ -312,7 +313,8 @@ fn record(caller: Caller, person: &Person, request: &Request, subject: Option<&s
         }
         Request::Verb(_) => fields.extend(subject.map(|user| ("user", user))),
     }
-    fields.extend(decision.noted.iter().map(|(name, value)| (*name, value.as_str())));
+    let noted = decision.noted.iter().filter(|(name, _)| *name != "user");
+    fields.extend(noted.map(|(name, value)| (*name, value.as_str())));
     if decision.factor != "none" || !matches!(request, Request::Verb(_)) {
         fields.push(("factor", decision.factor));
     }

@@ -9,7 +9,7 @@ use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::flow::manage::standing::{everybody, standing};
 use crate::flow::ways;
-use crate::flow::ways::left::{Comes, becomes_root, comes, is_admin};
+use crate::flow::ways::left::{Comes, becomes_root, comes, is_admin, is_of_people};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
@@ -204,12 +204,14 @@ fn locked_out(people: &[Person], rules: &ways::Rules, host: &Host, facts: &ways:
         let concerned = person.required || person.bound();
         concerned
             && person.on_the_way().is_some_and(|person| {
-                comes(&person, rules, facts) == Comes::Nowhere && comes(&person, &nothing_asked, facts) == Comes::In
+                is_of_people(&person)
+                    && comes(&person, rules, facts) == Comes::Nowhere
+                    && comes(&person, &nothing_asked, facts) != Comes::Nowhere
             })
     };
     let names: Vec<&str> = people.iter().filter(is_out).map(Person::name).collect();
     let first = *names.first()?;
-    let what = format!("would come in by the first factor, and come in nowhere now: {}", listed(&names));
+    let what = format!("come in nowhere, and would by a first factor that they may have: {}", listed(&names));
     let remedy = format!(
         "passwd {}  # or, for a key and a code, or for a key alone: pam_mfa(8); what is refused says: mfa-enroll policy explain",
         quoted(first)

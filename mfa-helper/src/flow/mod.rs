@@ -91,6 +91,12 @@ impl Decision {
         }
     }
 
+    /// About a user by the one name that the name service has for the account, so that a log can be searched for it: a
+    /// directory may know it by several spellings.
+    pub fn about(self, user: &str) -> Decision {
+        self.noting("user", user)
+    }
+
     /// A copy that names the rule that decided, and the rule that only observes.
     fn by(self, asked: Requirement) -> Decision {
         let decision = self.noting("rule", asked.rule);

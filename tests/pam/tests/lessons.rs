@@ -538,6 +538,8 @@ fn another_spelling_of_a_name_is_the_same_user() {
     bound.system.config("[[rule]]\nusers = [\"dirlocal\"]\nrequire = \"off\"\n");
     assert_eq!(login(&bound, "DIRLOCAL", "000000").0, SUCCESS, "the rules go by it too");
     bound.system.config("[[rule]]\nusers = [\"DIRLOCAL\"]\nrequire = \"off\"\n");
+    assert_eq!(login(&bound, "dirlocal", "000000").0, SUCCESS, "and a rule may spell it otherwise");
+    bound.system.config("# no rule\n");
     bound.advance(5);
     let guesses: Vec<i32> =
         ["dirlocal", "DIRLOCAL"].iter().cycle().take(6).map(|user| login(&bound, user, "000000").0).collect();

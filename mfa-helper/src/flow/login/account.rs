@@ -44,7 +44,7 @@ pub fn account(login: &Login, hook: AuthHook, host: &Host, conversation: &mut Co
     };
     let asked = requirement(login, &user, host);
     let decision = bind_what_is_owed(login, hook, &user, &asked, host, conversation);
-    decision.unwrap_or_else(|failed| failed).by(asked)
+    decision.unwrap_or_else(|failed| failed).about(&user.name).by(asked)
 }
 
 fn bind_what_is_owed(
@@ -164,5 +164,5 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
             Decision::new(Outcome::Refused, text, "a key alone")
         }
     };
-    Ok(decision.by(asked))
+    Ok(decision.about(&user.name).by(asked))
 }

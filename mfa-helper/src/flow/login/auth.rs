@@ -78,8 +78,8 @@ fn auth_phase(login: &Login, trial: bool, host: &Host, conversation: &mut Conver
     }
     let known = match find(&login.user).map(|user| user.map(|user| (requirement(login, &user, host), user))) {
         // Neither the stack nor the store is looked at.
-        Ok(Some((asked, _))) if asked.require == Require::Off => {
-            return Decision::new(Outcome::Ignored, "", "off by rule").by(asked);
+        Ok(Some((asked, user))) if asked.require == Require::Off => {
+            return Decision::new(Outcome::Ignored, "", "off by rule").about(&user.name).by(asked);
         }
         known => known,
     };
@@ -90,7 +90,8 @@ fn auth_phase(login: &Login, trial: bool, host: &Host, conversation: &mut Conver
     let attempt = Attempt { login, trial, first_factor_known, host };
     let decision = match known {
         Ok(Some((asked, user))) => {
-            second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed).by(asked)
+            let decision = second_factor(attempt, &user, &asked, conversation).unwrap_or_else(|failed| failed);
+            decision.about(&user.name).by(asked)
         }
         Ok(None) => ask_in_vain(attempt, conversation, "unknown to the name service"),
         Err(failed) => attempt.cannot_be_judged(failed, conversation),

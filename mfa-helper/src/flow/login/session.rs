@@ -19,11 +19,15 @@ pub fn session(login: &Login, host: &Host) -> Decision {
 
 fn confirm(login: &Login, host: &Host) -> Result<Decision, Decision> {
     let user = known(login)?;
+    confirm_of(&user.name, login, host).map(|decision| decision.about(&user.name))
+}
+
+fn confirm_of(user: &str, login: &Login, host: &Host) -> Result<Decision, Decision> {
     let bindings = host.bindings()?;
     let nothing_waits = || Decision::new(Outcome::Ignored, "", "no device waits for this session");
-    let Some(waiting) = bindings.look(&user.name)?.provisional else { return Ok(nothing_waits()) };
+    let Some(waiting) = bindings.look(user)?.provisional else { return Ok(nothing_waits()) };
     let (opener, here) = (process::now(host.caller_pid), door(login, host));
-    match bindings.note(&user.name, Note::Confirm(opener, here)) {
+    match bindings.note(user, Note::Confirm(opener, here)) {
         Ok(()) => Ok(Decision::new(Outcome::Accepted, "", "bound").by_factor(waiting.kind.word())),
         Err(Refusal::NothingThere) => Ok(nothing_waits()),
         Err(Refusal::Expired) => Ok(Decision::new(Outcome::Refused, "", "the provisional device has expired")),

@@ -62,11 +62,7 @@ pub fn explain(
     if ssh_key.is_none() {
         let _ = writeln!(text, "remembered  {}", remember::explained(&asked, &login));
     }
-    let mut seen = ways::Facts::of_this_machine();
-    if ssh_key.is_some() {
-        // The question says that there is one.
-        seen.keys = Box::new(|_| true);
-    }
+    let seen = ways::Facts::of_this_machine();
     let Some(person) = ways::Person::of(&identity, &view) else {
         return Err(Decision::unavailable("the name service does not find this user any more"));
     };

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,7 +15,6 @@ use crate::factor::sshd as program;
 use crate::host::host_name;
 use crate::stack::{self, Files, Kind, Stack, system_file};
 use crate::sudo::{self, Setting};
-use crate::sys::child::answer_of_a_copy;
 
 /// The folders of PAM's modules in various distributions; `*` stands for an architecture.
 const MODULES: [&str; 5] =
@@ -25,11 +23,7 @@ const MODULES: [&str; 5] =
 /// An address that no network has (RFC 5737), for logins from anywhere.
 const ANYWHERE: &str = "192.0.2.1";
 
-/// The longest time for a look at somebody's home, which may be on a server that does not answer.
-const LOOK: Duration = Duration::from_secs(5);
-
 type Asked<'a> = Box<dyn Fn(&str, &str) -> Result<String, String> + 'a>;
-type Keys<'a> = Box<dyn Fn(&[String]) -> bool + 'a>;
 type Stacks = HashMap<(String, &'static str), Rc<Result<Stack, String>>>;
 
 /// The facts about this host by which ways in differ.
@@ -43,8 +37,6 @@ pub struct Facts<'a> {
     /// All of sudoers; `None` where sudo's own parser is not installed.
     pub sudoers: Result<Option<Value>, String>,
     pub sudo_settings: Result<Vec<Setting>, String>,
-    /// Whether one of these files has keys in it.
-    pub keys: Keys<'a>,
     /// The conditions of sshd's `Match` blocks.
     pub conditions: Result<Vec<String>, String>,
     /// The answer of `sshd -T` about a user from an address.
@@ -69,7 +61,6 @@ impl<'a> Facts<'a> {
                     folders.iter().any(|folder| Path::new(folder).join(module).exists())
                 }
             }),
-            keys: Box::new(has_keys),
             sudoers: sudo::parsed(),
             sudo_settings: sudo::settings(),
             conditions: program::match_blocks(),
@@ -88,7 +79,6 @@ impl<'a> Facts<'a> {
             shadow: Shadow::of("", Ok("")),
             exists: Box::new(|_| false),
             installed: Box::new(|_| false),
-            keys: Box::new(|_| false),
             sudoers: Ok(None),
             sudo_settings: Ok(Vec::new()),
             conditions: Ok(Vec::new()),
@@ -150,12 +140,6 @@ impl<'a> Facts<'a> {
             Err(why) => Grant::NotKnown(why.clone()),
         }
     }
-}
-
-/// Whether one of these files has anything in it. Some home folders are on servers that do not answer.
-fn has_keys(files: &[String]) -> bool {
-    let look = || u8::from(files.iter().any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0)));
-    answer_of_a_copy(look, LOOK) == Some(1)
 }
 
 /// The folders of PAM's modules that exist.

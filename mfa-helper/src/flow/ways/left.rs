@@ -4,7 +4,8 @@ use mfa_core::bindings::Bindings;
 use mfa_core::view::View;
 
 use super::facts::Facts;
-use super::{End, Grant, Person, Rules, Way, granted, ways_in};
+use super::modules::PEOPLE;
+use super::{End, First, Grant, Person, Rules, Way, granted, ways_in};
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
 
@@ -41,10 +42,11 @@ pub fn comes(person: &Person, rules: &Rules, facts: &Facts) -> Comes {
     doors.map(|(service, place)| by(&ways_in(person, service, *place, rules, facts))).max().unwrap_or(Comes::Nowhere)
 }
 
-/// The best of some ways.
+/// The best of some ways. Whether somebody has a key is not known.
 fn by(ways: &[Way]) -> Comes {
     let by = |way: &Way| match (way.end.lets_in(), &way.end, &way.unsure) {
-        (true, _, None) => Comes::In,
+        (true, _, None) if matches!(way.first, First::Password | First::Nothing) => Comes::In,
+        (true, _, None) => Comes::Perhaps,
         (true, _, Some(_)) | (_, End::NotKnown(_), _) => Comes::Perhaps,
         _ => Comes::Nowhere,
     };
@@ -58,6 +60,11 @@ pub fn becomes_root(person: &Person, rules: &Rules, facts: &Facts) -> Comes {
         true => SU.into_iter().map(at).max().unwrap_or(Comes::Nowhere).max(comes(person, rules, facts)),
         false => comes(person, rules, facts).min(at("sudo")),
     }
+}
+
+/// Whether an account is one of people, or root's: others are not there to come in, although they may have a shell.
+pub fn is_of_people(person: &Person) -> bool {
+    person.is_root() || person.uid >= PEOPLE
 }
 
 /// Whether a person is root, or may become root by sudo with every command.
@@ -96,6 +103,7 @@ pub fn left(before: &Rules, after: &Rules, concerned: &[String], all: &[Known]) 
     let people: Vec<Person> = all.iter().filter_map(Known::person).collect();
     let locked_out = |person: &&Person| {
         concerned.iter().any(|name| name == person.name())
+            && is_of_people(person)
             && comes(person, after, facts) == Comes::Nowhere
             && comes(person, before, facts) != Comes::Nowhere
     };

@@ -51,7 +51,7 @@ const CONV_ERR: Code = 19;
 pub enum First {
     /// A password that is typed.
     Password,
-    /// A key that sshd accepts, and nothing else.
+    /// A key that sshd accepts, and nothing else. Whether there is one is not looked at: nothing below a home is touched.
     Key,
     /// Both, one after the other.
     KeyAndPassword,
@@ -313,23 +313,7 @@ impl Try<'_> {
                 ));
             }
         }
-        if login.key {
-            login.if_there_is_a_key(settings, &mut ways);
-        }
         ways
-    }
-
-    /// Somebody without a key has no way that begins with one.
-    fn if_there_is_a_key(self, settings: &Settings, ways: &mut [Way]) {
-        let (files, elsewhere) = settings.key_files(self.person.name(), &self.person.home);
-        let there = (self.facts.keys)(&files);
-        for way in ways.iter_mut().filter(|way| matches!(way.first, First::Key | First::KeyAndPassword)) {
-            if !there && elsewhere {
-                way.unsure = Some(String::from("keys come from elsewhere (AuthorizedKeysCommand, TrustedUserCAKeys)"));
-            } else if !there {
-                way.end = End::Refused(format!("there is no key in {}", files.join(", ")));
-            }
-        }
     }
 
     /// sshd looks into shadow itself.

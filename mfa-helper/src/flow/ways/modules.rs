@@ -17,7 +17,7 @@ const ACCT_EXPIRED: Code = 13;
 const MODULE_UNKNOWN: Code = 28;
 
 /// The first uid of people, as distributions have it (UID_MIN of login.defs).
-const PEOPLE: u32 = 1000;
+pub const PEOPLE: u32 = 1000;
 
 /// A login, as modules look at it.
 pub struct Scene<'a> {

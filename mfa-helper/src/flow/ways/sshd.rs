@@ -56,19 +56,6 @@ impl Settings {
         self.is_on("permitemptypasswords")
     }
 
-    /// The files of keys of a user with this home, and whether keys may come from elsewhere as well.
-    pub fn key_files(&self, name: &str, home: &str) -> (Vec<String>, bool) {
-        let set = |keyword: &str| !matches!(self.value(keyword), "" | "none");
-        let elsewhere = set("authorizedkeyscommand") || set("trustedusercakeys");
-        let named = self.0.get("authorizedkeysfile").map(|values| values.join(" "));
-        let named = named.unwrap_or_else(|| String::from(".ssh/authorized_keys .ssh/authorized_keys2"));
-        let path = |file: &str| {
-            let file = file.replace("%h", home).replace("%u", name).replace("%%", "%");
-            if file.starts_with('/') { file } else { format!("{home}/{file}") }
-        };
-        (named.split_whitespace().filter(|file| *file != "none").map(path).collect(), elsewhere)
-    }
-
     /// The lists of methods of which one has to be passed whole.
     pub fn lists(&self, uid: u32) -> Vec<Vec<Method>> {
         let named = self.0.get("authenticationmethods").map(|values| values.join(" ")).unwrap_or_default();
