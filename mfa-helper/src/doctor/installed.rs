@@ -4,21 +4,17 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, remedy_in};
 use crate::rootfile::{Dir, Fault};
-use crate::stack::OURS;
+use crate::stack::{OURS, module_folders};
 
 /// The programs that the package installs, besides the module.
 const PROGRAMS: [&str; 2] = ["/usr/libexec/mfa-helper", "/usr/bin/mfa-enroll"];
-
-/// The folders in which libpam looks for modules in various distributions; `*` stands for an architecture.
-const FOLDERS: [&str; 5] =
-    ["/usr/lib/*/security", "/lib/*/security", "/usr/lib64/security", "/usr/lib/security", "/lib64/security"];
 
 /// No program of ours is longer.
 const LIMIT: usize = 1 << 28;
 
 /// Checks them.
 pub fn check() -> Vec<Finding> {
-    let modules = FOLDERS.iter().flat_map(|folder| expanded(folder)).map(|folder| folder.join(OURS));
+    let modules = module_folders().into_iter().map(|folder| folder.join(OURS));
     look(&modules.filter(|path| path.exists()).collect::<Vec<_>>(), &PROGRAMS.map(PathBuf::from))
 }
 
@@ -58,15 +54,6 @@ fn only_roots(path: &Path) -> Result<(), Fault> {
         Some(_) => Ok(()),
         None => Err(folder.failed(name.unwrap_or_default(), nix::errno::Errno::ENOENT)),
     }
-}
-
-fn expanded(folder: &str) -> Vec<PathBuf> {
-    let Some((before, behind)) = folder.split_once("/*/") else { return vec![PathBuf::from(folder)] };
-    let entries = std::fs::read_dir(before).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|entry| entry.path().join(behind)).filter(|path| path.is_dir()).collect();
-    folders.sort_unstable();
-    folders
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::flow::manage::standing::{everybody, standing};
 use crate::flow::ways;
-use crate::flow::ways::left::{Comes, becomes_root, comes, is_admin, is_of_people};
+use crate::flow::ways::left::{administrators_lost, loses};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
@@ -134,9 +134,10 @@ pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     let rules = &ways::Rules::of(host.policy(), host);
     let mut findings = Vec::new();
     findings.extend(without_device(people));
-    findings.extend(bound_by_whoever_comes_first(people, config, rules, host, facts));
-    findings.extend(admins_locked_out(people, rules, facts));
-    findings.extend(locked_out(people, rules, host, facts));
+    findings.extend(anybody_may_bind(people, config, rules, host, facts));
+    let nothing_asked = &rules.asking_nothing();
+    findings.extend(admins_locked_out(people, nothing_asked, rules, facts));
+    findings.extend(locked_out(people, nothing_asked, rules, facts));
     findings.extend(root_by_su(people, rules, facts));
     findings
 }
@@ -150,7 +151,7 @@ fn without_device(people: &[Person]) -> Option<Finding> {
 }
 
 /// Whoever has the first factor of somebody without a device can bind one of theirs, from anywhere.
-fn bound_by_whoever_comes_first(
+fn anybody_may_bind(
     people: &[Person],
     config: &Path,
     rules: &ways::Rules,
@@ -175,48 +176,58 @@ fn bound_by_whoever_comes_first(
     let finding = |(rule, names): (String, Vec<&str>)| {
         let place = rule.split(' ').next().unwrap_or_default().to_owned();
         let path = rule_file(config, &place);
-        let what = format!("from any network, whoever comes first by ssh binds the device of: {}", listed(&names));
+        let what =
+            format!("anybody who knows their password can bind a device by ssh, from any network: {}", listed(&names));
         let remedy = edit(&path, "add to the rule: enroll = \"invited\"");
         Finding::warning("bind-from-anywhere", place, what, remedy).naming(&names)
     };
     deciding.into_iter().map(finding).collect()
 }
 
-/// Nobody who could mend the host comes in: neither root nor anybody whom sudoers grants every command.
-fn admins_locked_out(people: &[Person], rules: &ways::Rules, facts: &ways::Facts) -> Option<Finding> {
-    let known = people.iter().filter_map(Person::on_the_way);
-    let admins: Vec<ways::Person> = known.filter(|person| is_admin(person, facts)).collect();
-    if admins.is_empty() || admins.iter().any(|admin| becomes_root(admin, rules, facts) != Comes::Nowhere) {
-        return None;
-    }
-    let names: Vec<&str> = admins.iter().map(ways::Person::name).collect();
-    let what = format!("no administrator comes in and becomes root: {}", listed(&names));
-    let remedy =
-        format!("mfa-enroll policy explain --service sshd --user {}  # and mend what it names", quoted(names[0]));
-    Some(Finding::grave("admins-locked-out", names[0], what, remedy).naming(&names))
+/// With the second factor nobody who could mend the host can log in: neither root nor anybody to whom sudoers grants every
+/// command.
+fn admins_locked_out(
+    people: &[Person],
+    nothing_asked: &ways::Rules,
+    rules: &ways::Rules,
+    facts: &ways::Facts,
+) -> Option<Finding> {
+    let known: Vec<ways::Person> = people.iter().filter_map(Person::on_the_way).collect();
+    let admins = administrators_lost(&known, nothing_asked, rules, facts);
+    let names: Vec<&str> = admins.into_iter().map(ways::Person::name).collect();
+    let first = *names.first()?;
+    let what = format!("no administrator can log in and become root: {}", listed(&names));
+    let remedy = format!("mfa-enroll policy explain --service sshd --user {}  # and mend what it names", quoted(first));
+    Some(Finding::grave("admins-locked-out", first, what, remedy).naming(&names))
 }
 
-/// Users that would come in without the second factor, and come in nowhere with it: most often a key alone is not enough,
-/// and there is no password that could be typed.
-fn locked_out(people: &[Person], rules: &ways::Rules, host: &Host, facts: &ways::Facts) -> Option<Finding> {
-    let nothing_asked = ways::Rules::of(&host.policy().with_nothing_asked(), host);
-    let is_out = |person: &&Person| {
-        let concerned = person.required || person.bound();
-        concerned
-            && person.on_the_way().is_some_and(|person| {
-                is_of_people(&person)
-                    && comes(&person, rules, facts) == Comes::Nowhere
-                    && comes(&person, &nothing_asked, facts) != Comes::Nowhere
-            })
+/// Users that could log in without the second factor, and cannot with it: most often a key alone is not enough, and there is
+/// no password that could be typed, or sshd cannot ask.
+fn locked_out(
+    people: &[Person],
+    nothing_asked: &ways::Rules,
+    rules: &ways::Rules,
+    facts: &ways::Facts,
+) -> Vec<Finding> {
+    let mut lost: Vec<(&str, Vec<&str>)> = Vec::new();
+    for person in people.iter().filter(|person| person.required || person.bound()) {
+        let at = person.on_the_way().map_or("", |known| loses(&known, nothing_asked, rules, facts));
+        match lost.iter_mut().find(|(known, _)| *known == at) {
+            Some((_, names)) => names.push(person.name()),
+            None => lost.push((at, vec![person.name()])),
+        }
+    }
+    let finding = |(at, names): (&str, Vec<&str>)| {
+        let what = format!("cannot log in {at}, and could without the second factor: {}", listed(&names));
+        let remedy = format!(
+            "mfa-enroll policy explain --service {} --user {}  # and mend what it names; without a password: passwd, or \
+             for a key and a code pam_mfa(8)",
+            if at.ends_with("console") { "login" } else { "sshd" },
+            quoted(names[0])
+        );
+        Finding::grave("locked-out", names[0], what, remedy).naming(&names)
     };
-    let names: Vec<&str> = people.iter().filter(is_out).map(Person::name).collect();
-    let first = *names.first()?;
-    let what = format!("come in nowhere, and would by a first factor that they may have: {}", listed(&names));
-    let remedy = format!(
-        "passwd {}  # or, for a key and a code, or for a key alone: pam_mfa(8); what is refused says: mfa-enroll policy explain",
-        quoted(first)
-    );
-    Some(Finding::grave("locked-out", first, what, remedy).naming(&names))
+    lost.into_iter().filter(|(at, _)| !at.is_empty()).map(finding).collect()
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

@@ -14,6 +14,23 @@ const LIMIT: usize = 1 << 18;
 /// The kernel follows this many links in one path.
 const LINKS: usize = 40;
 
+/// The folders in which libpam looks for modules in various distributions; `*` stands for an architecture.
+const FOLDERS: [&str; 5] =
+    ["/usr/lib/*/security", "/lib/*/security", "/usr/lib64/security", "/usr/lib/security", "/lib64/security"];
+
+/// Those of them that exist here.
+pub fn module_folders() -> Vec<PathBuf> {
+    FOLDERS.iter().flat_map(|folder| expanded(folder)).filter(|path| path.is_dir()).collect()
+}
+
+fn expanded(folder: &str) -> Vec<PathBuf> {
+    let Some((before, behind)) = folder.split_once("/*/") else { return vec![PathBuf::from(folder)] };
+    let entries = fs::read_dir(before).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join(behind)).collect();
+    folders.sort_unstable();
+    folders
+}
+
 /// Reads a file of the system's PAM configuration.
 ///
 /// libpam follows symbolic links, and authselect makes files of /etc/pam.d links. So this follows them too, one by

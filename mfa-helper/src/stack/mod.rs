@@ -19,7 +19,7 @@ mod walk;
 
 use std::fmt;
 
-pub use files::system_file;
+pub use files::{module_folders, system_file};
 pub use services::{Unasked, asks, is_there, services};
 pub use walk::{End, Findings, Outcome, Path, Reached, Step};
 

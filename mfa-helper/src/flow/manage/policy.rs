@@ -74,7 +74,10 @@ pub fn explain(
         Some(_) => ways.iter().find(|way| matches!(way.first, First::Key | First::None)),
         None => ways::usual(&ways),
     };
-    let outcome = meant.map_or_else(|| String::from("refused: sshd takes no key alone"), |way| way.end.to_string());
+    let outcome = match meant {
+        Some(way) => way.outcome(),
+        None => format!("refused: no key alone lets in at {service}"),
+    };
     let _ = writeln!(text, "outcome     {outcome}");
     conversation.send(&FromHelper::Report(text))?;
     Ok(Decision::new(Outcome::Accepted, "", "explained"))

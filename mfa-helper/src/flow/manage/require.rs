@@ -9,8 +9,8 @@ use super::standing::everybody;
 use crate::conversation::Conversation;
 use crate::flow::Decision;
 use crate::flow::user::{known, no_such_service};
-use crate::flow::ways::Rules;
-use crate::flow::ways::left::{Known, Left, left};
+use crate::flow::ways::left::{Known, administrators_lost, loses};
+use crate::flow::ways::{Facts, Person, Rules};
 use crate::host::Host;
 use crate::identity;
 use crate::policy::parse::{Source, moment, parse};
@@ -70,20 +70,19 @@ pub fn require(
         return Err(refused(relaxed));
     }
     let left = who_is_left(&policy, required, host)?;
-    if let (Some(first), None) = (left.admins.first(), required.on_trial) {
+    if let (Some(first), None) = (left.administrators.first(), required.on_trial) {
         let text = format!(
-            "Nobody could mend this host any more: none of {} would come in and become root.\n\
-             Why, tells mfa-enroll policy explain --service sshd --user {}, once the rule is on trial: --try 10m",
-            counted(&left.admins),
+            "Nobody could mend this host any more: none of {} would log in and become root.\n\
+             To see why, run it with --try 10m, then: mfa-enroll policy explain --service sshd --user {}",
+            counted(&left.administrators),
             shell_word(first)
         );
         return Err(refused(text));
     }
     let at_once = files::put(config, &folder, &name, Some(&text), now).map_err(failed)?;
-    for name in left.out.iter().take(NAMES) {
-        let user = shell_word(name);
-        let why = format!("mfa-enroll policy explain --service sshd --user {user}");
-        conversation.tell(&format!("{} comes in nowhere any more; why, tells: {why}", printable(name, 64)))?;
+    for (name, at) in left.out.iter().take(NAMES) {
+        let why = format!("mfa-enroll policy explain --service sshd --user {}", shell_word(name));
+        conversation.tell(&format!("{} cannot log in {at} any more. To see why: {why}", printable(name, 64)))?;
     }
     let text = [format!("{path} is written"), in_force(at_once), reached(&policy, required, host)].concat();
     let exempt = policy::not_reached(&policy, required, now);
@@ -161,15 +160,32 @@ fn in_force(at_once: bool) -> String {
     }
 }
 
-/// Who comes in once the rule requires the device: from its deadline on, if it has one.
+/// Who is left once the rule requires the device.
+struct Left {
+    /// The users that cannot log in any more, and where.
+    out: Vec<(String, &'static str)>,
+    /// The administrators, if none of them can.
+    administrators: Vec<String>,
+}
+
+/// By the rule as it is from its deadline on, if it has one.
 fn who_is_left(policy: &Policy, required: &Required, host: &Host) -> Result<Left, Decision> {
     let bindings = host.bindings()?;
     let names = everybody(bindings.as_ref(), policy)?;
-    let all: Vec<Known> = names.iter().filter_map(|name| Known::of(name, bindings.as_ref())).collect();
+    let known: Vec<Known> = names.iter().filter_map(|name| Known::of(name, bindings.as_ref())).collect();
+    let people: Vec<Person> = known.iter().filter_map(Known::person).collect();
     let mut due = policy.clone();
     due.rules.iter_mut().filter(|rule| rule.origin.starts_with(BY_COMMAND)).for_each(|rule| rule.deadline = None);
-    let concerned = policy::reached(policy, required, (host.now)());
-    Ok(left(&Rules::of(host.policy(), host), &Rules::of(&due, host), &concerned, &all))
+    let (before, after) = (Rules::of(host.policy(), host), Rules::of(&due, host));
+    let facts = &Facts::of_this_machine();
+    let reached = policy::reached(policy, required, (host.now)());
+    let concerned = people.iter().filter(|person| reached.iter().any(|name| name == person.name()));
+    let lost = concerned.map(|person| (person.name().to_owned(), loses(person, &before, &after, facts)));
+    let administrators = administrators_lost(&people, &before, &after, facts);
+    Ok(Left {
+        out: lost.filter(|(_, at)| !at.is_empty()).collect(),
+        administrators: administrators.into_iter().map(|person| person.name().to_owned()).collect(),
+    })
 }
 
 /// Whom the rule reaches, who of them has a device, and until when.

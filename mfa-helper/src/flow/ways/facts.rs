@@ -1,4 +1,4 @@
-//! What this host's files and programs say, each read once.
+//! What this host's files and programs say: read when a question begins, and kept for all people that it is about.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,11 +14,7 @@ use super::user::User;
 use crate::factor::sshd as program;
 use crate::host::host_name;
 use crate::stack::{self, Files, Kind, Stack, system_file};
-use crate::sudo::{self, Setting};
-
-/// The folders of PAM's modules in various distributions; `*` stands for an architecture.
-const MODULES: [&str; 5] =
-    ["/usr/lib/*/security", "/lib/*/security", "/usr/lib64/security", "/usr/lib/security", "/lib64/security"];
+use crate::sudo::{self, Setting, Waives};
 
 /// An address that no network has (RFC 5737), for logins from anywhere.
 const ANYWHERE: &str = "192.0.2.1";
@@ -49,7 +45,7 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Those of this machine.
     pub fn of_this_machine() -> Facts<'a> {
-        let folders = modules();
+        let folders = stack::module_folders();
         Facts {
             files: Box::new(system_file),
             shadow: Shadow::read(),
@@ -58,7 +54,7 @@ impl<'a> Facts<'a> {
                 if module.starts_with('/') {
                     Path::new(module).exists()
                 } else {
-                    folders.iter().any(|folder| Path::new(folder).join(module).exists())
+                    folders.iter().any(|folder| folder.join(module).exists())
                 }
             }),
             sudoers: sudo::parsed(),
@@ -130,6 +126,17 @@ impl<'a> Facts<'a> {
         self.answers.borrow_mut().entry(class).or_insert_with(ask).clone()
     }
 
+    /// The setting by which sudo does not go by the sudoers or by the stack that are read here, or why that is not known.
+    pub fn sudo_goes_elsewhere(&self) -> Option<String> {
+        let elsewhere = |setting: &&Setting| {
+            matches!(setting.waives, Waives::Service | Waives::Policy | Waives::Sight | Waives::Account)
+        };
+        match &self.sudo_settings {
+            Ok(settings) => settings.iter().find(elsewhere).map(Setting::to_string),
+            Err(why) => Some(why.clone()),
+        }
+    }
+
     /// What sudoers grants to a user.
     pub fn granted(&self, user: &User) -> Grant {
         match &self.sudoers {
@@ -140,20 +147,4 @@ impl<'a> Facts<'a> {
             Err(why) => Grant::NotKnown(why.clone()),
         }
     }
-}
-
-/// The folders of PAM's modules that exist.
-fn modules() -> Vec<String> {
-    let mut folders = Vec::new();
-    for folder in MODULES {
-        match folder.split_once("/*/") {
-            None => folders.push(folder.to_owned()),
-            Some((before, behind)) => {
-                let entries = std::fs::read_dir(before).into_iter().flatten().flatten();
-                folders.extend(entries.map(|entry| format!("{}/{behind}", entry.path().display())));
-            }
-        }
-    }
-    folders.retain(|folder| Path::new(folder).is_dir());
-    folders
 }

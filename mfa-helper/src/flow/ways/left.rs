@@ -1,4 +1,4 @@
-//! Who is left: whether somebody comes in at all, and whether anybody comes in who can mend the host.
+//! Who is left: whether somebody can log in at all, and whether anybody can who is able to mend the host.
 
 use mfa_core::bindings::Bindings;
 use mfa_core::view::View;
@@ -9,67 +9,114 @@ use super::{End, First, Grant, Person, Rules, Way, granted, ways_in};
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
 
-/// The services by which people come in from outside. Where there is no file, there is no such service.
-const DOORS: [(&str, Place<'static>); 9] = [
-    ("sshd", Place::Remote(None)),
-    ("login", Place::Local),
-    ("gdm-password", Place::Local),
-    ("sddm", Place::Local),
-    ("lightdm", Place::Local),
-    ("lxdm", Place::Local),
-    ("greetd", Place::Local),
-    ("xdm", Place::Local),
-    ("cockpit", Place::Remote(None)),
-];
+/// Services by which people come in from elsewhere. Where there is no file, there is no such service.
+const REMOTE: [&str; 2] = ["sshd", "cockpit"];
+
+/// Services by which they come in at this host itself.
+const LOCAL: [&str; 7] = ["login", "gdm-password", "sddm", "lightdm", "lxdm", "greetd", "xdm"];
 
 /// Services by which somebody who is in already becomes root with root's own password.
 const SU: [&str; 2] = ["su", "su-l"];
 
-/// Whether somebody comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Comes {
-    /// Nowhere.
-    Nowhere,
-    /// That cannot be told.
-    Perhaps,
-    /// At one door at least.
-    In,
+/// From where somebody comes. One does not make up for the other: of most hosts nobody is at the console.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Elsewhere,
+    Here,
 }
 
-/// Whether a person comes in at one of the doors.
-pub fn comes(person: &Person, rules: &Rules, facts: &Facts) -> Comes {
-    let doors = DOORS.iter().filter(|(service, _)| facts.has_file(service));
-    doors.map(|(service, place)| by(&ways_in(person, service, *place, rules, facts))).max().unwrap_or(Comes::Nowhere)
-}
+impl From {
+    fn services(self, facts: &Facts) -> Vec<&'static str> {
+        let all: &[&str] = match self {
+            From::Elsewhere => &REMOTE,
+            From::Here => &LOCAL,
+        };
+        all.iter().copied().filter(|service| facts.has_file(service)).collect()
+    }
 
-/// The best of some ways. Whether somebody has a key is not known.
-fn by(ways: &[Way]) -> Comes {
-    let by = |way: &Way| match (way.end.lets_in(), &way.end, &way.unsure) {
-        (true, _, None) if matches!(way.first, First::Password | First::Nothing) => Comes::In,
-        (true, _, None) => Comes::Perhaps,
-        (true, _, Some(_)) | (_, End::NotKnown(_), _) => Comes::Perhaps,
-        _ => Comes::Nowhere,
-    };
-    ways.iter().map(by).max().unwrap_or(Comes::Nowhere)
-}
-
-/// Whether a person becomes root: root by coming in or by su, others by coming in and sudo.
-pub fn becomes_root(person: &Person, rules: &Rules, facts: &Facts) -> Comes {
-    let at = |service: &str| by(&ways_in(person, service, Place::Remote(None), rules, facts));
-    match person.is_root() {
-        true => SU.into_iter().map(at).max().unwrap_or(Comes::Nowhere).max(comes(person, rules, facts)),
-        false => comes(person, rules, facts).min(at("sudo")),
+    fn place(self) -> Place<'static> {
+        match self {
+            From::Elsewhere => Place::Remote(None),
+            From::Here => Place::Local,
+        }
     }
 }
 
-/// Whether an account is one of people, or root's: others are not there to come in, although they may have a shell.
-pub fn is_of_people(person: &Person) -> bool {
-    person.is_root() || person.uid >= PEOPLE
+/// Whether somebody can log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Can {
+    No,
+    /// That cannot be told.
+    Perhaps,
+    Yes,
 }
 
-/// Whether a person is root, or may become root by sudo with every command.
-pub fn is_admin(person: &Person, facts: &Facts) -> bool {
-    person.is_root() || matches!(granted(person, facts), Grant::All { .. })
+/// The best of some ways. Whether somebody has a key is not known.
+fn by(ways: &[Way]) -> Can {
+    let by = |way: &Way| match (way.end.lets_in(), &way.end, &way.unsure) {
+        (true, _, None) if matches!(way.first, First::Password | First::Nothing) => Can::Yes,
+        (true, ..) | (_, End::NotKnown(_), _) | (_, _, Some(_)) => Can::Perhaps,
+        _ => Can::No,
+    };
+    ways.iter().map(by).max().unwrap_or(Can::No)
+}
+
+fn can_log_in(person: &Person, from: From, rules: &Rules, facts: &Facts) -> Can {
+    let services = from.services(facts).into_iter();
+    services.map(|service| by(&ways_in(person, service, from.place(), rules, facts))).max().unwrap_or(Can::No)
+}
+
+/// Root by logging in or by su, others by logging in and sudo.
+fn can_become_root(person: &Person, from: From, rules: &Rules, facts: &Facts) -> Can {
+    let at = |service: &str| by(&ways_in(person, service, Place::Remote(None), rules, facts));
+    match person.is_root() {
+        true => SU.into_iter().map(at).max().unwrap_or(Can::No).max(can_log_in(person, from, rules, facts)),
+        false => can_log_in(person, from, rules, facts).min(at("sudo")),
+    }
+}
+
+/// Whether a person is root, or may become root by sudo with every command; `None` if that is not known.
+fn is_admin(person: &Person, facts: &Facts) -> Option<bool> {
+    match granted(person, facts) {
+        _ if person.is_root() => Some(true),
+        Grant::All { .. } => Some(true),
+        Grant::Nothing | Grant::Some => Some(false),
+        Grant::NotKnown(_) => None,
+    }
+}
+
+/// Where a change of the rules takes the last way in from a person: `""` if nowhere. Accounts that are not of people are
+/// not there to log in, although they may have a shell.
+pub fn loses(person: &Person, before: &Rules, after: &Rules, facts: &Facts) -> &'static str {
+    if !person.is_root() && person.uid < PEOPLE {
+        return "";
+    }
+    let lost =
+        |from| can_log_in(person, from, after, facts) == Can::No && can_log_in(person, from, before, facts) != Can::No;
+    match (lost(From::Elsewhere), lost(From::Here)) {
+        (true, true) => "anywhere",
+        (true, false) => "by ssh",
+        (false, true) => "at this host's own console",
+        (false, false) => "",
+    }
+}
+
+/// The administrators, if a change of the rules leaves none of them who can log in and become root, from where one could
+/// before. Nobody if that cannot be told.
+pub fn administrators_lost<'a>(
+    people: &'a [Person<'a>],
+    before: &Rules,
+    after: &Rules,
+    facts: &Facts,
+) -> Vec<&'a Person<'a>> {
+    let admins: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts) == Some(true)).collect();
+    let perhaps: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts).is_none()).collect();
+    let lost = [From::Elsewhere, From::Here].into_iter().any(|from| {
+        let any = |rules| admins.iter().any(|admin| can_become_root(admin, from, rules, facts) != Can::No);
+        let another = || perhaps.iter().any(|person| can_log_in(person, from, after, facts) != Can::No);
+        any(before) && !any(after) && !another()
+    });
+    if lost { admins } else { Vec::new() }
 }
 
 /// A user and what is bound.
@@ -87,29 +134,4 @@ impl Known {
     pub fn person(&self) -> Option<Person<'_>> {
         Person::of(&self.identity, &self.view)
     }
-}
-
-/// Who is left after a change of the policy.
-pub struct Left {
-    /// The users that came in before, and come in nowhere now.
-    pub out: Vec<String>,
-    /// The administrators, if none of them comes in and becomes root any more, and before, one did.
-    pub admins: Vec<String>,
-}
-
-/// Compares two policies, for the users that the change concerns and for the administrators among all users.
-pub fn left(before: &Rules, after: &Rules, concerned: &[String], all: &[Known]) -> Left {
-    let facts = &Facts::of_this_machine();
-    let people: Vec<Person> = all.iter().filter_map(Known::person).collect();
-    let locked_out = |person: &&Person| {
-        concerned.iter().any(|name| name == person.name())
-            && is_of_people(person)
-            && comes(person, after, facts) == Comes::Nowhere
-            && comes(person, before, facts) != Comes::Nowhere
-    };
-    let out = people.iter().filter(locked_out).map(|person| person.name().to_owned()).collect();
-    let admins: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts)).collect();
-    let any = |rules| admins.iter().any(|admin| becomes_root(admin, rules, facts) != Comes::Nowhere);
-    let lost = any(before) && !any(after);
-    Left { out, admins: admins.iter().filter(|_| lost).map(|admin| admin.name().to_owned()).collect() }
 }

@@ -35,8 +35,9 @@ use crate::identity::{self, Identity};
 use crate::policy::files::Loaded;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts as PolicyFacts, Policy, Require, Requirement};
+use crate::program::is_service_of_sudo;
 use crate::session::Whereabouts;
-use crate::stack::{AUTH_ERR, Code, IGNORE, Kind, Module, PERM_DENIED, SUCCESS, Stack};
+use crate::stack::{self, AUTH_ERR, Code, IGNORE, Kind, Module, PERM_DENIED, SUCCESS, Stack};
 use crate::sys::names;
 use modules::Scene;
 use shadow::{Age, Password};
@@ -57,7 +58,7 @@ pub enum First {
     KeyAndPassword,
     /// Nothing at all.
     Nothing,
-    /// It does not matter: this person is turned away before.
+    /// Whatever it is: this person is turned away.
     None,
 }
 
@@ -95,6 +96,14 @@ impl End {
 }
 
 impl Way {
+    /// Its end, with what is not known of it.
+    pub fn outcome(&self) -> String {
+        match &self.unsure {
+            Some(unknown) => format!("not known: {unknown}; perhaps: {}", self.end),
+            None => self.end.to_string(),
+        }
+    }
+
     /// Whether it is certain to let in without a question of ours.
     pub fn passes_unasked(&self) -> bool {
         matches!(self.end, End::In(_)) && self.unsure.is_none()
@@ -137,10 +146,7 @@ impl fmt::Display for Way {
         if !self.lines.is_empty() {
             write!(f, " ({})", self.lines.join(", "))?;
         }
-        match &self.unsure {
-            Some(unknown) => write!(f, ": not known: {unknown}; perhaps: {}", self.end),
-            None => write!(f, ": {}", self.end),
-        }
+        write!(f, ": {}", self.outcome())
     }
 }
 
@@ -192,6 +198,11 @@ impl Rules {
         let at = |caller_is_at| Host { caller_is_at, caller_is_root: true, loaded: loaded.clone(), ..host.clone() };
         Rules { here: at(Whereabouts::Here), elsewhere: at(Whereabouts::Elsewhere) }
     }
+
+    /// The same host without a second factor.
+    pub fn asking_nothing(&self) -> Rules {
+        Rules::of(&self.elsewhere.policy().with_nothing_asked(), &self.elsewhere)
+    }
 }
 
 /// A login that is looked at.
@@ -237,6 +248,14 @@ fn unknown(first: First, why: impl Into<String>) -> Way {
     Way { first, lines: Vec::new(), unsure: None, end: End::NotKnown(why.into()) }
 }
 
+/// The sentence for a way that lets in unasked.
+fn let_in(first: First, why: &str) -> String {
+    match first {
+        First::Nothing => format!("let in without anything: {why}"),
+        _ => format!("let in after the first factor: {why}"),
+    }
+}
+
 /// Programs that stand in the place of a shell and end at once.
 fn is_no_shell(shell: &str) -> bool {
     matches!(shell.rsplit('/').next(), Some("nologin" | "false" | "true"))
@@ -248,20 +267,34 @@ impl Try<'_> {
             Place::Remote(Some(address)) if address.parse::<std::net::IpAddr>().is_ok() => Some(address),
             _ => None,
         };
+        let by_address = self.facts.conditions.as_ref().is_ok_and(|conditions| sshd::goes_by_address(conditions));
         let (settings, unsure) = match self.facts.sshd_for(user, address) {
+            Ok(settings) if by_address && address.is_none() => {
+                (settings, Some(String::from("a Match of sshd goes by the address of the client")))
+            }
             Ok(settings) => (settings, None),
             Err(why) => (Settings::usual(), Some(why)),
         };
+        let no_shell = is_no_shell(&self.person.shell)
+            .then(|| format!("the shell {} runs no command, but sshd lets in", self.person.shell));
         let mut ways = self.by_sshd_with(&settings, user);
         for way in &mut ways {
-            way.unsure = way.unsure.take().or(unsure.clone());
+            let shell = no_shell.clone().filter(|_| way.end.lets_in());
+            way.unsure = way.unsure.take().or(unsure.clone()).or(shell);
         }
         ways
     }
 
     fn by_sshd_with(self, settings: &Settings, user: &User) -> Vec<Way> {
-        if is_no_shell(&self.person.shell) {
-            return vec![refused(First::None, format!("the shell is {}", self.person.shell))];
+        let shell = &self.person.shell;
+        if !shell.is_empty() && !settings.changes_root() && !(self.facts.exists)(shell) {
+            return vec![refused(First::None, format!("sshd turns this user away: there is no {shell}"))];
+        }
+        if user.uid == 0 && settings.only_forced_commands() {
+            return vec![unknown(
+                First::Key,
+                "PermitRootLogin forced-commands-only: it depends on the line of the key",
+            )];
         }
         match settings.turns_away(user) {
             Ok(None) => {}
@@ -289,16 +322,17 @@ impl Try<'_> {
 
     /// The ways by one list of methods, which all have to be passed.
     fn by_methods(self, list: &[Method], settings: &Settings, user: &User) -> Vec<Way> {
-        let login = Try { key: list.contains(&Method::Key), empty: settings.takes_empty(), ..self };
-        let asks = list.iter().any(|method| *method != Method::Key);
-        let mut ways = match (login.key, list.contains(&Method::Password), list.contains(&Method::Interactive)) {
+        let (has_key, asks) = (list.contains(&Method::Key), list.iter().any(|method| *method != Method::Key));
+        // Where the questions come first, PAM hears of no key.
+        let login = Try { key: list.first() == Some(&Method::Key), empty: settings.takes_empty(), ..self };
+        let mut ways = match (has_key, list.contains(&Method::Password), list.contains(&Method::Interactive)) {
             (true, false, false) => vec![login.by_key_alone(settings)],
             (_, true, _) if !settings.uses_pam() => login.without_pam(),
             (_, true, _) => Try { mute: Some("sshd cannot show a question by its method password"), ..login }
                 .by_password_or_nothing(user),
             (_, false, _) => login.by_password_or_nothing(user),
         };
-        if login.key && asks {
+        if has_key && asks {
             for way in &mut ways {
                 // An empty password is one here: sshd has a key, and asks PAM all the same.
                 if matches!(way.first, First::Password | First::Nothing) {
@@ -357,6 +391,8 @@ impl Try<'_> {
             return vec![self.unasked("sudo asks root for nothing")];
         }
         let why = match self.facts.granted(user) {
+            // Another plugin, other sources of sudoers, or a stack of another name.
+            _ if self.facts.sudo_goes_elsewhere().is_some() => self.facts.sudo_goes_elsewhere(),
             Grant::Nothing => return vec![refused(First::None, "sudoers grants nothing to this user")],
             Grant::All { asked: false } => {
                 return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];
@@ -378,7 +414,9 @@ impl Try<'_> {
 
     /// The program skips auth.
     fn unasked(self, why: &str) -> Way {
-        let owes = !self.person.view.owes.nothing() && self.person.view.bound.is_none();
+        let may_owe = self.host.policy().enroll_services.iter().any(|listed| listed == self.service)
+            || is_service_of_sudo(self.service);
+        let owes = may_owe && !self.person.view.owes.nothing() && self.person.view.bound.is_none();
         let (code, end) = match self.asked().require {
             Require::Mfa if owes => {
                 (PERM_DENIED, End::Refused(String::from("a device is owed, and nothing was asked")))
@@ -420,22 +458,27 @@ impl Try<'_> {
             let why = format!("the line {}:{} names another policy", module.file, module.number);
             return unknown(first, why);
         }
-        let scene = Scene {
+        let asks_unix = stack.modules().any(|module| module.name() == "pam_unix.so");
+        let scene = Scene { types, asks_unix, ..self.scene(user, password) };
+        self.pass(stack, &scene, first)
+    }
+
+    fn scene<'b>(&'b self, user: &'b User<'b>, password: &'b Password) -> Scene<'b> {
+        Scene {
             user,
             service: self.service,
             home: &self.person.home,
             shell: &self.person.shell,
             password,
             age: self.facts.shadow.age(user.name, (self.host.now)()),
-            types,
+            types: true,
             empty: self.empty,
             key: self.key,
-            asks_unix: stack.modules().any(|module| module.name() == "pam_unix.so"),
+            asks_unix: true,
             files: &*self.facts.files,
             installed: &*self.facts.installed,
             exists: &*self.facts.exists,
-        };
-        self.pass(stack, &scene, first)
+        }
     }
 
     fn pass(self, stack: &Stack, scene: &Scene, first: First) -> Way {
@@ -478,7 +521,7 @@ impl Try<'_> {
         let end = match ours.map(&decided) {
             None => self.not_called(stack, first),
             Some(Auth::Pass(why)) => {
-                let text = format!("let in after the first factor: {why}");
+                let text = let_in(first, why);
                 self.account(IGNORE, End::In(text.clone()), &text)
             }
             Some(Auth::Ask) if self.mute.is_some() => {
@@ -499,7 +542,9 @@ impl Try<'_> {
         let directory = match (scene.password, first) {
             (Password::NotKnown(why), First::Password) => Some(why.clone()),
             (Password::Typed, _) if scene.asks_unix => None,
-            (_, First::Password) if !lines.is_empty() => Some(String::from("a directory keeps the password")),
+            (_, First::Password) if !lines.is_empty() => {
+                Some(String::from("a directory, or a module other than pam_unix, keeps what proves this user"))
+            }
             _ => None,
         };
         Way { first, lines, unsure: directory, end }
@@ -523,10 +568,7 @@ impl Try<'_> {
             (true, false) => String::from("our line is not in its auth: asked for nothing"),
             (true, true) => String::from("auth passes our line by: asked for nothing"),
         };
-        let text = match first {
-            First::Nothing => format!("let in without anything: {why}"),
-            _ => format!("let in after the first factor: {why}"),
-        };
+        let text = let_in(first, &why);
         // Without auth, our account line takes a login by sshd for one by key.
         match self.service {
             "sshd" => match key_alone_is(&self.asked(), self.person.view) {
@@ -550,21 +592,7 @@ impl Try<'_> {
         let member = |group: &str| self.person.belongs_to(group);
         let user = User { name: self.person.name(), uid: self.person.uid, member: &member };
         let password = self.facts.shadow.password(user.name);
-        let scene = Scene {
-            user: &user,
-            service: self.service,
-            home: &self.person.home,
-            shell: &self.person.shell,
-            password: &password,
-            age: self.facts.shadow.age(user.name, (self.host.now)()),
-            types: true,
-            empty: self.empty,
-            key: self.key,
-            asks_unix: true,
-            files: &*self.facts.files,
-            installed: &*self.facts.installed,
-            exists: &*self.facts.exists,
-        };
+        let scene = self.scene(&user, &password);
         let stack = self.facts.stack(self.service, Kind::Account);
         let stack = match stack.as_ref() {
             Ok(stack) => stack,
@@ -619,6 +647,9 @@ impl Try<'_> {
             self.facts.hand_over(self.service).map_err(NoWay::Account)?;
             match scene.password {
                 Password::Empty => Err(NoWay::NoSecret("it is empty")),
+                Password::NotKnown(_) if stack::takes_empty(self.service, &*self.facts.files) => {
+                    Err(NoWay::NoSecret("it may be empty, which cannot be told"))
+                }
                 _ => Ok(()),
             }
         };

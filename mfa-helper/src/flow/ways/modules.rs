@@ -64,7 +64,7 @@ impl Scene<'_> {
                 vec![IGNORE]
             }
             ("pam_echo.so" | "pam_keyinit.so" | "pam_issue.so", Kind::Auth) => vec![IGNORE],
-            ("pam_faillock.so", Kind::Auth) if module.arguments.iter().any(|word| word == "authfail") => vec![AUTH_ERR],
+            ("pam_faillock.so", Kind::Auth) if module.arguments.iter().any(|word| word == "authfail") => vec![IGNORE],
             // Unless it has locked somebody out.
             ("pam_faillock.so", _) => vec![SUCCESS],
             ("pam_rootok.so", Kind::Auth) => self.rootok(),
@@ -93,6 +93,8 @@ impl Scene<'_> {
             Password::Empty if says("nullok_secure") => vec![SUCCESS, AUTH_ERR],
             Password::Empty if says("nullok") && self.empty => vec![SUCCESS],
             Password::Empty => vec![AUTH_ERR],
+            // The name service may have the hash: then it is pam_unix that compares.
+            Password::Elsewhere if self.types => vec![SUCCESS, USER_UNKNOWN, AUTH_ERR, AUTHINFO_UNAVAIL],
             Password::Elsewhere => vec![USER_UNKNOWN, AUTH_ERR, AUTHINFO_UNAVAIL],
             Password::NotKnown(_) if self.types => vec![SUCCESS, AUTH_ERR],
             Password::NotKnown(_) => vec![AUTH_ERR],
@@ -137,17 +139,16 @@ impl Scene<'_> {
         }
     }
 
-    /// Conditions of pam_succeed_if(8); `None` if one of them cannot be told.
+    /// Conditions of pam_succeed_if(8), which succeeds if there is none; `None` if one of them cannot be told.
     fn succeeds_if(&self, arguments: &[String]) -> Option<bool> {
-        let mut words = arguments
-            .iter()
-            .map(String::as_str)
-            .skip_while(|word| matches!(*word, "debug" | "quiet" | "quiet_fail" | "quiet_success" | "audit"));
+        let flags = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
+        let mut words = arguments.iter().map(String::as_str).filter(|word| !flags.contains(word));
         let mut all = Some(true);
-        let mut some = false;
         while let Some(left) = words.next() {
+            if left == "use_uid" {
+                return None;
+            }
             let (operator, right) = (words.next()?, words.next()?);
-            some = true;
             match self.holds(left, operator, right) {
                 Some(true) => {}
                 // Nothing behind it matters, whatever it is.
@@ -155,7 +156,7 @@ impl Scene<'_> {
                 None => all = None,
             }
         }
-        if some { all } else { Some(false) }
+        all
     }
 
     fn holds(&self, left: &str, operator: &str, right: &str) -> Option<bool> {

@@ -65,7 +65,8 @@ impl Shadow {
     /// From the texts of the two files, or the reasons why they cannot be read.
     #[cfg(test)]
     pub fn of(passwd: &str, shadow: Result<&str, &str>) -> Shadow {
-        Shadow { passwd: Ok(entries(passwd)), shadow: shadow.map(entries).map_err(str::to_owned) }
+        let shadow = shadow.map(|text| entries(text.as_bytes())).map_err(str::to_owned);
+        Shadow { passwd: Ok(entries(passwd.as_bytes())), shadow }
     }
 
     /// The password of `user`.
@@ -108,16 +109,17 @@ impl Shadow {
 fn file(name: &str) -> Result<HashMap<String, Entry>, String> {
     let content = Dir::open(Path::new("/etc")).and_then(|etc| etc.read_public(name, LIMIT));
     let content = content.map_err(|fault| fault.to_string())?.ok_or_else(|| format!("/etc/{name} is missing"))?;
-    Ok(entries(content.bytes.text().ok_or_else(|| format!("/etc/{name} is not UTF-8"))?))
+    Ok(entries(content.bytes.bytes()))
 }
 
-fn entries(text: &str) -> HashMap<String, Entry> {
+/// Users may write any bytes into a field of theirs (chfn(1)), and must not hide the others by that.
+fn entries(text: &[u8]) -> HashMap<String, Entry> {
     let mut entries = HashMap::new();
-    for line in text.lines() {
-        let mut fields = line.split(':');
-        let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { continue };
+    for line in text.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(|byte| *byte == b':').map(|field| std::str::from_utf8(field).ok());
+        let (Some(Some(name)), Some(Some(hash))) = (fields.next(), fields.next()) else { continue };
         let mut days = [None; 4];
-        let numbers: Vec<Option<u64>> = fields.map(|field| field.parse().ok()).collect();
+        let numbers: Vec<Option<u64>> = fields.map(|field| field?.parse().ok()).collect();
         for (day, at) in days.iter_mut().zip([0, 2, 4, 5]) {
             *day = numbers.get(at).copied().flatten();
         }
@@ -143,7 +145,7 @@ fn kind(hash: &str, name: &str) -> Password {
 
 /// check_shadow_expiry() of pam_unix, in days since 1970.
 fn age([changed, longest, after, end]: [Option<u64>; 4], today: u64) -> Age {
-    if end.is_some_and(|end| today > end) {
+    if end.is_some_and(|end| today >= end) {
         return Age::Expired;
     }
     let Some(changed) = changed else { return Age::Good };
@@ -184,6 +186,18 @@ mod tests {
         assert_eq!(passwords, [Password::Locked, Password::Empty, Password::Locked, Password::Elsewhere]);
     }
 
+    /// Anybody may put such bytes there, by chfn.
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let mut passwd = b"eve:x:1:1:\xff,\xfe::/bin/sh\n".to_vec();
+        passwd.extend(b"kim:*:2:2::/:/bin/sh\n");
+        let passwords = entries(&passwd);
+        assert_eq!(
+            (passwords["eve"].password.clone(), passwords["kim"].password.clone()),
+            (Password::Elsewhere, Password::Locked)
+        );
+    }
+
     #[test]
     fn a_shadow_that_cannot_be_read_says_nothing() {
         let shadow = Shadow::of("a:x:1:1::/:/bin/sh\nb:*:2:2::/:/bin/sh\n", Err("no permission"));
@@ -198,8 +212,8 @@ mod tests {
         let age = |fields: &str| of(fields).age("a", 20_000 * DAY + 5);
         assert_eq!(age("19990:0:99999:7:::"), Some(Age::Good));
         assert_eq!(age("19990:0:99999:7::0:"), Some(Age::Expired), "chage -E 0");
-        assert_eq!(age("19990:0:99999:7::20000:"), Some(Age::Good));
-        assert_eq!(age("19990:0:99999:7::19999:"), Some(Age::Expired));
+        assert_eq!(age("19990:0:99999:7::20001:"), Some(Age::Good));
+        assert_eq!(age("19990:0:99999:7::20000:"), Some(Age::Expired), "on the day itself");
         assert_eq!(age("0:0:99999:7:::"), Some(Age::ToBeChanged));
         assert_eq!(age("19990:0:9:7:::"), Some(Age::ToBeChanged));
         assert_eq!(age("19990:0:9:7:0::"), Some(Age::Expired));

@@ -85,6 +85,16 @@ impl Settings {
         }
     }
 
+    /// Whether root comes in only where the key's own line names a command.
+    pub fn only_forced_commands(&self) -> bool {
+        self.value("permitrootlogin") == "forced-commands-only"
+    }
+
+    /// Whether users may find no shell below another root folder.
+    pub fn changes_root(&self) -> bool {
+        !matches!(self.value("chrootdirectory"), "" | "none")
+    }
+
     /// Why no list of methods is left.
     pub fn why_none(&self, uid: u32) -> String {
         let mut words: Vec<String> = Vec::new();
@@ -170,6 +180,12 @@ pub fn matches(text: &str, pattern: &str) -> bool {
             text.next().is_some_and(|first| c == '?' || c == first) && matches(text.as_str(), chars.as_str())
         }
     }
+}
+
+/// Whether some `Match` goes by the address of the client.
+pub fn goes_by_address(conditions: &[String]) -> bool {
+    let mut words = conditions.iter().flat_map(|condition| condition.split_whitespace());
+    words.any(|word| ["address", "host"].iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// What distinguishes this user from others in the conditions of `Match` blocks: sshd has to be asked once for each class.

@@ -30,6 +30,8 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
         match (users, hosts) {
             (Answer::No, _) | (_, Answer::No) => continue,
             (Answer::Yes, Answer::Yes) => {}
+            // It could add little to everything.
+            _ if matches!(last_one.grant, Grant::All { .. }) => continue,
             _ => {
                 let why = String::from("sudoers names users or hosts that cannot be told");
                 last_one = Last { grant: Grant::NotKnown(why), tag: None };
@@ -41,7 +43,8 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
         }
     }
     let asked = !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user));
-    match (last_one.grant, who_is_asked(sudoers)) {
+    let doubt = who_is_asked(sudoers).or_else(|| bound_elsewhere(sudoers, user));
+    match (last_one.grant, doubt) {
         (Grant::Nothing, _) => Grant::Nothing,
         (Grant::All { .. }, _) if !asked => Grant::All { asked },
         (_, Some(why)) => Grant::NotKnown(why),
@@ -156,6 +159,19 @@ fn settings<'a>(sudoers: &'a Value, user: &User) -> Vec<&'a Value> {
     list(sudoers, "Defaults").filter(holds).flat_map(|defaults| list(defaults, "Options")).collect()
 }
 
+/// Settings for a host (`Defaults@web1`) or for the user that commands run as (`Defaults>root`), which cvtsudoers prints
+/// like those for users.
+fn bound_elsewhere(sudoers: &Value, user: &User) -> Option<String> {
+    let unasked = |option: &Value| option.get("authenticate").is_some() || option.get("exempt_group").is_some();
+    let may_hold = |entry: &Value| {
+        let name = entry.get("username").and_then(Value::as_str);
+        is_user(entry, user) != Answer::Yes && (entry.get("hostname").is_some() || matches!(name, Some("root" | "ALL")))
+    };
+    let defaults = list(sudoers, "Defaults")
+        .find(|defaults| list(defaults, "Binding").any(may_hold) && list(defaults, "Options").any(unasked));
+    defaults.map(|_| String::from("sudoers has a setting for a host or for root that may ask for nothing"))
+}
+
 /// Whether sudo asks this user where no tag says so. The last setting decides.
 fn asks(sudoers: &Value, user: &User) -> bool {
     let said = settings(sudoers, user).into_iter().filter_map(|option| option.get("authenticate")?.as_bool());
@@ -215,6 +231,9 @@ mod tests {
         let (asked, unasked) = (spec(r#"{"username": "kim"}"#, ALL), spec(r#"{"usergroup": "sudo"}"#, NOPASSWD));
         assert_eq!(granted_to_kim(&[asked.clone(), unasked.clone()], ""), Grant::All { asked: false });
         assert_eq!(granted_to_kim(&[unasked, asked.clone()], ""), Grant::All { asked: true });
+        let other_host =
+            spec(r#"{"username": "kim"}"#, ALL).replace(r#"[{"hostname": "ALL"}]"#, r#"[{"hostname": "db1"}]"#);
+        assert_eq!(granted_to_kim(&[asked.clone(), other_host], ""), Grant::All { asked: true });
         let taken = spec(r#"{"username": "kim"}"#, r#""Commands": [{"command": "ALL", "negated": true}]"#);
         assert_eq!(granted_to_kim(&[asked, taken], ""), Grant::Nothing);
     }
@@ -239,6 +258,10 @@ mod tests {
         assert_eq!(with(of_ann), Grant::All { asked: true });
         assert_eq!(with(&of_ann.replace("ann", "kim")), Grant::All { asked: false });
         assert!(matches!(with(r#"{"Options": [{"targetpw": true}]}"#), Grant::NotKnown(_)));
+        for elsewhere in [r#"{"username": "root"}"#, r#"{"hostname": "web1"}"#] {
+            let bound = of_ann.replace(r#"{"username": "ann"}"#, elsewhere);
+            assert!(matches!(with(&bound), Grant::NotKnown(_)), "{elsewhere}");
+        }
         // A tag decides before the setting, and not before the group.
         let tagged = [spec(r#"{"username": "kim"}"#, &NOPASSWD.replace("false", "true"))];
         assert_eq!(granted_to_kim(&tagged, r#"{"Options": [{"authenticate": false}]}"#), Grant::All { asked: true });

@@ -26,6 +26,7 @@ const SUDOERS: &str = r#"{"User_Specs": [{"User_List": [{"username": "daemon"}],
 
 /// A host, and one person of it.
 struct Case {
+    passwd: &'static str,
     hash: &'static str,
     uid: u32,
     shell: &'static str,
@@ -40,6 +41,7 @@ struct Case {
 impl Case {
     fn new() -> Case {
         Case {
+            passwd: "daemon:x:1:1::/:/bin/sh\n",
             hash: HASH,
             uid: 1000,
             shell: "/bin/sh",
@@ -53,13 +55,20 @@ impl Case {
     }
 
     fn at(&self, service: &str) -> Vec<String> {
+        self.with(|person, rules, facts| {
+            let ways = ways_in(person, service, Place::Remote(None), rules, facts);
+            ways.iter().map(|way| format!("{}: {}", way.first, way.outcome())).collect()
+        })
+    }
+
+    fn with<T>(&self, question: impl FnOnce(&Person, &Rules, &Facts) -> T) -> T {
         let stack = format!("{}{}{SESSION}", self.auth, self.account);
         let services = ["sshd", "sudo", "su", "login", "rstudio"];
         let texts: HashMap<String, String> = services.map(|name| (format!("/etc/pam.d/{name}"), stack.clone())).into();
         let facts = Facts {
             files: Box::new(move |path| Ok(texts.get(path).cloned())),
-            shadow: Shadow::of("daemon:x:1:1::/:/bin/sh\n", Ok(&format!("daemon:{}:19990:0:99999:7:::\n", self.hash))),
-            exists: Box::new(|_| false),
+            shadow: Shadow::of(self.passwd, Ok(&format!("daemon:{}:19990:0:99999:7:::\n", self.hash))),
+            exists: Box::new(|path| path == "/bin/sh" || path.ends_with("nologin")),
             installed: Box::new(|_| true),
             sudoers: Ok(serde_json::from_str(&self.sudoers).ok()),
             sudo_settings: Ok(Vec::new()),
@@ -83,8 +92,7 @@ impl Case {
         let (identity, view) = (identity::find("daemon").unwrap().unwrap(), view(self.bound));
         let (home, shell) = (String::from("/home/daemon"), self.shell.to_owned());
         let person = Person { identity: &identity, view: &view, uid: self.uid, home, shell };
-        let ways = ways_in(&person, service, Place::Remote(None), &Rules::of(&policy, &host), &facts);
-        ways.iter().map(|way| format!("{}: {}", way.first, way.end)).collect()
+        question(&person, &Rules::of(&policy, &host), &facts)
     }
 }
 
@@ -144,17 +152,22 @@ fn without_a_password_only_a_key_could_let_in() {
 
 #[test]
 fn a_directory_may_keep_the_password() {
+    let unsure =
+        "a password: not known: a directory, or a module other than pam_unix, keeps what proves this user; perhaps: ";
     let sss =
         AUTH.replace("auth requisite", "auth sufficient pam_sss.so\nauth requisite").replace("success=1", "success=2");
-    let case = Case { hash: "*", auth: sss, ..Case::new() };
-    assert_eq!(
-        case.at("su"),
-        ["a password: let in after the first factor: auth passes our line by: asked for nothing"]
-    );
-    let jumps = AUTH
-        .replace("success=1", "success=2")
-        .replace("auth requisite", "auth [success=1 default=ignore] pam_sss.so\nauth requisite");
-    assert_eq!(Case { hash: "*", auth: jumps, ..Case::new() }.at("su"), [format!("a password: {ASKED}")]);
+    let past = format!("{unsure}let in after the first factor: auth passes our line by: asked for nothing");
+    assert_eq!(Case { hash: "*", auth: sss, ..Case::new() }.at("su"), [past]);
+    let jumps = AUTH.replace("success=1", "success=2");
+    let jumps = jumps.replace("auth requisite", "auth [success=1 default=ignore] pam_sss.so\nauth requisite");
+    // Of a local account with a locked hash, and of one that this host's files do not have.
+    for passwd in ["daemon:x:1:1::/:/bin/sh\n", ""] {
+        let account = String::from("account required pam_permit.so\naccount required pam_mfa.so\n");
+        let case = Case { hash: "*", passwd, auth: jumps.clone(), account, ..Case::new() };
+        assert_eq!(case.at("su"), [format!("{unsure}{ASKED}")], "{passwd:?}");
+    }
+    let unix_alone = Case { passwd: "", ..Case::new() }.at("su");
+    assert_eq!(unix_alone, ["a password: not known: it depends on /etc/pam.d/su:1 pam_unix.so"], "a hash of NIS");
 }
 
 #[test]
@@ -162,12 +175,18 @@ fn an_empty_password_is_no_first_factor() {
     let case = Case { hash: "", bound: false, ..Case::new() };
     assert!(case.at("su")[0].contains("refused: "), "{:?}", case.at("su"));
     let off = Case { rules: "[[rule]]\nrequire = \"off\"\n", ..case };
-    assert_eq!(off.at("su"), ["nothing: let in after the first factor: off by rule"]);
+    assert_eq!(off.at("su"), ["nothing: let in without anything: off by rule"]);
     assert!(off.at("sshd").iter().all(|way| !way.starts_with("nothing")), "PermitEmptyPasswords no");
     let sshd =
         SSHD.replace("methods any", "methods publickey,keyboard-interactive").replace("passwords no", "passwords yes");
     let with_key = Case { sshd, ..off };
-    assert_eq!(with_key.at("sshd"), ["a key and a password: let in after the first factor: off by rule"]);
+    assert_eq!(
+        with_key.at("sshd"),
+        [
+            "a key and a password: not known: PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay; \
+         perhaps: let in without anything: off by rule"
+        ]
+    );
     let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_key };
     assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
 }
@@ -185,7 +204,7 @@ fn what_the_stack_leaves_out_is_said() {
         rules: "",
         ..Case::new()
     };
-    assert_eq!(open.at("su"), ["nothing: let in after the first factor: not required and not bound"]);
+    assert_eq!(open.at("su"), ["nothing: let in without anything: not required and not bound"]);
     let ignored = Case {
         auth: AUTH.replace("required pam_mfa", "optional pam_mfa"),
         account: "account required pam_unix.so\n".into(),
@@ -263,10 +282,14 @@ fn sshd_has_settings_of_its_own() {
         with("usepam", "allowusers ann\nusepam", 1000),
         ["none: refused: sshd turns this user away (AllowUsers)"]
     );
+    let ended = Case { shell: "/usr/sbin/nologin", ..Case::new() }.at("sshd");
+    assert!(ended[1].starts_with("a password: not known: the shell /usr/sbin/nologin runs no command"), "{ended:?}");
     assert_eq!(
-        Case { shell: "/usr/sbin/nologin", ..Case::new() }.at("sshd"),
-        ["none: refused: the shell is /usr/sbin/nologin"]
+        Case { shell: "/usr/bin/fish", ..Case::new() }.at("sshd"),
+        ["none: refused: sshd turns this user away: there is no /usr/bin/fish"]
     );
+    let forced = with("prohibit-password", "forced-commands-only", 0);
+    assert!(forced[0].starts_with("a key alone: not known: PermitRootLogin forced-commands-only"), "{forced:?}");
 }
 
 #[test]
@@ -276,4 +299,29 @@ fn sudo_goes_by_sudoers() {
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
     assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
+}
+
+/// Debian's sshd as it is shipped cannot ask: its users have the console, which is nothing on a host far away.
+#[test]
+fn a_way_in_from_elsewhere_is_not_made_up_for_by_the_console() {
+    let silent = SSHD.replace("passwordauthentication no", "passwordauthentication yes");
+    let silent = silent.replace("interactiveauthentication yes", "interactiveauthentication no");
+    let lost =
+        |case: Case| case.with(|person, rules, facts| left::loses(person, &rules.asking_nothing(), rules, facts));
+    assert_eq!(lost(Case { sshd: silent.clone(), ..Case::new() }), "by ssh");
+    assert_eq!(lost(Case { sshd: silent.clone(), uid: 33, ..Case::new() }), "", "not of people");
+    assert_eq!(lost(Case::new()), "");
+    assert_eq!(lost(Case { hash: "*", ..Case::new() }), "by ssh");
+    assert_eq!(lost(Case { hash: "*", rules: "", ..Case::new() }), "", "asked if bound, and a key alone is enough");
+    let mend = |case: Case| {
+        case.with(|person, rules, facts| {
+            let people = std::slice::from_ref(person);
+            left::administrators_lost(people, &rules.asking_nothing(), rules, facts).len()
+        })
+    };
+    assert_eq!(mend(Case { sshd: silent.clone(), ..Case::new() }), 1);
+    assert_eq!(mend(Case { sudoers: SUDOERS.replace("daemon", "ann"), sshd: silent.clone(), ..Case::new() }), 0);
+    // Whether the person is an administrator at all is not known.
+    let netgroup = SUDOERS.replace("\"username\": \"daemon\"", "\"netgroup\": \"x\"");
+    assert_eq!(mend(Case { sudoers: netgroup, sshd: silent, ..Case::new() }), 0);
 }
