@@ -317,6 +317,14 @@ impl Try<'_> {
                 add(&mut ways, way);
             }
         }
+        // With a key and a password, the password alone may be enough.
+        let password = ways.iter().find(|way| way.first == First::Password && way.end.lets_in()).cloned();
+        if let (Some(password), Some(both)) = (password, ways.iter_mut().find(|way| way.first == First::KeyAndPassword))
+        {
+            if !both.end.lets_in() {
+                *both = Way { first: First::KeyAndPassword, ..password };
+            }
+        }
         ways
     }
 
@@ -334,9 +342,13 @@ impl Try<'_> {
         };
         if has_key && asks {
             for way in &mut ways {
-                // An empty password is one here: sshd has a key, and asks PAM all the same.
-                if matches!(way.first, First::Password | First::Nothing) {
-                    way.first = First::KeyAndPassword;
+                match way.first {
+                    First::Password => way.first = First::KeyAndPassword,
+                    First::Nothing => {
+                        way.first = First::KeyAndPassword;
+                        way.unsure = Some(String::from("the password is empty"));
+                    }
+                    First::Key | First::KeyAndPassword | First::None => {}
                 }
             }
         }
@@ -393,7 +405,7 @@ impl Try<'_> {
         let why = match self.facts.granted(user) {
             // Another plugin, other sources of sudoers, or a stack of another name.
             _ if self.facts.sudo_goes_elsewhere().is_some() => self.facts.sudo_goes_elsewhere(),
-            Grant::Nothing => return vec![refused(First::None, "sudoers grants nothing to this user")],
+            Grant::Nothing => return self.for_nothing(user),
             Grant::All { asked: false } => {
                 return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];
             }
@@ -410,6 +422,17 @@ impl Try<'_> {
             ways.push(unknown(First::Nothing, why));
         }
         ways
+    }
+
+    /// sudo asks before it looks whether anything is granted, so somebody may be led through binding there.
+    fn for_nothing(self, user: &User) -> Vec<Way> {
+        let why = "sudoers grants nothing to this user";
+        let mut ways = self.by_password_or_nothing(user);
+        ways.retain(|way| !matches!(way.end, End::Refused(_)));
+        for way in &mut ways {
+            way.unsure = Some(format!("{why}, whatever is asked before"));
+        }
+        if ways.is_empty() { vec![refused(First::None, why)] } else { ways }
     }
 
     /// The program skips auth.
@@ -437,8 +460,9 @@ impl Try<'_> {
         let nothing = self.by_pam(user, &password, false);
         let typed = self.by_pam(user, &password, true);
         let mut ways = Vec::new();
-        // Where nothing is needed, a password makes no difference.
         match (nothing.end.lets_in(), matches!(nothing.end, End::NotKnown(_))) {
+            // Where nothing is needed, a password makes a difference only if the stack goes another way with it.
+            (true, _) if typed.end != nothing.end => ways.extend([typed, nothing]),
             (true, _) => ways.push(nothing),
             (false, true) => ways.extend([typed, nothing]),
             (false, false) => ways.push(typed),
@@ -531,7 +555,7 @@ impl Try<'_> {
             Some(Auth::Ask) if self.is_overridden(stack, scene) => {
                 End::In(String::from("let in although our line refuses"))
             }
-            Some(Auth::Ask) => self.account(IGNORE, End::Asked(self.question()), "let in after a code"),
+            Some(Auth::Ask) => self.account(SUCCESS, End::Asked(self.question()), "let in after a code"),
             Some(Auth::HandOver) if self.mute.is_some() => End::Refused(String::from(self.mute.unwrap_or_default())),
             Some(Auth::HandOver) => self.account(SUCCESS, End::Led, "let in without a device"),
             Some(Auth::Refuse(no_way)) => {
@@ -547,7 +571,13 @@ impl Try<'_> {
             }
             _ => None,
         };
-        Way { first, lines, unsure: directory, end }
+        // pam_setcred goes by what the modules said in auth, and many of them say nothing there.
+        let has_credentials = |(module, code): &(&Module, Code)| {
+            *code == SUCCESS && (module.is_ours() || module.may_prove() || module.name() == "pam_permit.so")
+        };
+        let no_credentials = (end.lets_in() && !sure.steps.iter().any(has_credentials))
+            .then(|| String::from("no module of auth may establish credentials, and the program may refuse for that"));
+        Way { first, lines, unsure: directory.or(no_credentials), end }
     }
 
     /// Auth lets in although our refusal was the answer, and so does account.

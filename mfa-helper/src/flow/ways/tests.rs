@@ -295,7 +295,11 @@ fn sshd_has_settings_of_its_own() {
 #[test]
 fn sudo_goes_by_sudoers() {
     let with = |sudoers: &str| Case { sudoers: sudoers.into(), ..Case::new() }.at("sudo");
-    assert_eq!(with(&SUDOERS.replace("daemon", "ann")), ["none: refused: sudoers grants nothing to this user"]);
+    let nothing = SUDOERS.replace("daemon", "ann");
+    let asked_in_vain = format!("sudoers grants nothing to this user, whatever is asked before; perhaps: {ASKED}");
+    assert_eq!(with(&nothing), [format!("a password: not known: {asked_in_vain}")]);
+    let locked = Case { hash: "*", sudoers: nothing, ..Case::new() };
+    assert_eq!(locked.at("sudo"), ["none: refused: sudoers grants nothing to this user"]);
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
     assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
