@@ -18,6 +18,7 @@ mod tests;
 mod user;
 
 use std::fmt;
+use std::mem::discriminant;
 
 use mfa_core::Kind as Device;
 use mfa_core::lockout::Way as Counter;
@@ -344,10 +345,12 @@ impl Try<'_> {
             for way in &mut ways {
                 match way.first {
                     First::Password => way.first = First::KeyAndPassword,
-                    First::Nothing => {
+                    First::Nothing if self.facts.shadow.password(user.name) == Password::Empty => {
                         way.first = First::KeyAndPassword;
                         way.unsure = Some(String::from("the password is empty"));
                     }
+                    // A line of the stack takes the key that sshd has accepted.
+                    First::Nothing => way.first = First::Key,
                     First::Key | First::KeyAndPassword | First::None => {}
                 }
             }
@@ -462,7 +465,7 @@ impl Try<'_> {
         let mut ways = Vec::new();
         match (nothing.end.lets_in(), matches!(nothing.end, End::NotKnown(_))) {
             // Where nothing is needed, a password makes a difference only if the stack goes another way with it.
-            (true, _) if typed.end != nothing.end => ways.extend([typed, nothing]),
+            (true, _) if discriminant(&typed.end) != discriminant(&nothing.end) => ways.extend([typed, nothing]),
             (true, _) => ways.push(nothing),
             (false, true) => ways.extend([typed, nothing]),
             (false, false) => ways.push(typed),
@@ -694,10 +697,11 @@ impl Try<'_> {
     }
 
     fn why_refused(self, steps: &[(&Module, Code)], decided: &dyn Fn(&Module) -> Auth) -> String {
-        let refusing = steps
-            .iter()
-            .find(|(module, code)| *code != SUCCESS && *code != IGNORE && !matches!(module.name(), "pam_deny.so"));
-        match refusing.or(steps.last()) {
+        // A line that may fail (sufficient) is not to blame; the last that said no is, and ours before all.
+        let no =
+            |(module, code): &&(&Module, Code)| *code != SUCCESS && *code != IGNORE && module.name() != "pam_deny.so";
+        let refusing = steps.iter().filter(no).find(|(module, _)| module.is_ours());
+        match refusing.or(steps.iter().rfind(no)).or(steps.last()) {
             Some((module, _)) if module.is_ours() => match decided(module) {
                 Auth::Refuse(no_way) => why_no_way(&no_way, self.service),
                 _ => String::from(self.mute.unwrap_or("our line refuses")),
