@@ -498,6 +498,11 @@ impl Module {
         answers
     }
 
+    /// Whether its line takes this code for a "yes", and not only for a jump to other lines.
+    pub fn counts(&self, code: Code) -> bool {
+        matches!(self.action(code), Action::Ok | Action::Done)
+    }
+
     /// An example of each code by which its line may go on differently.
     pub fn anything(&self, kind: Kind) -> Vec<Code> {
         self.answers(kind).into_iter().map(|answer| answer.code).collect()

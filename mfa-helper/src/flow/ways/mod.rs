@@ -576,7 +576,9 @@ impl Try<'_> {
         };
         // pam_setcred goes by what the modules said in auth, and many of them say nothing there.
         let has_credentials = |(module, code): &(&Module, Code)| {
-            *code == SUCCESS && (module.is_ours() || module.may_prove() || module.name() == "pam_permit.so")
+            *code == SUCCESS
+                && module.counts(SUCCESS)
+                && (module.is_ours() || module.may_prove() || module.name() == "pam_permit.so")
         };
         let no_credentials = (end.lets_in() && !sure.steps.iter().any(has_credentials))
             .then(|| String::from("no module of auth may establish credentials, and the program may refuse for that"));
