@@ -80,7 +80,7 @@ agree: all
 ## what `policy explain` says of each way in, and what logins by sshd, sudo and su do, at 500 hosts by chance
 generated: deb
 	cargo test --locked --no-run -p e2e --test generated
-	tests/as-root env MFA_TEST_SUITE=trixie MFA_TEST_ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p e2e --test generated -- --nocapture
+	tests/as-root env MFA_TEST_SUITE=trixie MFA_TEST_HOSTS=$(or $(HOSTS),new) MFA_TEST_ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p e2e --test generated -- --nocapture
 
 ## others' logins while somebody floods the sockets, with figures
 flood: all

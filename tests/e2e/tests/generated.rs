@@ -1,6 +1,6 @@
 //! Hosts by chance: what `policy explain` says of each person and service is what a real login by sshd, sudo and su does.
 //!
-//! A seed is printed. Host number N of it is also the first of the seed N later: `MFA_TEST_SEED` repeats them, and
+//! A seed is printed. Host number N of it is also the first of the seed N later: `MFA_TEST_HOSTS` repeats them, and
 //! `MFA_TEST_ROUNDS` says how many there are.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -195,7 +195,7 @@ const SERVICES: &str = "sshd sudo su";
 #[test]
 fn what_is_said_is_what_is_done() {
     let seed = seed();
-    println!("MFA_TEST_SEED={seed}");
+    println!("MFA_TEST_HOSTS={seed}");
     let people = format!("{} root", PEOPLE.join(" "));
     let next = AtomicU64::new(0);
     let sum = Mutex::new((Sum::default(), Vec::new()));
@@ -222,7 +222,7 @@ fn what_is_said_is_what_is_done() {
             put(&machine, &host);
             tried(&machine, service, person);
             let log = machine.read("/run/tries/log");
-            let name = format!("MFA_TEST_SEED={}: {person} by {service} with {first:?}: {class:?}", seed + number);
+            let name = format!("MFA_TEST_HOSTS={}: {person} by {service} with {first:?}: {class:?}", seed + number);
             println!("==== {name}; but it was said:\n{said}{host}{log}");
             sum.lock().expect("no poison").1.push(name);
         }
@@ -238,7 +238,7 @@ fn what_is_said_is_what_is_done() {
 #[test]
 fn a_login_that_is_tried_twice_comes_out_the_same() {
     let seed = seed();
-    println!("MFA_TEST_SEED={seed}");
+    println!("MFA_TEST_HOSTS={seed}");
     let machine = machine();
     let mut hosts = (seed..).map(|seed| Host::by(&mut Chance::of(seed)));
     let host = hosts.find(|host| put(&machine, host)).expect("some are sound");
