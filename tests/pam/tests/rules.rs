@@ -483,12 +483,12 @@ fn it_is_explained_which_rule_decides_and_what_happens() {
     assert!(home.contains("decides     mfa.toml:1 home\n") && home.contains("let in after the first factor"), "{home}");
     let away = explain(&["--service", "sshd", "--rhost", "192.0.2.7"]);
     assert!(away.contains("  from      false\n") && away.contains("  groups    true\n"), "{away}");
-    // The sandbox has no sshd that runs.
-    assert!(away.contains("; perhaps: refused: an administrator has to bind a device first\n"), "{away}");
+    // Behind a doubt where no sshd of the sandbox tells its settings.
+    assert!(away.ends_with("refused: an administrator has to bind a device first\n"), "{away}");
     let named = explain(&["--service", "sshd", "--rhost", "host.example"]);
     assert!(named.contains("  from      unknown\n") && named.contains("require     mfa\n"), "{named}");
     let key = explain(&["--service", "sshd", "--rhost", "192.0.2.7", "--ssh-key", "ssh-ed25519"]);
-    assert!(key.ends_with("; perhaps: refused: a key alone is not enough\n"), "{key}");
+    assert!(key.ends_with("refused: a key alone is not enough\n"), "{key}");
     let cron = explain(&["--service", "cron", "--rhost", "local"]);
     assert!(cron.contains("decides     none\n"), "{cron}");
     assert!(!away.contains("sk_key"), "{away}");
