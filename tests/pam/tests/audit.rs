@@ -22,7 +22,8 @@ fn line(arguments: &str, login_uid: Option<u32>, environment: &[(&str, &str)]) -
 
 #[test]
 fn a_change_by_root_is_logged_with_the_person_behind_it_and_all_that_was_changed() {
-    let _system = System::fresh();
+    let system = System::fresh();
+    system.service("sshd", "{first}\nauth required {module} stack=complete\naccount required {module}");
     add_user("auditee");
     run("groupadd", &["--force", "auditgroup"]);
     let by_sudo = &[("SUDO_USER", "ann"), ("NO_SUDO_USER", "eve")];
