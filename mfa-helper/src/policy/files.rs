@@ -67,15 +67,16 @@ pub fn load(path: &Path, now: u64) -> Loaded {
 /// Writes a drop-in, or removes it if there is no `text`; says whether that is in force when this returns.
 ///
 /// A rename puts the whole file in place, so there is no half of it to wait for: it goes into the copy at once, which
-/// logins use for as long as it is young. Of the other files, the copy gets what is in force. So a foreign file that is
-/// being written at this moment is not let in by this.
+/// logins use for as long as it is young. Of the other files, the copy gets what is in force. So neither a foreign file
+/// that is being written at this moment nor one with a typo is let in by this, and the copy stays a policy that loads:
+/// without one, a typo locks everybody out who has no device.
 pub fn put(path: &Path, folder: &Dir, name: &str, text: Option<&str>, now: u64) -> Result<bool, Fault> {
     let copies = copies().ok();
     // Logins that have read the files of before must not put them into the copy afterwards.
     let lock = copies.as_ref().and_then(|dir| dir.lock().ok());
-    let in_force = match (read(path, now), last_good(path)) {
-        (Ok(Files { sources, young }), _) if young.is_empty() => Some(sources),
-        (_, copy) => copy.map(|(sources, _)| sources),
+    let in_force = match read(path, now) {
+        Ok(Files { sources, young }) if young.is_empty() && parse(&sources).is_ok() => Some(sources),
+        _ => last_good(path).map(|(sources, _)| sources),
     };
     match text {
         Some(text) => folder.replace(name, text.as_bytes())?,
@@ -87,13 +88,17 @@ pub fn put(path: &Path, folder: &Dir, name: &str, text: Option<&str>, now: u64) 
         None => return Ok(last_good(path).is_none() && load(path, now).error.is_none()),
     };
     let bytes = encode(&sources);
+    let policy = parse(&sources);
     if let (Some(dir), Some(_), Some(copy)) = (&copies, &lock, copy_name(path))
         && bytes.len() <= LIMIT
+        && policy.is_ok()
     {
         let _ = dir.replace(&copy, &bytes);
     }
     drop(lock);
-    Ok(parse(&sources).is_ok_and(|policy| load(path, now).policy == policy))
+    let loaded = load(path, now);
+    let by_the_files = loaded.error.is_none() && loaded.young.is_none();
+    Ok(by_the_files || policy.is_ok_and(|policy| loaded.policy == policy))
 }
 
 /// The sources with `text` as the drop-in at `path`, in their order; without it if there is no text.
@@ -158,6 +163,12 @@ struct Files {
     young: Vec<String>,
 }
 
+/// Whether a file was changed so recently that it may not be whole. Its time may be ahead of ours by a moment: `now` is
+/// read before the file, and a clock may be set back by a little. One that is far ahead is not waited for.
+fn is_young(modified: u64, now: u64) -> bool {
+    now.abs_diff(modified) < SETTLED
+}
+
 fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
     let unreadable = |fault: Fault| PolicyError(fault.to_string());
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
@@ -176,7 +187,7 @@ fn read(path: &Path, now: u64) -> Result<Files, PolicyError> {
         let Some(Content { bytes, modified }) = content else {
             return Err(PolicyError(format!("{path} is missing")));
         };
-        if modified <= now && now - modified < SETTLED {
+        if is_young(modified, now) {
             files.young.push(path.clone());
         }
         match bytes.text() {
@@ -272,6 +283,15 @@ mod tests {
         assert_eq!(put("d/50", Some("x")), ["d/10", "d/50", "d/60", "c/mfa"]);
         assert_eq!(put("d/60", Some("x")), ["d/10", "d/60", "c/mfa"]);
         assert_eq!(put("d/10", None), ["d/60", "c/mfa"]);
+    }
+
+    #[test]
+    fn a_file_is_young_shortly_before_and_after_its_time() {
+        let young = |modified| is_young(modified, 1_000);
+        assert_eq!(
+            [997, 998, 999, 1_000, 1_001, 1_002, 9_000].map(young),
+            [false, false, true, true, true, false, false]
+        );
     }
 
     #[test]

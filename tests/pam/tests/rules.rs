@@ -100,6 +100,51 @@ fn a_file_that_is_being_written_is_not_let_in_by_a_rule_that_counts_at_once() {
     assert!(foreign.1.contains("require     mfa\n") && foreign.2.is_empty(), "{foreign:?}");
 }
 
+/// With a typo in the main file, logins go by the copy. What is done to a rule by command then must not cost the copy:
+/// without it, everybody would need a device, and only root could give one out.
+#[test]
+fn a_typo_in_another_file_costs_nobody_the_copy() {
+    let system = fresh(&["ruled", "kept", "stranger"]);
+    let main = "[[rule]]\nusers = [\"kept\"]\nrequire = \"mfa\"\n";
+    let explained = |user: &str| {
+        let (_, data, _) = told(&system.enroll(&["policy", "explain", "--user", user, "--service", "login"], ""));
+        data.contains("require     mfa\n")
+    };
+    let required = || ["ruled", "kept", "stranger"].map(&explained);
+    let enroll = |arguments: &[&str]| told(&system.enroll(arguments, ""));
+    system.config(main);
+    assert_eq!(enroll(&["require", "--user", "ruled", "--try", "1h"]).0, 0);
+    settle();
+    assert_eq!(required(), [true, true, false]);
+    system.config(&format!("{main}requier = \"off\"\n"));
+    assert_eq!(required(), [true, true, false], "by the copy");
+    let (code, _, said) = enroll(&["require", "--confirm"]);
+    assert!(code == 0 && said.contains("The policy in place is not in force"), "{said}");
+    settle();
+    assert_eq!(required(), [true, true, false]);
+    let (code, _, said) = enroll(&["unrequire", "--user", "ruled"]);
+    assert!(code == 0 && said.contains("is removed, and that is in force."), "{said}");
+    assert_eq!(required(), [false, true, false]);
+    // The file that is removed may be the one with the typo, and others may have been changed since.
+    system.drop_in("50-require-user-ruled.toml", "[[rule]\n");
+    system.config("# nobody\n");
+    assert_eq!(required(), [false, true, false], "by the copy");
+    let (code, _, said) = enroll(&["unrequire", "--user", "ruled"]);
+    assert!(code == 0 && said.contains("is removed, and that is in force."), "{said}");
+    assert_eq!(required(), [false; 3]);
+    // Without a copy nothing can be in force before the typo is mended.
+    system.config(main);
+    assert_eq!(enroll(&["require", "--user", "ruled"]).0, 0);
+    settle();
+    system.config(&format!("{main}requier = \"off\"\n"));
+    fs::remove_dir_all("/var/lib/mfa/policy").unwrap();
+    let (code, _, said) = enroll(&["unrequire", "--user", "ruled"]);
+    assert!(code == 0 && said.contains("is removed. It counts once the policy in place is mended.\n"), "{said}");
+    assert_eq!(required(), [true; 3]);
+    system.config(main);
+    assert_eq!(required(), [false, true, false]);
+}
+
 #[test]
 fn whom_a_rule_excepts_is_not_required_and_that_is_no_fault() {
     let system = fresh(&["ruled", "excepted", "stranger"]);

@@ -79,12 +79,13 @@ pub fn require(
         );
         return Err(refused(text));
     }
-    let at_once = files::put(config, &folder, &name, Some(&text), now).map_err(failed)?;
+    // Not `now`: to see who is left has taken a while, and a file that was written meanwhile is young.
+    let at_once = files::put(config, &folder, &name, Some(&text), (host.now)()).map_err(failed)?;
     for (name, at) in left.out.iter().take(NAMES) {
         let why = format!("mfa-enroll policy explain --service sshd --user {}", shell_word(name));
         conversation.tell(&format!("{} cannot log in {at} any more. To see why: {why}", printable(name, 64)))?;
     }
-    let text = [format!("{path} is written"), in_force(at_once), reached(&policy, required, host)].concat();
+    let text = [format!("{path} is written"), in_force(at_once, host), reached(&policy, required, host)].concat();
     let exempt = policy::not_reached(&policy, required, now);
     let decision = match exempt.is_empty() {
         true => Decision::new(Outcome::Accepted, text, "rule written"),
@@ -115,7 +116,7 @@ pub fn unrequire(required: &Required, config: &Path, host: &Host) -> Result<Deci
         return Err(Decision::new(Outcome::NotFound, text, "no such rule"));
     }
     let at_once = files::put(config, &folder, &name, None, (host.now)()).map_err(failed)?;
-    let text = format!("{} is removed{}", folder.path_of(&name), in_force(at_once));
+    let text = format!("{} is removed{}", folder.path_of(&name), in_force(at_once, host));
     Ok(Decision::new(Outcome::Accepted, text, "rule removed").noting("file", folder.path_of(&name)))
 }
 
@@ -153,9 +154,10 @@ pub fn confirm(config: &Path, host: &Host) -> Result<Decision, Decision> {
 }
 
 /// How a sentence about the policy goes on.
-fn in_force(at_once: bool) -> String {
+fn in_force(at_once: bool, host: &Host) -> String {
     match at_once {
         true => String::from(", and that is in force.\n"),
+        false if host.loaded.error.is_some() => String::from(". It counts once the policy in place is mended.\n"),
         false => format!(".\nThat is in force in {} seconds.\n", files::SETTLED),
     }
 }
