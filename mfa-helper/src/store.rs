@@ -132,6 +132,9 @@ impl Store {
 
     /// Writes durably if the record is still at the revision `at`. Returns whether it was.
     fn write(&self, user: &str, at: &Revision, write: &Write) -> Result<bool, StoreError> {
+        if matches!(write, Write::Unbind) {
+            self.empty_renamed_alone()?;
+        }
         let dir = match self.user_dir(user)? {
             Some(dir) => dir,
             None => self.users.make_subdir(&folder_of(user)?)?,
@@ -163,6 +166,23 @@ impl Store {
     /// would make used codes valid again for a moment, and a state before its credentials would be damage.
     fn move_record(
         &self,
+        old: (&str, &Revision),
+        new: (&str, &Revision),
+        binding: &Credentials,
+        state: &State,
+    ) -> Result<bool, StoreError> {
+        // Two at once would make their records in the same folder, and one would destroy the other's.
+        let _one_at_a_time = self.users.lock()?;
+        let moved = self.move_alone(old, new, binding, state);
+        if moved.is_err() {
+            // By its name: if the folder has got the new user's, nothing of it may be removed.
+            let _ = self.empty_renamed();
+        }
+        moved
+    }
+
+    fn move_alone(
+        &self,
         (old, old_at): (&str, &Revision),
         (new, new_at): (&str, &Revision),
         binding: &Credentials,
@@ -171,21 +191,33 @@ impl Store {
         let Some(from) = self.user_dir(old)? else { return Ok(false) };
         let folder = folder_of(new)?;
         let to = self.users.make_subdir(&folder)?;
-        let made = self.users.make_subdir(RENAMED)?;
-        let _locks = [&made, &from, &to].map(Dir::lock).into_iter().collect::<Result<Vec<_>, Fault>>()?;
+        let _locks = [&from, &to].map(Dir::lock).into_iter().collect::<Result<Vec<_>, Fault>>()?;
         if Files::read(&from)?.revision() != *old_at || Files::read(&to)?.revision() != *new_at {
             return Ok(false);
         }
-        // What a cut has left, which may hold a key.
-        for name in made.names()? {
-            made.remove(&name)?;
-        }
+        self.empty_renamed()?;
+        let made = self.users.make_subdir(RENAMED)?;
         create_state(&made, state)?;
         made.replace(CREDENTIALS_FILE, binding.encode(new).bytes())?;
         destroy(&to, new).map_err(StoreError::Cut)?;
         self.users.rename_folder(RENAMED, &folder).map_err(StoreError::Cut)?;
         destroy(&from, old).map_err(StoreError::Cut)?;
         Ok(true)
+    }
+
+    /// Destroys what a cut rename has left, which may hold a key. Needs the lock of the users' folder.
+    fn empty_renamed(&self) -> Result<(), Fault> {
+        let made = match self.users.subdir(RENAMED) {
+            Err(fault) if fault.is_missing() => return Ok(()),
+            made => made?,
+        };
+        made.names()?.iter().try_for_each(|name| made.remove(name))
+    }
+
+    /// [`Store::empty_renamed`] while nobody renames. Whose key it is, is not looked at: no rename goes on with it.
+    fn empty_renamed_alone(&self) -> Result<(), Fault> {
+        let _nobody_renames = self.users.lock()?;
+        self.empty_renamed()
     }
 
     /// The names of the users that have a record, sorted.
@@ -226,6 +258,7 @@ impl Engine for Store {
     }
 
     fn destroy(&self, user: &str) -> Result<(), Unavailable> {
+        self.empty_renamed_alone().map_err(StoreError::from)?;
         let Some(dir) = self.user_dir(user)? else { return Ok(()) };
         let _lock = dir.lock().map_err(StoreError::from)?;
         Ok(destroy(&dir, user).map_err(StoreError::from)?)

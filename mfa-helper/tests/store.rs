@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use mfa_core::engine::{CommitError, Engine, Write};
+use mfa_core::engine::{CommitError, Engine, Trouble, Write};
 use mfa_core::key::{Key, PublicKey};
 use mfa_core::record::{App, Credentials, Device, Latest, OneTime, Owes, Pending, Provisional, Record, State};
 use mfa_core::remembered::{Origin, RememberedLogin, RememberedLogins};
@@ -17,6 +17,7 @@ use mfa_core::totp::{Parameters, Totp};
 use mfa_core::{Id, Process, recovery};
 use mfa_helper::store::{FORMAT, Revision, Store, StoreError};
 use mfa_wire::Secret;
+use nix::fcntl::{Flock, FlockArg};
 
 /// A record and the revision at which it was read.
 struct Loaded {
@@ -614,10 +615,52 @@ fn a_rename_that_was_cut_leaves_a_device_that_works() {
     assert!(store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state).is_err());
     assert_eq!(load(&store).state, state, "alice's is untouched");
     assert!(store.load("bob").unwrap().0.credentials.is_none(), "nobody else has it");
+    assert_eq!(fs::read_dir(place.path("users/rename.new")).unwrap().count(), 0, "no key is left");
     fs::remove_dir(place.path("users/bob/in-the-way")).unwrap();
     let (alice, bob, binding, state) = renamed(&store);
     store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state).unwrap();
     assert_eq!(store.load("bob").unwrap().0.state, state);
+}
+
+/// Two would make their records in the same folder.
+#[test]
+fn renames_wait_for_each_other() {
+    let place = Place::new("rename-twice");
+    let store = place.bound();
+    let (alice, bob, binding, state) = renamed(&store);
+    let rename = || store.rename(("alice", &alice.revision), ("bob", &bob), &binding, &state);
+    let users = fs::File::open(place.path("users")).unwrap();
+    let another = Flock::lock(users, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+    assert!(matches!(rename(), Err(CommitError::Failed(why)) if why.kind == Trouble::NotDone));
+    assert!(!place.path("users/rename.new").exists());
+    drop(another);
+    rename().unwrap();
+}
+
+#[test]
+fn unbinding_destroys_what_a_cut_rename_has_left() {
+    let place = Place::new("rename-left");
+    let store = place.bound();
+    let left = place.path("users/rename.new/credentials");
+    let leave = || {
+        let _ = fs::create_dir(place.path("users/rename.new"));
+        fs::set_permissions(place.path("users/rename.new"), fs::Permissions::from_mode(0o700)).unwrap();
+        place.write("users/rename.new/credentials", b"a key");
+        fs::File::open(&left).unwrap()
+    };
+    let is_destroyed = |mut opened: fs::File| {
+        let mut rest = Vec::new();
+        opened.read_to_end(&mut rest).unwrap();
+        !left.exists() && rest.iter().all(|byte| *byte == 0)
+    };
+    let opened = leave();
+    commit(&store, &load(&store), Write::Unbind).unwrap();
+    assert!(is_destroyed(opened));
+    for user in ["alice", "nobody-is-kept"] {
+        let opened = leave();
+        store.destroy(user).unwrap();
+        assert!(is_destroyed(opened), "{user}");
+    }
 }
 
 #[test]
