@@ -69,17 +69,28 @@ pub struct Person {
     /// By whom the caller says that sudo was called. Root may claim anyone; where no login uid is kept, as in
     /// containers, it is all that there is.
     pub claimed_sudo_user: Option<String>,
+    /// The caller, if it is root.
+    process: Option<Process>,
 }
 
 impl Person {
-    /// Of the caller, if it is root and still runs.
+    /// By the kernel's word, if the caller is root and still runs. Asked before the caller gets a message: somebody who may
+    /// only run `mfa-enroll` by sudo must not stay unnamed by interrupting it.
     pub fn of(caller: Caller, held: &Held) -> Person {
         if !caller.is_root() {
             return Person::default();
         }
         let login_uid = process::login_uid(caller.pid).map(|uid| uid.to_string());
-        let person = Person { login_uid, claimed_sudo_user: process::variable(caller.pid, "SUDO_USER") };
+        let person = Person { login_uid, claimed_sudo_user: None, process: process::now(caller.pid) };
         if held.is_there() { person } else { Person::default() }
+    }
+
+    /// With what the caller claims, if it still runs. Only a command is asked: a login claims nothing, and the program that
+    /// asks for it may have a long environment.
+    pub fn with_claim(self, request: &Request) -> Person {
+        let Some(process) = self.process.filter(|_| matches!(request, Request::Verb(_))) else { return self };
+        let claimed = process::variable(process.pid, "SUDO_USER");
+        Person { claimed_sudo_user: claimed.filter(|_| process::now(process.pid) == Some(process)), ..self }
     }
 }
 

@@ -134,6 +134,7 @@ fn converse(listen_fds: u32) -> Result<ExitCode, String> {
     }
     let opened = Conversation::open(Channel::new(stream));
     let (mut conversation, request) = opened.map_err(|e| format!("uid {}: {e}", caller.uid))?;
+    let person = person.with_claim(&request);
     let tries_itself = caller.is_root() && matches!(request, Request::Verb(Verb::Doctor));
     if listening && !tries_itself && (caller.is_root() || right(&request) != Right::Proved) {
         sys::caps::give_up().map_err(|e| format!("uid {}: {}", caller.uid, e.desc()))?;

@@ -1,6 +1,7 @@
 //! Processes, from /proc.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use mfa_core::Process;
@@ -36,10 +37,16 @@ pub fn login_uid(pid: i32) -> Option<u32> {
     if uid == u32::MAX { None } else { Some(uid) }
 }
 
+/// How much of an environment is read, in bytes.
+const ENVIRONMENT: u64 = 128 * 1024;
+
 /// A variable of the environment that the process was started with. Its parent could write into it anything it liked.
 pub fn variable(pid: i32, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|byte| *byte == 0);
+    let mut environment = Vec::new();
+    fs::File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
+    // Each variable ends with a zero. One that does not was cut off by the limit, and its value would be another one.
+    let end = environment.iter().rposition(|byte| *byte == 0)?;
+    let mut variables = environment[..end].split(|byte| *byte == 0);
     let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     Some(String::from_utf8_lossy(value).into_owned())
 }
@@ -57,7 +64,11 @@ pub fn field(stat: &str, number: usize) -> Option<i64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a process with an environment to look at")]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -75,6 +86,26 @@ mod tests {
         assert_eq!(variable(this, "PAT"), None);
         assert_eq!(variable(4_194_305, "PATH"), None);
         assert_eq!(login_uid(4_194_305), None);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_read_of_an_environment_and_no_value_is_cut() {
+        let padding = "x".repeat(100_000);
+        let found = |last: &str| {
+            let variables = [("A", padding.as_str()), ("B", "b"), ("C", last), ("D", "d")];
+            let mut command = Command::new("/bin/cat");
+            command.env_clear().envs(variables).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut cat = command.spawn().unwrap();
+            // What it gives back shows that it runs, and so that the kernel has its environment.
+            cat.stdin.as_mut().unwrap().write_all(b".").unwrap();
+            cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            let found = ["B", "C", "D"].map(|name| variable(cat.id().cast_signed(), name).map(|value| value.len()));
+            drop(cat.stdin.take());
+            cat.wait().unwrap();
+            found
+        };
+        assert_eq!(found("c"), [Some(1); 3]);
+        assert_eq!(found(&padding), [Some(1), None, None]);
     }
 
     #[test]
