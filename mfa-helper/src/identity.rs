@@ -68,8 +68,9 @@ impl Identity {
 /// Whether pam_unix would find an empty password for `user`, which is no first factor: with `nullok` in the stack,
 /// anybody can log in as that user without knowing anything.
 ///
-/// A process of its own reads the hash and answers with one byte. So the hash is never in our memory, and every
-/// failure on the way becomes [`Password::NotKnown`].
+/// A process of its own reads the hash and answers with one byte. So at a login the hash is never in our memory, and
+/// every failure on the way becomes [`Password::NotKnown`]. Root's commands that work out ways in read all of shadow
+/// themselves (`flow/ways/shadow.rs`).
 pub fn password_of(user: &str) -> Password {
     let answer = answer_of_a_copy(|| names::password(user) as u8, LOOK_UP);
     let is_the_answer = |password: &Password| answer == Some(*password as u8);
