@@ -346,7 +346,10 @@ impl Rule {
         if all(&conditions) == Answer::No {
             return conditions;
         }
-        let users = self.users.as_ref().map(|names| any_user(names, facts.user, member));
+        let users = self.users.as_ref().map(|names| match names.iter().any(|name| name == facts.user) {
+            true => Answer::Yes,
+            false => self.other_spelling(any_spelling(names, facts.user, member), facts.now),
+        });
         match (users, &self.groups) {
             (None, None) => {}
             (Some(answer @ Answer::Yes), _) | (Some(answer), None) => conditions.push(("users", answer)),
@@ -356,6 +359,15 @@ impl Rule {
             }),
         }
         conditions
+    }
+
+    /// What it is worth that a name of this rule leads to the user without being the user's. A requirement follows it. An
+    /// exemption does not: the name may have been a local account's that is gone, and lead to whom a directory calls so.
+    fn other_spelling(&self, answer: Answer, now: u64) -> Answer {
+        match answer {
+            Answer::Yes if self.requirement(now, "").require != Require::Mfa => Answer::Unknown,
+            answer => answer,
+        }
     }
 
     /// Whether it has no condition at all.
@@ -396,12 +408,9 @@ fn any_group(groups: &[String], member: &mut dyn FnMut(Named) -> Answer) -> Answ
     any(groups.iter().map(|group| Named::Group(group)), member)
 }
 
-/// A name as it is written decides without the name service. A rule may have a thousand names, so the name service is
-/// asked only about those that could be another spelling of the user's.
-fn any_user(names: &[String], user: &str, member: &mut dyn FnMut(Named) -> Answer) -> Answer {
-    if names.iter().any(|name| name == user) {
-        return Answer::Yes;
-    }
+/// A rule may have a thousand names, so the name service is asked only about those that could be another spelling of the
+/// user's.
+fn any_spelling(names: &[String], user: &str, member: &mut dyn FnMut(Named) -> Answer) -> Answer {
     any(names.iter().filter(|name| alike(name, user)).map(|name| Named::User(name)), member)
 }
 
@@ -602,6 +611,31 @@ mod tests {
         assert_eq!(asked("ädalice", Answer::Yes), (Require::Mfa, 1));
         assert_eq!(asked("user7", Answer::No), (Require::Mfa, 0));
         assert_eq!(asked("bob", Answer::Yes), (Require::IfBound, 0));
+    }
+
+    /// A local robot is gone, and a directory with a default domain calls another account so.
+    #[test]
+    fn another_spelling_of_a_user_exempts_nobody() {
+        let decided = |rule: &str, user: &str| {
+            let everybody = "[[rule]]\nrequire = \"mfa\"\nremember = \"1h\"\n";
+            let policy = policy(&format!("[[rule]]\nusers = [\"robot\"]\n{rule}\n{everybody}"));
+            let decided = policy.decide(&facts(user, "sshd"), &mut |_| Answer::Yes);
+            (decided.require, decided.rule)
+        };
+        let deadline = "require = \"mfa\"\ndeadline = \"2037-01-31\"";
+        for (rule, expected) in [
+            ("require = \"off\"", Require::Off),
+            ("require = \"if-bound\"", Require::IfBound),
+            (deadline, Require::IfBound),
+        ] {
+            assert_eq!(decided(rule, "robot"), (expected, "mfa.toml:1".into()), "{rule}");
+            assert_eq!(decided(rule, "robot@dom.example").0, Require::Mfa, "{rule}");
+        }
+        let required = decided("require = \"mfa\"", "robot@dom.example");
+        assert_eq!(required, (Require::Mfa, "mfa.toml:1".into()), "a rule that requires holds for certain");
+        let policy = policy("[[rule]]\nusers = [\"robot\"]\nrequire = \"off\"\n");
+        let decided = policy.decide(&facts("ROBOT", "sshd"), &mut |_| Answer::Yes);
+        assert_eq!(decided.require, Require::IfBound, "as without a rule");
     }
 
     #[test]

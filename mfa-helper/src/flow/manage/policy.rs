@@ -178,10 +178,12 @@ pub fn findings(policy: &Policy, now: u64) -> Vec<Finding> {
             let text = format!("{name}: {why}, so the rule is taken to concern everybody");
             find(true, "rule-group-unknown", text);
         }
+        let exempts = rule.require != Require::Mfa || rule.deadline.is_some();
         for user in rule.users.iter().flatten() {
             match identity::find(user) {
                 Ok(None) => find(false, "rule-user-unknown", format!("{name}: no user is called {user}")),
-                Ok(Some(found)) if !alike(user, &found.name) => {
+                // Where a rule requires nothing, only the very name exempts.
+                Ok(Some(found)) if !alike(user, &found.name) || exempts && *user != found.name => {
                     let text = format!("{name}: {user} is {0}, and does not match: write {0}", found.name);
                     find(true, "rule-user-other-name", text);
                 }
