@@ -55,6 +55,17 @@ fn a_change_by_root_is_logged_with_the_person_behind_it_and_all_that_was_changed
         "event=unrequire group=auditgroup caller=0 auid=4711 verdict=not-found reason=\"no such rule\""
     );
 
+    // All that decides whom the rule concerns and what it asks.
+    run("usermod", &["--append", "--groups", "auditgroup", "auditee"]);
+    add_user("auditmember");
+    run("usermod", &["--append", "--groups", "auditgroup", "auditmember"]);
+    let group = "require --group auditgroup --kinds u2f --deadline 2037-01-31";
+    assert_eq!(
+        line(&format!("{group} --except auditee --except auditmember"), None, &[]),
+        "event=require group=auditgroup file=/etc/mfa/mfa.d/50-require-group-auditgroup.toml kinds=u2f \
+         deadline=2037-01-31 except=\"auditee,auditmember\" caller=0 verdict=accepted reason=\"rule written\""
+    );
+
     // What somebody claims forges no field.
     let forged = line("invite --user auditee", None, &[("SUDO_USER", "ann verdict=refused\nauid=1")]);
     let (before, after) = forged.split_once(" until=").unwrap();

@@ -98,11 +98,15 @@ pub fn require(
     for line in &exempt {
         conversation.tell(line)?;
     }
-    let decision = decision.noting("file", folder.path_of(&name));
-    Ok(match end_of_trial(required, now) {
-        Some(end) => decision.noting("until", end),
-        None => decision,
-    })
+    let parts = [
+        ("file", Some(folder.path_of(&name))),
+        ("kinds", required.kinds.clone()),
+        ("deadline", required.deadline.clone()),
+        ("except", Some(required.except.join(",")).filter(|names| !names.is_empty())),
+        ("until", end_of_trial(required, now)),
+    ];
+    let noted = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(noted.fold(decision, |decision, (name, value)| decision.noting(name, value)))
 }
 
 /// Removes the rule.
