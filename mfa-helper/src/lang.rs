@@ -200,12 +200,7 @@ fn english(text: Text) -> String {
         Text::BoundInLogin(user) => {
             format!("Once this login opens, the device of {} is bound and its code asked.", name(user))
         }
-        Text::Bound(user, true) => {
-            format!("The device of {} is bound. From the next login on its code is asked.", name(user))
-        }
-        Text::Bound(user, false) => {
-            format!("The device of {} is bound. No login on this host asks for its code yet.", name(user))
-        }
+        Text::Bound(user, asked) => english_bound("device", "its code", user, asked),
         Text::Replaced(user) => format!(
             "The new device of {} is bound.\nThe one before, and its recovery codes, are void.\n\
              Tell whoever shares the account.",
@@ -219,12 +214,7 @@ fn english(text: Text) -> String {
         Text::KeyBoundInLogin(user) => {
             format!("Once this login opens, the security key of {} is bound and asked.", name(user))
         }
-        Text::KeyBound(user, true) => {
-            format!("The security key of {} is bound. From the next login on it is asked.", name(user))
-        }
-        Text::KeyBound(user, false) => {
-            format!("The security key of {} is bound. No login on this host asks for it yet.", name(user))
-        }
+        Text::KeyBound(user, asked) => english_bound("security key", "it", user, asked),
         Text::KeyAdded(keys) => format!("The security key is bound: any one of your {keys} is enough."),
         Text::KeyRemoved(1) => "The security key is unbound. One is left.".into(),
         Text::KeyRemoved(keys) => format!("The security key is unbound. {keys} are left."),
@@ -261,6 +251,13 @@ fn english_deadline(days: u64, verb: &str) -> String {
     match days {
         1 => format!("MFA will be required of you from tomorrow on. Bind a device now: mfa-enroll {verb}"),
         days => format!("MFA will be required of you in {days} days. Bind a device by then: mfa-enroll {verb}"),
+    }
+}
+
+fn english_bound(what: &str, it: &str, user: &str, asked: bool) -> String {
+    match asked {
+        true => format!("The {what} of {} is bound. From the next login on {it} is asked.", name(user)),
+        false => format!("The {what} of {} is bound. No login on this host asks for {it} yet.", name(user)),
     }
 }
 

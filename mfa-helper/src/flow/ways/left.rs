@@ -66,12 +66,16 @@ fn can_log_in(person: &Person, from: From, rules: &Rules, facts: &Facts) -> Can 
     services.map(|service| by(&ways_in(person, service, from.place(), rules, facts))).max().unwrap_or(Can::No)
 }
 
-/// Root by logging in or by su, others by logging in and sudo.
-fn can_become_root(person: &Person, from: From, rules: &Rules, facts: &Facts) -> Can {
-    let at = |service: &str| by(&ways_in(person, service, Place::Remote(None), rules, facts));
+/// Whether an administrator can still mend the host: root by logging in or by su; others by logging in, and by sudo if
+/// they could before.
+fn can_mend(person: &Person, before: &Rules, rules: &Rules, facts: &Facts) -> Can {
+    let at = |service: &str, rules: &Rules| by(&ways_in(person, service, Place::Remote(None), rules, facts));
+    let logs_in = [From::Elsewhere, From::Here].map(|from| can_log_in(person, from, rules, facts));
+    let logs_in = logs_in.into_iter().max().unwrap_or(Can::No);
     match person.is_root() {
-        true => SU.into_iter().map(at).max().unwrap_or(Can::No).max(can_log_in(person, from, rules, facts)),
-        false => can_log_in(person, from, rules, facts).min(at("sudo")),
+        true => SU.into_iter().map(|service| at(service, rules)).max().unwrap_or(Can::No).max(logs_in),
+        false if at("sudo", before) == Can::No => logs_in,
+        false => logs_in.min(at("sudo", rules)),
     }
 }
 
@@ -101,8 +105,8 @@ pub fn loses(person: &Person, before: &Rules, after: &Rules, facts: &Facts) -> &
     }
 }
 
-/// The administrators, if a change of the rules leaves none of them who can log in and become root, from where one could
-/// before. Nobody if that cannot be told.
+/// The administrators, if a change of the rules leaves none of them who can log in and become root, be it at the console.
+/// Nobody if that cannot be told.
 pub fn administrators_lost<'a>(
     people: &'a [Person<'a>],
     before: &Rules,
@@ -111,12 +115,9 @@ pub fn administrators_lost<'a>(
 ) -> Vec<&'a Person<'a>> {
     let admins: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts) == Some(true)).collect();
     let perhaps: Vec<&Person> = people.iter().filter(|person| is_admin(person, facts).is_none()).collect();
-    let lost = [From::Elsewhere, From::Here].into_iter().any(|from| {
-        let any = |rules| admins.iter().any(|admin| can_become_root(admin, from, rules, facts) != Can::No);
-        let another = || perhaps.iter().any(|person| can_log_in(person, from, after, facts) != Can::No);
-        any(before) && !any(after) && !another()
-    });
-    if lost { admins } else { Vec::new() }
+    let any = |rules| admins.iter().any(|admin| can_mend(admin, before, rules, facts) != Can::No);
+    let another = |person: &&Person| can_mend(person, before, after, facts) != Can::No;
+    if any(before) && !any(after) && !perhaps.iter().any(another) { admins } else { Vec::new() }
 }
 
 /// A user and what is bound.

@@ -320,11 +320,10 @@ impl Try<'_> {
         }
         // With a key and a password, the password alone may be enough.
         let password = ways.iter().find(|way| way.first == First::Password && way.end.lets_in()).cloned();
-        if let (Some(password), Some(both)) = (password, ways.iter_mut().find(|way| way.first == First::KeyAndPassword))
+        if let Some(password) = password
+            && let Some(both) = ways.iter_mut().find(|way| way.first == First::KeyAndPassword && !way.end.lets_in())
         {
-            if !both.end.lets_in() {
-                *both = Way { first: First::KeyAndPassword, ..password };
-            }
+            *both = Way { first: First::KeyAndPassword, ..password };
         }
         ways
     }

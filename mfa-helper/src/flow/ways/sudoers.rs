@@ -174,14 +174,14 @@ fn bound_elsewhere(sudoers: &Value, user: &User) -> Option<String> {
 
 /// Whether sudo asks this user where no tag says so. The last setting decides.
 fn asks(sudoers: &Value, user: &User) -> bool {
-    let said = settings(sudoers, user).into_iter().filter_map(|option| option.get("authenticate")?.as_bool());
-    said.last().unwrap_or(true)
+    let mut said = settings(sudoers, user).into_iter().filter_map(|option| option.get("authenticate")?.as_bool());
+    said.next_back().unwrap_or(true)
 }
 
 /// Whether this user belongs to the group that sudo never asks.
 fn is_exempt(sudoers: &Value, user: &User) -> bool {
-    let named = settings(sudoers, user).into_iter().filter_map(|option| option.get("exempt_group")?.as_str());
-    named.last().is_some_and(|group| (user.member)(group) == Answer::Yes)
+    let mut named = settings(sudoers, user).into_iter().filter_map(|option| option.get("exempt_group")?.as_str());
+    named.next_back().is_some_and(|group| (user.member)(group) == Answer::Yes)
 }
 
 #[cfg(test)]
