@@ -89,8 +89,10 @@ fn lines_for_everybody(text: &str) -> impl Iterator<Item = (usize, &str, &str)> 
     lines.take_while(|(_, word, _)| !word.eq_ignore_ascii_case("match"))
 }
 
-/// The first line for a keyword in files that sort before ours, or in ours.
+/// The first line for a keyword in files that sort before ours. A file of our name that is already there counts too,
+/// whatever it says: the remedy would write over it, and remove it if sshd would not start.
 fn before_ours(folder: &Path, keyword: &str) -> Option<(PathBuf, usize)> {
+    let ours = folder.join(drop_in(keyword));
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| name.ends_with(".conf") && !name.starts_with('.') && *name <= drop_in(keyword));
@@ -98,7 +100,8 @@ fn before_ours(folder: &Path, keyword: &str) -> Option<(PathBuf, usize)> {
     names.into_iter().find_map(|name| {
         let file = folder.join(name);
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let number = lines_for_everybody(&text).find(|(_, word, _)| word.eq_ignore_ascii_case(keyword))?.0;
+        let line = lines_for_everybody(&text).find(|(_, word, _)| word.eq_ignore_ascii_case(keyword));
+        let number = line.map(|(number, ..)| number).or((file == ours).then_some(1))?;
         Some((file, number))
     })
 }
@@ -144,6 +147,8 @@ mod tests {
         // Our own file with another value is somebody's decision.
         let own = ("sshd_config.d/00-mfa-UsePAM.conf", "UsePAM no\n");
         assert_eq!(on("own", &[DEBIAN, own]), edit("/sshd_config.d/00-mfa-UsePAM.conf:1"));
+        let own_of_some = ("sshd_config.d/00-mfa-UsePAM.conf", "Match User bob\n  UsePAM no\n");
+        assert_eq!(on("own-of-some", &[DEBIAN, own_of_some]), edit("/sshd_config.d/00-mfa-UsePAM.conf:1"));
         let without = on("without", &[("sshd_config", "Match all\nUsePAM no\n")]);
         assert_eq!(
             without,
