@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use mfa_wire::sshd_remedy;
+use mfa_wire::{shell_word, sshd_remedy};
 
 use super::{Users, output};
 use crate::finding::Finding;
@@ -222,12 +222,23 @@ fn others() -> Vec<Finding> {
         if fs::read_link(path.join("ns/pid")).ok() != own {
             continue;
         }
-        let words = fs::read(path.join("cmdline")).unwrap_or_default();
-        found.extend(with_settings_of_its_own(&String::from_utf8_lossy(&words)));
+        found.extend(roots_title(&path).as_deref().and_then(with_settings_of_its_own));
     }
     found.sort_by(|a, b| a.what.cmp(&b.what));
     found.dedup();
     found
+}
+
+/// The title of a process whose real and effective uid are root's (proc(5), `Uid:`). Every user may give a process any
+/// title, and this one ends in a line for root's shell.
+fn roots_title(process: &Path) -> Option<String> {
+    let status = fs::read(process.join("status")).ok()?;
+    // The name of the process, which stands before, may hold any byte but a newline, which is escaped.
+    let is_roots = status.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Uid:\t0\t0\t"));
+    if !is_roots {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&fs::read(process.join("cmdline")).ok()?).into_owned())
 }
 
 /// A listener sets its title: `sshd: /usr/sbin/sshd -D -f FILE [listener] 0 of 10-100 startups`.
@@ -243,7 +254,8 @@ fn with_settings_of_its_own(command_line: &str) -> Option<Finding> {
     let file = file.unwrap_or(SSHD_CONFIG);
     let what = format!("an sshd listens with settings of its own, which nothing here looks at: {command}");
     let remedy = format!(
-        "editor {file}  # see that it says UsePAM yes, KbdInteractiveAuthentication yes, PasswordAuthentication no"
+        "editor {}  # see that it says UsePAM yes, KbdInteractiveAuthentication yes, PasswordAuthentication no",
+        shell_word(file)
     );
     set.then(|| Finding::warning("sshd-another", file, what, remedy))
 }
@@ -334,6 +346,32 @@ mod tests {
             settings.extend(right.into_iter().map(|(keyword, value)| (keyword.to_ascii_lowercase(), value)));
             assert_eq!(judged(&settings, false), []);
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a place for the files of the test")]
+    fn the_title_of_a_process_counts_only_if_it_is_roots() {
+        let process = Path::new("/tmp").join(format!("mfa-enroll-process-{}", std::process::id()));
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("cmdline"), "sshd: x -f y [listener]\0").unwrap();
+        let title = |uids: &str| {
+            // The name, which every user chooses, comes first.
+            let status = [b"Name:\tUid:\t0\t0\t\\nUid:\t0\t0\t\xff\nUmask:\t0022\nUid:\t", uids.as_bytes()].concat();
+            fs::write(process.join("status"), status).unwrap();
+            roots_title(&process)
+        };
+        assert_eq!(title("0\t0\t0\t0\nGid:\t0\n").as_deref(), Some("sshd: x -f y [listener]\0"));
+        for uids in ["1000\t1000\t1000\t1000", "1000\t0\t0\t0", "0\t1000\t0\t0"] {
+            assert_eq!(title(&format!("{uids}\nGid:\t0\n")), None, "{uids}");
+        }
+        fs::remove_dir_all(&process).unwrap();
+        assert_eq!(roots_title(&process), None);
+    }
+
+    #[test]
+    fn the_file_of_another_sshd_is_one_word_of_the_remedy() {
+        let found = with_settings_of_its_own("sshd: /usr/sbin/sshd -f x;y [listener] 0 of 10-100 startups").unwrap();
+        assert!(found.remedy.starts_with("editor 'x;y'  # "), "{}", found.remedy);
     }
 
     #[test]
