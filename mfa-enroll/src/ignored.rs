@@ -75,10 +75,11 @@ impl Ignored {
     }
 }
 
-/// Where the finding is, and whom it names.
+/// Where the finding is, and whom it names. A warning that has become an error since has not been looked at.
 fn wheres(finding: &Finding) -> BTreeSet<String> {
-    let all = finding.names.iter().chain([&finding.place]);
-    all.map(|place| place.trim().to_owned()).collect()
+    let place = finding.place.trim();
+    let place = if finding.grave { format!("{place} (error)") } else { place.to_owned() };
+    finding.names.iter().map(|name| name.trim().to_owned()).chain([place]).collect()
 }
 
 /// The findings that `asked` means: an id, or an id, a colon and a place. If there is none, the nearest id that is
@@ -185,6 +186,14 @@ mod tests {
         );
         assert!(!ignored.holds(&finding("missing", "al", &["al", "bo", "cy"])), "one more person");
         assert!(!ignored.holds(&finding("bind-from-anywhere", "x.toml:1", &["al"])), "whom it names counts too");
+    }
+
+    #[test]
+    fn a_warning_that_has_become_an_error_is_told() {
+        let error = |id, place| Finding { grave: true, ..finding(id, place, &["al"]) };
+        let (as_warning, as_error) = (ignored("id a\nid al\n"), ignored("id a (error)\nid al\n"));
+        assert!(as_warning.holds(&finding("id", "a", &["al"])) && !as_warning.holds(&error("id", "a")));
+        assert!(as_error.holds(&error("id", "a")) && !as_error.holds(&finding("id", "a", &["al"])));
     }
 
     #[test]

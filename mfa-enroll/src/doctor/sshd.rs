@@ -14,6 +14,9 @@ use crate::finding::Finding;
 const SSHD: &str = "/usr/sbin/sshd";
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
+/// The place of a finding about some users. One about everybody is at another place, so that `--ignore` tells them apart.
+const IN_MATCH: &str = "/etc/ssh/sshd_config (Match)";
+
 /// The folder that Debian's unit makes when ssh starts. Without it, `sshd -T` and `sshd -t` print nothing but an error.
 const RUN_SSHD: &str = "/run/sshd";
 
@@ -209,7 +212,7 @@ fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
     );
     let what = format!("{}: {}", names.join(", "), wrong.what);
     let names = names.iter().map(|name| String::from(*name)).collect();
-    Finding { grave: wrong.grave, names, ..Finding::grave(wrong.id, SSHD_CONFIG, what, remedy) }
+    Finding { grave: wrong.grave, names, ..Finding::grave(wrong.id, IN_MATCH, what, remedy) }
 }
 
 /// Each sshd that listens with settings of its own: neither this check nor the helper reads those.
@@ -372,6 +375,17 @@ mod tests {
     fn the_file_of_another_sshd_is_one_word_of_the_remedy() {
         let found = with_settings_of_its_own("sshd: /usr/sbin/sshd -f x;y [listener] 0 of 10-100 startups").unwrap();
         assert!(found.remedy.starts_with("editor 'x;y'  # "), "{}", found.remedy);
+    }
+
+    #[test]
+    fn a_fault_for_some_is_at_another_place_than_the_same_for_everybody() {
+        let wrong = &wrong(&SOUND.replace("usepam yes", "usepam no"))[0];
+        let (everybody, some) = (for_everybody(wrong), for_some(wrong, &["kim"]));
+        assert_eq!(
+            (&everybody.id, everybody.names.len(), &some.id, &*some.names),
+            (&some.id, 0, &some.id, &["kim".into()][..])
+        );
+        assert_ne!(everybody.place, some.place);
     }
 
     #[test]
