@@ -96,13 +96,23 @@ struct Wrong {
     grave: bool,
     what: String,
     right: Vec<(&'static str, String)>,
+    /// Whether these settings could lock out others: then they are shown, and not for the shell.
+    by_hand: bool,
+}
+
+impl Wrong {
+    fn settings(&self) -> String {
+        let right: Vec<String> = self.right.iter().map(|(keyword, value)| format!("{keyword} {value}")).collect();
+        let so = if self.by_hand { "; people without a password then come in nowhere" } else { "" };
+        format!("{}{so}", right.join("; "))
+    }
 }
 
 fn judged(settings: &Settings, must_bind: bool) -> Vec<Wrong> {
     let value = |keyword: &str| settings.get(keyword).map(String::as_str);
     let mut wrong = ways_to_ask(settings);
     let mut found = |id, grave, what: String, keyword, right: &str| {
-        wrong.push(Wrong { id, grave, what, right: vec![(keyword, right.to_owned())] });
+        wrong.push(Wrong { id, grave, what, right: vec![(keyword, right.to_owned())], by_hand: false });
     };
     if value("permitemptypasswords") == Some("yes") {
         let what = "sshd lets in everybody whose password is empty, without a question";
@@ -152,27 +162,31 @@ fn ways_to_ask(settings: &Settings) -> Vec<Wrong> {
     if !interactive {
         right.push(("KbdInteractiveAuthentication", String::from("yes")));
     }
-    if !lists.iter().any(|list| asks(&list)) {
+    let none_asks = !lists.iter().any(|list| asks(&list));
+    if none_asks {
         right.push(("AuthenticationMethods", that_ask(&lists)));
     }
+    // By such a list somebody comes in without a password now, as with `ssh_key = "allow"`.
+    let needs_none =
+        |list: &Vec<&str>| !list.contains(&"password") && !list.iter().any(|method| is_interactive(method));
+    let by_hand = none_asks && lists.iter().any(needs_none);
     if by_password {
         right.push(("PasswordAuthentication", String::from("no")));
     }
     let mut wrong = Vec::new();
-    let mut found = |id, grave, what: String| wrong.push(Wrong { id, grave, what, right: right.clone() });
+    let mut found = |id, grave, what: String| wrong.push(Wrong { id, grave, what, right: right.clone(), by_hand });
     if !pam {
         found("sshd-no-pam", true, String::from("sshd asks PAM nothing, so nobody for a code"));
     }
     if !interactive {
-        let what = "sshd has no way to ask for a code: whoever has to give one is locked out";
+        let what = "sshd has no way to ask for a code: users who must give a code are locked out";
         found("sshd-no-keyboard-interactive", true, what.into());
     }
-    if !lists.iter().any(|list| asks(&list)) {
-        let what = format!("no way in asks for a code, so who has to give one is locked out: {methods}");
+    if none_asks {
+        let what = format!("no way in asks for a code, so users who must give one are locked out: {methods}");
         found("sshd-methods-without-code", true, what);
     } else if by_password {
-        let what =
-            "by the method \"password\" sshd answers each question itself: who has to give a code is refused there";
+        let what = "by the method \"password\" sshd answers each question itself: users who must give a code are refused there";
         found("sshd-password-method", false, what.into());
     }
     wrong
@@ -201,14 +215,17 @@ fn that_ask(lists: &[Vec<&str>]) -> String {
 
 fn for_everybody(wrong: &Wrong) -> Finding {
     let right: Vec<(&str, &str)> = wrong.right.iter().map(|(keyword, value)| (*keyword, value.as_str())).collect();
-    Finding { grave: wrong.grave, ..Finding::grave(wrong.id, SSHD_CONFIG, wrong.what.as_str(), sshd_remedy(&right)) }
+    let remedy = match wrong.by_hand {
+        true => format!("editor {SSHD_CONFIG}  # {}; then: sshd -t, and reload it", wrong.settings()),
+        false => sshd_remedy(&right),
+    };
+    Finding { grave: wrong.grave, ..Finding::grave(wrong.id, SSHD_CONFIG, wrong.what.as_str(), remedy) }
 }
 
 fn for_some(wrong: &Wrong, names: &[&str]) -> Finding {
-    let right: Vec<String> = wrong.right.iter().map(|(keyword, value)| format!("{keyword} {value}")).collect();
     let remedy = format!(
         "editor {SSHD_CONFIG}  # in the Match block that holds for them: {}; then: sshd -t, and reload it",
-        right.join("; ")
+        wrong.settings()
     );
     let what = format!("{}: {}", names.join(", "), wrong.what);
     let names = names.iter().map(|name| String::from(*name)).collect();
@@ -319,6 +336,24 @@ mod tests {
             assert_eq!(found.len(), 1, "{list}: {found:?}");
             assert_eq!((found[0].id, found[0].grave), ("sshd-methods-without-code", true), "{list}");
             assert_eq!(found[0].right[0], ("AuthenticationMethods", right.to_owned()), "{list}");
+        }
+    }
+
+    /// A key alone is enough for some where a rule says `ssh_key = "allow"`, and they may have no password.
+    #[test]
+    fn a_list_of_a_key_alone_is_not_changed_by_a_line_for_the_shell() {
+        for list in ["publickey", "publickey password", "gssapi-with-mic"] {
+            let wrong = &by_methods(list)[0];
+            assert_eq!(wrong.id, "sshd-methods-without-code");
+            for finding in [for_everybody(wrong), for_some(wrong, &["kim"])] {
+                let remedy = finding.remedy;
+                let told = "; people without a password then come in nowhere; then: sshd -t, and reload it";
+                assert!(remedy.starts_with("editor /etc/ssh/sshd_config  # ") && remedy.ends_with(told), "{remedy}");
+                assert!(remedy.contains("AuthenticationMethods "), "{remedy}");
+            }
+        }
+        for list in ["password", "publickey,password"] {
+            assert!(!by_methods(list)[0].by_hand, "{list}");
         }
     }
 

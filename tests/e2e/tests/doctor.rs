@@ -688,6 +688,13 @@ const OTHERS: &[Fault] = &[
         Typed,
     )
     .undo(SSHD),
+    // Typed, it would lock out those who have a key and no password.
+    fault(
+        "sshd-methods-without-code",
+        7,
+        "sed -i 's/^Password.*/AuthenticationMethods publickey/' /etc/ssh/sshd_config.d/00-test.conf",
+        ByHand("cp -p /root/00-test.conf /etc/ssh/sshd_config.d"),
+    ),
     // Without the password method this list would be of nothing that is on, and sshd would not start.
     fault(
         "sshd-methods-without-code",
