@@ -28,6 +28,8 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
         return complain("Only root may do this.", Exit::Refused);
     }
     let mut found = Vec::new();
+    // Before the helper is asked, which asks sshd whom it would lock out.
+    sshd::make_folder();
     match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
         Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
             gathered.told.iter().for_each(|text| say(text));

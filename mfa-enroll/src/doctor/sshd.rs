@@ -27,6 +27,14 @@ const MOST: usize = 200;
 const TO_BIND: u64 = 180;
 const TO_TYPE: u64 = 40;
 
+/// Makes that folder, as the unit makes it, where ssh has not been started since the boot. If it cannot, sshd's own
+/// error is the finding.
+pub(super) fn make_folder() {
+    if output(SSHD, &["-T"]).is_err_and(|why| why.contains(RUN_SSHD)) {
+        let _ = fs::DirBuilder::new().mode(0o755).create(RUN_SSHD);
+    }
+}
+
 /// Checks them for everybody, and for each of these users.
 pub(super) fn check(users: &Users) -> Vec<Finding> {
     if !Path::new(SSHD).exists() {
@@ -74,14 +82,7 @@ fn settings(user: Option<&str>) -> Result<Settings, String> {
     let spec = user.map(|user| format!("user={user},host=host.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"));
     let mut arguments = vec!["-T"];
     arguments.extend(spec.iter().flat_map(|spec| ["-C", spec]));
-    let told = match output(SSHD, &arguments) {
-        // Where ssh has not been started since the boot. It is made as the unit makes it.
-        Err(why) if why.contains(RUN_SSHD) && fs::DirBuilder::new().mode(0o755).create(RUN_SSHD).is_ok() => {
-            output(SSHD, &arguments)
-        }
-        told => told,
-    };
-    Ok(parsed(&told?))
+    Ok(parsed(&output(SSHD, &arguments)?))
 }
 
 fn parsed(text: &str) -> Settings {

@@ -70,6 +70,17 @@ fn nothing_is_found_on_a_sound_machine() {
     assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told}");
 }
 
+/// Whom sshd locks out is known only while the folder of its unit is there.
+#[test]
+fn a_user_who_is_locked_out_is_found_before_sshd_was_started() {
+    let machine = sound();
+    common::rule(&machine, "10-bob", "users = [\"bob\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
+    machine.sh_ok("systemctl stop ssh; rm -rf /run/sshd");
+    let first = doctor(&machine);
+    assert!(found(&first.1, "locked-out").is_some(), "{first:?}");
+    assert_eq!(doctor(&machine), first, "by the second run nothing more is known");
+}
+
 /// The documented way to a key and a code, without a password.
 #[test]
 fn nothing_is_found_where_sshd_asks_for_a_key_and_a_code() {
