@@ -165,6 +165,12 @@ fn rule_file(config: &Path, place: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// The user as an option of mfa-enroll, which takes a word that begins with "-" for another option.
+fn of_user(name: &str) -> String {
+    let between = if name.starts_with('-') { '=' } else { ' ' };
+    format!("--user{between}{}", quoted(name))
+}
+
 /// A command that opens the editor.
 fn edit(file: &str, what_to_do: &str) -> String {
     format!("editor {}  # {what_to_do}", quoted(file))

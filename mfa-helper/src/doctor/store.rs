@@ -6,7 +6,7 @@ use mfa_core::record::Damage;
 use mfa_wire::Account;
 
 use super::people::listed;
-use super::{Finding, quoted, remedy_in};
+use super::{Finding, of_user, quoted, remedy_in};
 use crate::flow::manage::standing::account;
 use crate::host::Host;
 use crate::identity;
@@ -41,9 +41,12 @@ fn accounts_gone(names: &[&str]) -> Option<Finding> {
         "a device is kept for names that no account has any more, and a new one would get it: {}",
         listed(names)
     );
+    // It begins with a look: while a directory cannot be asked, its users look as if they were gone.
     let remedy = format!(
-        "mfa-enroll disable --user {0}  # or, if it has a new name: mfa-enroll rename {0} NEW; all of them: mfa-enroll list",
-        quoted(first)
+        "getent passwd -- {name}  # gone for good? mfa-enroll disable {user}; a new name: mfa-enroll rename -- {name} NEW; \
+         all of them: mfa-enroll list",
+        name = quoted(first),
+        user = of_user(first)
     );
     Some(Finding::warning("account-gone", first, what, remedy).naming(names))
 }
@@ -53,7 +56,9 @@ fn unusable(place: &str, error: &StoreError) -> Finding {
     let path = quoted(place);
     match error {
         StoreError::Fault(fault) if fault.is_missing() => {
-            let remedy = match Path::new(place).join("users").is_dir() {
+            // An empty folder may be the one on which a lost file system is mounted.
+            let users = std::fs::read_dir(Path::new(place).join("users"));
+            let remedy = match users.is_ok_and(|mut entries| entries.next().is_some()) {
                 true => format!("(umask 077; echo 'mfa-store 1' >{path}/FORMAT)"),
                 // An empty store would ask nothing of those whose devices were in the lost one.
                 false => format!(
@@ -76,8 +81,8 @@ fn unusable(place: &str, error: &StoreError) -> Finding {
     }
 }
 
-fn record(user: &str, place: &str, error: &StoreError) -> Finding {
-    let what = format!("{user} is refused wherever a code is asked: {error}");
+fn record(name: &str, place: &str, error: &StoreError) -> Finding {
+    let what = format!("{name} is refused wherever a code is asked: {error}");
     match error {
         StoreError::Fault(fault) => {
             let remedy = remedy_in(&fault.to_string(), || format!("ls -la {}", quoted(&fault.path)));
@@ -86,12 +91,12 @@ fn record(user: &str, place: &str, error: &StoreError) -> Finding {
         // Dropping it would unbind everybody after a downgrade.
         StoreError::Damaged(_, Damage::Version | Damage::Line) => {
             let remedy = format!("ls -la {}  # install the version again that wrote it, or restore it", quoted(place));
-            Finding::grave("record-version", user, what, remedy)
+            Finding::grave("record-version", name, what, remedy)
         }
         _ => {
-            let name = quoted(user);
-            let remedy = format!("mfa-enroll disable --user {name}  # then at once: mfa-enroll totp --user {name}");
-            Finding::grave("record-damaged", user, what, remedy)
+            let user = of_user(name);
+            let remedy = format!("mfa-enroll disable {user}  # then at once: mfa-enroll totp {user}");
+            Finding::grave("record-damaged", name, what, remedy)
         }
     }
 }
@@ -101,10 +106,32 @@ mod tests {
     use super::*;
 
     #[test]
+    #[ignore = "needs root: make unit"]
+    fn a_store_is_marked_as_one_only_if_a_record_is_left() {
+        let place = format!("/run/mfa-test-doctor-store-{}", std::process::id());
+        let users = Path::new(&place).join("users");
+        std::fs::create_dir_all(&users).unwrap();
+        let remedy = || {
+            let error = Store::open(Path::new(&place)).err().unwrap();
+            let finding = unusable(&place, &error);
+            assert_eq!(finding.id, "store-missing");
+            finding.remedy
+        };
+        assert!(remedy().starts_with(&format!("ls -la {place}  # mount or restore it")), "{}", remedy());
+        std::fs::create_dir(users.join("alice")).unwrap();
+        assert_eq!(remedy(), format!("(umask 077; echo 'mfa-store 1' >{place}/FORMAT)"));
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
     fn accounts_that_are_gone_are_one_finding_with_all_names() {
         assert_eq!(accounts_gone(&[]), None);
         let finding = accounts_gone(&["al ice", "bob"]).unwrap();
-        assert!(finding.remedy.starts_with("mfa-enroll disable --user 'al ice'  # "), "{}", finding.remedy);
+        assert_eq!(
+            finding.remedy,
+            "getent passwd -- 'al ice'  # gone for good? mfa-enroll disable --user 'al ice'; a new name: \
+             mfa-enroll rename -- 'al ice' NEW; all of them: mfa-enroll list"
+        );
         assert_eq!((finding.place.as_str(), finding.names), ("al ice", vec!["al ice".into(), "bob".into()]));
     }
 }

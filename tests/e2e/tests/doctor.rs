@@ -597,8 +597,13 @@ const STORE: &[Fault] = &[
     ),
     fault("record-unsafe", 7, "chmod 644 /var/lib/mfa/users/alice/credentials", Typed),
     // The last one: her device goes.
-    fault("account-gone", 6, "cp -p /etc/passwd /etc/shadow /root; sed -i /^alice:/d /etc/passwd /etc/shadow", Typed)
-        .undo("cp -p /root/passwd /root/shadow /etc; rm /root/passwd /root/shadow"),
+    fault(
+        "account-gone",
+        6,
+        "cp -p /etc/passwd /etc/shadow /root; sed -i /^alice:/d /etc/passwd /etc/shadow",
+        ByHand("mfa-enroll disable --user alice"),
+    )
+    .undo("cp -p /root/passwd /root/shadow /etc; rm /root/passwd /root/shadow"),
 ];
 
 /// Takes back a fault of sshd's, and the files of its remedy.
@@ -813,7 +818,8 @@ fn each_is_found_and_mended(faults: &[Fault]) {
         let told = machine.sh("mfa-enroll doctor");
         assert_eq!(told.code, exit, "{told}");
         assert!(told.stdout.lines().any(|printed| printed.trim_start() == line), "`{line}` is not in {told}");
-        let asks_a_person = ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch ", "passwd "];
+        let asks_a_person =
+            ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch ", "passwd ", "getent "];
         assert_eq!(matches!(remedy, Typed), !asks_a_person.iter().any(|begin| line.starts_with(begin)), "{line}");
         match remedy {
             Typed => drop(machine.sh_ok(line)),
