@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mfa_wire::sshd_remedy;
 
 use super::people::{Person, listed};
-use super::{Finding, edit, quoted, rule_file};
+use super::{Finding, edit, of_user, quoted, rule_file};
 use crate::factor::sshd::{self, Demands};
 use crate::factor::usb;
 use crate::host::Host;
@@ -117,12 +117,15 @@ fn not_over_ssh(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if let Some(first) = none.first() {
-        let word = quoted(first);
-        // A shell knows nobody's home by a name in quotes.
-        let home =
-            if word == *first { format!("~{word}") } else { format!("\"$(getent passwd {word} | cut -d: -f6)\"") };
+        let (word, user) = (quoted(first), of_user(first));
+        // A shell knows nobody's home by a name in quotes, and takes `~-` for the folder it was in before.
+        let home = if word == *first && !word.starts_with('-') {
+            format!("~{word}")
+        } else {
+            format!("\"$(getent passwd -- {word} | cut -d: -f6)\"")
+        };
         let remedy = format!(
-            "mfa-enroll import authorized-keys --user {word} {home}/.ssh/authorized_keys  # or they: mfa-enroll u2f --ssh-key FILE"
+            "mfa-enroll import authorized-keys {user} {home}/.ssh/authorized_keys  # or they: mfa-enroll u2f --ssh-key FILE"
         );
         let what = what("no key of theirs is one of ssh", &none);
         findings.push(Finding::warning("keys-not-over-ssh", *first, what, remedy).naming(&none));

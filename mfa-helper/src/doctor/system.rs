@@ -131,8 +131,8 @@ fn empty_password(required: &[&str], password_of: &dyn Fn(&str) -> Password) -> 
     let empty: Vec<&str> = required.iter().copied().filter(|name| password_of(name) == Password::Empty).collect();
     let first = *empty.first()?;
     let what = format!("required to have a device, with an empty password, which anybody knows: {}", listed(&empty));
-    let remedy = format!("passwd {}  # each of them", quoted(first));
-    Some(Finding::grave("empty-password", first, what, remedy))
+    let remedy = format!("passwd -- {}  # each of them", quoted(first));
+    Some(Finding::grave("empty-password", first, what, remedy).naming(&empty))
 }
 
 /// JupyterHub asks for a password in a form of its own, once, and by default as the service `login`. An exemption for
@@ -168,7 +168,7 @@ fn jupyterhub(files: &Files, asked: &dyn Fn(&str) -> Vec<String>) -> Option<Find
         format!("JupyterHub asks as the service {service}, cannot ask for a code, and locks out: {}", listed(&names));
     let by_hand =
         "give it a service of its own: c.PAMAuthenticator.service = \"jupyterhub\", with a file in /etc/pam.d";
-    Some(Finding::grave("service-asks-once", file, what, edit(file, by_hand)))
+    Some(Finding::grave("service-asks-once", file, what, edit(file, by_hand)).naming(&names))
 }
 
 const LOGIN: &str = "/usr/bin/login";
@@ -285,9 +285,10 @@ mod tests {
         let found = empty_password(&["bob", "eve", "kim"], &password).unwrap();
         assert_eq!(
             (found.id, found.place.as_str(), found.remedy.as_str()),
-            ("empty-password", "eve", "passwd eve  # each of them")
+            ("empty-password", "eve", "passwd -- eve  # each of them")
         );
         assert!(found.grave && found.what.ends_with(": eve"), "{}", found.what);
+        assert_eq!(found.names, ["eve"]);
         assert_eq!(empty_password(&["bob", "kim"], &password), None);
     }
 
@@ -303,7 +304,9 @@ mod tests {
                     _ => None,
                 })
             };
-            jupyterhub(&files, &|service| vec![format!("bob-of-{service}")]).map(|finding| finding.what)
+            let found = jupyterhub(&files, &|service| vec![format!("bob-of-{service}")])?;
+            assert!(found.what.ends_with(&format!(": {}", found.names[0])), "{found:?}");
+            Some(found.what)
         };
         let ours = "auth required pam_mfa.so stack=complete\n";
         assert!(on("# c.PAMAuthenticator.service = 'hub'\n", ours).unwrap().ends_with(": bob-of-login"));
