@@ -134,7 +134,10 @@ pub fn ignored(config: &Path) -> Vec<Finding> {
     // If the folder cannot be read, the policy does not load either.
     let files = files::ignored(config).unwrap_or_default();
     let finding = |file: files::Ignored| {
-        let remedy = format!("mv -n {} {}", quoted(&file.path), quoted(&file.meant));
+        // Not for the shell: root may have put the file aside by this name, and a rule in it may exempt.
+        let (from, to) = (quoted(&file.path), quoted(&file.meant));
+        let by_hand = format!("if its rules are to hold: mv -n {from} {to}; else take it out of the folder");
+        let remedy = edit(&file.path, &by_hand);
         let what = "it is not read: its name does not end in .toml";
         Finding { grave: file.rules, ..Finding::warning("policy-file-ignored", file.path, what, remedy) }
     };
@@ -208,6 +211,23 @@ mod tests {
             assert!(remedy(path, &in_force).starts_with(&format!("editor {path}  # it is lost")), "{in_force:?}");
         }
         assert_eq!(remedy(folder, &policy(rule)), "install -d -m 0755 /etc/mfa/mfa.d");
+    }
+
+    #[test]
+    #[ignore = "needs root: make unit"]
+    fn a_file_that_is_not_read_is_moved_by_hand() {
+        let folder = Path::new("/run").join(format!("mfa-test-doctor-policy-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("mfa.d")).unwrap();
+        for name in ["10-a.conf", "10-a.conf.old", "10-b.off"] {
+            std::fs::write(folder.join("mfa.d").join(name), "[[rule]]\n").unwrap();
+        }
+        let found = ignored(&folder.join("mfa.toml"));
+        let path = folder.join("mfa.d/10-a").display().to_string();
+        std::fs::remove_dir_all(folder).unwrap();
+        let by_hand =
+            format!("if its rules are to hold: mv -n {path}.conf {path}.toml; else take it out of the folder");
+        let remedies: Vec<String> = found.into_iter().map(|finding| finding.remedy).collect();
+        assert_eq!(remedies, [format!("editor {path}.conf  # {by_hand}")]);
     }
 
     #[test]

@@ -142,8 +142,24 @@ fn is_drop_in(name: &str) -> bool {
 }
 
 fn is_set_aside(name: &str) -> bool {
-    const ENDINGS: [&str; 10] =
-        ["~", ".bak", ".disabled", ".new", ".orig", ".pacnew", ".pacsave", ".rpmnew", ".rpmsave", ".swp"];
+    const ENDINGS: [&str; 16] = [
+        "~",
+        ".bak",
+        ".disabled",
+        ".example",
+        ".new",
+        ".off",
+        ".old",
+        ".orig",
+        ".pacnew",
+        ".pacsave",
+        ".rpmnew",
+        ".rpmsave",
+        ".sample",
+        ".save",
+        ".swp",
+        ".txt",
+    ];
     name.starts_with(['.', '#'])
         || name.starts_with("README")
         || name.contains(".toml.")
@@ -309,6 +325,12 @@ mod tests {
             "10-a.toml.off",
             "10-a.toml.new",
             "10-a.conf.bak",
+            "10-a.old",
+            "10-a.save",
+            "10-a.off",
+            "notes.txt",
+            "10-a.example",
+            "10-a.sample",
             "README",
         ] {
             assert!(!is_drop_in(name) && is_set_aside(name), "{name}");

@@ -510,7 +510,7 @@ const POLICY: &[Fault] = &[
         "policy-file-ignored",
         7,
         "printf '[[rule]]\\nrequire = \"if-bound\"\\n' >/etc/mfa/mfa.d/10-admins.conf",
-        Typed,
+        ByHand("mv -n /etc/mfa/mfa.d/10-admins.conf /etc/mfa/mfa.d/10-admins.toml"),
     )
     .undo("rm /etc/mfa/mfa.d/10-admins.toml"),
     fault(
