@@ -213,6 +213,28 @@ fn our_line_twice_in_one_stack_is_found() {
     let found = beside_common_auth(jump);
     let twice = found.iter().find(|finding| finding.id == "pam-auth-line-twice").unwrap();
     assert_eq!(twice.remedy, "editor /etc/pam.d/sshd  # take out line 3, and count the jumps over it again");
+    // Some logins call the service's own line alone: without it they would not be asked.
+    for auth in [
+        "auth [success=4 default=ignore] pam_sss.so\n@include common-auth\nauth required pam_mfa.so stack=complete\n",
+        // Only if two others say no.
+        "auth [success=1 default=ignore] pam_a.so\nauth [success=ignore default=4] pam_b.so\n\
+         @include common-auth\nauth required pam_mfa.so stack=complete\nauth required pam_permit.so\n",
+    ] {
+        let found = beside_common_auth(auth);
+        let twice = found.iter().find(|finding| finding.id == "pam-auth-line-twice").unwrap();
+        assert!(twice.remedy.starts_with("editor /etc/pam.d/sshd  # some logins may call line "), "{}", twice.remedy);
+    }
+    // su may include that file alone.
+    let sshd = "@include common-auth\n@include site\n@include common-account\n@include common-session\n";
+    let site = ("site", "auth required pam_mfa.so stack=complete\n");
+    let files = [("sshd", sshd), site, ("common-auth", AUTH), ("common-account", ACCOUNT)];
+    let (_, _, remedy) = only(look(&files, &["sshd"]));
+    assert!(remedy.starts_with("editor /etc/pam.d/site  # some logins may call line 1 alone: "), "{remedy}");
+    // pam-auth-update has written neither.
+    let both = "auth requisite pam_unix.so\nauth required pam_mfa.so stack=complete\nauth required pam_mfa.so stack=complete\n";
+    let (id, _, remedy) = only(beside_common_auth(both));
+    assert_eq!(id, "pam-auth-line-twice");
+    assert!(remedy.starts_with("editor /etc/pam.d/sshd  # take out line "), "{remedy}");
     // By two policies: nobody but root can tell which is meant.
     let findings = beside_common_auth("@include common-auth\nauth required pam_mfa.so stack=complete config=/etc/x\n");
     let ids: Vec<_> = findings.iter().map(|finding| finding.id).collect();

@@ -2,9 +2,9 @@
 
 use std::iter::once;
 
-use super::{Fault, is_written_by_pam_auth_update, there};
+use super::{Fault, auth_stack, is_written_by_pam_auth_update, there};
 use crate::doctor::{Finding, edit, quoted};
-use crate::stack::{Files, Kind, Module, PERM_DENIED, Path, SUCCESS, Stack};
+use crate::stack::{Files, Kind, Module, PERM_DENIED, Path, Reached, SUCCESS, Stack};
 
 /// Modules that ask for a second factor of their own, and the profile of Debian's package, if it has one.
 const OTHERS: &[(&str, &str)] = &[
@@ -71,10 +71,22 @@ fn twice(service: &str, stack: &Stack, files: &Files) -> Option<Finding> {
     // first, which fewer factors precede.
     let added = lines.iter().filter(|line| !written(line)).min_by_key(|line| line.file != own);
     let line = added.copied().unwrap_or(first);
+    let stays = |other: &&Module| place(other) != place(line) && written(other);
+    // Another service may include that file, and none of the lines that stay.
+    let is_shared = line.file != own && !lines.iter().any(|other| stays(other) && other.file == line.file);
     let remedy = if place(first) == place(last) {
         edit(&own, &format!("let it include {} once only", first.file))
     } else if first.arguments != last.arguments && policy_of(first) != policy_of(last) {
         edit(&line.file, &format!("take out line {} or {}: they name two policies", place(first), place(last)))
+    } else if !lines.iter().any(stays) {
+        edit(
+            &line.file,
+            &format!("take out line {} or {}, and leave the one that every login calls", place(first), place(last)),
+        )
+    } else if is_shared || is_called_alone(line, stack) || !is_sound_without(line, service, files) {
+        let by_hand =
+            format!("some logins may call line {} alone: let each login call one line, then take it out", line.number);
+        edit(&line.file, &by_hand)
     } else if !stack.may_jump_over(line) {
         // As a comment: the numbers of the other lines stay what they are.
         format!(r"sed -i '{}s/^.*pam_mfa\.so/# &/' {}", line.number, quoted(&line.file))
@@ -82,6 +94,29 @@ fn twice(service: &str, stack: &Stack, files: &Files) -> Option<Finding> {
         edit(&line.file, &format!("take out line {}, and count the jumps over it again", line.number))
     };
     Some(Finding::grave("pam-auth-line-twice", place(line), what, remedy))
+}
+
+/// Whether a login calls this line of ours and no other one.
+fn is_called_alone(line: &Module, stack: &Stack) -> bool {
+    logins(stack).into_iter().any(|called| {
+        let mut ours = called.into_iter().filter(|module| module.is_ours()).peekable();
+        ours.peek().is_some() && ours.all(|module| place(module) == place(line))
+    })
+}
+
+/// Whether one of ours is on every path that lets in, also once this line is a comment.
+fn is_sound_without(line: &Module, service: &str, files: &Files) -> bool {
+    let commented = |path: &str| {
+        let text = files(path)?;
+        let comment =
+            |(text, number): (&str, usize)| format!("{}{text}\n", if number == line.number { "# " } else { "" });
+        Ok(text.map(|text| match path == line.file {
+            true => text.lines().zip(1..).map(comment).collect(),
+            false => text,
+        }))
+    };
+    let judged = auth_stack(service, &commented).and_then(|stack| stack.judge_runs());
+    judged.is_ok_and(|judged| judged.reached == Reached::Always && judged.overridden.is_none())
 }
 
 /// A module that asks beside us, and beside the first factor. One that is itself the first factor is none.
