@@ -88,8 +88,8 @@ impl Fault {
     }
 }
 
-/// Joins findings with the same remedy into one, for all their services. It is as grave as the gravest, and shows the
-/// path of the first.
+/// Joins findings with the same remedy into one, which names all their services: by `--ignore` a service that joins
+/// later is told. It is as grave as the gravest, and shows the path of the first.
 fn together(faults: Vec<Fault>) -> Vec<Finding> {
     let mut kinds: Vec<(Finding, Vec<String>)> = Vec::new();
     for Fault { service, finding } in faults {
@@ -104,7 +104,7 @@ fn together(faults: Vec<Fault>) -> Vec<Finding> {
     }
     let named = |(finding, services): (Finding, Vec<String>)| {
         let what = format!("{}: {}", services.join(", "), finding.what);
-        Finding { what, ..finding }
+        Finding { what, names: services, ..finding }
     };
     kinds.into_iter().map(named).collect()
 }
@@ -234,7 +234,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
         let what = format!("lets in although our line refused: {path}");
         found("pam-auth-refusal-ignored", what, "begin it with: auth required");
     } else if *reached == Reached::Always && !ignorable {
-        let what = String::from("refuses who is not asked for a code: no other module says yes");
+        let what = String::from("refuses users who are not asked for a code: no other module says yes");
         // Never a module that says yes to everybody: behind our line alone it would let in strangers.
         let place =
             if has_our_line(files) { "in place of its auth lines" } else { "before it, in place of what is there" };
@@ -256,7 +256,7 @@ fn auth(service: &str, stack: &Stack, dialogue: bool, files: &Files) -> Vec<Faul
             faults.push(Fault { service: service.to_owned(), finding });
         }
         None if !complete && dialogue => {
-            let what = String::from("does not say stack=complete: who is required and has no device is locked out");
+            let what = String::from("does not say stack=complete: required users without a device are locked out");
             // pam-auth-update treats a missing argument as the administrator's own choice and does not restore it.
             let sed = format!("sed -i '{}s/pam_mfa\\.so/& stack=complete/' {}", line.number, quoted(&line.file));
             let finding = Finding::warning("pam-stack-complete-missing", place.clone(), what, sed);

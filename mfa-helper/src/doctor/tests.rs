@@ -416,6 +416,7 @@ fn our_session_line_is_missing_or_passed_by() {
 fn one_finding_names_all_services_that_have_it() {
     let findings = debian(&AUTH.replace("auth	required	pam_mfa", "auth optional pam_mfa"), ACCOUNT);
     assert!(findings[0].what.starts_with("sshd, su: "), "{findings:#?}");
+    assert_eq!(findings[0].names, ["sshd", "su"]);
 }
 
 #[test]
