@@ -110,7 +110,7 @@ impl fmt::Display for Waives {
             Waives::Sight => "there may be sudoers that cannot be seen",
             Waives::Auth => "sudo asks for nothing",
             Waives::SomeAuth => "sudo asks for nothing here, and for no code either",
-            Waives::SecondAuth => "whoever sudo has asked once it never asks again",
+            Waives::SecondAuth => "sudo asks each user only once, and never again",
         })
     }
 }
