@@ -51,7 +51,7 @@ enum Can {
     Yes,
 }
 
-/// The best of some ways. Whether somebody has a key is not known.
+/// The best of some ways. Whether somebody has a key is not known, and where it is root, not for certain.
 fn by(ways: &[Way]) -> Can {
     let by = |way: &Way| match (way.end.lets_in(), &way.end, &way.unsure) {
         (true, _, None) if matches!(way.first, First::Password | First::Nothing) => Can::Yes,

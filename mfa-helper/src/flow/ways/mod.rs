@@ -53,7 +53,8 @@ const CONV_ERR: Code = 19;
 pub enum First {
     /// A password that is typed.
     Password,
-    /// A key that sshd accepts, and nothing else. Whether there is one is not looked at: nothing below a home is touched.
+    /// A key that sshd accepts, and nothing else. Whether there is one is looked at for root alone: nothing below a user's
+    /// home is touched.
     Key,
     /// Both, one after the other.
     KeyAndPassword,
@@ -354,6 +355,11 @@ impl Try<'_> {
                 }
             }
         }
+        if user.uid == 0 && has_key && !self.root_has_keys(settings, user) {
+            for way in ways.iter_mut().filter(|way| matches!(way.first, First::Key | First::KeyAndPassword)) {
+                way.end = End::Refused(String::from("root has no key"));
+            }
+        }
         if settings.uses_pam() && settings.takes_empty() {
             for way in ways.iter_mut().filter(|way| way.end.lets_in()) {
                 way.unsure = Some(String::from(
@@ -362,6 +368,13 @@ impl Try<'_> {
             }
         }
         ways
+    }
+
+    /// Root's own files may be looked at; what cannot be read or trusted may be a key.
+    fn root_has_keys(self, settings: &Settings, user: &User) -> bool {
+        let none =
+            |path: &String| (self.facts.files)(path).is_ok_and(|text| text.is_none_or(|text| text.trim().is_empty()));
+        settings.key_files(user, &self.person.home).is_none_or(|files| !files.iter().all(none))
     }
 
     /// sshd looks into shadow itself.

@@ -56,6 +56,22 @@ impl Settings {
         self.is_on("permitemptypasswords")
     }
 
+    /// The files of keys of a user with this home; `None` if keys may come from elsewhere.
+    pub fn key_files(&self, user: &User, home: &str) -> Option<Vec<String>> {
+        let set = |keyword: &str| !matches!(self.value(keyword), "" | "none");
+        if set("authorizedkeyscommand") || set("trustedusercakeys") {
+            return None;
+        }
+        let named = self.0.get("authorizedkeysfile").map(|values| values.join(" "));
+        let named = named.unwrap_or_else(|| String::from(".ssh/authorized_keys .ssh/authorized_keys2"));
+        let path = |file: &str| {
+            let uid = user.uid.to_string();
+            let file = file.replace("%h", home).replace("%u", user.name).replace("%U", &uid).replace("%%", "%");
+            if file.starts_with('/') { file } else { format!("{home}/{file}") }
+        };
+        Some(named.split_whitespace().filter(|file| *file != "none").map(path).collect())
+    }
+
     /// The lists of methods of which one has to be passed whole.
     pub fn lists(&self, uid: u32) -> Vec<Vec<Method>> {
         let named = self.0.get("authenticationmethods").map(|values| values.join(" ")).unwrap_or_default();

@@ -242,8 +242,10 @@ fn account_has_the_last_word() {
 fn sshd_has_settings_of_its_own() {
     let with = |from: &str, to: &str, uid| Case { sshd: SSHD.replace(from, to), uid, ..Case::new() }.at("sshd");
     let asked = format!("a password: {ASKED}");
-    assert_eq!(with("", "", 0), [NO_KEY_ALONE], "root may not type a password");
-    assert_eq!(with("prohibit-password", "yes", 0), [NO_KEY_ALONE, asked.as_str()]);
+    assert_eq!(with("", "", 0), ["a key alone: refused: root has no key"], "nor may root type a password");
+    assert_eq!(with("prohibit-password", "yes", 0), ["a key alone: refused: root has no key", asked.as_str()]);
+    let elsewhere = with("usepam", "authorizedkeyscommand /usr/bin/keys\nusepam", 0);
+    assert_eq!(elsewhere, [NO_KEY_ALONE]);
     assert_eq!(
         with("prohibit-password", "no", 0),
         ["none: refused: sshd takes nothing from this user (PermitRootLogin no, PasswordAuthentication no)"]
