@@ -587,11 +587,11 @@ impl Try<'_> {
             _ => None,
         };
         // pam_setcred goes by what the modules said in auth, and many of them say nothing there.
-        let has_credentials = |(module, code): &(&Module, Code)| {
-            *code == SUCCESS
-                && module.counts(SUCCESS)
-                && (module.is_ours() || module.may_prove() || module.name() == "pam_permit.so")
+        let establishes = |module: &Module| {
+            module.is_ours() || module.may_prove() || module.asks_for_a_key() || module.name() == "pam_permit.so"
         };
+        let has_credentials =
+            |(module, code): &(&Module, Code)| *code == SUCCESS && module.counts(SUCCESS) && establishes(module);
         let no_credentials = (end.lets_in() && !sure.steps.iter().any(has_credentials))
             .then(|| String::from("no module of auth may establish credentials, and the program may refuse for that"));
         Way { first, lines, unsure: directory.or(no_credentials), end }
