@@ -194,10 +194,13 @@ fn admins_locked_out(
 ) -> Option<Finding> {
     let known: Vec<ways::Person> = people.iter().filter_map(Person::on_the_way).collect();
     let admins = administrators_lost(&known, nothing_asked, rules, facts);
-    let names: Vec<&str> = admins.into_iter().map(ways::Person::name).collect();
+    let names: Vec<&str> = admins.iter().map(|admin| admin.name()).collect();
     let first = *names.first()?;
     let what = format!("no administrator can log in and become root: {}", listed(&names));
-    let remedy = format!("mfa-enroll policy explain --service sshd --user {}  # and mend what it names", quoted(first));
+    let remedy = match admins.first() {
+        Some(admin) if admin.could_use_a_device(facts) => format!("mfa-enroll totp --user {}", quoted(first)),
+        _ => format!("mfa-enroll policy explain --service sshd --user {}  # and mend what it names", quoted(first)),
+    };
     Some(Finding::grave("admins-locked-out", first, what, remedy).naming(&names))
 }
 

@@ -66,17 +66,20 @@ fn can_log_in(person: &Person, from: From, rules: &Rules, facts: &Facts) -> Can 
     services.map(|service| by(&ways_in(person, service, from.place(), rules, facts))).max().unwrap_or(Can::No)
 }
 
-/// Whether an administrator can still mend the host: root by logging in or by su; others by logging in, and by sudo if
-/// they could before.
+/// Whether an administrator can still mend the host: root by logging in or by su; others by logging in, and there by sudo
+/// if they could before.
 fn can_mend(person: &Person, before: &Rules, rules: &Rules, facts: &Facts) -> Can {
-    let at = |service: &str, rules: &Rules| by(&ways_in(person, service, Place::Remote(None), rules, facts));
-    let logs_in = [From::Elsewhere, From::Here].map(|from| can_log_in(person, from, rules, facts));
-    let logs_in = logs_in.into_iter().max().unwrap_or(Can::No);
-    match person.is_root() {
-        true => SU.into_iter().map(|service| at(service, rules)).max().unwrap_or(Can::No).max(logs_in),
-        false if at("sudo", before) == Can::No => logs_in,
-        false => logs_in.min(at("sudo", rules)),
-    }
+    let at = |service: &str, place, rules: &Rules| by(&ways_in(person, service, place, rules, facts));
+    let from = |from: From| {
+        let logs_in = can_log_in(person, from, rules, facts);
+        match person.is_root() || at("sudo", from.place(), before) == Can::No {
+            true => logs_in,
+            false => logs_in.min(at("sudo", from.place(), rules)),
+        }
+    };
+    let su = |service: &&str| person.is_root() && at(service, Place::Remote(None), rules) != Can::No;
+    let can = from(From::Elsewhere).max(from(From::Here));
+    if SU.iter().any(|service| su(&service)) { can.max(Can::Perhaps) } else { can }
 }
 
 /// Whether a person is root, or may become root by sudo with every command; `None` if that is not known.

@@ -180,6 +180,11 @@ impl<'a> Person<'a> {
         }
     }
 
+    /// Whether the device that is missing could help: nothing is bound, and there is a password that can be typed.
+    pub fn could_use_a_device(&self, facts: &Facts) -> bool {
+        self.view.bound.is_none() && facts.shadow.password(self.name()) == Password::Typed
+    }
+
     /// Whether this is root, by any name.
     pub fn is_root(&self) -> bool {
         self.uid == 0
