@@ -239,16 +239,20 @@ fn root_by_su(people: &[Person], rules: &ways::Rules, facts: &ways::Facts) -> Ve
     let asks_somebody = asks_somebody.filter_map(Person::on_the_way).any(|person| !person.is_root());
     let mut findings = Vec::new();
     for root in people.iter().filter_map(Person::on_the_way).filter(|person| person.is_root() && asks_somebody) {
-        for service in ["su", "su-l"].into_iter().filter(|service| facts.has_file(service)) {
-            let open = ways::ways_in(&root, service, Place::Remote(None), rules, facts)
-                .into_iter()
-                .find(ways::Way::passes_unasked);
-            let Some(way) = open else { continue };
-            let what = format!("{service} gives root to anybody who knows the secret of {}: {way}", root.name());
-            // For this service alone: without it, root's ssh by a key would end.
-            let remedy = format!("mfa-enroll require --user {} --service {service}", quoted(root.name()));
-            findings.push(Finding::grave("root-without-code", root.name(), what, remedy));
-        }
+        let open = |service: &&str| {
+            let ways = ways::ways_in(&root, service, Place::Remote(None), rules, facts);
+            ways.into_iter().find(ways::Way::passes_unasked)
+        };
+        let services: Vec<&str> = ["su", "su-l"].into_iter().filter(|service| facts.has_file(service)).collect();
+        let open: Vec<(&str, ways::Way)> =
+            services.into_iter().filter_map(|service| Some((service, open(&service)?))).collect();
+        let Some((_, way)) = open.first() else { continue };
+        let at: Vec<&str> = open.iter().map(|(service, _)| *service).collect();
+        let what = format!("{} gives root to anybody who knows the secret of {}: {way}", at.join(", "), root.name());
+        // For these services alone: without them, root's ssh by a key would end.
+        let require = |service: &&str| format!("mfa-enroll require --user {} --service {service}", quoted(root.name()));
+        let remedy = at.iter().map(require).collect::<Vec<_>>().join(" && ");
+        findings.push(Finding::grave("root-without-code", root.name(), what, remedy));
     }
     findings
 }

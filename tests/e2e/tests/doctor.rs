@@ -546,7 +546,7 @@ const POLICY: &[Fault] = &[
     )
     .undo("mfa-enroll disable --user bob; rm /etc/mfa/mfa.d/10-bob.toml; gpasswd --delete bob sudo"),
     fault("root-without-code", 7, "echo 'root:Geheim-root-9!' | chpasswd", Typed)
-        .undo("mfa-enroll unrequire --user root; usermod --password '*' root"),
+        .undo("mfa-enroll unrequire --user root --service su; mfa-enroll unrequire --user root --service su-l; usermod --password '*' root"),
     fault("service-asks-once", 7, "echo '@include common-auth' >/etc/pam.d/vsftpd", Typed)
         .undo("rm /etc/pam.d/vsftpd /etc/mfa/mfa.d/10-vsftpd.toml"),
     fault(
