@@ -129,7 +129,7 @@ fn locked_by_vlock(who: &Person, vlock: &str) -> Terminal {
 fn type_at_vlock(who: &Person, t: &mut Terminal, line: &str) {
     let name = &who.name;
     who.machine.sh_ok(&format!(
-        "until p=$(pgrep -U {name} '^vlock-'); do :; done; until grep -q 'State:.S' /proc/$p/status; do :; done"
+        "until p=$(pgrep -U {name} '^vlock-') && grep -qs 'State:.S' /proc/$p/status; do :; done"
     ));
     t.type_line(line);
 }

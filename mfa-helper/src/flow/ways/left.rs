@@ -77,9 +77,9 @@ fn can_mend(person: &Person, before: &Rules, rules: &Rules, facts: &Facts) -> Ca
             false => logs_in.min(at("sudo", from.place(), rules)),
         }
     };
-    let su = |service: &&str| person.is_root() && at(service, Place::Remote(None), rules) != Can::No;
+    let su = |service: &str| person.is_root() && at(service, Place::Remote(None), rules) != Can::No;
     let can = from(From::Elsewhere).max(from(From::Here));
-    if SU.iter().any(|service| su(&service)) { can.max(Can::Perhaps) } else { can }
+    if SU.into_iter().any(su) { can.max(Can::Perhaps) } else { can }
 }
 
 /// Whether a person is root, or may become root by sudo with every command; `None` if that is not known.
