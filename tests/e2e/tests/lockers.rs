@@ -128,9 +128,8 @@ fn locked_by_vlock(who: &Person, vlock: &str) -> Terminal {
 /// Types when vlock reads: what comes between its question and that it throws away.
 fn type_at_vlock(who: &Person, t: &mut Terminal, line: &str) {
     let name = &who.name;
-    who.machine.sh_ok(&format!(
-        "until p=$(pgrep -U {name} '^vlock-') && grep -qs 'State:.S' /proc/$p/status; do :; done"
-    ));
+    who.machine
+        .sh_ok(&format!("until p=$(pgrep -U {name} '^vlock-') && grep -qs 'State:.S' /proc/$p/status; do :; done"));
     t.type_line(line);
 }
 

@@ -213,11 +213,13 @@ fn asks_for_a_recovery_code(who: &Person, t: &mut Terminal, command: &str, words
     gives_up(t);
 }
 
-/// At a recovery prompt of sudo, which lets try once here.
+/// At a recovery prompt of sudo, which lets try once here: no code is asked for again, but not after the same answer.
 #[track_caller]
 fn gives_up(t: &mut Terminal) {
-    t.type_line("no");
-    t.wait_for("That is not a recovery code.");
+    for _ in 0..2 {
+        t.type_line("no");
+        t.wait_for("That is not a recovery code.");
+    }
     t.wait_for("exit 1\n");
     t.wait_for("$ ");
 }

@@ -77,6 +77,11 @@ impl Scene<'_> {
             ("pam_usertype.so", _) => self.usertype(&module.arguments),
             ("pam_listfile.so", _) => self.listed(&module.arguments),
             ("pam_access.so", _) => self.access(module),
+            ("pam_time.so", Kind::Account)
+                if module.arguments.is_empty() && self.has_no_rules("/etc/security/time.conf") =>
+            {
+                vec![SUCCESS]
+            }
             ("pam_shells.so", _) => self.shells(),
             _ if kind == Kind::Auth && module.may_prove() => self.directory(),
             // Modules that are known to prove nothing: what they check is not known here, but they say nothing odd.
@@ -235,13 +240,16 @@ impl Scene<'_> {
 
     /// pam_access(8) without rules lets in.
     fn access(&self, module: &Module) -> Vec<Code> {
-        let text = (self.files)("/etc/security/access.conf");
-        let rules = |text: &str| text.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
         let more = (self.exists)("/etc/security/access.d");
-        match text {
-            Ok(Some(text)) if module.arguments.is_empty() && !more && !rules(&text) => vec![SUCCESS],
-            _ => vec![SUCCESS, PERM_DENIED],
+        match module.arguments.is_empty() && !more && self.has_no_rules("/etc/security/access.conf") {
+            true => vec![SUCCESS],
+            false => vec![SUCCESS, PERM_DENIED],
         }
+    }
+
+    fn has_no_rules(&self, path: &str) -> bool {
+        let rules = |text: &str| text.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
+        matches!((self.files)(path), Ok(Some(text)) if !rules(&text))
     }
 
     fn shells(&self) -> Vec<Code> {
