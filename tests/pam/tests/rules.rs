@@ -260,7 +260,7 @@ fn a_file_with_rules_that_is_not_read_is_found() {
         assert_eq!(check().0, 0);
         fs::remove_file(format!("{DROP_INS}/{meant}.toml")).unwrap();
     }
-    system.drop_in("notes.txt", "why robots are excepted\n");
+    system.drop_in("notes.md", "why robots are excepted\n");
     assert_eq!(check().0, 6);
 }
 
