@@ -28,7 +28,8 @@ const LOGINS: [&str; 12] = [
 /// The services whose logins are named one by one to root.
 const DOORS: [&str; 4] = ["sshd", "login", "su", "sudo"];
 
-/// Whether some service asks this user for a bound device: by its stack and by the rules. No other program is asked,
+/// Whether some service asks this user for a bound device: by its stack and by the rules. Looked at before the binding, behind
+/// which nothing more should be done than has to be. No other program is asked,
 /// because a user may be waiting, and may be anybody.
 pub fn somewhere(user: &str, host: &Host) -> bool {
     // Nothing is promised about an account that the name service does not find, and nothing else either.

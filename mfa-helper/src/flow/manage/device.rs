@@ -31,8 +31,10 @@ pub fn totp(user: &str, label: Option<&str>, proof: Proof, desk: &mut Desk) -> R
     // The log says what was proved, however it ends.
     let factor = if proof == Proof::Invitation { permission::INVITATION } else { "none" };
     let with_factor = |decision: Decision| decision.by_factor(factor);
+    let asked = asked::somewhere(user, desk.host);
     let bound = begin_and_bind(user, label, proof, &proved, desk).map_err(with_factor)?;
-    Ok(with_factor(done(user, codes::hand_out(bound.codes, user, desk), desk.host)))
+    let text = lines([Some(Text::Bound(user, asked)), codes::hand_out(bound.codes, user, desk)], desk.host);
+    Ok(with_factor(bound_with(text, user, desk.host)))
 }
 
 /// Replaces the bound device by an app. The old device works until the two codes are right, and never after that.
@@ -112,11 +114,12 @@ pub fn confirm(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
     }
     let proved = Proved::by_root(view.seen());
     let app = desk.bindings.begin(&user, &proved, Begin::Again(pending.id))?;
+    let asked = asked::somewhere(&user, desk.host);
     // Nobody is there to read recovery codes.
     let terms = Terms { from: ROOT.to_owned(), codes: 0, provisional: None };
     by_two_codes(&user, &proved, &app, &terms, 1, desk)?;
     let codes = (desk.policy().recovery_codes > 0).then_some(Text::MakeCodesFor(&user));
-    Ok(if pending.replaces { replaced(&user, codes, desk.host) } else { done(&user, codes, desk.host) })
+    Ok(if pending.replaces { replaced(&user, codes, desk.host) } else { done(&user, asked, codes, desk.host) })
 }
 
 /// Drops the pending device, and voids the invitation.
@@ -213,12 +216,11 @@ fn make_one(how: &str, user: &str) -> String {
     format!("Make one: mfa-enroll {how} --json --user {}", shell_word(user))
 }
 
-fn done(user: &str, more: Option<Text>, host: &Host) -> Decision {
-    let bound = Text::Bound(user, asked::somewhere(user, host));
-    bound_with(lines([Some(bound), more], host), user, host)
+fn done(user: &str, asked: bool, more: Option<Text>, host: &Host) -> Decision {
+    Decision::new(Outcome::Accepted, lines([Some(Text::Bound(user, asked)), more], host), "bound")
 }
 
-/// The end of a first binding. Root is told of each way in that does not ask for it.
+/// The end of a first binding in a dialogue. Root is told of each way in that does not ask for it.
 pub(super) fn bound_with(text: String, user: &str, host: &Host) -> Decision {
     let told: Vec<String> = [text].into_iter().chain(asked::not_at(user, host)).collect();
     Decision::new(Outcome::Accepted, told.join("\n"), "bound")
