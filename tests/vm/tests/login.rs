@@ -25,7 +25,11 @@ fn the_serial_line_asks_for_the_code() {
 
     console.log_in("anna", "Geheim-anna-9!");
     console.wait_for(CODE);
-    console.type_line("000000x");
+    // It is no code, and asked for again, but not after the same answer.
+    for _ in 0..2 {
+        console.type_line("000000x");
+        console.wait_for("That is not a code of 6 digits.");
+    }
     console.wait_for("Login incorrect");
 
     console.log_in("anna", "Geheim-anna-9!");
@@ -63,7 +67,10 @@ fn ssh_asks_for_the_code_and_lets_in_with_it_only() {
     wrong.wait_for("Password: ");
     wrong.type_line("Geheim-clara-9!");
     wrong.wait_for(CODE);
-    wrong.type_line("000000x");
+    for _ in 0..2 {
+        wrong.type_line("000000x");
+        wrong.wait_for("That is not a code of 6 digits.");
+    }
     wrong.wait_for("Password: ");
     drop(wrong);
 
