@@ -112,7 +112,7 @@ fn by_itself(machine: &Machine) -> ExitCode {
     t.type_line("clear; sudo id");
     password_and_code(&mut t, &codes.next);
     t.wait_for("That code was used already. Wait for the next one.");
-    t.wait_for("One-time code: ");
+    t.wait_for("Verification code: ");
     t.type_line(&code_after(&codes.next, key));
     t.wait_for("uid=0(root)");
     t.wait_for("alice@web1:~$ ");
