@@ -108,6 +108,15 @@ impl Person {
         ways::Person::of(&self.identity, &self.view)
     }
 
+    /// Whether a device is asked for at this service of somebody who comes from afar.
+    pub fn is_asked(&self, service: &str, host: &Host) -> bool {
+        match self.asked(service, host).require {
+            Require::Off => false,
+            Require::IfBound => self.bound(),
+            Require::Mfa => true,
+        }
+    }
+
     /// What is asked of somebody who comes from afar.
     pub fn asked(&self, service: &str, host: &Host) -> Requirement {
         let place = Place::Remote(None);
@@ -263,12 +272,8 @@ pub fn cannot_be_asked(people: &[Person], services: &[String], files: &Files, ho
     let asks = |service: &str| Stack::read(service, Kind::Auth, files).is_ok_and(|stack| ours(&stack).is_some());
     let mut findings = Vec::new();
     for service in services.iter().filter(once).filter(|service| asks(service)) {
-        let asked = |person: &&Person| match person.asked(service, host).require {
-            Require::Off => false,
-            Require::IfBound => person.bound(),
-            Require::Mfa => true,
-        };
-        let names: Vec<&str> = people.iter().filter(asked).map(Person::name).collect();
+        let names: Vec<&str> =
+            people.iter().filter(|person| person.is_asked(service, host)).map(Person::name).collect();
         if names.is_empty() {
             continue;
         }

@@ -45,12 +45,7 @@ pub fn check(people: &[Person], services: &[String], host: &Host) -> Vec<Finding
     let required: Vec<&str> = if taken { required.take(MOST).map(Person::name).collect() } else { Vec::new() };
     findings.extend(empty_password(&required, &identity::password_of));
     let asked = |service: &str| {
-        let asks = |person: &&Person| match person.asked(service, host).require {
-            Require::Off => false,
-            Require::IfBound => person.bound(),
-            Require::Mfa => true,
-        };
-        people.iter().filter(asks).map(|person| person.name().to_owned()).collect()
+        people.iter().filter(|person| person.is_asked(service, host)).map(|person| person.name().to_owned()).collect()
     };
     findings.extend(jupyterhub(&system_file, &asked));
     findings

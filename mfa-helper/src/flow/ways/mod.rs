@@ -386,7 +386,7 @@ impl Try<'_> {
     fn without_pam(self) -> Vec<Way> {
         let text = || String::from("let in after the first factor: sshd asks PAM nothing (UsePAM no)");
         let password = self.facts.shadow.password(self.person.name());
-        if self.facts.shadow.age(self.person.name(), (self.host.now)()) == Some(Age::Expired) {
+        if self.has_expired() {
             return vec![refused(First::Password, "the account has expired")];
         }
         let way = |first, end| Way { first, lines: Vec::new(), unsure: None, end };
@@ -401,11 +401,14 @@ impl Try<'_> {
         }
     }
 
+    fn has_expired(self) -> bool {
+        self.facts.shadow.age(self.person.name(), (self.host.now)()) == Some(Age::Expired)
+    }
+
     fn by_key_alone(self, settings: &Settings) -> Way {
         let way = |end| Way { first: First::Key, lines: Vec::new(), unsure: None, end };
         if !settings.uses_pam() {
-            let expired = self.facts.shadow.age(self.person.name(), (self.host.now)()) == Some(Age::Expired);
-            return way(match expired {
+            return way(match self.has_expired() {
                 true => End::Refused(String::from("the account has expired")),
                 false => End::In(String::from("let in by the key alone: sshd asks PAM nothing (UsePAM no)")),
             });
@@ -422,9 +425,9 @@ impl Try<'_> {
         if user.uid == 0 {
             return vec![self.unasked("sudo asks root for nothing")];
         }
-        let why = match self.facts.granted(user) {
-            // Another plugin, other sources of sudoers, or a stack of another name.
-            _ if self.facts.sudo_goes_elsewhere().is_some() => self.facts.sudo_goes_elsewhere(),
+        // Another plugin, other sources of sudoers, or a stack of another name.
+        let grant = self.facts.sudo_goes_elsewhere().map_or_else(|| self.facts.granted(user), Grant::NotKnown);
+        let why = match grant {
             Grant::Nothing => return self.for_nothing(user),
             Grant::All { asked: false } => {
                 return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];
