@@ -17,7 +17,6 @@ mod host;
 mod identity;
 mod lang;
 mod listener;
-mod nearest;
 mod payer;
 mod policy;
 mod process;

@@ -11,6 +11,7 @@ mod channel;
 mod codec;
 mod front;
 mod message;
+mod nearest;
 mod secret;
 mod sshd;
 mod text;
@@ -22,6 +23,7 @@ pub use message::{
     Account, AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE,
     MAX_TEXT, NewKey, Outcome, Remembered, Request, Required, SERVICES, Status, ToHelper, VERSION, Verb, Verdict,
 };
+pub use nearest::{distance, nearest};
 pub use secret::Secret;
 pub use sshd::sshd_remedy;
 pub use text::{REFUSED, UNAVAILABLE, printable, readable, shell_word, utc};

@@ -8,6 +8,7 @@ use mfa_core::key::Pin;
 use mfa_core::lockout::Lockout;
 use mfa_core::recovery::MOST;
 use mfa_core::totp::{Algorithm, Parameters};
+use mfa_wire::nearest;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Offset};
@@ -15,7 +16,6 @@ use toml::value::{Datetime, Offset};
 use super::place::{From, Network};
 use super::{Enroll, Mode, Policy, Require, Rule, SkKey, SshKey, U2f};
 use crate::lang::Lang;
-use crate::nearest::nearest;
 use crate::program;
 
 /// 30 days, in seconds.

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mfa_wire::printable;
+use mfa_wire::{nearest, printable};
 
 use super::{Kind, OURS, Stack, StackError, system_file};
-use crate::nearest::nearest;
 
 /// Files for inclusion, and the service of the first factor alone, which has no second one.
 const NO_SERVICES: &[&str] = &[

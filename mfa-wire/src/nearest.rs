@@ -8,8 +8,8 @@ pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Optio
     (near.0 <= 1 + unknown.len() / 4).then_some(near.1)
 }
 
-/// The Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
+/// How many bytes have to be put in, taken out or changed to make one of the other (Levenshtein).
+pub fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
@@ -24,7 +24,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{distance, nearest};
 
     #[test]
     fn a_name_that_was_probably_meant_is_found() {
@@ -32,5 +32,11 @@ mod tests {
         let meant = |typed| nearest(typed, services.into_iter());
         assert_eq!([meant("ssh"), meant("SSHD"), meant("sudoo")], [Some("sshd"), Some("sshd"), Some("sudo")]);
         assert_eq!([meant("rstudio"), meant("vsftpd"), nearest("sshd", [].into_iter())], [None; 3]);
+    }
+
+    #[test]
+    fn each_letter_that_differs_counts() {
+        let distances = [distance("abc", "abc"), distance("abc", "axc"), distance("", "abc"), distance("ab", "b")];
+        assert_eq!(distances, [0, 1, 3, 1]);
     }
 }
