@@ -488,6 +488,10 @@ impl Try<'_> {
             (true, _) if discriminant(&typed.end) != discriminant(&nothing.end) => ways.extend([typed, nothing]),
             (true, _) => ways.push(nothing),
             (false, true) => ways.extend([typed, nothing]),
+            // Our question alone is in the way, whatever was typed before.
+            (false, false) if self.mute.is_some_and(|why| nothing.end == End::Refused(why.to_owned())) => {
+                ways.push(nothing)
+            }
             (false, false) => ways.push(typed),
         }
         ways

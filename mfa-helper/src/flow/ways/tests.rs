@@ -268,6 +268,13 @@ fn sshd_has_settings_of_its_own() {
         [NO_KEY_ALONE, mute],
         "nor lead through binding"
     );
+    let both = SSHD.replace("passwordauthentication no", "passwordauthentication yes");
+    let unlocked = String::from(
+        "auth [success=1 default=ignore] pam_permit.so\nauth required pam_unix.so\n\
+         auth required pam_mfa.so stack=complete\n",
+    );
+    let ways = Case { sshd: both, auth: unlocked, ..Case::new() }.at("sshd");
+    assert_eq!(ways, [NO_KEY_ALONE, &format!("nothing: {ASKED}")], "nor does one method need a password");
     let past = "let in after the first factor: sshd asks PAM nothing (UsePAM no)";
     let no_pam =
         SSHD.replace("usepam yes", "usepam no").replace("passwordauthentication no", "passwordauthentication yes");
