@@ -89,8 +89,13 @@ impl Said {
         let refused = || Some([Some(Class::Refused)].into());
         let mut expected = self.ways.get(&first).cloned().or_else(refused)?;
         // Who needs no password may type one, and a stack that takes none at all is content with any.
-        if first == First::Password && !self.ways.contains_key(&first) {
-            expected.extend(self.ways.get(&First::Nothing).into_iter().flatten());
+        let without_it = match first {
+            First::Password => First::Nothing,
+            First::Both => First::Key,
+            First::Key | First::Nothing => first,
+        };
+        if !self.ways.contains_key(&first) {
+            expected.extend(self.ways.get(&without_it).into_iter().flatten());
         }
         expected.into_iter().collect()
     }

@@ -75,8 +75,11 @@ sshd_all() { # PERSON
     ssh_once "$1" password right keyboard-interactive,password
     ssh_once "$1" nothing '' keyboard-interactive,password
     ssh_once "$1" key right publickey
-    # Where sshd is content with one of them it never asks for the other.
-    [ -z "$partial" ] || ssh_once "$1" both right publickey,keyboard-interactive,password
+    # Where sshd is content with one of them it never asks for the other. Where it is not, the other may ask for nothing.
+    if [ -n "$partial" ]; then
+        ssh_once "$1" key '' publickey,keyboard-interactive,password
+        ssh_once "$1" both right publickey,keyboard-interactive,password
+    fi
 }
 
 sudo_once() { # PERSON FIRST PASSWORD
