@@ -146,6 +146,8 @@ struct Sum {
     predictions: u64,
     not_known: u64,
     classes: BTreeMap<(String, Class), u64>,
+    /// What is not known, as it is said.
+    why: BTreeMap<String, u64>,
 }
 
 /// Tries the host that is in place, and gives what came out otherwise than was said.
@@ -158,7 +160,10 @@ fn compare(machine: &Machine, services: &str, people: &str, sum: &mut Sum) -> Ve
             *sum.classes.entry((format!("{} {first:?}", login.1), class)).or_default() += 1;
             sum.predictions += 1;
             match said.of(first) {
-                None => sum.not_known += 1,
+                None => {
+                    sum.not_known += 1;
+                    *sum.why.entry(format!("{} {}", login.1, said.why_not(first))).or_default() += 1;
+                }
                 Some(expected) if expected.contains(&class) => {}
                 Some(expected) => {
                     wrong.push(Wrong { login: login.clone(), first, class, expected, said: said.to_string() });
@@ -254,6 +259,9 @@ impl Sum {
         for (class, count) in other.classes {
             *self.classes.entry(class).or_default() += count;
         }
+        for (why, count) in other.why {
+            *self.why.entry(why).or_default() += count;
+        }
     }
 }
 
@@ -261,6 +269,9 @@ impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((first, class), count) in &self.classes {
             writeln!(f, "{first:20} {class:8?} {count:5}")?;
+        }
+        for (why, count) in &self.why {
+            writeln!(f, "{count:5} not known: {why}")?;
         }
         let Self { hosts, thrown_away, predictions, not_known, .. } = self;
         let percent = not_known * 100 / predictions.max(&1);

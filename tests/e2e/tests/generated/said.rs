@@ -84,6 +84,14 @@ impl Said {
         self.ways.entry(first).or_default().insert(known.unwrap_or_else(|| panic!("no such outcome: {line}")).1);
     }
 
+    /// Why that is not known, without the files and lines that it depends on.
+    pub fn why_not(&self, first: First) -> String {
+        let why = self.text.lines().filter_map(|line| line.split_once("not known: ")).map(|(_, why)| why);
+        let why = why.map(|why| why.split("; perhaps").next().unwrap_or(why));
+        let names = |why: &str| why.split(' ').filter(|word| !word.starts_with('/')).collect::<Vec<_>>().join(" ");
+        why.map(names).next().unwrap_or_else(|| format!("{first:?}"))
+    }
+
     /// What may come of this try, among others that were made. None is "not known".
     pub fn of(&self, first: First) -> Option<BTreeSet<Class>> {
         let refused = || Some([Some(Class::Refused)].into());
