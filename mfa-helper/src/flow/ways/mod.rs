@@ -365,7 +365,7 @@ impl Try<'_> {
                 way.end = End::Refused(String::from("root has no key"));
             }
         }
-        if settings.uses_pam() && settings.takes_empty() {
+        if settings.uses_pam() && settings.tries_empty() && login.empty_password_leaves_something(user) {
             for way in ways.iter_mut().filter(|way| way.end.lets_in()) {
                 way.unsure = Some(String::from(
                     "PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay",
@@ -373,6 +373,18 @@ impl Try<'_> {
             }
         }
         ways
+    }
+
+    /// PAM's handle is the same for all methods, and our line keeps there what it has said.
+    fn empty_password_leaves_something(self, user: &User) -> bool {
+        let stack = self.facts.stack(self.service, Kind::Auth);
+        let password = self.facts.shadow.password(user.name);
+        let scene = Scene { types: false, key: false, ..self.scene(user, &password) };
+        // Whatever our line says, it is enough that it is called.
+        let says = |module: &Module| if module.is_ours() { vec![AUTH_ERR] } else { scene.says(module, Kind::Auth) };
+        let Ok(stack) = stack.as_ref() else { return true };
+        let nothing = |end: &stack::End| !end.reached && !Kind::Auth.lets_in(end.result);
+        !stack.ends(&says).is_ok_and(|ends| ends.iter().all(nothing))
     }
 
     /// Root's own files may be looked at; what cannot be read or trusted may be a key.
@@ -451,7 +463,7 @@ impl Try<'_> {
     fn for_nothing(self, user: &User) -> Vec<Way> {
         let why = "sudoers grants nothing to this user";
         let mut ways = self.by_password_or_nothing(user);
-        ways.retain(|way| !matches!(way.end, End::Refused(_)));
+        ways.retain(|way| matches!(way.end, End::Led | End::NotKnown(_)));
         for way in &mut ways {
             way.unsure = Some(format!("{why}, whatever is asked before"));
         }

@@ -56,6 +56,11 @@ impl Settings {
         self.is_on("permitemptypasswords")
     }
 
+    /// Whether sshd tries an empty password before any other method (`userauth_none`).
+    pub fn tries_empty(&self) -> bool {
+        self.takes_empty() && self.is_on("passwordauthentication")
+    }
+
     /// The files of keys of a user with this home; `None` if keys may come from elsewhere.
     pub fn key_files(&self, user: &User, home: &str) -> Option<Vec<String>> {
         let set = |keyword: &str| !matches!(self.value(keyword), "" | "none");

@@ -177,8 +177,11 @@ fn an_empty_password_is_no_first_factor() {
     let off = Case { rules: "[[rule]]\nrequire = \"off\"\n", ..case };
     assert_eq!(off.at("su"), ["nothing: let in without anything: off by rule"]);
     assert!(off.at("sshd").iter().all(|way| !way.starts_with("nothing")), "PermitEmptyPasswords no");
-    let sshd =
-        SSHD.replace("methods any", "methods publickey,keyboard-interactive").replace("passwords no", "passwords yes");
+    let sshd = SSHD.replace("methods any", "methods publickey,keyboard-interactive").replace("no\n", "yes\n");
+    let has_one = Case { sshd: sshd.clone(), ..Case::new() };
+    assert_eq!(has_one.at("sshd"), [format!("a key and a password: {ASKED}")], "the empty one stops before our line");
+    let reached = Case { auth: AUTH.replace("requisite pam_deny", "optional pam_deny"), ..has_one };
+    assert!(reached.at("sshd")[0].contains("not known: PermitEmptyPasswords"), "{:?}", reached.at("sshd"));
     let with_key = Case { sshd, ..off };
     assert_eq!(
         with_key.at("sshd"),
@@ -305,10 +308,10 @@ fn sshd_has_settings_of_its_own() {
 fn sudo_goes_by_sudoers() {
     let with = |sudoers: &str| Case { sudoers: sudoers.into(), ..Case::new() }.at("sudo");
     let nothing = SUDOERS.replace("daemon", "ann");
-    let asked_in_vain = format!("sudoers grants nothing to this user, whatever is asked before; perhaps: {ASKED}");
-    assert_eq!(with(&nothing), [format!("a password: not known: {asked_in_vain}")]);
-    let locked = Case { hash: "*", sudoers: nothing, ..Case::new() };
-    assert_eq!(locked.at("sudo"), ["none: refused: sudoers grants nothing to this user"]);
+    assert_eq!(with(&nothing), ["none: refused: sudoers grants nothing to this user"]);
+    let led_in_vain = format!("sudoers grants nothing to this user, whatever is asked before; perhaps: {LED}");
+    let unbound = Case { bound: false, sudoers: nothing, ..Case::new() };
+    assert_eq!(unbound.at("sudo"), [format!("a password: not known: {led_in_vain}")]);
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
     assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
