@@ -365,7 +365,8 @@ impl Try<'_> {
                 way.end = End::Refused(String::from("root has no key"));
             }
         }
-        if settings.uses_pam() && settings.tries_empty() && login.empty_password_leaves_something(user) {
+        // pam_setcred goes by what each module said to the empty one: sshd may let in, and end the session at once.
+        if settings.uses_pam() && settings.tries_empty() {
             for way in ways.iter_mut().filter(|way| way.end.lets_in()) {
                 way.unsure = Some(String::from(
                     "PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay",
@@ -373,18 +374,6 @@ impl Try<'_> {
             }
         }
         ways
-    }
-
-    /// PAM's handle is the same for all methods, and our line keeps there what it has said.
-    fn empty_password_leaves_something(self, user: &User) -> bool {
-        let stack = self.facts.stack(self.service, Kind::Auth);
-        let password = self.facts.shadow.password(user.name);
-        let scene = Scene { types: false, key: false, ..self.scene(user, &password) };
-        // Whatever our line says, it is enough that it is called.
-        let says = |module: &Module| if module.is_ours() { vec![AUTH_ERR] } else { scene.says(module, Kind::Auth) };
-        let Ok(stack) = stack.as_ref() else { return true };
-        let nothing = |end: &stack::End| !end.reached && !Kind::Auth.lets_in(end.result);
-        !stack.ends(&says).is_ok_and(|ends| ends.iter().all(nothing))
     }
 
     /// Root's own files may be looked at; what cannot be read or trusted may be a key.
