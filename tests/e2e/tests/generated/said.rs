@@ -97,14 +97,13 @@ impl Said {
         let refused = || Some([Some(Class::Refused)].into());
         let mut expected = self.ways.get(&first).cloned().or_else(refused)?;
         // Who needs no password may type one, and a stack that takes none at all is content with any.
-        let without_it = match first {
-            First::Password => First::Nothing,
-            First::Both => First::Key,
-            First::Key | First::Nothing => first,
+        let without_it = match (first, self.ways.contains_key(&first)) {
+            (First::Password, false) => &[First::Nothing][..],
+            (First::Both, false) => &[First::Key, First::Nothing],
+            (First::Both, true) => &[First::Nothing],
+            _ => &[],
         };
-        if !self.ways.contains_key(&first) {
-            expected.extend(self.ways.get(&without_it).into_iter().flatten());
-        }
+        expected.extend(without_it.iter().filter_map(|first| self.ways.get(first)).flatten());
         expected.into_iter().collect()
     }
 }

@@ -54,16 +54,18 @@ end() { # SERVICE PERSON FIRST IN
 }
 
 ssh_once() { # PERSON FIRST PASSWORD METHODS
-    local came=false
+    came=false
     begin "$1" "$3"
     env -i HOME=/root LC_ALL=$LC_ALL SSH_ASKPASS=$here/askpass SSH_ASKPASS_REQUIRE=force timeout 30 \
         ssh -v -F /dev/null -i $here/key -o IdentitiesOnly=yes -o PreferredAuthentications="$4" \
         -o NumberOfPasswordPrompts=1 "$1@127.0.0.1" echo came in </dev/null >$now/text 2>&1
     ! grep -qx 'came in' $now/text || came=true
     ! grep -q 'with partial success' $now/text || partial=yes
-    # Who is let in before anything was shown has not come in by it, nor by a key that sshd never asked for.
+    # Who is let in before anything was shown has not come in by it, nor by a key that sshd never asked for. And a key
+    # that is not enough for sshd has not had its say yet.
     if [ "$2" != nothing ] && grep -q 'using "none"' $now/text ||
-        [ "$2" = both ] && ! grep -q 'using "publickey"' $now/text; then
+        [ "$2" = both ] && ! grep -q 'using "publickey"' $now/text ||
+        [ "$4" = publickey ] && [ -n "$partial" ]; then
         restore
     else
         end sshd "$1" "$2" $came
@@ -71,13 +73,15 @@ ssh_once() { # PERSON FIRST PASSWORD METHODS
 }
 
 sshd_all() { # PERSON
-    local partial=
+    local came open partial=
     ssh_once "$1" password right keyboard-interactive,password
     ssh_once "$1" nothing '' keyboard-interactive,password
+    open=$came
     ssh_once "$1" key right publickey
-    # Where sshd is content with one of them it never asks for the other. Where it is not, the other may ask for nothing.
+    # Where sshd is content with one of them it never asks for the other. Where it is not, the other may ask for nothing:
+    # then it is the key alone, unless nobody needs it.
     if [ -n "$partial" ]; then
-        ssh_once "$1" key '' publickey,keyboard-interactive,password
+        $open || ssh_once "$1" key '' publickey,keyboard-interactive,password
         ssh_once "$1" both right publickey,keyboard-interactive,password
     fi
 }
