@@ -668,8 +668,7 @@ fn a_group_is_required_on_trial_for_good_and_no_more() {
 
 /// Clients that draw no picture, or draw it badly, or break at it.
 static CLIENTS: LazyLock<Machine> = LazyLock::new(|| {
-    let packages = "dropbear-bin,putty-tools,locales,python3-paramiko,python3-asyncssh";
-    let machine = common::enabled(Machine::build().debian_packages(packages).package().boot());
+    let machine = common::enabled(Machine::build().debian_packages(common::CLIENTS).package().boot());
     machine.sh_ok("localedef -i en_US -f ISO-8859-1 en_US.ISO-8859-1");
     machine
 });
@@ -739,7 +738,7 @@ fn dropbears_client_binds_by_the_typed_key() {
     assert_eq!(who.devices(), 1);
 }
 
-/// plink puts a bar before each line.
+/// plink puts a bar before each line, and breaks lines of more than 77 columns.
 #[test]
 fn plink_binds_by_the_typed_key() {
     let who = Person::required(&CLIENTS, "xenia", "");
@@ -748,7 +747,10 @@ fn plink_binds_by_the_typed_key() {
     t.wait_for("Password: ");
     t.type_line(&who.password);
     t.wait_for(FIRST);
-    let key = typed_off(&t.screen());
+    let screen = t.screen();
+    let key = typed_off(&screen);
+    // The bars leave the picture whole, and no line of it is broken.
+    assert_eq!(screen.decode_qr(Theme::Dark), Some(format!("otpauth://totp/web1:xenia?secret={key}&issuer=web1")));
     t.type_line("key");
     t.wait_for(FIRST);
     assert_eq!(typed_off(&t.screen()), key);

@@ -93,6 +93,39 @@ fn sshpass_gets_nowhere() {
     Door::Su.lets_in(&who, &app.good);
 }
 
+/// What ssh calls for each prompt, in VS Code's way: it knows prompts by their words, and fails at others.
+const ASKPASS: &str = r#"#!/bin/sh
+echo "asked:$1" >>asked
+case $1 in
+*"'s password: " | *"Password: ") cat password ;;
+*"Verification code: ")
+    head -n1 codes
+    sed -i 1d codes
+    ;;
+*) exit 1 ;;
+esac
+"#;
+
+/// An editor starts ssh without a terminal, and has each prompt shown in a window.
+#[test]
+fn an_askpass_program_knows_each_prompt_by_its_words() {
+    let (who, app) = Person::bound(&MACHINE, "vera");
+    MACHINE.write("/home/visitor/askpass", ASKPASS);
+    MACHINE.write("/home/visitor/password", format!("{}\n", who.password));
+    // The first one was used.
+    MACHINE.write("/home/visitor/codes", format!("{}\n{}\n", app.burnt, app.good));
+    MACHINE.sh_ok("cd /home/visitor; chmod 755 askpass; chown visitor password codes .");
+    let output = MACHINE
+        .sh("echo 'echo \"in as:$(id -un)\"' | runuser --user visitor -- sh -c 'cd; SSH_ASKPASS=./askpass \
+         SSH_ASKPASS_REQUIRE=force timeout 30 setsid --wait ssh -T -o ConnectTimeout=15 vera@localhost bash'");
+    assert_eq!((output.code, output.stdout.as_str()), (0, "in as:vera\n"), "{output}");
+    let asked = MACHINE.read("/home/visitor/asked");
+    assert_eq!(asked.matches("asked:").count(), 3, "{asked}");
+    assert!(asked.ends_with("That code was used already. Wait for the next one.\nVerification code: \n"), "{asked}");
+    assert_eq!(who.state().failures, 0);
+    assert_eq!(who.count_logged(&["event=verify", "verdict=accepted", "reason=code"]), 1);
+}
+
 /// Without a terminal nobody can be asked: it fails at once instead of waiting.
 #[test]
 fn without_a_terminal_nobody_is_asked() {

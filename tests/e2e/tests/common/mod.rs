@@ -20,6 +20,9 @@ pub fn enabled(machine: Machine) -> Machine {
     machine
 }
 
+/// The clients of other makers. One choice of packages is one root file system.
+pub const CLIENTS: &str = "dropbear-bin,putty-tools,locales,python3-paramiko,python3-asyncssh,xrdp";
+
 /// Are these the programs of forky or later? Where they behave otherwise, the test says how.
 pub fn newer_than_trixie() -> bool {
     !["bookworm", "trixie"].contains(&suite().as_str())
