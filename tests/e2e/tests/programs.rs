@@ -16,6 +16,7 @@ static MACHINE: LazyLock<Machine> = LazyLock::new(|| {
     let machine = common::enabled(Machine::build().debian_packages(common::CLIENTS).package().sshd(SSHD).boot());
     for (name, script) in [
         ("paramiko-rule", [RULE, PARAMIKO, PARAMIKO_RULE].concat()),
+        ("paramiko-both", [RULE, PARAMIKO, PARAMIKO_PASSWORD_FIRST, PARAMIKO_RULE].concat()),
         ("asyncssh-rule", [RULE, ASYNCSSH_RULE].concat()),
         ("paramiko-password", PARAMIKO_PASSWORD.to_owned()),
         ("asyncssh-password", ASYNCSSH_PASSWORD.to_owned()),
@@ -49,6 +50,14 @@ const PARAMIKO: &str = r#"
 import paramiko
 transport = paramiko.Transport(("localhost", 22))
 transport.start_client(timeout=20)
+"#;
+
+/// Its order where the client has a password, and that of ssh2 too.
+const PARAMIKO_PASSWORD_FIRST: &str = r#"
+try:
+    transport.auth_password(user, password, fallback=False)
+except paramiko.AuthenticationException:
+    pass
 "#;
 
 const PARAMIKO_RULE: &str = r#"
@@ -191,6 +200,30 @@ fn programs_that_know_the_password_alone_are_refused_and_lock_nobody() {
         assert_eq!(who.state().failures, 0);
         Door::Ssh.lets_in(&who, &who.rebind().good);
     }
+}
+
+/// A refused try of sshd's method "password" ends all that follows on that connection, with whatever module: by the code
+/// sshd lets in, and then it dies, because libpam holds that try against the credentials that are to be set.
+#[test]
+fn clients_that_try_the_password_method_first_come_in_where_sshd_does_not_offer_it() {
+    let (who, app) = Person::bound(&MACHINE, "tina_kbd");
+    let mut t = script("paramiko-both", &who, &[&app.good]);
+    t.wait_for("in as:tina_kbd\n");
+    assert_eq!(t.exit_code(), 0);
+    assert_eq!(who.count_logged(&["event=verify"]), 1);
+
+    let (who, app) = Person::bound(&MACHINE, "tina");
+    let mut t = script("paramiko-both", &who, &[&app.good]);
+    t.wait_for("refused");
+    who.logged(&["event=verify", "verdict=no-interaction", "reason=\"the program cannot ask\""]);
+    who.logged(&["event=verify", "verdict=accepted", "reason=code"]);
+    assert!(who.log.wait_for(|line| line.contains("fatal: PAM: pam_setcred(): ")).contains("sshd"));
+    assert!(!who.log.text().contains("session opened for user tina("));
+    assert_eq!(who.state().failures, 0);
+    Door::Ssh.lets_in(&who, &who.rebind().good);
+
+    let said = MACHINE.sh("mfa-enroll doctor").stdout;
+    assert!(said.contains("clients that try it first come in by no other method on that connection either"), "{said}");
 }
 
 /// xrdp asks for the password in a window of its own, before there is a session, and for nothing else.
