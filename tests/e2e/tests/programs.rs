@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::sync::LazyLock;
+use std::{process::Command, sync::LazyLock};
 
 use common::{CODE, Door, Person};
 use e2e::{Machine, Terminal};
@@ -269,4 +269,70 @@ fn xrdp_cannot_ask_and_doctor_says_whom_that_locks_out() {
     assert!(!named());
     let_in(&who);
     Door::Ssh.lets_in(&who, &app.good);
+}
+
+const NODE: &str = r#"
+const [user, password, ...codes] = process.argv.slice(2);
+const answer = ({ prompt }) => {
+    console.log("asked:" + prompt);
+    if (/verification code|token|otp|2fa/i.test(prompt)) return codes.shift() ?? "";
+    return /password/i.test(prompt) ? password : "";
+};
+const client = new (require("ssh2").Client)();
+client.on("keyboard-interactive", (name, text, lang, prompts, finish) => finish(prompts.map(answer)));
+client.on("error", (error) => console.log("refused: " + error.message));
+client.on("ready", () => client.exec("id -un", (error, stream) => {
+    if (error) throw error;
+    stream.on("data", (data) => console.log("in as:" + data)).on("close", () => client.end());
+}));
+client.connect({ host: "localhost", username: user, password, tryKeyboard: codes.length > 0 });
+"#;
+
+/// Fetches the library, as package-lock.json fixes it by hashes, and packs it: the machine has no network.
+const FETCH: &str = "
+    command -v npm >/dev/null || { echo 'npm is missing: apt-get install npm' >&2; exit 1; }
+    folder=$(mktemp -d)
+    trap 'rm -r \"$folder\"' EXIT
+    cp package.json package-lock.json \"$folder\"
+    cd \"$folder\"
+    npm ci --omit=optional --ignore-scripts --no-audit --no-fund >&2
+    tar -c node_modules";
+
+/// ssh2, which web terminals and editors use. It tries the method "password" first, where sshd offers it.
+#[test]
+#[ignore = "fetches 105 MB of Node.js, and ssh2 by npm: make clients"]
+fn ssh2_of_node_finds_the_question_for_the_code() {
+    static NODEJS: LazyLock<Machine> =
+        LazyLock::new(|| common::enabled(Machine::build().debian_packages("nodejs").package().sshd(SSHD).boot()));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh2");
+    let fetched = Command::new("sh").args(["-euc", FETCH]).current_dir(folder).output().expect("sh");
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    NODEJS.write("/usr/local/lib/ssh2.tar", fetched.stdout);
+    NODEJS.sh_ok("cd /usr/local/lib; tar --no-same-owner -xf ssh2.tar");
+    NODEJS.write("/usr/local/lib/login.js", NODE);
+    let node = |who: &Person, codes: &[&str]| {
+        let command = format!("exec node /usr/local/lib/login.js {} '{}' {}", who.name, who.password, codes.join(" "));
+        NODEJS.terminal().user("visitor").run(&command)
+    };
+
+    let (who, app) = Person::bound(&NODEJS, "nora_kbd");
+    let mut t = node(&who, &[&app.burnt, &app.good]);
+    t.wait_for("asked:Password: ");
+    t.wait_for("asked:That code was used already. Wait for the next one.\nVerification code: ");
+    t.wait_for("in as:nora_kbd\n");
+    assert_eq!(t.exit_code(), 0);
+    assert_eq!(who.count_logged(&["event=verify"]), 1);
+
+    // With the password alone it has no other method.
+    let (who, app) = Person::bound(&NODEJS, "nora");
+    let mut t = node(&who, &[]);
+    t.wait_for("refused: All configured authentication methods failed");
+    who.logged(&["event=verify", "verdict=no-interaction", "reason=\"the program cannot ask\""]);
+    assert!(!who.got_in());
+    assert_eq!(who.state().failures, 0);
+
+    let mut t = node(&who, &[&app.good]);
+    t.wait_for("asked:Password: ");
+    assert_ne!(t.exit_code(), 0);
+    assert!(!t.text().contains("in as:"), "{}", t.screen());
 }
