@@ -490,12 +490,14 @@ impl Try<'_> {
             (true, _) => ways.push(nothing),
             (false, true) => ways.extend([typed, nothing]),
             // Our question alone is in the way, whatever was typed before.
-            (false, false) if self.mute.is_some_and(|why| nothing.end == End::Refused(why.to_owned())) => {
-                ways.push(nothing)
-            }
+            (false, false) if typed.end == nothing.end && self.is_mute(&nothing.end) => ways.push(nothing),
             (false, false) => ways.push(typed),
         }
         ways
+    }
+
+    fn is_mute(self, end: &End) -> bool {
+        matches!((self.mute, end), (Some(mute), End::Refused(why)) if why == mute)
     }
 
     /// One pass of auth and account.

@@ -267,13 +267,6 @@ fn sshd_has_settings_of_its_own() {
         [NO_KEY_ALONE, mute],
         "nor lead through binding"
     );
-    let both = SSHD.replace("passwordauthentication no", "passwordauthentication yes");
-    let unlocked = String::from(
-        "auth [success=1 default=ignore] pam_permit.so\nauth required pam_unix.so\n\
-         auth required pam_mfa.so stack=complete\n",
-    );
-    let ways = Case { sshd: both, auth: unlocked, ..Case::new() }.at("sshd");
-    assert_eq!(ways, [NO_KEY_ALONE, &format!("nothing: {ASKED}")], "nor does one method need a password");
     let past = "let in after the first factor: sshd asks PAM nothing (UsePAM no)";
     let no_pam =
         SSHD.replace("usepam yes", "usepam no").replace("passwordauthentication no", "passwordauthentication yes");
@@ -298,6 +291,21 @@ fn sshd_has_settings_of_its_own() {
     );
     let forced = with("prohibit-password", "forced-commands-only", 0);
     assert!(forced[0].starts_with("a key alone: not known: PermitRootLogin forced-commands-only"), "{forced:?}");
+}
+
+/// Where our question alone is in the way of sshd's method, the password is not what is missing.
+#[test]
+fn a_method_that_cannot_ask_is_told_from_a_password_that_is_missing() {
+    let both = SSHD.replace("passwordauthentication no", "passwordauthentication yes");
+    let silent = both.replace("interactiveauthentication yes", "interactiveauthentication no");
+    let unlocked = "auth [success=1 default=ignore] pam_permit.so\nauth required pam_unix.so\n\
+        auth required pam_mfa.so stack=complete\n";
+    let ways = Case { sshd: both, auth: unlocked.into(), ..Case::new() }.at("sshd");
+    assert_eq!(ways, [NO_KEY_ALONE, &format!("nothing: {ASKED}")]);
+    let auth = String::from("auth sufficient pam_unix.so\nauth optional pam_mfa.so stack=complete\n");
+    let account = String::from("account required pam_unix.so\n");
+    let ways = Case { sshd: silent, auth, account, ..Case::new() }.at("sshd");
+    assert_eq!(ways[1], "a password: let in after the first factor: auth passes our line by: asked for nothing");
 }
 
 #[test]
