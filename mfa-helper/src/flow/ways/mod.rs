@@ -672,10 +672,13 @@ impl Try<'_> {
         match (ins.as_slice(), outs.as_slice()) {
             ([], outs) => match outs.iter().all(|out| out.reached && code == PERM_DENIED) {
                 true => end,
-                false => End::Refused(format!(
-                    "account refuses: {}",
-                    outs.first().map_or_else(String::new, |out| blamed(&out.steps))
-                )),
+                false => {
+                    // What is bound where no session follows lapses.
+                    let in_vain = end == End::Led && outs.iter().all(|out| out.reached);
+                    let when = if in_vain { " after a device was bound in vain" } else { "" };
+                    let by = outs.first().map_or_else(String::new, |out| blamed(&out.steps));
+                    End::Refused(format!("account refuses{when}: {by}"))
+                }
             },
             ([first, ..], []) if ins.iter().all(|end| end.reached == first.reached) => match (first.reached, &end) {
                 (true, End::Refused(_)) | (false, _) if !matches!(end, End::Asked(_) | End::In(_)) => {

@@ -228,6 +228,12 @@ fn account_has_the_last_word() {
     assert_eq!(expired.at("su"), [format!("a password: {ASKED}")], "it has to be changed, and that is possible");
     let denied = Case { account: "account required pam_deny.so\n".into(), ..Case::new() };
     assert_eq!(denied.at("su"), ["a password: refused: account refuses: /etc/pam.d/su:5 pam_deny.so"]);
+    let denied_at_last = format!("{ACCOUNT}account required pam_deny.so\n");
+    let unbound = |account: &str| Case { bound: false, account: account.into(), ..Case::new() }.at("su");
+    let in_vain = "a password: refused: account refuses after a device was bound in vain: /etc/pam.d/su:9 pam_deny.so";
+    assert_eq!(unbound(&denied_at_last), [in_vain]);
+    let denied_at_once = format!("account requisite pam_succeed_if.so user ingroup no-such-group-here-0\n{ACCOUNT}");
+    assert_eq!(unbound(&denied_at_once), ["a password: refused: account refuses: /etc/pam.d/su:5 pam_succeed_if.so"]);
     let by_group = Case {
         account: format!("account required pam_succeed_if.so user ingroup no-such-group-here-0\n{ACCOUNT}"),
         ..Case::new()
