@@ -77,6 +77,8 @@ impl Said {
             ("let in", Some(Class::In)),
             ("asked for", Some(Class::Asked)),
             ("led through binding", Some(Class::Led)),
+            // A try ends where the page is shown.
+            ("refused: account refuses after a device was bound", Some(Class::Led)),
             ("refused", Some(Class::Refused)),
             ("not known", None),
         ];
