@@ -133,8 +133,9 @@ mod tests {
     fn an_empty_password_is_told_from_one_that_is_set_and_from_one_that_is_not_known() {
         use Password::{Empty, Locked, NotKnown, Set};
         const HASH: &str = "$y$j9T$abc$def";
-        let shadows = [(Some(""), Empty), (Some(HASH), Set), (Some("!"), Locked), (Some("*"), Locked), (None, Set)];
-        let in_passwd = [("", Empty), ("*", Set), ("!", Set), (HASH, Set), ("xx", Set), ("##bob", Set)];
+        let locked = [Some("!"), Some("*"), Some("NP"), Some("x"), None].map(|hash| (hash, Locked));
+        let shadows: Vec<_> = [(Some(""), Empty), (Some(HASH), Set)].into_iter().chain(locked).collect();
+        let in_passwd = [("", Empty), ("*", Locked), ("!", Locked), (HASH, Set), ("xx", Locked), ("##bob", Locked)];
         let mut cases = Vec::new();
         for (shadow, expected) in shadows {
             cases.extend(["x", "##eve", "*NP*"].map(|hash| (hash, shadow, expected)));
@@ -164,8 +165,8 @@ mod tests {
         ];
         in_a_world(&files, || {
             let words = ["eve", "bob", "ann", "kim", "no-such-user"].map(password_of);
-            let set = Password::Set;
-            assert_eq!(words, [Password::Empty, set, set, Password::Locked, Password::NotKnown]);
+            let locked = Password::Locked;
+            assert_eq!(words, [Password::Empty, Password::Set, locked, locked, Password::NotKnown]);
         });
     }
 
@@ -176,7 +177,7 @@ mod tests {
         in_a_world(&[("/etc/passwd", passwd), ("/etc/shadow", UNREADABLE)], || {
             assert_eq!(names::password("eve"), Password::NotKnown);
             assert_eq!(names::shadow_unreadable("eve"), Some(Errno::EACCES));
-            assert_eq!([names::password("ann"), names::password("old")], [Password::Set, Password::Empty]);
+            assert_eq!([names::password("ann"), names::password("old")], [Password::Locked, Password::Empty]);
             assert_eq!([names::shadow_unreadable("ann"), names::shadow_unreadable("old")], [None, None]);
         });
     }

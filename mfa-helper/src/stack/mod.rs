@@ -322,6 +322,13 @@ fn session_line_is_called(service: &str, files: &Files) -> Result<(), String> {
     }
 }
 
+/// Whether a module beside pam_unix may ask for a password that it keeps elsewhere, as in a directory. Yes if that is not
+/// certain.
+pub fn asks_elsewhere(service: &str, files: &Files) -> bool {
+    let another = |module: &Module| module.may_prove() && !module.asks_for_a_key() && module.name() != "pam_unix.so";
+    Stack::read(service, Kind::Auth, files).map_or(true, |stack| stack.modules().any(another))
+}
+
 /// Whether auth may accept an empty password, because a module that does can be called. Yes if that is not certain.
 pub fn takes_empty(service: &str, files: &Files) -> bool {
     let Ok(stack) = Stack::read(service, Kind::Auth, files) else { return true };

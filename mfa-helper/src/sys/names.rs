@@ -49,9 +49,9 @@ pub struct Group {
 pub enum Password {
     /// Empty: with `nullok`, pam_unix asks nothing and lets in.
     Empty,
-    /// An entry of this host's shadow that no password fits: it begins with `!` or `*`, as in images for clouds.
+    /// This host has the user, and no password fits: there is no hash ([`Hash::Locked`]), as in images for clouds.
     Locked,
-    /// A hash, or nothing that pam_unix could compare: users of a directory have no entry in shadow.
+    /// A hash, or a user of another source, of whom a directory may keep a password.
     Set,
     /// The look-up has failed.
     NotKnown,
@@ -145,17 +145,19 @@ pub fn users() -> Vec<Listed> {
 /// refers to shadow, otherwise the field in passwd. This reads the hash into this process. Call
 /// [`crate::identity::password_of`] instead: it uses another process.
 pub fn password(name: &str) -> Password {
-    match stored(name) {
-        Ok(Some(Stored::Empty)) => Password::Empty,
-        Ok(Some(Stored::Something)) => Password::Set,
-        Ok(Some(Stored::InShadow)) => match in_shadow(name) {
-            // A directory may answer with a mark of this form for a password that it checks itself.
-            Ok(Some(Password::Locked)) if !is_local(name) => Password::Set,
-            Ok(Some(password)) => password,
-            Ok(None) => Password::Set,
-            Err(_) => Password::NotKnown,
-        },
-        Ok(None) | Err(_) => Password::NotKnown,
+    let found = match stored(name) {
+        Ok(Some(Hash::InShadow)) => in_shadow(name),
+        Ok(Some(hash)) => Ok(hash),
+        Ok(None) => return Password::NotKnown,
+        Err(e) => Err(e),
+    };
+    match found {
+        Ok(Hash::Empty) => Password::Empty,
+        Ok(Hash::Typed) => Password::Set,
+        Ok(Hash::Locked | Hash::InShadow) if is_local(name) => Password::Locked,
+        // A directory answers with such a mark, or with none, where it checks the password itself.
+        Ok(Hash::Locked | Hash::InShadow) => Password::Set,
+        Err(_) => Password::NotKnown,
     }
 }
 
@@ -163,7 +165,7 @@ pub fn password(name: &str) -> Password {
 /// For users of other sources shadow has no entry, whatever their field in passwd says.
 pub fn shadow_unreadable(name: &str) -> Option<Errno> {
     match stored(name) {
-        Ok(Some(Stored::InShadow)) if is_local(name) => in_shadow(name).err(),
+        Ok(Some(Hash::InShadow)) if is_local(name) => in_shadow(name).err(),
         _ => None,
     }
 }
@@ -176,52 +178,66 @@ fn is_local(name: &str) -> bool {
         .any(|line| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':')))
 }
 
-/// The field in passwd where a hash could be.
-enum Stored {
+/// What a field for a hash says, in passwd(5) or in shadow(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// It is empty.
     Empty,
-    Something,
-    /// A reference to shadow.
+    /// A hash, which some password may match.
+    Typed,
+    /// What crypt(3) never returns, such as `!`, `*` and `NP`: nothing that is typed can match.
+    Locked,
+    /// A reference to shadow. In shadow itself it refers to nothing.
     InShadow,
 }
 
-fn stored(name: &str) -> nix::Result<Option<Stored>> {
-    // SAFETY: `pw_passwd` and `pw_name` are C strings in the buffer of `entry`, which lives during this call.
-    passwd(name, |entry| unsafe { kind(bytes(entry, entry.pw_passwd), bytes(entry, entry.pw_name)) })
-}
-
-/// As is_pwd_shadowed() of pam_unix, and the mark of NIS+.
-fn kind(hash: &[u8], name: &[u8]) -> Stored {
-    match hash {
-        b"" => Stored::Empty,
-        b"x" | b"*NP*" => Stored::InShadow,
-        [b'#', b'#', rest @ ..] if rest == name => Stored::InShadow,
-        _ => Stored::Something,
+/// Reads the field of `user`: the only place that tells a hash from other text. References are as in is_pwd_shadowed() of
+/// pam_unix, and the mark of NIS+.
+pub fn hash(field: &[u8], user: &[u8]) -> Hash {
+    match field {
+        b"" => Hash::Empty,
+        b"x" | b"*NP*" => Hash::InShadow,
+        [b'#', b'#', rest @ ..] if rest == user => Hash::InShadow,
+        // All methods of crypt(5) but the traditional one begin so. One that is not known may be known to another libcrypt.
+        [b'$' | b'_', ..] => Hash::Typed,
+        _ if is_traditional(field) => Hash::Typed,
+        _ => Hash::Locked,
     }
 }
 
-/// The entry in shadow; `None` if there is none.
+/// A hash of the traditional crypt(3), or of bigcrypt(3), which has more of them behind each other, all but the first
+/// without salt. pam_unix takes both, and cuts off at a comma if HP-UX has written the age of the password behind it.
+fn is_traditional(field: &[u8]) -> bool {
+    let of_crypt = |byte: &u8| byte.is_ascii_alphanumeric() || b"./".contains(byte);
+    let hash = field.split(|byte| *byte == b',').next().unwrap_or_default();
+    hash.iter().all(of_crypt) && hash.len().checked_sub(13).is_some_and(|more| more % 11 == 0)
+}
+
+fn stored(name: &str) -> nix::Result<Option<Hash>> {
+    // SAFETY: `pw_passwd` and `pw_name` are C strings in the buffer of `entry`, which lives during this call.
+    passwd(name, |entry| unsafe { hash(bytes(entry, entry.pw_passwd), bytes(entry, entry.pw_name)) })
+}
+
+/// The entry in shadow; [`Hash::InShadow`] if there is none.
 ///
 /// If /etc/shadow cannot be read, getspnam(3) asks the next source of nsswitch.conf, which does not know the user:
 /// its "not found" is wrong. So if the file exists, it must be readable.
-fn in_shadow(name: &str) -> nix::Result<Option<Password>> {
-    let name = c_string(name)?;
-    // SAFETY: the pointers are those of `entry` below; `name` is a C string that outlives the call.
-    let call = |entry, buffer, length, found| unsafe { libc::getspnam_r(name.as_ptr(), entry, buffer, length, found) };
+fn in_shadow(name: &str) -> nix::Result<Hash> {
+    let c_name = c_string(name)?;
+    // SAFETY: the pointers are those of `entry` below; `c_name` is a C string that outlives the call.
+    let call =
+        |entry, buffer, length, found| unsafe { libc::getspnam_r(c_name.as_ptr(), entry, buffer, length, found) };
     let found = entry(call, |entry: &libc::spwd| match entry.sp_pwdp.is_null() {
         true => Err(Errno::EINVAL),
         // SAFETY: `sp_pwdp` is a C string in the buffer of `entry`.
-        false => Ok(match unsafe { bytes(entry, entry.sp_pwdp) } {
-            b"" => Password::Empty,
-            [b'!' | b'*', ..] => Password::Locked,
-            _ => Password::Set,
-        }),
+        false => Ok(hash(unsafe { bytes(entry, entry.sp_pwdp) }, name.as_bytes())),
     })?;
     match (found, std::fs::File::open(SHADOW)) {
-        (Some(password), _) => password.map(Some),
+        (Some(hash), _) => hash,
         (None, Err(e)) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
         }
-        (None, _) => Ok(None),
+        (None, _) => Ok(Hash::InShadow),
     }
 }
 
@@ -383,15 +399,28 @@ mod tests {
     }
 
     #[test]
-    fn what_passwd_holds_is_read_as_pam_unix_reads_it() {
-        let kind = |hash: &[u8]| match kind(hash, b"eve") {
-            Stored::Empty => "empty",
-            Stored::Something => "something",
-            Stored::InShadow => "shadow",
-        };
-        assert_eq!(kind(b""), "empty");
-        assert_eq!([&b"x"[..], b"##eve", b"*NP*"].map(kind), ["shadow"; 3]);
-        let others = [&b"*"[..], b"!", b"xx", b"##", b"##bob", b"##eve2", b"$y$j9T$x", b"X"];
-        assert_eq!(others.map(kind), ["something"; 8]);
+    fn a_hash_is_told_from_what_nothing_can_match() {
+        let cases: [(&[&str], Hash); 4] = [
+            (&[""], Hash::Empty),
+            (&["x", "##eve", "*NP*"], Hash::InShadow),
+            (&["$y$j9T$abc$def", "$6$x$y", "$1$a$b", "_J9..K0AyUubqqqqqqqq", "abJnggxhB/yWI"], Hash::Typed),
+            (
+                &["!", "*", "!!", "!*", "!$y$j9T$abc$def", "*LK*", "NP", "X", "xx", "##", "##bob", "##eve2"],
+                Hash::Locked,
+            ),
+        ];
+        for (fields, expected) in cases {
+            for field in fields {
+                assert_eq!(hash(field.as_bytes(), b"eve"), expected, "{field:?}");
+            }
+        }
+        // Of one character too few or too many, or with another one in it.
+        for field in ["abJnggxhB/yW", "abJnggxhB/yWIx", "abJnggxhB/yW-", "no-hash", "accountdisabled", ",", "abc,M.z8"]
+        {
+            assert_eq!(hash(field.as_bytes(), b"eve"), Hash::Locked, "{field:?}");
+        }
+        for field in ["abJnggxhB/yWI,M.z8", "qiyh4XPJGsOZ2MEAyLkfWqeQ", "qiyh4XPJGsOZ2MEAyLkfWqeQ,.."] {
+            assert_eq!(hash(field.as_bytes(), b"eve"), Hash::Typed, "{field:?}");
+        }
     }
 }

@@ -329,10 +329,15 @@ fn who_comes_by_a_key_alone_is_sent_to_the_password_only_if_one_may_fit() {
     let typed = "a key alone is not enough. Try: ssh -o PreferredAuthentications=keyboard-interactive";
     let asked = "a key alone is not enough. Ask helpdesk 4711.";
     assert!(said().contains(typed), "{}", said());
-    for (entry, expected) in [("*", asked), ("!", asked), ("!$y$j9T$abc$def", asked), ("$y$j9T$abc$def", typed)] {
+    let none = ["*", "!", "!$y$j9T$abc$def", "NP"].map(|entry| (entry, asked));
+    for (entry, expected) in [("$y$j9T$abc$def", typed), ("abJnggxhB/yWI", typed)].into_iter().chain(none) {
         run("usermod", &["-p", entry, "keyed"]);
         assert!(said().contains(expected), "{entry}: {}", said());
     }
+    // Kerberos may have one of this host's own user.
+    let krb5 = "auth sufficient pam_unix.so\nauth required pam_krb5.so";
+    bound.system.service("sshd", &format!("{krb5}\naccount required pam_permit.so\naccount required {{module}}"));
+    assert!(said().contains(typed), "{}", said());
 }
 
 #[test]

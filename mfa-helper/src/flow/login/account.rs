@@ -17,6 +17,7 @@ use crate::identity::{self, Identity, Password};
 use crate::policy::{Require, Requirement, SshKey};
 use crate::process;
 use crate::program::is_service_of_sudo;
+use crate::stack;
 
 /// The account phase. It binds a device if auth has left that to it, and decides about logins without our auth phase:
 /// sshd skips that for a key, sudo while it remembers.
@@ -156,8 +157,11 @@ fn key_alone(login: &Login, host: &Host) -> Result<Decision, Decision> {
         Account::Enough => Decision::new(Outcome::Ignored, "", "a key alone is enough by rule"),
         Account::NotEnough => {
             // Where no password fits, nothing can be typed there.
+            let files = &stack::system_file;
             let remedy = match identity::password_of(&user.name) {
-                Password::Locked => format!("Ask {}.", host.policy().contact()),
+                Password::Locked if !stack::asks_elsewhere(&login.service, files) => {
+                    format!("Ask {}.", host.policy().contact())
+                }
                 _ => String::from("Try: ssh -o PreferredAuthentications=keyboard-interactive"),
             };
             let text = format!("MFA is required: a key alone is not enough. {remedy}");
