@@ -13,7 +13,7 @@ use crate::flow::ways::left::{administrators_lost, loses};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
-use crate::policy::{Enroll, Facts, Require, Requirement};
+use crate::policy::{BY_COMMAND, Enroll, Facts, Require, Requirement};
 use crate::stack::{Files, Kind, Stack};
 
 /// Services whose clients send one secret and are never asked again, or answer each question with the same.
@@ -146,7 +146,7 @@ pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
     findings.extend(anybody_may_bind(people, config, rules, host, facts));
     let nothing_asked = &rules.asking_nothing();
     findings.extend(admins_locked_out(people, nothing_asked, rules, facts));
-    findings.extend(locked_out(people, nothing_asked, rules, facts));
+    findings.extend(locked_out(people, nothing_asked, rules, facts, host));
     findings.extend(root_by_su(people, rules, facts));
     findings
 }
@@ -214,32 +214,50 @@ fn admins_locked_out(
 }
 
 /// Users that could log in without the second factor, and cannot with it: most often a key alone is not enough, and there is
-/// no password that could be typed, or sshd cannot ask.
+/// no password that could be typed, or sshd cannot ask. So are robots in a group that is required.
 fn locked_out(
     people: &[Person],
     nothing_asked: &ways::Rules,
     rules: &ways::Rules,
     facts: &ways::Facts,
+    host: &Host,
 ) -> Vec<Finding> {
-    let mut lost: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut lost: Vec<(&str, Vec<&Person>)> = Vec::new();
     for person in people.iter().filter(|person| person.required || person.bound()) {
         let at = person.on_the_way().map_or("", |known| loses(&known, nothing_asked, rules, facts));
         match lost.iter_mut().find(|(known, _)| *known == at) {
-            Some((_, names)) => names.push(person.name()),
-            None => lost.push((at, vec![person.name()])),
+            Some((_, all)) => all.push(person),
+            None => lost.push((at, vec![person])),
         }
     }
-    let finding = |(at, names): (&str, Vec<&str>)| {
+    let finding = |(at, all): (&str, Vec<&Person>)| {
+        let names: Vec<&str> = all.iter().map(|person| person.name()).collect();
         let what = format!("cannot log in {at}, and could without the second factor: {}", listed(&names));
         let remedy = format!(
             "mfa-enroll policy explain --service {} --user {}  # and mend what it names; without a password: passwd, or \
-             for a key and a code pam_mfa(8)",
+             for a key and a code pam_mfa(8){}",
             if at.ends_with("console") { "login" } else { "sshd" },
-            quoted(names[0])
+            quoted(names[0]),
+            exemption(&all, host)
         );
         Finding::grave("locked-out", names[0], what, remedy).naming(&names)
     };
     lost.into_iter().filter(|(at, _)| !at.is_empty()).map(finding).collect()
+}
+
+/// How one of them is exempted that has no person to hold a device. Root has to say which: a person would be let in by a key
+/// alone.
+fn exemption(people: &[&Person], host: &Host) -> String {
+    let Some(first) = people.iter().find(|person| person.must_bind()) else { return String::new() };
+    let decides = host.policy().rule_of(&first.asked("sshd", host));
+    let group =
+        decides.filter(|rule| rule.origin.starts_with(BY_COMMAND)).and_then(|rule| rule.groups.as_ref()?.first());
+    match group {
+        Some(group) => {
+            format!("; a robot: mfa-enroll require --group {} --except NAME, and what else it was told", quoted(group))
+        }
+        None => String::from("; a robot: a rule before it, with users = [\"NAME\"] and require = \"off\""),
+    }
 }
 
 /// Once somebody's sudo asks for a code, root's own secret is the way round it.

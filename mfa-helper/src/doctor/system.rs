@@ -24,7 +24,7 @@ pub fn check(people: &[Person], services: &[String], host: &Host) -> Vec<Finding
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
     findings.extend(match sudo::settings() {
-        Ok(settings) => sudo_waives(&settings, &|user| is_exempt_in_sudo(user, host)),
+        Ok(settings) => sudo_waives(&settings, &|user| is_exempt_in_sudo(user, people, host) || cannot_be_asked(user)),
         Err(why) => vec![Finding::grave(
             "sudoers-unreadable",
             "/etc/sudoers",
@@ -68,11 +68,27 @@ fn clock(synchronised: bool, container: bool) -> Option<Finding> {
 const NTP_UNITS: [&str; 3] =
     ["/etc/systemd/ntp-units.d", "/usr/lib/systemd/ntp-units.d", "/usr/local/lib/systemd/ntp-units.d"];
 
-/// Whether a rule exempts this user in sudo, as one does for a robot. Then sudo's settings waive nothing of ours.
-fn is_exempt_in_sudo(user: &str, host: &Host) -> bool {
+/// Whether a rule exempts this user in sudo, as one does for a robot (`require --except` asks it if a device is bound).
+/// Then sudo's settings waive nothing of ours.
+fn is_exempt_in_sudo(user: &str, people: &[Person], host: &Host) -> bool {
     let Ok(Some(identity)) = identity::find(user) else { return false };
     let facts = Facts { user: &identity.name, service: "sudo", place: Place::Remote(None), now: (host.now)() };
-    host.policy().decide(&facts, &mut |group| identity.member(group)).require == Require::Off
+    let asked = host.policy().decide(&facts, &mut |group| identity.member(group));
+    let is_bound = || people.iter().any(|person| person.name() == identity.name && person.bound());
+    match asked.require {
+        Require::Off => true,
+        Require::IfBound => {
+            let decides = host.policy().rule_of(&asked);
+            decides.is_some_and(|rule| rule.users.is_some() && rule.require == Require::IfBound) && !is_bound()
+        }
+        Require::Mfa => false,
+    }
+}
+
+/// Whether sudo could let this user in by NOPASSWD alone, because there is no password that could be typed first: so the
+/// images of clouds have it. The code is asked where such a user comes in.
+fn cannot_be_asked(user: &str) -> bool {
+    identity::password_of(user) == Password::Locked && !stack::asks_elsewhere("sudo", &system_file)
 }
 
 /// The one user whom a line of sudoers is about, if it names a plain user: `robot ALL=(ALL) NOPASSWD: ALL` or

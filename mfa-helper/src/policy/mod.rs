@@ -259,6 +259,11 @@ impl Policy {
         Policy { rules: vec![Rule::for_everybody("nothing asked", Require::Off)], ..self.clone() }
     }
 
+    /// The rule that has decided for certain.
+    pub fn rule_of(&self, requirement: &Requirement) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.origin == requirement.rule)
+    }
+
     /// The requirement for a login: the first rule that matches decides. If it is unknown whether a rule matches, it
     /// might be the first, so the strictest of all candidates decides.
     pub fn decide(&self, facts: &Facts, member: &mut dyn FnMut(Named) -> Answer) -> Requirement {

@@ -77,7 +77,9 @@ fn a_user_who_is_locked_out_is_found_before_sshd_was_started() {
     common::rule(&machine, "10-bob", "users = [\"bob\"]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n");
     machine.sh_ok("systemctl stop ssh; rm -rf /run/sshd");
     let first = doctor(&machine);
-    assert!(found(&first.1, "locked-out").is_some(), "{first:?}");
+    let locked_out = found(&first.1, "locked-out").unwrap_or_else(|| panic!("{first:?}"));
+    let remedy = locked_out["remedy"].as_str().expect("a remedy");
+    assert!(remedy.ends_with("; a robot: a rule before it, with users = [\"NAME\"] and require = \"off\""), "{remedy}");
     assert_eq!(doctor(&machine), first, "by the second run nothing more is known");
 }
 
@@ -545,6 +547,15 @@ const POLICY: &[Fault] = &[
         Binds("bob"),
     )
     .undo("mfa-enroll disable --user bob; rm /etc/mfa/mfa.d/10-bob.toml; gpasswd --delete bob sudo"),
+    // A robot, of a group that is required: a key, no password, and nobody to hold a device.
+    fault(
+        "locked-out",
+        7,
+        "groupadd staff2; useradd --create-home --groups staff2 --password '*' robot; usermod --append --groups staff2 alice
+         mfa-enroll require --group staff2",
+        ByHand("mfa-enroll require --group staff2 --except robot"),
+    )
+    .undo("mfa-enroll unrequire --group staff2; userdel --remove robot; groupdel staff2"),
     fault("root-without-code", 7, "echo 'root:Geheim-root-9!' | chpasswd", Typed)
         .undo("mfa-enroll unrequire --user root --service su; mfa-enroll unrequire --user root --service su-l; usermod --password '*' root"),
     fault("service-asks-once", 7, "echo '@include common-auth' >/etc/pam.d/vsftpd", Typed)
@@ -818,8 +829,17 @@ fn each_is_found_and_mended(faults: &[Fault]) {
         let told = machine.sh("mfa-enroll doctor");
         assert_eq!(told.code, exit, "{told}");
         assert!(told.stdout.lines().any(|printed| printed.trim_start() == line), "`{line}` is not in {told}");
-        let asks_a_person =
-            ["editor ", "visudo ", "apt-get ", "mfa-enroll totp ", "ls ", "ausearch ", "passwd ", "getent "];
+        let asks_a_person = [
+            "editor ",
+            "visudo ",
+            "apt-get ",
+            "mfa-enroll totp ",
+            "mfa-enroll policy explain ",
+            "ls ",
+            "ausearch ",
+            "passwd ",
+            "getent ",
+        ];
         assert_eq!(matches!(remedy, Typed), !asks_a_person.iter().any(|begin| line.starts_with(begin)), "{line}");
         match remedy {
             Typed => drop(machine.sh_ok(line)),

@@ -5,7 +5,7 @@ use mfa_core::view::View;
 
 use super::facts::Facts;
 use super::modules::PEOPLE;
-use super::{End, First, Grant, Person, Rules, Way, granted, ways_in};
+use super::{End, First, Grant, Person, Rules, Way, granted, is_no_shell, ways_in};
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
 
@@ -93,9 +93,11 @@ fn is_admin(person: &Person, facts: &Facts) -> Option<bool> {
 }
 
 /// Where a change of the rules takes the last way in from a person: `""` if nowhere. Accounts that are not of people are
-/// not there to log in, although they may have a shell.
+/// not there to log in, although they may have a shell; but one with a shell that a rule names, itself or by a group, may be
+/// a robot that does.
 pub fn loses(person: &Person, before: &Rules, after: &Rules, facts: &Facts) -> &'static str {
-    if !person.is_root() && person.uid < PEOPLE {
+    let of_people = person.is_root() || person.uid >= PEOPLE;
+    if !of_people && (is_no_shell(&person.shell) || !after.name(person)) {
         return "";
     }
     let lost =

@@ -206,6 +206,15 @@ impl Rules {
         Rules { here: at(Whereabouts::Here), elsewhere: at(Whereabouts::Elsewhere) }
     }
 
+    /// Whether the rule that decides at sshd names this person or a group, and not everybody.
+    fn name(&self, person: &Person) -> bool {
+        let policy = self.elsewhere.policy();
+        let (place, now) = (Place::Remote(None), (self.elsewhere.now)());
+        let facts = PolicyFacts { user: person.name(), service: "sshd", place, now };
+        let decided = policy.decide(&facts, &mut |name| person.identity.member(name));
+        policy.rule_of(&decided).is_some_and(|rule| rule.users.is_some() || rule.groups.is_some())
+    }
+
     /// The same host without a second factor.
     pub fn asking_nothing(&self) -> Rules {
         Rules::of(&self.elsewhere.policy().with_nothing_asked(), &self.elsewhere)
