@@ -220,6 +220,8 @@ fn hostile(talk: &mut Talk) -> Done<()> {
         bypass_until: None,
         account: Account::There,
         required_at: Vec::new(),
+        binds_at: Vec::new(),
+        not_known: None,
     }))?;
     talk.say(FromHelper::Remembered(Remembered {
         id: some(),
@@ -330,6 +332,8 @@ fn status(user: &str) -> FromHelper {
         bypass_until: None,
         account: Account::There,
         required_at: Vec::new(),
+        binds_at: Vec::new(),
+        not_known: None,
     })
 }
 
@@ -345,6 +349,8 @@ fn unbound() -> FromHelper {
         bypass_until: None,
         account: Account::There,
         required_at: Vec::new(),
+        binds_at: Vec::new(),
+        not_known: None,
     })
 }
 

@@ -271,8 +271,17 @@ fn account(account: Account) -> &'static str {
 }
 
 fn object(status: &Status) -> String {
-    let at: Vec<String> = status.required_at.iter().map(|service| string(service)).collect();
-    let at = if at.is_empty() { String::new() } else { format!(",\"required_at\":[{}]", at.join(",")) };
+    let services = |names: &[String]| names.iter().map(|service| string(service)).collect::<Vec<_>>().join(",");
+    // Of those alone who were asked for by `--missing`.
+    let at = match status.required_at.as_slice() {
+        [] => String::new(),
+        at => format!(
+            ",\"required_at\":[{}],\"binds_at\":[{}],\"not_known\":{}",
+            services(at),
+            services(&status.binds_at),
+            status.not_known.as_deref().map_or("null".into(), string)
+        ),
+    };
     let devices: Vec<String> = status.devices.iter().map(device_object).collect();
     format!(
         "{{\"user\":{},\"account\":{},\"kind\":{},\"pending\":{},\"required\":{},\"devices\":[{}],\"recovery_codes_left\":{},\
@@ -384,6 +393,8 @@ mod tests {
             bypass_until: Some(1_795_304_400),
             account: Account::There,
             required_at: Vec::new(),
+            binds_at: Vec::new(),
+            not_known: None,
         }
     }
 
@@ -399,6 +410,8 @@ mod tests {
             bypass_until: None,
             account: Account::Gone,
             required_at: vec!["*".into(), "sshd".into()],
+            binds_at: vec!["sshd".into()],
+            not_known: Some("a \"key\"".into()),
         }
     }
 
@@ -421,7 +434,8 @@ mod tests {
         assert_eq!(
             report(Form::Object, &[bob()]),
             "{\"user\":\"bob\",\"account\":\"gone\",\"kind\":null,\"pending\":true,\"required\":false,\"devices\":[],\
-             \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null,\"required_at\":[\"*\",\"sshd\"]}\n"
+             \"recovery_codes_left\":0,\"bypass_until\":null,\"locked_until\":null,\"required_at\":[\"*\",\"sshd\"],\
+             \"binds_at\":[\"sshd\"],\"not_known\":\"a \\\"key\\\"\"}\n"
         );
     }
 

@@ -437,6 +437,10 @@ pub struct Status {
     pub account: Account,
     /// Where a device is required, if that was asked: services that rules name, and `*` for all others.
     pub required_at: Vec<String>,
+    /// Where the next login binds a device, if that was asked: services.
+    pub binds_at: Vec<String>,
+    /// Why it is not known where, or not of all services.
+    pub not_known: Option<String>,
 }
 
 /// One remembered login. Times are seconds since 1970.
@@ -648,6 +652,8 @@ record! { Status {
     bypass_until: Maybe<u64>,
     account: Account,
     required_at: Many<Name, SERVICES>,
+    binds_at: Many<Name, SERVICES>,
+    not_known: Maybe<Place>,
 } }
 
 record! { DeviceStatus { id: Name, label: Name, created: u64, created_from: Place, last_used: Maybe<u64> } }

@@ -352,12 +352,14 @@ fn status() -> impl Strategy<Value = Status> {
     let kind = proptest::option::of(name());
     let time = any::<Option<u64>>;
     let account = prop_oneof![Just(Account::There), Just(Account::Gone), Just(Account::Unknown)];
-    let standing = (account, any::<bool>(), any::<bool>(), proptest::collection::vec(name(), 0..4));
+    let services = || proptest::collection::vec(name(), 0..4);
+    let binds = (services(), proptest::option::of(name()));
+    let standing = (account, any::<bool>(), any::<bool>(), services(), binds);
     (name(), kind, standing, devices, any::<u32>(), time(), time()).prop_map(
         |(
             user,
             kind,
-            (account, pending, required, required_at),
+            (account, pending, required, required_at, (binds_at, not_known)),
             devices,
             recovery_codes_left,
             locked_until,
@@ -373,6 +375,8 @@ fn status() -> impl Strategy<Value = Status> {
             bypass_until,
             account,
             required_at,
+            binds_at,
+            not_known,
         },
     )
 }

@@ -30,6 +30,16 @@ fn people() -> System {
     System::fresh()
 }
 
+/// Its stack leads through binding who has a password.
+fn binds_at_login(system: &System) {
+    system.service(
+        "login",
+        "auth requisite pam_unix.so\nauth required {module} stack=complete\n\
+         account required {module}\naccount required pam_unix.so\n\
+         session required pam_unix.so\nsession optional {module}",
+    );
+}
+
 fn make_pending(system: &System, user: &str) {
     assert_eq!(system.enroll(&["totp", "--user", user, "--json"], "").status.code(), Some(0));
 }
@@ -55,6 +65,7 @@ fn members_of_a_group_are_listed_with_a_record_or_without() {
 #[test]
 fn who_is_required_and_has_no_device_is_listed_with_the_services() {
     let system = people();
+    binds_at_login(&system);
     let (code, data, said) = list(&system, &["--missing"]);
     assert_eq!((code, data.as_str(), said.as_str()), (0, "", "Nobody is required and without a device.\n"));
     system.config(
@@ -70,10 +81,10 @@ fn who_is_required_and_has_no_device_is_listed_with_the_services() {
         (code, lines.as_str(), said.as_str()),
         (
             0,
-            "daemon: required at sshd, sudo\n\
-             lista: required at every service but cron\n\
-             listb: required at every service\n\
-             listc: required at sshd, sudo\n",
+            "daemon: required at sshd, sudo; no login binds: mfa-enroll invite, or totp\n\
+             lista: required at every service but cron; binds at login\n\
+             listb: required at every service; binds at login\n\
+             listc: required at sshd, sudo; no login binds: mfa-enroll invite, or totp\n",
             ""
         )
     );
@@ -132,6 +143,7 @@ fn a_directory_that_fails_makes_nobody_gone() {
 #[test]
 fn the_json_of_who_is_missing_says_where() {
     let system = people();
+    binds_at_login(&system);
     system.config(
         "[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
          [[rule]]\nusers = [\"lista\"]\nrequire = \"mfa\"\n\
@@ -139,6 +151,7 @@ fn the_json_of_who_is_missing_says_where() {
     );
     let (_, json, _) = list(&system, &["--missing", "--json"]);
     let at: Vec<&str> = json.split("\"required_at\":").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
-    assert_eq!(at, ["[\"*\",\"sshd\",\"sudo\"]", "[\"sshd\",\"sudo\"]"], "{json}");
+    let (bound, nowhere) = (",\"binds_at\":[\"login\"],\"not_known\":null", ",\"binds_at\":[],\"not_known\":null");
+    assert_eq!(at, [format!("[\"*\",\"sshd\",\"sudo\"]{bound}"), format!("[\"sshd\",\"sudo\"]{nowhere}")], "{json}");
     assert!(!list(&system, &["--group", "listgroup", "--json"]).1.contains("required_at"), "nobody has asked");
 }

@@ -1,5 +1,6 @@
 //! Which users have which devices, and which of them are required to have one.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use mfa_core::Kind;
@@ -13,6 +14,8 @@ use nix::errno::Errno;
 use crate::conversation::Conversation;
 use crate::flow::permission::is_required_of;
 use crate::flow::user::known_or_kept;
+use crate::flow::ways::led::{Led, led};
+use crate::flow::ways::{self, Person, Rules};
 use crate::flow::{Decision, Desk};
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -46,19 +49,53 @@ pub fn list_of(group: Option<&str>, missing: bool, desk: &mut Desk) -> Result<De
         None => everybody(desk.bindings.as_ref(), desk.policy())?.into_iter().collect(),
     };
     tell_of_trials(desk)?;
+    if missing {
+        return show_missing(users, desk);
+    }
+    show(users, desk, |view, host, conversation| conversation.send(&FromHelper::Status(standing(view, host))))
+}
+
+/// Those who are required to have a device and have none, with what becomes of that at their next login.
+fn show_missing(users: Vec<String>, desk: &mut Desk) -> Result<Decision, Decision> {
+    // Read for the first of them, and for all others.
+    let known = OnceCell::new();
     show(users, desk, |view, host, conversation| {
         let status = standing(view, host);
-        if !missing {
-            return conversation.send(&FromHelper::Status(status));
+        if !status.required || view.bound.is_some() {
+            return Ok(());
         }
-        if status.required && view.bound.is_none() {
-            let required = Required::of(&view.user, host);
-            conversation.send(&FromHelper::Status(Status { required_at: required.list(), ..status }))?;
-            let line = format!("{}: required at {}\n", printable(&view.user, 64), printable(&required.sentence(), 500));
-            conversation.send(&FromHelper::Report(line))?;
-        }
-        Ok(())
+        let (facts, rules) = known.get_or_init(|| (ways::Facts::of_this_machine(), Rules::of(host.policy(), host)));
+        let required = Required::of(&view.user, host);
+        let led = next_binding(view, host, rules, facts);
+        let (at, led_to) = (printable(&required.sentence(), 500), printable(&in_words(&led), 500));
+        let line = format!("{}: required at {at}; {led_to}\n", printable(&view.user, 64));
+        let Led { mut at, not_known } = led;
+        at.truncate(SERVICES);
+        let status = Status { required_at: required.list(), binds_at: at, not_known, ..status };
+        conversation.send(&FromHelper::Status(status))?;
+        conversation.send(&FromHelper::Report(line))
     })
+}
+
+/// Where the next login of the user binds a device.
+fn next_binding(view: &View, host: &Host, rules: &Rules, facts: &ways::Facts) -> Led {
+    let unknown = |why: &str| Led { at: Vec::new(), not_known: Some(why.to_owned()) };
+    if host.in_service {
+        return unknown("the service reads neither shadow nor the settings of sshd");
+    }
+    let identity = identity::find(&view.user).ok().flatten();
+    match identity.as_ref().and_then(|identity| Person::of(identity, view)) {
+        Some(person) => led(&person, host.policy(), rules, facts),
+        None => unknown("the name service does not find this user"),
+    }
+}
+
+fn in_words(led: &Led) -> String {
+    match (led.at.as_slice(), &led.not_known) {
+        ([], None) => String::from("no login binds: mfa-enroll invite, or totp"),
+        ([], Some(why)) => format!("not known: {why}"),
+        (at, _) => format!("binds at {}", at.join(", ")),
+    }
 }
 
 /// Who is required now may not be any more when a trial is over.
@@ -230,6 +267,8 @@ pub fn standing(view: &View, host: &Host) -> Status {
         bypass_until: view.bypass_until.filter(|until| *until > now),
         account,
         required_at: Vec::new(),
+        binds_at: Vec::new(),
+        not_known: None,
     }
 }
 

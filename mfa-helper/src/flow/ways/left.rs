@@ -13,7 +13,7 @@ use crate::policy::place::Place;
 const REMOTE: [&str; 2] = ["sshd", "cockpit"];
 
 /// Services by which they come in at this host itself.
-const LOCAL: [&str; 7] = ["login", "gdm-password", "sddm", "lightdm", "lxdm", "greetd", "xdm"];
+pub(super) const LOCAL: [&str; 7] = ["login", "gdm-password", "sddm", "lightdm", "lxdm", "greetd", "xdm"];
 
 /// Services by which somebody who is in already becomes root with root's own password.
 const SU: [&str; 2] = ["su", "su-l"];

@@ -8,6 +8,7 @@
 //! somebody may type besides the right answers.
 
 mod facts;
+pub mod led;
 pub mod left;
 mod modules;
 mod shadow;
@@ -605,9 +606,10 @@ impl Try<'_> {
         let directory = match (scene.password, first) {
             (Password::NotKnown(why), First::Password) => Some(why.clone()),
             (Password::Typed, _) if scene.asks_unix => None,
-            (_, First::Password) if !lines.is_empty() => {
-                Some(String::from("a directory, or a module other than pam_unix, keeps what proves this user"))
+            (Password::Typed, First::Password) if !lines.is_empty() => {
+                Some(String::from("a module other than pam_unix keeps the password"))
             }
+            (_, First::Password) if !lines.is_empty() => Some(String::from("a directory keeps the password")),
             _ => None,
         };
         // pam_setcred goes by what the modules said in auth, and many of them say nothing there.

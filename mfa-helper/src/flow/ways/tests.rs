@@ -152,8 +152,7 @@ fn without_a_password_only_a_key_could_let_in() {
 
 #[test]
 fn a_directory_may_keep_the_password() {
-    let unsure =
-        "a password: not known: a directory, or a module other than pam_unix, keeps what proves this user; perhaps: ";
+    let unsure = "a password: not known: a directory keeps the password; perhaps: ";
     let sss =
         AUTH.replace("auth requisite", "auth sufficient pam_sss.so\nauth requisite").replace("success=1", "success=2");
     let past = format!("{unsure}let in after the first factor: auth passes our line by: asked for nothing");
@@ -352,4 +351,22 @@ fn a_way_in_from_elsewhere_is_not_made_up_for_by_the_console() {
     // Whether the person is an administrator at all is not known.
     let netgroup = SUDOERS.replace("\"username\": \"daemon\"", "\"netgroup\": \"x\"");
     assert_eq!(mend(Case { sudoers: netgroup, ..key_only() }), 0);
+}
+
+/// At the next login; behind one only where none does it.
+#[test]
+fn the_next_login_that_leads_through_binding_is_told_or_why_that_is_not_known() {
+    let led = |case: &Case| {
+        let led = case.with(|person, rules, facts| led::led(person, rules.elsewhere.policy(), rules, facts));
+        (led.at.join(" "), led.not_known)
+    };
+    let unbound = || Case { bound: false, ..Case::new() };
+    assert_eq!(led(&unbound()), ("sshd login".into(), None));
+    let in_sudo = "[[rule]]\nservices = [\"sudo\"]\nrequire = \"mfa\"\n";
+    assert_eq!(led(&Case { rules: in_sudo, ..unbound() }), ("sudo".into(), None));
+    assert_eq!(led(&Case { hash: "*", ..unbound() }), (String::new(), None), "a key, and no password");
+    let by_admin = "[[rule]]\nrequire = \"mfa\"\nenroll = \"by-admin\"\n";
+    assert_eq!(led(&Case { rules: by_admin, ..unbound() }), (String::new(), None));
+    let (at, why) = led(&Case { passwd: "", ..unbound() });
+    assert!(at.is_empty() && why.is_some_and(|why| why.contains("pam_unix.so")), "a directory keeps the password");
 }
