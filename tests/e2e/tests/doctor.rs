@@ -3,6 +3,10 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "doctor/sound.rs"]
+mod sound;
+
+use std::collections::BTreeSet;
 
 use e2e::{Machine, oath::Codes};
 use serde_json::Value;
@@ -301,6 +305,19 @@ const STACKS: &[Fault] = &[
         Typed,
     ),
     fault(
+        "pam-account-nothing-else",
+        7,
+        "sed -i 's/^@include common-account/account required pam_mfa.so/' /etc/pam.d/su",
+        ByHand("sed -i 's/^account required pam_mfa.so/@include common-account/' /etc/pam.d/su"),
+    ),
+    fault("pam-session-line-missing", 6, "sed -i /pam_mfa/d /etc/pam.d/common-session", Typed),
+    fault(
+        "pam-session-line-passed-by",
+        6,
+        "sed -i '1isession sufficient pam_permit.so' /etc/pam.d/su",
+        ByHand("sed -i 1d /etc/pam.d/su"),
+    ),
+    fault(
         "pam-line-unknown",
         7,
         "sed -i '1iauth frequently pam_unix.so' /etc/pam.d/sshd",
@@ -313,6 +330,12 @@ const STACKS: &[Fault] = &[
         7,
         "sed -i '1iauth sufficient pam_rootok.so' /etc/pam.d/mfa-enroll",
         ByHand("sed -i 1d /etc/pam.d/mfa-enroll"),
+    ),
+    fault(
+        "first-factor-unknown",
+        6,
+        "echo 'auth frequently pam_unix.so' >>/etc/pam.d/mfa-enroll",
+        ByHand("sed -i '$d' /etc/pam.d/mfa-enroll"),
     ),
     fault("first-factor-missing", 6, "mv /etc/pam.d/mfa-enroll /root", ByHand("mv /root/mfa-enroll /etc/pam.d")),
 ];
@@ -464,6 +487,12 @@ const POLICY: &[Fault] = &[
         6,
         "printf '[[rule]]\\nrequire = \"if-bound\"\\n[[rule]]\\nrequire = \"off\"\\n' >/etc/mfa/mfa.d/10-two.toml",
         ByHand("rm /etc/mfa/mfa.d/10-two.toml"),
+    ),
+    fault(
+        "rule-remembers-nothing",
+        6,
+        "printf '[[rule]]\\nusers = [\"bob\"]\\nservices = [\"sshd\"]\\nrequire = \"off\"\\nremember = \"8h\"\\n' >/etc/mfa/mfa.d/10-off.toml",
+        ByHand("rm /etc/mfa/mfa.d/10-off.toml"),
     ),
     fault(
         "rule-counts-nothing",
@@ -855,6 +884,19 @@ fn each_is_found_and_mended(faults: &[Fault]) {
         machine.sh_ok(undo);
         assert_eq!(doctor(&machine), (0, vec![]), "`{plant}`, `{line}`, and then `{undo}`");
     }
+}
+
+/// Different findings, and not ways to plant the same one. Errors let somebody past or lock somebody out at once; what most
+/// warnings tell of does so later, or to some.
+#[test]
+fn many_different_findings_are_planted() {
+    let keys = security_keys();
+    let tables = [STACKS, PROGRAMS, SERVICE, POLICY, STORE, OTHERS, &keys];
+    let ids = |codes: &[i32]| -> BTreeSet<&str> {
+        tables.into_iter().flatten().filter(|fault| codes.contains(&fault.code)).map(|fault| fault.id).collect()
+    };
+    let (all, errors) = (ids(&[6, 7]), ids(&[7]));
+    assert!(all.len() >= 70 && errors.len() >= 55, "{} findings, {} of them errors: {all:?}", all.len(), errors.len());
 }
 
 #[test]

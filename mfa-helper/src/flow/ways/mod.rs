@@ -101,9 +101,10 @@ impl End {
 impl Way {
     /// Its end, with what is not known of it.
     pub fn outcome(&self) -> String {
-        match &self.unsure {
-            Some(unknown) => format!("not known: {unknown}; perhaps: {}", self.end),
-            None => self.end.to_string(),
+        match (&self.unsure, &self.end) {
+            (Some(unknown), End::NotKnown(why)) => format!("not known: {unknown}; and {why}"),
+            (Some(unknown), end) => format!("not known: {unknown}; perhaps: {end}"),
+            (None, end) => end.to_string(),
         }
     }
 
