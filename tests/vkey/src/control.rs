@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 
-use crate::device::{Device, Fault, Finger, Kind, Line, Stage, Touch};
+use crate::device::{Busy, Device, Fault, Finger, Kind, Line, Stage, Touch};
 use crate::{hex, unhex};
 
 pub fn serve(device: &Arc<Device>, listener: UnixListener) {
@@ -78,16 +78,21 @@ fn execute(device: &Device, line: &str, stream: &UnixStream) -> Result<String, S
             state.counter = next.saturating_sub(1);
         }
         ["fault", name] => (state.fault, state.fault_from) = (fault(name)?, Stage::Touch),
-        ["fault", name, from] => {
-            state.fault_from = match from {
-                "open" => Stage::Open,
-                "info" => Stage::Info,
-                "silent" => Stage::Silent,
-                "touch" => Stage::Touch,
-                _ => return Err(format!("no such stage: {from}")),
-            };
-            state.fault = fault(name)?;
-        }
+        ["fault", name, from] => (state.fault, state.fault_from) = (fault(name)?, stage(from)?),
+        ["late", time] => state.late = milliseconds(time)?,
+        ["slow", time] => state.slow = (milliseconds(time)?, Stage::Info),
+        ["slow", time, from] => state.slow = (milliseconds(time)?, stage(from)?),
+        ["busy", how] => state.busy = (busy(how)?, Stage::Info),
+        ["busy", how, from] => state.busy = (busy(how)?, stage(from)?),
+        ["lose", number] => state.lose = (parse(number)?, Stage::Info),
+        ["lose", number, of] => state.lose = (parse(number)?, stage(of)?),
+        ["status", "none"] => state.status = None,
+        ["status", code] => state.status = Some((status(code)?, Stage::Silent)),
+        ["status", code, of] => state.status = Some((status(code)?, stage(of)?)),
+        ["locked"] => state.locked = true,
+        ["unlocked"] => state.locked = false,
+        ["protect", level] => state.protect = parse(level)?,
+        ["force-pin"] => state.force_pin = true,
         ["plug"] | ["unplug"] => {
             drop(state);
             let plugged = words[0] == "plug";
@@ -111,6 +116,33 @@ fn execute(device: &Device, line: &str, stream: &UnixStream) -> Result<String, S
 
 fn parse<T: std::str::FromStr>(number: &str) -> Result<T, String> {
     number.parse().map_err(|_| format!("not a number: {number}"))
+}
+
+fn stage(name: &str) -> Result<Stage, String> {
+    Ok(match name {
+        "open" => Stage::Open,
+        "info" => Stage::Info,
+        "silent" => Stage::Silent,
+        "touch" => Stage::Touch,
+        _ => return Err(format!("no such stage: {name}")),
+    })
+}
+
+fn milliseconds(number: &str) -> Result<Duration, String> {
+    parse(number).map(Duration::from_millis)
+}
+
+fn busy(how: &str) -> Result<Busy, String> {
+    Ok(match how {
+        "never" => Busy::Never,
+        "once" => Busy::Once,
+        "always" => Busy::Always,
+        time => Busy::For(milliseconds(time)?),
+    })
+}
+
+fn status(code: &str) -> Result<u8, String> {
+    u8::from_str_radix(code, 16).map_err(|_| format!("not hexadecimal: {code}"))
 }
 
 fn fault(name: &str) -> Result<Fault, String> {

@@ -97,12 +97,16 @@ fn info(device: &Device) -> Value {
         options.push(("uv", true.into()));
     }
     options.push(("clientPin", device.state().pin.is_some().into()));
+    if settings.always_uv {
+        options.push(("alwaysUv", true.into()));
+    }
     if !settings.ctap20 {
         versions.push("FIDO_2_1");
         options.push(("pinUvAuthToken", true.into()));
         options.push(("makeCredUvNotRqd", settings.uv_not_required.into()));
     }
-    let algorithms = [ES256, EDDSA].map(|alg| cbor::map([("alg", alg.into()), ("type", "public-key".into())]));
+    let algorithms =
+        algorithms(device).iter().map(|alg| cbor::map([("alg", (*alg).into()), ("type", "public-key".into())]));
     let mut info = vec![
         (1, array(versions)),
         (2, array(["credProtect"])),
@@ -113,8 +117,15 @@ fn info(device: &Device) -> Value {
     ];
     if !settings.ctap20 {
         info.extend([(7, 16.into()), (8, 64.into()), (9, array(["usb"])), (10, array(algorithms))]);
+        if device.state().force_pin {
+            info.push((12, true.into()));
+        }
     }
     cbor::map(info)
+}
+
+fn algorithms(device: &Device) -> &'static [i64] {
+    if device.settings.eddsa_only { &[EDDSA] } else { &[ES256, EDDSA] }
 }
 
 fn make_credential(device: &Device, stage: Stage, request: &Value, line: &mut dyn Line) -> Answer {
@@ -124,7 +135,7 @@ fn make_credential(device: &Device, stage: Stage, request: &Value, line: &mut dy
     let rp_hash = sha256(&[rp_id.as_bytes()]);
     let verified = verified(device, request, 8, 9, 7, hash, rp_id, MAY_MAKE, line)?;
     let algorithm = offered.iter().filter_map(|parameter| cbor::integer(parameter, "alg"));
-    let algorithm = algorithm.into_iter().find(|alg| [ES256, EDDSA].contains(alg)).ok_or(UNSUPPORTED_ALGORITHM)?;
+    let algorithm = algorithm.into_iter().find(|alg| algorithms(device).contains(alg)).ok_or(UNSUPPORTED_ALGORITHM)?;
     if descriptors(request, 5)
         .any(|id| device.credential(&rp_hash, id).is_some_and(|found| visible(found.protect, verified)))
     {
@@ -134,7 +145,8 @@ fn make_credential(device: &Device, stage: Stage, request: &Value, line: &mut dy
     device.touch(line)?;
 
     let protect = cbor::get(request, 6).and_then(|extensions| cbor::integer(extensions, "credProtect"));
-    let credential = device.new_credential(&rp_hash, algorithm, protect.unwrap_or(0) as u8);
+    let level = protect.map_or(device.state().protect, |level| level as u8);
+    let credential = device.new_credential(&rp_hash, algorithm, level);
     let mut rest = device.settings.aaguid.to_vec();
     rest.extend((credential.id.len() as u16).to_be_bytes());
     rest.extend(&credential.id);
@@ -158,6 +170,9 @@ fn get_assertion(device: &Device, stage: Stage, request: &Value, line: &mut dyn 
         .filter_map(|id| device.credential(&rp_hash, id))
         .find(|credential| visible(credential.protect, verified))
         .ok_or(NO_CREDENTIALS)?;
+    if device.settings.always_uv && stage == Stage::Touch && !verified {
+        return Err(PUAT_REQUIRED);
+    }
     let mut flags = if verified { UV } else { 0 };
     if stage == Stage::Touch {
         device.touch(line)?;
@@ -298,6 +313,9 @@ fn client_pin(device: &Device, request: &Value, line: &mut dyn Line) -> Answer {
         0x05 | 0x09 => {
             let mut state = device.state();
             check_pin(&mut state, &shared, cbor::bytes(request, 6).ok_or(MISSING_PARAMETER)?)?;
+            if state.force_pin {
+                return Err(PIN_POLICY_VIOLATION);
+            }
             Ok(Some(give(&mut state, &shared, token)))
         }
         0x06 if device.settings.uv && !device.settings.ctap20 => {
@@ -322,6 +340,7 @@ fn set_pin(state: &mut State, shared: &Shared, new: &[u8]) -> Answer {
         return Err(PIN_POLICY_VIOLATION);
     }
     state.pin = Some(new);
+    state.force_pin = false;
     state.retries = 8;
     state.wrong_in_a_row = 0;
     state.token = None;

@@ -24,6 +24,10 @@ pub struct Settings {
     pub uv: bool,
     /// Makes credentials without the PIN though one is set (makeCredUvNotRqd).
     pub uv_not_required: bool,
+    /// Signs nothing without PIN or fingerprint (alwaysUv).
+    pub always_uv: bool,
+    /// Knows EdDSA alone.
+    pub eddsa_only: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -70,6 +74,16 @@ pub enum Stage {
     Touch,
 }
 
+/// For how long the key says that another uses it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Busy {
+    Never,
+    Once,
+    Always,
+    For(Duration),
+    Until(Instant),
+}
+
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Msg,
@@ -100,6 +114,18 @@ pub struct State {
     pub finger: Finger,
     pub fault: Fault,
     pub fault_from: Stage,
+    /// So long it hears nothing, once it is plugged in.
+    pub late: Duration,
+    pub hears_from: Instant,
+    pub slow: (Duration, Stage),
+    pub busy: (Busy, Stage),
+    /// How many answers of this stage are lost.
+    pub lose: (u32, Stage),
+    pub status: Option<(u8, Stage)>,
+    pub locked: bool,
+    /// credProtect of new credentials, if the request has none.
+    pub protect: u8,
+    pub force_pin: bool,
     pub pin: Option<String>,
     pub retries: u8,
     pub wrong_in_a_row: u8,
@@ -138,6 +164,15 @@ impl Device {
             finger: Finger::Good,
             fault: Fault::None,
             fault_from: Stage::Touch,
+            late: Duration::ZERO,
+            hears_from: Instant::now(),
+            slow: (Duration::ZERO, Stage::Info),
+            busy: (Busy::Never, Stage::Info),
+            lose: (0, Stage::Info),
+            status: None,
+            locked: false,
+            protect: 0,
+            force_pin: false,
             pin,
             retries: 8,
             wrong_in_a_row: 0,
@@ -175,6 +210,7 @@ impl Device {
             state.wrong_in_a_row = 0;
             state.agreement = new_secret();
             state.token = None;
+            state.hears_from = Instant::now() + std::mem::take(&mut state.late);
         }
         self.changed.notify_all();
         rustix::io::write(&self.wake, &1u64.to_ne_bytes()).unwrap();
@@ -200,6 +236,38 @@ impl Device {
     pub fn fault(&self, stage: Stage) -> Fault {
         let state = self.state();
         if stage >= state.fault_from { state.fault } else { Fault::None }
+    }
+
+    /// Whether it hears what is sent to it.
+    pub fn hears(&self) -> bool {
+        Instant::now() >= self.state().hears_from
+    }
+
+    /// Whether it answers this command by saying that another uses it.
+    pub fn is_busy(&self, stage: Stage) -> bool {
+        let mut state = self.state();
+        let (busy, from) = state.busy;
+        if stage < from {
+            return false;
+        }
+        let now = Instant::now();
+        let (is_busy, then) = match busy {
+            Busy::Never => (false, busy),
+            Busy::Once => (true, Busy::Never),
+            Busy::Always => (true, busy),
+            Busy::For(time) => (true, Busy::Until(now + time)),
+            Busy::Until(end) => (now < end, busy),
+        };
+        state.busy = (then, from);
+        is_busy
+    }
+
+    /// Whether this answer is lost.
+    pub fn loses(&self, stage: Stage) -> bool {
+        let (left, of) = &mut self.state().lose;
+        let lost = *left > 0 && *of == stage;
+        *left -= u32::from(lost);
+        lost
     }
 
     pub fn next_counter(&self) -> u32 {
@@ -228,6 +296,10 @@ impl Device {
         state.touches += 1;
         state.waiting = true;
         self.changed.notify_all();
+        drop(state);
+        // Also where it is touched at once: the host is told that a touch is waited for (CTAP 2.1, 11.2.9.2.1).
+        line.keepalive(2);
+        state = self.state();
         let result = loop {
             match state.touch {
                 Touch::Deny => break Err(ctap2::OPERATION_DENIED),
@@ -298,6 +370,12 @@ impl Device {
             }
             _ => {}
         }
+        if !self.takes_its_time(stage, line) || !self.is_unlocked(stage, line) {
+            return None;
+        }
+        if let Some((status, _)) = self.state().status.filter(|(_, of)| *of == stage) {
+            return Some(vec![status]);
+        }
         let reply = match kind {
             Kind::Cbor => ctap2::run(self, stage, request, line),
             Kind::Msg => u2f::run(self, stage, request),
@@ -306,6 +384,30 @@ impl Device {
             self.state().replies.insert(which, reply.clone());
         }
         Some(reply)
+    }
+
+    /// Waits as long as each command takes. False: nobody waits any more.
+    fn takes_its_time(&self, stage: Stage, line: &mut dyn Line) -> bool {
+        let (time, from) = self.state().slow;
+        let end = Instant::now() + if stage >= from { time } else { Duration::ZERO };
+        while Instant::now() < end {
+            if !line.keepalive(0) {
+                return false;
+            }
+            let _state = self.changed.wait_timeout(self.state(), Duration::from_millis(10)).unwrap();
+        }
+        true
+    }
+
+    /// Waits for its owner to unlock it. False: nobody waits any more.
+    fn is_unlocked(&self, stage: Stage, line: &mut dyn Line) -> bool {
+        while stage >= Stage::Silent && self.state().locked {
+            if !line.keepalive(2) {
+                return false;
+            }
+            let _state = self.changed.wait_timeout(self.state(), Duration::from_millis(100)).unwrap();
+        }
+        true
     }
 
     fn wait_out(&self, fault: Fault, stage: Stage, mut wanted: impl FnMut() -> bool) {

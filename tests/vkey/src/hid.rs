@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use crate::device::{Device, Fault, Kind, Line, Stage, garbage};
+use crate::device::{Device, Fault, Kind, Line, Stage, garbage, stage};
 use crate::transport::Port;
 
 const BROADCAST: u32 = u32::MAX;
@@ -64,6 +64,9 @@ impl Hid {
     }
 
     pub fn report(&mut self, report: &[u8; 64]) {
+        if !self.device.hears() {
+            return;
+        }
         let channel = u32::from_be_bytes(report[..4].try_into().unwrap());
         if report[4] & 0x80 == 0 {
             return self.continuation(channel, report);
@@ -122,6 +125,9 @@ impl Hid {
         if self.transaction.as_ref().is_some_and(|(transaction, _)| !transaction.done.load(Ordering::SeqCst)) {
             return self.error(channel, ERR_CHANNEL_BUSY);
         }
+        if self.device.is_busy(stage(kind, &data)) {
+            return self.error(channel, ERR_CHANNEL_BUSY);
+        }
         self.abandon(); // which is done, but may still be sending
         let transaction = Arc::new(Transaction {
             channel,
@@ -138,6 +144,9 @@ impl Hid {
     fn init(&mut self, channel: u32, nonce: &[u8]) {
         if nonce.len() != 8 {
             return self.error(channel, ERR_INVALID_LEN);
+        }
+        if self.device.is_busy(Stage::Open) {
+            return self.error(channel, ERR_CHANNEL_BUSY);
         }
         // Whoever begins anew on all channels finds no leftovers, as if the program before had taken its key with it.
         self.abandon();
@@ -181,9 +190,11 @@ fn work(device: &Device, port: &Weak<Port>, transaction: &Transaction, command: 
     if kind == Kind::Cbor {
         line.keepalive(1);
     }
-    let fault = device.fault(crate::device::stage(kind, request));
+    let stage = stage(kind, request);
+    let fault = device.fault(stage);
     let answer = device.answer(kind, request, &mut line);
     transaction.done.store(true, Ordering::SeqCst);
+    let answer = answer.filter(|_| !device.loses(stage));
     if let (Some(answer), Some(port), false) = (answer, port.upgrade(), transaction.abandoned.load(Ordering::SeqCst)) {
         reply(device, &port, transaction.channel, command, &answer, fault, Some(transaction));
     }

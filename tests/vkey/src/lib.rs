@@ -24,6 +24,14 @@
 //! | `retries [N]` | the PIN retries left |
 //! | `counter [N\|frozen]` | the counter of the last signature; that of the next; it stays. 0: always 0 |
 //! | `fault NAME [open\|info\|silent\|touch]` | from that stage on (else `touch`) the key does wrong, see below |
+//! | `late MS` | plugged in the next time, it hears nothing for so long |
+//! | `slow MS [STAGE]` | each command from that stage on (else `info`) takes so long, and no keepalive is sent |
+//! | `busy once\|always\|never\|MS [STAGE]` | from that stage on (else `info`) each command is answered "channel busy": once, always, or for so long from the first on |
+//! | `lose N [STAGE]` | so many answers of that stage (else `info`) are lost |
+//! | `status HEX [STAGE]` | each command of that stage (else `silent`) is answered with this status of CTAP2; `none`: no more |
+//! | `locked`, `unlocked` | like a wallet: asks its owner to unlock it before it signs or says what it holds |
+//! | `protect LEVEL` | new credentials have this level of credProtect; 3: they are hidden without the PIN or finger |
+//! | `force-pin` | the PIN has to be changed before it is of use |
 //! | `unplug`, `plug` | the pty ends, the next is another: the link is made anew |
 //! | `ctap HEX` | one CTAP2 command and its CBOR, past the transport: the answer's status and CBOR |
 //! | `quit` | |
@@ -61,7 +69,8 @@ pub use client::{Key, ask, program};
 
 pub const USAGE: &str = "\
 usage: vkey --pty LINK | --uhid [--vendor HEX] [--product HEX] [--control PATH] [--seed TEXT] [--aaguid UUID]
-            [--pin PIN] [--u2f-only | --fido2-only] [--ctap20] [--uv] [--make-cred-uv-not-required] [--until-eof]
+            [--pin PIN] [--u2f-only | --fido2-only] [--ctap20] [--uv] [--make-cred-uv-not-required] [--always-uv]
+            [--eddsa-only] [--until-eof]
        vkey --control PATH ...   for `ctap` alone
 Says `ready` when it is.
 ";

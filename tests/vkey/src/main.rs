@@ -29,6 +29,8 @@ fn main() {
         ctap20: false,
         uv: false,
         uv_not_required: false,
+        always_uv: false,
+        eddsa_only: false,
     };
     let (mut link, mut uhid, mut socket, mut pin, mut until_eof) = (None, false, None, None, false);
     let (mut vendor, mut product) = (0x1050, 0x0407);
@@ -53,6 +55,8 @@ fn main() {
             "--ctap20" => settings.ctap20 = true,
             "--uv" => settings.uv = true,
             "--make-cred-uv-not-required" => settings.uv_not_required = true,
+            "--always-uv" => settings.always_uv = true,
+            "--eddsa-only" => settings.eddsa_only = true,
             "--until-eof" => until_eof = true,
             _ => usage(),
         }
