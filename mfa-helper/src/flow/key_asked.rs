@@ -292,6 +292,9 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::Insert => Text::PlugIn,
             usb::Event::WrongKey if self.binds => Text::BoundAlready,
             usb::Event::WrongKey => Text::NotBound,
+            usb::Event::Slow => Text::KeyIsSlow,
+            usb::Event::Unlock => Text::UnlockKey,
+            usb::Event::InUse => Text::KeyIsInUse,
             usb::Event::Unusable => Text::KeyIsSilent,
         });
         // If the front end is gone, its missing answer will tell.

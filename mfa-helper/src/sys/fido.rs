@@ -17,10 +17,13 @@ use super::pam::function;
 pub struct Error(pub i32);
 
 impl Error {
+    pub const CHANNEL_BUSY: Error = Error(0x06);
     pub const CREDENTIAL_EXCLUDED: Error = Error(0x19);
     pub const UNSUPPORTED_ALGORITHM: Error = Error(0x26);
     pub const OPERATION_DENIED: Error = Error(0x27);
     pub const KEY_STORE_FULL: Error = Error(0x28);
+    pub const UNSUPPORTED_OPTION: Error = Error(0x2b);
+    pub const INVALID_OPTION: Error = Error(0x2c);
     pub const KEEPALIVE_CANCEL: Error = Error(0x2d);
     pub const NO_CREDENTIALS: Error = Error(0x2e);
     pub const USER_ACTION_TIMEOUT: Error = Error(0x2f);
@@ -31,6 +34,8 @@ impl Error {
     pub const PIN_AUTH_BLOCKED: Error = Error(0x34);
     pub const PIN_NOT_SET: Error = Error(0x35);
     pub const PIN_REQUIRED: Error = Error(0x36);
+    pub const PIN_POLICY_VIOLATION: Error = Error(0x37);
+    pub const REQUEST_TOO_LARGE: Error = Error(0x39);
     pub const ACTION_TIMEOUT: Error = Error(0x3a);
     pub const UV_BLOCKED: Error = Error(0x3c);
     pub const UV_INVALID: Error = Error(0x3f);
@@ -38,6 +43,27 @@ impl Error {
     pub const INVALID_ARGUMENT: Error = Error(-7);
     pub const USER_PRESENCE_REQUIRED: Error = Error(-8);
     pub const INTERNAL: Error = Error(-9);
+}
+
+impl Error {
+    /// Errors that do not tell whether the key holds a credential: it wants to be asked in another way first.
+    fn is_no_answer_without_more(self) -> bool {
+        let errors = [
+            Error::OPERATION_DENIED,
+            Error::UNSUPPORTED_OPTION,
+            Error::INVALID_OPTION,
+            Error::KEEPALIVE_CANCEL,
+            Error::NOT_ALLOWED,
+            Error::PIN_INVALID,
+            Error::PIN_AUTH_INVALID,
+            Error::PIN_NOT_SET,
+            Error::PIN_REQUIRED,
+            Error::REQUEST_TOO_LARGE,
+            Error::UV_BLOCKED,
+            Error::UV_INVALID,
+        ];
+        errors.contains(&self)
+    }
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -75,6 +101,8 @@ pub struct Features {
     pub always_uv: bool,
     /// How many tries are left for the PIN, if it has one.
     pub tries: Option<u8>,
+    /// Its PIN is of no use until it is changed.
+    pub must_change: bool,
 }
 
 /// How to verify the person.
@@ -174,6 +202,7 @@ library! {
     fido_dev_get_cbor_info: fn(Opaque, Opaque) -> c_int;
     fido_cbor_info_new: fn() -> Opaque;
     fido_cbor_info_free: fn(*mut Opaque);
+    fido_cbor_info_new_pin_required: fn(Opaque) -> bool;
     fido_cbor_info_options_name_ptr: fn(Opaque) -> *const *const c_char;
     fido_cbor_info_options_value_ptr: fn(Opaque) -> *const bool;
     fido_cbor_info_options_len: fn(Opaque) -> usize;
@@ -238,7 +267,9 @@ impl Library {
             if let Some(init) = function::<Init>(library, c"OPENSSL_init_crypto") {
                 init(LOAD_CONFIG, std::ptr::null());
             }
-            (functions.fido_init)(0);
+            // Otherwise one lost answer of a FIDO2 key makes the library speak U2F with it, which knows no PIN.
+            const DISABLE_U2F_FALLBACK: c_int = 2;
+            (functions.fido_init)(DISABLE_U2F_FALLBACK);
         }
         Ok(Library(functions))
     }
@@ -368,7 +399,12 @@ impl<'a> Device<'a> {
             features.uv = (library.fido_dev_has_uv)(device);
             // One more exchange. A key without a PIN and a fingerprint says in another way that it demands them
             // (PIN_REQUIRED).
-            features.always_uv = (features.pin || features.uv) && self.option("alwaysUv")?;
+            if features.pin || features.uv {
+                let info = Object::new(library.fido_cbor_info_new, library.fido_cbor_info_free)?;
+                ok((library.fido_dev_get_cbor_info)(device, info.pointer))?;
+                features.always_uv = self.option(&info, "alwaysUv");
+                features.must_change = (library.fido_cbor_info_new_pin_required)(info.pointer);
+            }
             if features.pin {
                 let mut tries = 0;
                 ok((library.fido_dev_get_retry_count)(device, &raw mut tries))?;
@@ -378,19 +414,17 @@ impl<'a> Device<'a> {
         }
     }
 
-    /// Whether authenticatorGetInfo lists this option as true.
-    fn option(&self, name: &str) -> Result<bool> {
+    /// Whether the answer of authenticatorGetInfo lists this option as true.
+    fn option(&self, info: &Object, name: &str) -> bool {
         let library = self.library;
-        let info = Object::new(library.fido_cbor_info_new, library.fido_cbor_info_free)?;
-        // SAFETY: the device is open. On success libfido2 has two arrays of `length` entries, the first of C strings;
-        // both live as long as `info`.
+        // SAFETY: `info` was filled by libfido2, with two arrays of `length` entries, the first of C strings; both live
+        // as long as `info`.
         unsafe {
-            ok((library.fido_dev_get_cbor_info)(self.device.pointer, info.pointer))?;
             let names = (library.fido_cbor_info_options_name_ptr)(info.pointer);
             let values = (library.fido_cbor_info_options_value_ptr)(info.pointer);
             let length = (library.fido_cbor_info_options_len)(info.pointer);
             let has = |n| *values.add(n) && CStr::from_ptr(*names.add(n)).to_bytes() == name.as_bytes();
-            Ok(!names.is_null() && !values.is_null() && (0..length).any(has))
+            !names.is_null() && !values.is_null() && (0..length).any(has)
         }
     }
 
@@ -407,36 +441,30 @@ impl<'a> Device<'a> {
         Ok(assertion)
     }
 
-    /// Whether this key holds the credential. This needs no touch.
-    pub fn holds(&self, rp_id: &str, credential: &[u8]) -> Result<bool> {
+    /// Whether this key holds the credential, if it says. This needs no touch. `pin` shows it what is hidden without.
+    pub fn holds(&self, rp_id: &str, credential: &[u8], pin: Option<&Secret>) -> Result<Option<bool>> {
         let library = self.library;
         let assertion = self.assertion(rp_id, credential, &[0; 32])?;
-        // SAFETY: the device is open, and the assertion lives until the end of this function.
+        let pin = c_pin(pin.map_or(Verify::No, Verify::Pin))?;
+        let pin = pin.as_ref().map_or(std::ptr::null(), |pin| pin.bytes().as_ptr().cast());
+        // SAFETY: the device is open, the assertion lives until the end of this function, and `pin` is a C string or
+        // NULL.
         let asked = unsafe {
             ok((library.fido_assert_set_up)(assertion.pointer, FALSE))?;
-            ok((library.fido_dev_get_assert)(self.device.pointer, assertion.pointer, std::ptr::null()))
+            ok((library.fido_dev_get_assert)(self.device.pointer, assertion.pointer, pin))
         };
         match asked {
             // SAFETY: as above.
-            Ok(()) => Ok(unsafe { (library.fido_assert_count)(assertion.pointer) } == 1),
-            Err(Error::USER_PRESENCE_REQUIRED) => Ok(true),
+            Ok(()) => Ok(Some(unsafe { (library.fido_assert_count)(assertion.pointer) } == 1)),
+            Err(Error::USER_PRESENCE_REQUIRED) => Ok(Some(true)),
+            Err(Error::CHANNEL_BUSY) => Err(Error::CHANNEL_BUSY),
+            // A wrong PIN has cost a try: it must not be sent again for the next credential.
+            Err(error) if !pin.is_null() && error != Error::NO_CREDENTIALS => Err(error),
+            Err(error) if error.is_no_answer_without_more() => Ok(None),
             // Some keys report this for a credential of another key that is too long or too short for them.
-            Err(Error(1..)) if !self.is_unclear(asked) => Ok(false),
+            Err(Error(1..)) => Ok(Some(false)),
             Err(error) => Err(error),
         }
-    }
-
-    /// Errors that do not tell whether the key holds the credential.
-    fn is_unclear(&self, asked: Result<()>) -> bool {
-        let unclear = [
-            Error::PIN_REQUIRED,
-            Error::PIN_AUTH_INVALID,
-            Error::OPERATION_DENIED,
-            Error::KEEPALIVE_CANCEL,
-            Error::UV_INVALID,
-            Error::UV_BLOCKED,
-        ];
-        asked.is_err_and(|error| unclear.contains(&error))
     }
 
     /// Waits until this key is touched.

@@ -32,6 +32,8 @@ const FAULTS: [(&str, &str); 15] = [
 
 const NOT_GOOD: &str = "The answer of the security key is not good.";
 const LATE: &str = "The security key was not touched in time.";
+const SILENT: &str = "The security key does not answer: pull it out and plug it in again.";
+const LOCKED: &str = "The security key was not unlocked in time.";
 const UNUSABLE: &str = "This security key cannot be used; the system log says why.";
 const TOUCH: &str = "Touch your security key.";
 
@@ -119,10 +121,19 @@ fn a_hostile_key_lets_nobody_in_and_holds_nobody_up() {
             assert_eq!(person.state(&system), before, "{case}: the state has changed");
             let last = &said.last().unwrap().text;
             // Before the touch it is not the person who is late.
-            let says = if stage != "touch" && person.says == LATE { UNUSABLE } else { person.says };
+            let says = match (stage, person.says, person.fault) {
+                ("touch", says, _) => says,
+                // It says that it waits for its owner, though nothing that needs a touch was asked of it.
+                (_, LATE, "keepalive") => LOCKED,
+                (_, LATE, _) => SILENT,
+                (_, says, _) => says,
+            };
             // What no key does takes nobody the recovery code away.
-            let told = if says == UNUSABLE { &said[said.len() - 2].text } else { last };
-            assert!(told.contains(says), "{case}: {said:?}");
+            let is_asked = [UNUSABLE, SILENT, LOCKED].contains(&says);
+            let told = if is_asked { &said[said.len() - 2].text } else { last };
+            // A terminal keeps no bounds: it waits for the rest of a frame that was cut.
+            let is_cut = stage != "touch" && person.fault == "short-frame" && told.contains(SILENT);
+            assert!(told.contains(says) || is_cut, "{case}: {said:?}");
             report.assert_undisturbed();
         }
         nothing_runs(&people);

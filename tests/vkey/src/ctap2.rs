@@ -96,10 +96,11 @@ fn info(device: &Device) -> Value {
     if settings.uv {
         options.push(("uv", true.into()));
     }
-    options.push(("clientPin", device.state().pin.is_some().into()));
+    // In the order of canonical CBOR.
     if settings.always_uv {
         options.push(("alwaysUv", true.into()));
     }
+    options.push(("clientPin", device.state().pin.is_some().into()));
     if !settings.ctap20 {
         versions.push("FIDO_2_1");
         options.push(("pinUvAuthToken", true.into()));

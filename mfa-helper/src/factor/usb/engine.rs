@@ -11,27 +11,31 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::plugged::{Node, list};
 use super::process::{Heard, Process};
-use super::wire::{Answer, Candidate, Cut, Job, Verify, What};
+use super::wire::{Answer, Candidate, Cut, Job, Now, Verify, What};
 use super::{Asked, Event, Failure, Make, New, NoAnswer, Person, Pin, SPARE_TRIES, made};
 use crate::sys::fido::{Attested, Error, Features};
 
 /// How often to look for newly plugged-in keys.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long to wait for new keys to report what they hold, before the others go on without them.
+/// How long a key that was just plugged in is waited for, before the others go on without it and anything is said of it.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long a login waits for a key to be plugged in.
 const INSERT: Duration = Duration::from_secs(15);
 
-/// The longest time for a key to say which credentials it holds.
-const PROBE: Duration = Duration::from_secs(5);
+/// How long a key may think about a PIN before the person is told to touch it, though it does not say that it waits.
+/// Where the PIN is wrong, no touch is asked for.
+const CUE: Duration = Duration::from_secs(2);
+
+/// So much longer than it was given a process may take to say that the time is over.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A CTAP2 request lists at most so many credentials: more are too many for some keys.
+const MOST_LISTED: usize = 8;
 
 /// The most keys that are used. With more, the person must unplug one.
 pub const MOST_PLUGGED: usize = 8;
-
-/// The fault of a key that does not report its features.
-const SILENT: &str = "it does not say in time what it is";
 
 /// The task of this module.
 pub enum Task<'a> {
@@ -45,11 +49,13 @@ pub enum Done {
     Made(New),
 }
 
-/// The progress with one key.
+/// The life of one key, from its insertion to its verdict.
 #[derive(Debug)]
 enum Stage {
-    /// It is asked for its features and what it holds.
+    /// It is asked what it is.
     New,
+    /// It is asked what it holds.
+    Probed,
     /// It can be used, and waits for its turn.
     Ready,
     /// It waits for a touch that chooses it.
@@ -84,18 +90,32 @@ struct Plugged {
     _device: Device,
     features: Features,
     stage: Stage,
+    /// When it was plugged in, or the prompt came.
+    since: Instant,
+    /// When its present stage began, and when that ends at the latest.
+    begun: Instant,
+    end: Instant,
+    /// How it is going, as its frames say, and since when.
+    now: Now,
+    changed: Instant,
     /// The indices of the task's keys that it may hold.
     held: Vec<usize>,
+    /// It says that it holds none of them, but keys hide some credentials until they see a PIN (credProtect 3).
+    hides: bool,
     /// It reported a built-in verification, but wants the PIN.
     wants_pin: bool,
     /// Whether a PIN or fingerprint was demanded.
     verified: bool,
+    /// Whether it was given a PIN.
+    by_pin: bool,
 }
 
 /// All plugged-in keys.
 #[derive(Default)]
 struct Table {
     keys: Vec<Plugged>,
+    /// Keys that another program has locked, and since when they are there.
+    taken: Vec<(Node, Instant)>,
     /// A key has been chosen, by a touch or to ask for its PIN, and no other key is used any more.
     closed: bool,
 }
@@ -166,17 +186,21 @@ impl Task<'_> {
         }
         let all = || said.iter().zip(&probes);
         let surely: Vec<usize> = all().filter(|(said, _)| **said == Some(true)).map(|(_, (n, _))| *n).collect();
-        let maybe = || all().filter(|(said, _)| said.is_none()).map(|(_, (n, _))| *n).collect();
+        // What was made with a PIN or fingerprint may be hidden without.
+        let verifies = plugged.features.pin || plugged.features.uv;
+        let may_hide = |said: &Option<bool>, key: &Key| *said == Some(false) && key.verified && verifies;
+        let maybe = all().filter(|(said, (_, key))| said.is_none() || may_hide(said, key)).map(|(_, (n, _))| *n);
         match self {
             Task::Make(_) if !surely.is_empty() => Err(Failure::AlreadyBound),
             // If the key does not tell what it holds without verification, the request itself lists what it must not
             // hold.
             Task::Make(_) => {
-                plugged.held = maybe();
+                plugged.held = maybe.take(MOST_LISTED).collect();
                 Ok(())
             }
             Task::Assert(_) => {
-                plugged.held = if surely.is_empty() { maybe() } else { surely };
+                plugged.hides = surely.is_empty() && !said.contains(&None);
+                plugged.held = if surely.is_empty() { maybe.collect() } else { surely };
                 if plugged.held.is_empty() { Err(Failure::NoBoundKey) } else { Ok(()) }
             }
         }
@@ -184,18 +208,20 @@ impl Task<'_> {
 
     /// How this key must verify the person.
     fn need(&self, plugged: &Plugged) -> Result<Need, Failure> {
-        let Features { pin, uv, always_uv, .. } = plugged.features;
+        let Features { fido2, pin, uv, always_uv, must_change, .. } = plugged.features;
         let bound_so = matches!(self, Task::Assert(asked) if plugged.held.iter().all(|n| asked.keys[*n].verified));
         let demanded = match self.pin() {
             Pin::Require => true,
             Pin::IfSet => pin || uv || bound_so,
-            Pin::Never => always_uv || plugged.wants_pin,
+            Pin::Never => always_uv || plugged.wants_pin || plugged.hides,
         };
         match demanded {
             false => Ok(Need::Nothing),
             true if uv && !plugged.wants_pin => Ok(Need::BuiltIn),
+            true if pin && must_change => Err(Failure::MustChangePin(plugged.node.name.clone())),
             true if pin => Ok(Need::Pin),
-            true => Err(Failure::NoPin),
+            true if fido2 => Err(Failure::NoPin),
+            true => Err(Failure::NeverAPin),
         }
     }
 
@@ -255,42 +281,45 @@ impl Task<'_> {
                 }
                 Ok(Done::Made(new))
             }
+            (Task::Make(_), Answer::Forgotten) => Err(Failure::Forgetful),
             _ => Err(Failure::Hostile(String::from("an answer out of turn"))),
         }
     }
 }
 
-/// Asks all keys that are plugged in now or later, until one has done the task.
+/// Asks all keys that are plugged in now or later, until one has done the task. Each has its own time, from its insertion
+/// on; after the time for one to be plugged in only those are waited for that may still do it.
 pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
     let begun = Instant::now();
-    let mut end = begun + task.deadline();
     let mut table = Table::default();
     let mut told = None;
     let mut next_look = begun;
     loop {
         let now = Instant::now();
         if now >= next_look {
-            table.look(now >= begun + SETTLE)?;
+            if now < begun + task.deadline() {
+                table.look(task)?;
+            }
+            table.end_what_is_late(now)?;
             next_look = now + LOOK;
         }
-        if table.is_settled() || now >= begun + SETTLE {
-            if let Some(chosen) = table.give_out(task, end)? {
-                end = table.ask_pin(chosen, task, person)?;
-            }
-            let state = table.state();
-            if told != Some(state) {
-                person.tell(state);
-                told = Some(state);
-            }
+        if table.is_settled(now)
+            && let Some(chosen) = table.give_out(task)?
+        {
+            table.ask_pin(chosen, task, person)?;
+            told = None;
         }
-        let nothing_comes = now >= begun + task.patience() && !table.is_waiting();
-        if now >= end || nothing_comes {
+        if let Some(state) = table.state(now).filter(|state| told != Some(*state)) {
+            person.tell(state);
+            told = Some(state);
+        }
+        if now >= begun + task.patience() && !table.is_alive() {
             return Err(table.why_nothing());
         }
-        for node in table.wait(end.min(next_look), person)? {
+        for node in table.wait(next_look, person)? {
             // An earlier event in this loop may have removed it.
             let Some(n) = table.keys.iter().position(|plugged| plugged.node == node) else { continue };
-            if let Some(done) = table.heard(n, task, person, &mut end)? {
+            if let Some(done) = table.heard(n, task, person)? {
                 return Ok(done);
             }
         }
@@ -306,47 +335,86 @@ fn milliseconds(time: Duration) -> u32 {
 }
 
 impl Table {
-    /// Looks for plugged-in keys. A key that another process uses is left to that process for a while.
-    fn look(&mut self, patience_is_over: bool) -> Result<(), Failure> {
+    /// Looks for plugged-in keys. A key that another program has locked is left to it for a while.
+    fn look(&mut self, task: &Task) -> Result<(), Failure> {
         if self.closed {
             return Ok(());
         }
-        let nodes = list();
+        let (nodes, now) = (list(), Instant::now());
         // Keys that wait for nothing do not report that they were pulled out.
         self.keys.retain(|plugged| match plugged.stage {
             Stage::Useless(Failure::Unplugged) => false,
             Stage::Useless(_) => nodes.contains(&plugged.node),
             _ => true,
         });
+        self.taken.retain(|(node, _)| nodes.contains(node));
         for node in nodes {
             if self.keys.len() >= MOST_PLUGGED || self.keys.iter().any(|plugged| plugged.node == node) {
                 continue;
             }
             let Some(opened) = node.open() else { continue };
+            let taken = self.taken.iter().position(|(taken, _)| *taken == node);
+            let since = taken.map_or(now, |n| self.taken[n].1);
             let device = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => Device::Locked(locked),
                 // A process that holds the lock for ever must not block a login. The channels of CTAPHID keep the two
                 // apart.
-                Err((opened, _)) if patience_is_over => Device::Shared(opened),
-                Err(_) => continue,
+                Err((opened, _)) if now >= since + SETTLE => Device::Shared(opened),
+                Err(_) => {
+                    if taken.is_none() {
+                        self.taken.push((node, since));
+                    }
+                    continue;
+                }
             };
+            if let Some(n) = taken {
+                self.taken.swap_remove(n);
+            }
             let process = Process::start(device.as_fd()).map_err(|why| Failure::NoProcess(why.desc().to_owned()))?;
-            self.keys.push(Plugged {
+            let mut plugged = Plugged {
                 node,
                 process,
                 _device: device,
                 features: Features::default(),
                 stage: Stage::New,
+                since,
+                begun: now,
+                end: now,
+                now: Now::Works,
+                changed: since,
                 held: Vec::new(),
+                hides: false,
                 wants_pin: false,
                 verified: false,
-            });
+                by_pin: false,
+            };
+            plugged.give(Stage::New, What::Open, task.deadline());
+            self.keys.push(plugged);
         }
         Ok(())
     }
 
-    fn is_settled(&self) -> bool {
-        !self.keys.iter().any(|plugged| matches!(plugged.stage, Stage::New))
+    /// A process that says nothing though its time is over gets no more.
+    fn end_what_is_late(&mut self, now: Instant) -> Result<(), Failure> {
+        for n in 0..self.keys.len() {
+            let plugged = &mut self.keys[n];
+            if plugged.is_at_work() && now >= plugged.end + GRACE {
+                let failure = plugged.failure(0, Some(Cut::Late));
+                self.fails(n, failure)?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is waited for any more before the keys that are ready get their work.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.taken.is_empty() && !self.keys.iter().any(|plugged| plugged.is_unclear() && now < plugged.since + SETTLE)
+    }
+
+    /// Whether any key may still do the task.
+    fn is_alive(&self) -> bool {
+        !self.taken.is_empty() || self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_)))
     }
 
     fn is_waiting(&self) -> bool {
@@ -354,30 +422,31 @@ impl Table {
     }
 
     /// Gives every ready key its work. Returns the number of the only key if that needs its PIN first.
-    fn give_out(&mut self, task: &Task, end: Instant) -> Result<Option<usize>, Failure> {
-        let ready = |plugged: &&Plugged| matches!(plugged.stage, Stage::Ready);
-        let alone = !self.is_waiting() && self.keys.iter().filter(ready).count() == 1;
+    fn give_out(&mut self, task: &Task) -> Result<Option<usize>, Failure> {
+        // A key that only may hold something hidden stands back behind one that says so.
+        let says_so = |plugged: &Plugged| {
+            !plugged.hides && matches!(plugged.stage, Stage::Ready | Stage::Choosing | Stage::Asked)
+        };
+        let any_says_so = self.keys.iter().any(says_so);
+        let ready = |plugged: &Plugged| matches!(plugged.stage, Stage::Ready) && !(plugged.hides && any_says_so);
+        let alone = !self.is_waiting() && self.keys.iter().filter(|plugged| ready(plugged)).count() == 1;
         // With two new keys, a touch says which one to bind.
         let choose_first = matches!(task, Task::Make(_)) && !alone;
         for n in 0..self.keys.len() {
             let plugged = &mut self.keys[n];
-            if !matches!(plugged.stage, Stage::Ready) {
+            if !ready(plugged) {
                 continue;
             }
-            let milliseconds = milliseconds(end.saturating_duration_since(Instant::now()));
             match task.need(plugged) {
                 Err(failure) => {
-                    plugged.useless(failure);
-                    self.give_up_unless_waiting(n)?;
+                    self.fails(n, failure)?;
+                    return Ok(None);
                 }
                 Ok(Need::Pin) if alone => return Ok(Some(n)),
                 Ok(need) if need == Need::Pin || choose_first => {
-                    plugged.process.send(&Job { milliseconds, what: What::Touch });
-                    plugged.stage = Stage::Choosing;
+                    plugged.give(Stage::Choosing, What::Touch, task.deadline());
                 }
-                Ok(need) => {
-                    plugged.give_work(task, if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No }, end)
-                }
+                Ok(need) => plugged.give_work(task, if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No }),
             }
         }
         Ok(None)
@@ -391,8 +460,8 @@ impl Table {
         self.closed = true;
     }
 
-    /// Chooses key `n`, asks for its PIN, and gives it its work. Returns until when to wait for it.
-    fn ask_pin(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<Instant, Failure> {
+    /// Chooses key `n`, asks for its PIN, and gives it its work.
+    fn ask_pin(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<(), Failure> {
         // The others must not blink while the PIN is typed.
         self.choose(n);
         let plugged = &mut self.keys[0];
@@ -409,35 +478,44 @@ impl Table {
             _ => "",
         };
         let pin: Secret = person.pin(label, left.map(u32::from)).map_err(Failure::Gone)?;
-        let end = Instant::now() + task.deadline();
-        plugged.give_work(task, Verify::Pin(pin), end);
-        Ok(end)
+        plugged.give_work(task, Verify::Pin(pin));
+        Ok(())
     }
 
-    /// What the person must do now.
-    fn state(&self) -> Event {
-        let any = |stage: fn(&Stage) -> bool| self.keys.iter().any(|plugged| stage(&plugged.stage));
-        if any(|stage| matches!(stage, Stage::Asked)) {
-            Event::Touch
-        } else if any(|stage| matches!(stage, Stage::Choosing)) {
-            Event::TouchToChoose
-        } else if any(|stage| matches!(stage, Stage::Useless(Failure::NoBoundKey | Failure::AlreadyBound))) {
-            Event::WrongKey
+    /// What the person must know now; none as long as that may change at once.
+    fn state(&self, now: Instant) -> Option<Event> {
+        let any = |is: fn(&Plugged) -> bool| self.keys.iter().any(is);
+        let asked = |plugged: &&Plugged| matches!(plugged.stage, Stage::Asked | Stage::Choosing);
+        if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
+            Some(Event::Touch)
+        } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.now != Now::Busy) {
+            Some(Event::TouchToChoose)
+        } else if self.keys.iter().filter(asked).any(|plugged| plugged.now != Now::Busy) {
+            None
+        } else if any(|plugged| plugged.is_unclear() && plugged.now == Now::Waits) {
+            Some(Event::Unlock)
+        } else if !self.is_settled(now) {
+            None
+        } else if any(|plugged| plugged.is_at_work() && plugged.now == Now::Busy) {
+            Some(Event::InUse)
+        } else if self.keys.iter().any(|plugged| plugged.is_unclear() && now < plugged.changed + SETTLE) {
+            None
+        } else if any(Plugged::is_unclear) {
+            Some(Event::Slow)
+        } else if any(|plugged| matches!(plugged.stage, Stage::Useless(Failure::NoBoundKey | Failure::AlreadyBound))) {
+            Some(Event::WrongKey)
         } else if !self.keys.is_empty() {
-            Event::Unusable
+            Some(Event::Unusable)
         } else {
-            Event::Insert
+            Some(Event::Insert)
         }
     }
 
     /// The reason to report when the time is over.
     fn why_nothing(&mut self) -> Failure {
-        if self.is_waiting() {
-            return Failure::NotTouched;
-        }
-        let useless = self.keys.drain(..).map(|plugged| match plugged.stage {
-            Stage::Useless(failure) => failure,
-            _ => Failure::Hostile(String::from(SILENT)),
+        let useless = self.keys.drain(..).filter_map(|plugged| match plugged.stage {
+            Stage::Useless(failure) => Some(failure),
+            _ => None,
         });
         // A fault of a key tells more than the fact that another key is not bound.
         useless.min_by_key(|failure| matches!(failure, Failure::NoBoundKey)).unwrap_or(Failure::NoKey)
@@ -463,56 +541,48 @@ impl Table {
     }
 
     /// Handles the message of key `n`.
-    fn heard(
-        &mut self,
-        n: usize,
-        task: &Task,
-        person: &mut dyn Person,
-        end: &mut Instant,
-    ) -> Result<Option<Done>, Failure> {
+    fn heard(&mut self, n: usize, task: &Task, person: &mut dyn Person) -> Result<Option<Done>, Failure> {
         let plugged = &mut self.keys[n];
         let answer = match plugged.process.hear() {
             Heard::Nothing => return Ok(None),
             Heard::Answer(Answer::NoLibrary(why)) if matches!(plugged.stage, Stage::New) => {
                 return Err(Failure::NoLibrary(why));
             }
-            Heard::Answer(answer) => Some(answer),
-            Heard::Broken => None,
-        };
-        let Some(answer) = answer else {
-            let was_new = matches!(plugged.stage, Stage::New);
-            plugged.useless(Failure::Hostile(String::from("the process that talks to it has ended")));
-            return if was_new { Ok(None) } else { self.give_up_unless_waiting(n).map(|()| None) };
+            Heard::Answer(answer) => answer,
+            Heard::Broken => {
+                let ended = Failure::Hostile(String::from("the process that talks to it has ended"));
+                return self.fails(n, ended).map(|()| None);
+            }
         };
         let failure = match (&plugged.stage, answer) {
+            (_, Answer::Now(now)) => {
+                plugged.now = now;
+                plugged.changed = Instant::now();
+                return Ok(None);
+            }
             (Stage::New, Answer::Open(features)) => {
                 plugged.features = features;
                 let probes = task.probes();
                 let wanted = probes.iter().map(|(_, key)| (key.rp_id.clone(), key.credential.clone()));
-                let what = What::Probe(wanted.collect());
-                plugged.process.send(&Job { milliseconds: milliseconds(PROBE), what });
+                // One deadline for both: whoever waits is told something in time.
+                let left = task.deadline().saturating_sub(plugged.since.elapsed()).max(GRACE);
+                plugged.give(Stage::Probed, What::Probe(wanted.collect()), left);
                 return Ok(None);
             }
-            (Stage::New, Answer::Probed(said)) => {
-                match task.note_held(plugged, said) {
-                    Ok(()) => plugged.stage = Stage::Ready,
-                    Err(failure) => plugged.useless(failure),
+            (Stage::Probed, Answer::Probed(said)) => match task.note_held(plugged, said) {
+                Ok(()) => {
+                    plugged.stage = Stage::Ready;
+                    return Ok(None);
                 }
-                return self.give_up_if(task);
-            }
-            (Stage::New, Answer::Failed(code, cut)) => {
-                let late = || Failure::Hostile(String::from(SILENT));
-                plugged.useless(if cut == Some(Cut::Late) { late() } else { plugged.failure(code, cut) });
-                return Ok(None);
-            }
+                Err(failure) => failure,
+            },
             (Stage::Choosing, Answer::Touched) => {
                 match task.need(plugged)? {
-                    Need::Pin => *end = self.ask_pin(n, task, person)?,
+                    Need::Pin => self.ask_pin(n, task, person)?,
                     need => {
                         self.choose(n);
-                        *end = Instant::now() + task.deadline();
                         let verify = if need == Need::BuiltIn { Verify::BuiltIn } else { Verify::No };
-                        self.keys[0].give_work(task, verify, *end);
+                        self.keys[0].give_work(task, verify);
                     }
                 }
                 return Ok(None);
@@ -522,36 +592,31 @@ impl Table {
                 plugged.stage = Stage::Ready;
                 return Ok(None);
             }
-            (Stage::Choosing | Stage::Asked, Answer::Failed(code, cut)) => plugged.failure(code, cut),
+            (_, Answer::Failed(code, cut)) => plugged.failure(code, cut),
             (Stage::Asked, answer) => match task.check_answer(&plugged.held, plugged.verified, answer) {
                 Ok(done) => return Ok(Some(done)),
                 Err(failure) => failure,
             },
             _ => Failure::Hostile(String::from("an answer out of turn")),
         };
-        // Another key may still do the task.
-        plugged.useless(failure);
-        self.give_up_unless_waiting(n).map(|()| None)
+        self.fails(n, failure)?;
+        Ok(None)
     }
 
-    /// Key `n` has failed. Its failure is the outcome, unless another key may still do the task.
-    fn give_up_unless_waiting(&mut self, n: usize) -> Result<(), Failure> {
-        if self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
+    /// Key `n` can do nothing any more. That is the outcome, unless another key may still do the task, or this one was not
+    /// asked yet: then the person may plug in another.
+    fn fails(&mut self, n: usize, failure: Failure) -> Result<(), Failure> {
+        let plugged = &mut self.keys[n];
+        let was_unclear = plugged.is_unclear();
+        plugged.useless(failure);
+        let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
+        if self.is_alive() || was_unclear && !self.keys.iter().all(bound) {
             return Ok(());
         }
         match self.keys.swap_remove(n).stage {
             Stage::Useless(failure) => Err(failure),
             _ => Ok(()),
         }
-    }
-
-    /// While a new key is bound: if every plugged-in key is already bound, there is nothing to wait for.
-    fn give_up_if(&mut self, task: &Task) -> Result<Option<Done>, Failure> {
-        let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
-        if matches!(task, Task::Make(_)) && self.keys.iter().all(bound) {
-            return Err(Failure::AlreadyBound);
-        }
-        Ok(None)
     }
 }
 
@@ -562,11 +627,36 @@ impl Plugged {
         self.process.call_off();
     }
 
-    fn give_work(&mut self, task: &Task, verify: Verify, end: Instant) {
+    /// A new stage of its life, with the time for it.
+    fn give(&mut self, stage: Stage, what: What, time: Duration) {
+        self.begun = Instant::now();
+        self.end = self.begun + time;
+        self.now = Now::Works;
+        self.stage = stage;
+        self.process.send(&Job { milliseconds: milliseconds(time), what });
+    }
+
+    fn give_work(&mut self, task: &Task, verify: Verify) {
         self.verified = !matches!(verify, Verify::No);
-        let milliseconds = milliseconds(end.saturating_duration_since(Instant::now()));
-        self.process.send(&Job { milliseconds, what: task.what(self, verify) });
-        self.stage = Stage::Asked;
+        self.by_pin = matches!(verify, Verify::Pin(_));
+        self.give(Stage::Asked, task.what(self, verify), task.deadline());
+    }
+
+    /// It has not said yet what it is and what it holds.
+    fn is_unclear(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Probed)
+    }
+
+    /// It owes an answer.
+    fn is_at_work(&self) -> bool {
+        !matches!(self.stage, Stage::Ready | Stage::Useless(_))
+    }
+
+    /// It waits for the touch with which it signs or makes. With a PIN only once it says so: where that is wrong, no touch
+    /// is asked for.
+    fn is_to_be_touched(&self, now: Instant) -> bool {
+        let says_so = self.now == Now::Waits || !self.by_pin || now >= self.begun + CUE;
+        matches!(self.stage, Stage::Asked) && says_so
     }
 
     /// Whether the key wants its PIN after all: the fingerprint was not recognized, or the key demands verification.
@@ -579,6 +669,11 @@ impl Plugged {
     fn failure(&self, code: i32, cut: Option<Cut>) -> Failure {
         match (cut, Error(code)) {
             (Some(Cut::Unplugged), _) => Failure::Unplugged,
+            _ if self.now == Now::Busy => Failure::Busy,
+            (Some(Cut::Late | Cut::CalledOff), _) if self.is_unclear() => match self.now {
+                Now::Waits => Failure::Locked,
+                _ => Failure::Silent,
+            },
             (Some(Cut::Late | Cut::CalledOff), _) => Failure::NotTouched,
             (None, Error::USER_ACTION_TIMEOUT | Error::ACTION_TIMEOUT) => Failure::NotTouched,
             (None, Error::OPERATION_DENIED | Error::NOT_ALLOWED | Error::KEEPALIVE_CANCEL) => Failure::Denied,
@@ -591,7 +686,8 @@ impl Plugged {
             (None, Error::PIN_NOT_SET | Error::PIN_REQUIRED) => Failure::NoPin,
             (None, Error::NO_CREDENTIALS) => Failure::NoBoundKey,
             (None, Error::CREDENTIAL_EXCLUDED) => Failure::AlreadyBound,
-            (None, Error::KEY_STORE_FULL) => Failure::Denied,
+            (None, Error::KEY_STORE_FULL) => Failure::Full,
+            (None, Error::PIN_POLICY_VIOLATION) => Failure::MustChangePin(self.node.name.clone()),
             (None, Error(code)) => Failure::Hostile(format!("libfido2 says {code}")),
         }
     }

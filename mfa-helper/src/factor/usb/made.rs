@@ -38,6 +38,13 @@ pub fn unwrapped(cbor: &[u8]) -> Option<&[u8]> {
     (rest.len() == length && length <= MOST_AUTH_DATA).then_some(rest)
 }
 
+/// The id of the credential in authenticator data, as it stands there.
+pub fn credential(auth_data: &[u8]) -> Option<&[u8]> {
+    const BEFORE: usize = 32 + 1 + 4 + 16;
+    let (length, rest) = auth_data.get(BEFORE..)?.split_first_chunk::<2>()?;
+    rest.get(..u16::from_be_bytes(*length).into())
+}
+
 /// Reads authenticator data. The error is for the log.
 pub fn read(auth_data: &[u8], rp_id: &str, uv: bool) -> Result<New, &'static str> {
     let short = "the new credential is malformed";

@@ -38,7 +38,13 @@ pub enum Event {
     TouchToChoose,
     /// No plugged-in key can be used: none is bound, or, while a new key is bound, all are.
     WrongKey,
-    /// The plugged-in key does not answer, or its answers are not valid.
+    /// A key that is plugged in is at work, but takes long.
+    Slow,
+    /// A key wants its owner to unlock it before it says anything.
+    Unlock,
+    /// Another program uses the key.
+    InUse,
+    /// The plugged-in key does not answer, or its answers are not valid, and that is over.
     Unusable,
 }
 
@@ -140,6 +146,20 @@ pub enum Failure {
     FewTries(u32),
     /// A PIN is demanded, but the key has none.
     NoPin,
+    /// A PIN is demanded, but a key of U2F can have none.
+    NeverAPin,
+    /// The PIN has to be changed before it is of use. The name of the device.
+    MustChangePin(String),
+    /// Another program has used the key all the time.
+    Busy,
+    /// The key has not said what it is.
+    Silent,
+    /// The key has waited for its owner to unlock it.
+    Locked,
+    /// The key has no room for a new credential.
+    Full,
+    /// The key does not find the credential that it has just made.
+    Forgetful,
     /// The key was pulled out.
     Unplugged,
     /// There is no person to ask.
@@ -195,6 +215,15 @@ impl fmt::Display for Failure {
                 return write!(f, "Only {tries} left for the PIN of this key: use mfa-enroll test.");
             }
             Failure::NoPin => "This key has no PIN, and one is needed: set it, or use another key.",
+            Failure::NeverAPin => "This key can have no PIN, and one is needed: use another key.",
+            Failure::MustChangePin(node) => {
+                return write!(f, "The PIN of this key must be changed first: fido2-token -C /dev/{node}");
+            }
+            Failure::Busy => "The security key is in use by another program.",
+            Failure::Silent => "The security key does not answer: pull it out and plug it in again.",
+            Failure::Locked => "The security key was not unlocked in time.",
+            Failure::Full => "This security key has no room for a new credential: use another one.",
+            Failure::Forgetful => "This key does not find what it has just made: use another one.",
             Failure::Unplugged => "The security key was pulled out.",
             Failure::Gone(_) => "Nobody is there to be asked.",
             Failure::Hostile(_) => "This security key cannot be used; the system log says why.",
@@ -233,6 +262,13 @@ mod tests {
             Failure::FewTries(1),
             Failure::FewTries(3),
             Failure::NoPin,
+            Failure::NeverAPin,
+            Failure::MustChangePin(String::from("hidraw12")),
+            Failure::Busy,
+            Failure::Silent,
+            Failure::Locked,
+            Failure::Full,
+            Failure::Forgetful,
             Failure::Unplugged,
             Failure::Gone(NoAnswer::Gone(Broken::Closed)),
             Failure::Hostile(String::new()),

@@ -32,6 +32,8 @@ pub struct Job {
 
 /// The kinds of task, see [`Job`].
 pub enum What {
+    /// Say what the key is.
+    Open,
     /// Say which of these the key holds.
     Probe(Vec<(String, Vec<u8>)>),
     /// Wait until the key is touched.
@@ -50,10 +52,23 @@ pub enum Cut {
     CalledOff,
 }
 
+/// How it is going with a key, as its frames say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Now {
+    /// Nothing stands in the way.
+    Works,
+    /// It waits for its owner: for a touch, or to be unlocked.
+    Waits,
+    /// Another program uses it.
+    Busy,
+}
+
 /// The answers of the process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     NoLibrary(String),
+    /// No answer yet, but news.
+    Now(Now),
     /// The key is open.
     Open(Features),
     /// For each credential whether the key holds it, if the key says.
@@ -66,6 +81,8 @@ pub enum Answer {
         signature: Vec<u8>,
         attested: Attested,
     },
+    /// The key does not find the credential that it has just made.
+    Forgotten,
     /// The error code of the library.
     Failed(i32, Option<Cut>),
 }
@@ -199,6 +216,7 @@ impl Job {
                 }
                 out.verify(verify);
             }
+            What::Open => out = Out::new(5),
         }
         out.raw(&self.milliseconds.to_be_bytes());
         out.0
@@ -225,6 +243,7 @@ impl Job {
                 exclude: packet.list(|one| Some(one.bytes()?.to_vec()))?,
                 verify: packet.verify()?,
             },
+            5 => What::Open,
             _ => return None,
         };
         let milliseconds = packet.number()?;
@@ -240,9 +259,10 @@ impl Answer {
                 out = Out::new(1);
                 out.bytes(why.as_bytes());
             }
-            Answer::Open(Features { fido2, pin, uv, always_uv, tries }) => {
+            Answer::Open(Features { fido2, pin, uv, always_uv, must_change, tries }) => {
                 out = Out::new(2);
-                out.raw(&[*fido2, *pin, *uv, *always_uv, tries.is_some()].map(u8::from)).raw(&[tries.unwrap_or(0)]);
+                out.raw(&[*fido2, *pin, *uv, *always_uv, *must_change, tries.is_some()].map(u8::from));
+                out.raw(&[tries.unwrap_or(0)]);
             }
             Answer::Probed(held) => {
                 out = Out::new(3);
@@ -264,6 +284,11 @@ impl Answer {
                 out = Out::new(7);
                 out.raw(&code.to_be_bytes()).raw(&[cut.map_or(0, |cut| cut as u8 + 1)]);
             }
+            Answer::Now(now) => {
+                out = Out::new(8);
+                out.raw(&[*now as u8]);
+            }
+            Answer::Forgotten => out = Out::new(9),
         }
         out.0
     }
@@ -274,9 +299,10 @@ impl Answer {
             1 => Answer::NoLibrary(packet.text()?),
             2 => {
                 let mut flag = || packet.flag();
-                let (fido2, pin, uv, always_uv, has_tries) = (flag()?, flag()?, flag()?, flag()?, flag()?);
-                let tries = packet.byte()?;
-                Answer::Open(Features { fido2, pin, uv, always_uv, tries: has_tries.then_some(tries) })
+                let (fido2, pin, uv) = (flag()?, flag()?, flag()?);
+                let (always_uv, must_change, has_tries) = (flag()?, flag()?, flag()?);
+                let tries = packet.byte().map(|tries| has_tries.then_some(tries))?;
+                Answer::Open(Features { fido2, pin, uv, always_uv, must_change, tries })
             }
             3 => Answer::Probed(packet.list(|one| match one.byte()? {
                 2 => Some(None),
@@ -309,6 +335,13 @@ impl Answer {
                 };
                 Answer::Failed(code, cut)
             }
+            8 => Answer::Now(match packet.byte()? {
+                0 => Now::Works,
+                1 => Now::Waits,
+                2 => Now::Busy,
+                _ => return None,
+            }),
+            9 => Answer::Forgotten,
             _ => return None,
         };
         packet.end(answer)
@@ -341,12 +374,15 @@ mod tests {
 
     #[test]
     fn what_is_answered_arrives_as_it_was_sent() {
-        let features = Features { fido2: true, pin: true, uv: false, always_uv: true, tries: Some(8) };
+        let features =
+            Features { fido2: true, pin: true, uv: false, always_uv: true, must_change: false, tries: Some(8) };
         let answers = [
             Answer::NoLibrary("none".to_owned()),
             Answer::Open(features),
             Answer::Probed(vec![Some(true), Some(false), None]),
             Answer::Touched,
+            Answer::Now(Now::Busy),
+            Answer::Forgotten,
             Answer::Signed(3, Signed { auth_data: vec![1; 37], signature: vec![2; 70] }, true),
             Answer::Made { auth_data: vec![1], signature: vec![], attested: Attested::Certificate },
             Answer::Failed(-2, Some(Cut::Unplugged)),
@@ -367,7 +403,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_an_answer_or_none(kind in 0u8..9, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_an_answer_or_none(kind in 0u8..11, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
             let packet = [&[kind], &rest[..]].concat();
             if let Some(answer) = Answer::decode(&packet) {
                 // An absent number of tries can be encoded in several ways, so this compares the second encoding.
