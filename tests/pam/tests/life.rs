@@ -1,0 +1,304 @@
+//! Security keys as they come: late, slow, busy, locked, hidden. Each has a life of its own, from its insertion on.
+
+#![allow(clippy::panic)]
+
+use pam_tests::{Desk, run};
+
+fn failure(lines: &[String]) -> &str {
+    let failure = lines.iter().find_map(|line| line.strip_prefix("failure "));
+    failure.unwrap_or_else(|| panic!("{lines:?}"))
+}
+
+fn told(lines: &[String]) -> Vec<&str> {
+    lines.iter().filter_map(|line| line.strip_prefix("tell ")).collect()
+}
+
+/// The flags of what was signed.
+#[track_caller]
+fn flags(lines: &[String]) -> &str {
+    let signed = lines.iter().find(|line| line.starts_with("signed "));
+    signed.unwrap_or_else(|| panic!("{lines:?}")).rsplit(' ').next().unwrap_or_default()
+}
+
+/// Longer than the others are waited for.
+const SETTLED: &str = "2.3";
+
+/// One that was bound before it had a PIN is let in without, if it is taken for one of U2F.
+#[test]
+fn no_answer_that_is_lost_or_late_makes_a_key_one_of_u2f() {
+    for trouble in ["busy once", "busy once open", "busy once silent", "busy 1000", "lose 1", "lose 2", "slow 3500"] {
+        let desk = Desk::new();
+        let key = desk.plugged(&[]);
+        let bound = desk.bind(&[]);
+        assert!(bound.ends_with(",false"));
+        key.tell("pin 1234");
+        key.tell(trouble);
+        let lines = desk.ask(&["assert", &bound, "answer=1234", "ms=30000"]).end();
+        assert_eq!(flags(&lines), "05", "{trouble}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_key_with_a_pin_is_bound_with_it_whatever_was_lost() {
+    for trouble in ["busy once", "lose 1", "slow 3500"] {
+        let desk = Desk::new();
+        let key = desk.plugged(&["--pin", "1234"]);
+        key.tell(trouble);
+        assert!(desk.bind(&["answer=1234", "ms=30000"]).ends_with(",true"), "{trouble}");
+    }
+}
+
+/// It says in CTAPHID_INIT that it speaks CTAP2, and then says nothing that could be understood.
+#[test]
+fn a_key_that_never_says_what_it_is_is_not_taken_for_one_of_u2f() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    key.tell("pin 1234");
+    for (trouble, why) in [("lose 1000", "Silent"), ("status 01 info", "Hostile"), ("fault bad-cbor info", "Hostile")] {
+        key.tell(trouble);
+        let lines = desk.ask(&["assert", &bound, "answer=1234", "ms=3000"]).end();
+        assert!(failure(&lines).starts_with(why), "{trouble}: {lines:?}");
+        assert_eq!(key.count("touches"), 1, "{trouble}");
+        ["lose 0", "status none", "fault none"].iter().for_each(|command| drop(key.tell(command)));
+    }
+}
+
+#[test]
+fn nothing_bad_is_said_of_a_key_that_was_just_plugged_in() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    desk.unplug(&key);
+    let mut asking = desk.ask(&["assert", &bound]);
+    asking.until("tell Insert");
+    run("sleep", &[SETTLED]);
+    key.tell("plug");
+    key.tell("slow 700");
+    desk.plug(&key);
+    let lines = asking.end();
+    assert_eq!(told(&lines), ["Insert", "Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+}
+
+/// After 15 seconds a login waits for no key any more, but for this one.
+#[test]
+fn a_key_that_comes_late_has_its_own_time() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    desk.unplug(&key);
+    let mut asking = desk.ask(&["assert", &bound, "ms=20000"]);
+    asking.until("tell Insert");
+    run("sleep", &["13"]);
+    key.tell("late 5000");
+    key.tell("plug");
+    desk.plug(&key);
+    let lines = asking.end();
+    assert_eq!(told(&lines), ["Insert", "Slow", "Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+}
+
+#[test]
+fn a_busy_key_is_asked_again_until_it_is_free() {
+    for stage in ["open", "info", "silent", "touch"] {
+        let desk = Desk::new();
+        let key = desk.plugged(&[]);
+        let bound = desk.bind(&[]);
+        key.tell(&format!("busy 4000 {stage}"));
+        let lines = desk.ask(&["assert", &bound]).end();
+        assert_eq!(flags(&lines), "01", "{stage}: {lines:?}");
+        let told = told(&lines);
+        assert!(told.contains(&"InUse") && told.last() == Some(&"Touch"), "{stage}: {lines:?}");
+        assert!(!told.contains(&"Unusable"), "{stage}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_key_that_stays_busy_is_said_to_be_in_use() {
+    for stage in ["open", "info", "touch"] {
+        let desk = Desk::new();
+        let key = desk.plugged(&[]);
+        let bound = desk.bind(&[]);
+        key.tell(&format!("busy always {stage}"));
+        let lines = desk.ask(&["assert", &bound, "ms=3000"]).end();
+        assert_eq!(failure(&lines), "Busy", "{stage}: {lines:?}");
+        key.tell("busy never");
+        assert_eq!(failure(&desk.ask(&["make", "ms=100", &bound]).end()), "AlreadyBound");
+    }
+}
+
+/// What another uses between the PIN and the touch costs no try, and the PIN is asked for once.
+#[test]
+fn a_pin_is_typed_once_though_the_key_is_busy() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    let pins = key.count("pins");
+    key.tell("busy 1000 touch");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("pin ")).count(), 1, "{lines:?}");
+    assert!(key.count("pins") > pins && key.tell("retries") == "8");
+}
+
+#[test]
+fn a_locked_key_is_waited_for() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    key.tell("locked");
+    let mut asking = desk.ask(&["assert", &bound, "ms=20000"]);
+    asking.until("tell Unlock");
+    run("sleep", &["6"]);
+    key.tell("unlocked");
+    let lines = asking.end();
+    assert_eq!(told(&lines), ["Unlock", "Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+
+    key.tell("locked");
+    let lines = desk.ask(&["assert", &bound, "ms=3000"]).end();
+    assert_eq!(failure(&lines), "Locked");
+}
+
+#[test]
+fn ten_bound_keys_and_a_slow_one_are_time_enough() {
+    let desk = Desk::new();
+    let mut bound = Vec::new();
+    for _ in 0..9 {
+        let other = desk.plugged(&[]);
+        bound.push(desk.bind(&[]));
+        desk.unplug(&other);
+    }
+    let key = desk.plugged(&[]);
+    bound.push(desk.bind(&[]));
+    key.tell("slow 600");
+    let arguments: Vec<&str> = ["assert", "ms=30000"].into_iter().chain(bound.iter().map(String::as_str)).collect();
+    let lines = desk.ask(&arguments).end();
+    assert_eq!(told(&lines), ["Slow", "Touch"], "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("signed 9 ")), "{lines:?}");
+}
+
+/// credProtect 3: without the PIN it says that it does not hold what it holds.
+#[test]
+fn a_key_that_hides_what_it_holds_is_asked_with_its_pin() {
+    for kind in [&["--pin", "1234"][..], &["--uv", "--pin", "1234"]] {
+        let desk = Desk::new();
+        let key = desk.plugged(kind);
+        key.tell("protect 3");
+        let bound = desk.bind(&["answer=1234"]);
+        for pin in ["pin=if-set", "pin=require", "pin=never"] {
+            let lines = desk.ask(&["assert", &bound, "answer=1234", pin]).end();
+            assert_eq!(flags(&lines), "05", "{kind:?} {pin}: {lines:?}");
+        }
+        // Beside others, of which it holds none.
+        key.tell("protect 0");
+        let other = desk.key(&["--pin", "1234"]);
+        desk.unplug(&key);
+        desk.plug(&other);
+        let of_other = desk.bind(&["answer=1234"]);
+        desk.unplug(&other);
+        key.tell("plug");
+        desk.plug(&key);
+        let touches = key.count("touches");
+        let lines = desk.ask(&["assert", &of_other, &bound, "answer=1234"]).end();
+        assert!(lines.iter().any(|line| line.starts_with("signed 1 ")), "{kind:?}: {lines:?}");
+        // A finger is laid on it for each, and a touch follows.
+        let most = if kind.contains(&"--uv") { 3 } else { 1 };
+        assert!(key.count("touches") <= touches + most, "{kind:?}: a touch too many");
+        let lines = desk.ask(&["make", &bound, "answer=1234"]).end();
+        assert_eq!(failure(&lines), "AlreadyBound", "{kind:?}");
+    }
+}
+
+/// Somebody else's key is not waited for, and of two keys that says it holds something comes first.
+#[test]
+fn a_key_that_may_hide_something_stands_back() {
+    let desk = Desk::new();
+    let (open, strange) = (desk.key(&["--pin", "1234"]), desk.key(&["--pin", "5678"]));
+    desk.plug(&open);
+    let bound = desk.bind(&["answer=1234"]);
+    desk.plug(&strange);
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert_eq!(told(&lines), ["Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "05");
+    assert_eq!(strange.count("touches"), 0);
+    desk.unplug(&open);
+    let lines = desk.ask(&["assert", &bound, "answer=5678"]).end();
+    assert_eq!(failure(&lines), "NoBoundKey", "{lines:?}");
+}
+
+#[test]
+fn a_key_that_would_not_be_found_at_the_next_login_is_not_bound() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    // Without a PIN nothing brings it out again.
+    key.tell("protect 3");
+    let lines = desk.ask(&["make"]).end();
+    assert_eq!(failure(&lines), "Forgetful", "{lines:?}");
+}
+
+#[test]
+fn what_a_key_refuses_to_say_is_not_a_no() {
+    for status in ["2b", "2c", "30", "31", "35", "39"] {
+        let desk = Desk::new();
+        let key = desk.plugged(&[]);
+        let bound = desk.bind(&[]);
+        key.tell(&format!("status {status} silent"));
+        let lines = desk.ask(&["assert", &bound]).end();
+        assert_eq!(flags(&lines), "01", "{status}: {lines:?}");
+        key.tell("status none");
+    }
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("status 2e silent");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+}
+
+#[test]
+fn strict_and_odd_keys_bind_and_let_in() {
+    for (kind, expected) in [
+        (&["--always-uv", "--pin", "1234"][..], "05"),
+        (&["--always-uv", "--uv", "--pin", "1234"], "05"),
+        (&["--eddsa-only"], "01"),
+        (&["--eddsa-only", "--pin", "1234"], "05"),
+    ] {
+        let desk = Desk::new();
+        let _key = desk.plugged(kind);
+        let bound = desk.bind(&["answer=1234"]);
+        for pin in ["pin=if-set", "pin=never"] {
+            let lines = desk.ask(&["assert", &bound, "answer=1234", pin]).end();
+            let without = pin == "pin=never" && !kind.contains(&"--always-uv");
+            assert_eq!(flags(&lines), if without { "01" } else { expected }, "{kind:?} {pin}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn each_thing_that_stands_in_the_way_is_named() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("force-pin");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert!(failure(&lines).starts_with("MustChangePin"), "{lines:?}");
+    assert_eq!(key.tell("retries"), "8");
+
+    let desk = Desk::new();
+    let key = desk.plugged(&["--ctap20", "--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("force-pin");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert!(failure(&lines).starts_with("MustChangePin"), "it does not say so beforehand: {lines:?}");
+
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    key.tell("status 28 touch");
+    assert_eq!(failure(&desk.ask(&["make"]).end()), "Full");
+
+    let desk = Desk::new();
+    let _key = desk.plugged(&["--u2f-only"]);
+    assert_eq!(failure(&desk.ask(&["make", "pin=require"]).end()), "NeverAPin");
+}
