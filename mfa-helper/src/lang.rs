@@ -32,8 +32,8 @@ pub enum Text<'a> {
     NotACode(u8),
     RecoveryCodeUsed,
     NoRecoveryCode,
-    /// The question for the PIN of a security key, and how many tries are left.
-    Pin(Option<u32>),
+    /// The question for the PIN of a security key: how many tries are left, and its name, where there are several.
+    Pin(Option<u32>, &'a str),
     /// What to do with the keys that are plugged in, or that no key is plugged in.
     Touch,
     TouchToChoose,
@@ -43,6 +43,7 @@ pub enum Text<'a> {
     KeyIsSlow,
     UnlockKey,
     KeyIsInUse,
+    WrongFinger,
     /// While a new key is bound.
     PlugInNew,
     BoundAlready,
@@ -158,15 +159,16 @@ fn english(text: Text) -> String {
         Text::NotACode(digits) => format!("That is not a code of {digits} digits."),
         Text::RecoveryCodeUsed => "That recovery code was used already.".into(),
         Text::NoRecoveryCode => "That is not a recovery code.".into(),
-        Text::Pin(None) => "PIN of the key: ".into(),
-        Text::Pin(Some(1)) => "PIN of the key (one try is left): ".into(),
-        Text::Pin(Some(left)) => format!("PIN of the key ({left} tries are left): "),
+        Text::Pin(None, label) => format!("PIN of the key{}: ", name_of_key(label)),
+        Text::Pin(Some(1), label) => format!("PIN of the key{} (one try is left): ", name_of_key(label)),
+        Text::Pin(Some(left), label) => format!("PIN of the key{} ({left} tries are left): ", name_of_key(label)),
         Text::Touch => "Touch your security key.".into(),
         Text::TouchToChoose => "Several keys blink: touch the one that you want to use.".into(),
         Text::KeyIsSilent => "The key does not answer: pull it out and plug it in again.".into(),
         Text::KeyIsSlow => "Your security key takes long to answer: leave it plugged in.".into(),
         Text::UnlockKey => "Your security key is locked: unlock it, and leave it plugged in.".into(),
         Text::KeyIsInUse => "Your security key is in use by another program: waiting for it.".into(),
+        Text::WrongFinger => "The key did not know this finger: type its PIN.".into(),
         Text::BoundAlready => "The key that is plugged in is bound already: plug in another.".into(),
         Text::PlugIn => "Plug in your security key, and touch it when it blinks.".into(),
         Text::NotBound => "No key that is plugged in is bound to this account: plug in yours.".into(),
@@ -235,6 +237,11 @@ fn english(text: Text) -> String {
         Text::CodesHold => "These recovery codes hold; the ones before are void.".into(),
         Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", shell_word(user)),
     }
+}
+
+/// The name of a key in the question for its PIN.
+fn name_of_key(label: &str) -> String {
+    if label.is_empty() { String::new() } else { format!(" \"{}\"", printable(label, 24)) }
 }
 
 fn english_which_kind(plugged: bool, ssh: Option<&str>) -> String {
@@ -363,15 +370,18 @@ fn chinese(text: Text) -> String {
         Text::NotACode(digits) => format!("这不是 {digits} 位数字的验证码。"),
         Text::RecoveryCodeUsed => "该恢复码已经用过。".into(),
         Text::NoRecoveryCode => "这不是恢复码。".into(),
-        Text::Pin(None) => "PIN of the key 安全密钥的 PIN: ".into(),
-        Text::Pin(Some(1)) => "PIN of the key 安全密钥的 PIN (最后一次机会): ".into(),
-        Text::Pin(Some(left)) => format!("PIN of the key 安全密钥的 PIN (还可试 {left} 次): "),
+        Text::Pin(None, label) => format!("PIN of the key 安全密钥{}的 PIN: ", name_of_key(label)),
+        Text::Pin(Some(1), label) => format!("PIN of the key 安全密钥{}的 PIN (最后一次机会): ", name_of_key(label)),
+        Text::Pin(Some(left), label) => {
+            format!("PIN of the key 安全密钥{}的 PIN (还可试 {left} 次): ", name_of_key(label))
+        }
         Text::Touch => "Touch your security key. 请触摸安全密钥。".into(),
         Text::TouchToChoose => "有多个密钥在闪烁: 请触摸要使用的那一个。".into(),
         Text::KeyIsSilent => "密钥没有回应: 请拔出后重新插入。".into(),
         Text::KeyIsSlow => "安全密钥响应较慢: 请不要拔出。".into(),
         Text::UnlockKey => "安全密钥已锁定: 请解锁, 不要拔出。".into(),
         Text::KeyIsInUse => "安全密钥正被其他程序使用: 正在等待。".into(),
+        Text::WrongFinger => "未识别该指纹: 请输入密钥的 PIN。".into(),
         Text::BoundAlready => "已插入的密钥已经绑定: 请插入另一个。".into(),
         Text::PlugIn => "请插入安全密钥, 闪烁时触摸它。".into(),
         Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
@@ -522,10 +532,10 @@ mod tests {
             Text::CodeUsed => Text::NotACode(6),
             Text::NotACode(_) => Text::RecoveryCodeUsed,
             Text::RecoveryCodeUsed => Text::NoRecoveryCode,
-            Text::NoRecoveryCode => Text::Pin(None),
-            Text::Pin(None) => Text::Pin(Some(1)),
-            Text::Pin(Some(1)) => Text::Pin(Some(8)),
-            Text::Pin(Some(_)) => Text::Touch,
+            Text::NoRecoveryCode => Text::Pin(None, ""),
+            Text::Pin(None, _) => Text::Pin(Some(1), ""),
+            Text::Pin(Some(1), _) => Text::Pin(Some(8), "blue"),
+            Text::Pin(Some(_), _) => Text::Touch,
             Text::Touch => Text::TouchToChoose,
             Text::TouchToChoose => Text::PlugIn,
             Text::PlugIn => Text::NotBound,
@@ -533,7 +543,8 @@ mod tests {
             Text::KeyIsSilent => Text::KeyIsSlow,
             Text::KeyIsSlow => Text::UnlockKey,
             Text::UnlockKey => Text::KeyIsInUse,
-            Text::KeyIsInUse => Text::PlugInNew,
+            Text::KeyIsInUse => Text::WrongFinger,
+            Text::WrongFinger => Text::PlugInNew,
             Text::PlugInNew => Text::BoundAlready,
             Text::BoundAlready => Text::WhichKind(true, None),
             Text::WhichKind(true, None) => Text::WhichKind(true, Some(SSH)),

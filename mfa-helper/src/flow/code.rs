@@ -50,6 +50,16 @@ impl<'a> Audience<'a> {
     }
 }
 
+/// Has a recovery code judged that was typed where something else was asked for.
+pub fn judge_recovery_code(
+    typed: Secret,
+    audience: Audience,
+    view: &View,
+    desk: &mut Desk,
+) -> Result<Passed, Decision> {
+    judge_typed(typed, &audience.lang.say(Text::RecoveryCode), audience, view, desk)
+}
+
 /// So often a question is asked again in one conversation.
 const AGAIN: usize = 2;
 
@@ -64,7 +74,18 @@ pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mu
     };
     let question = audience.lang.say(text);
     let asked = desk.conversation.ask(&below(notice, question.clone()));
-    let mut answer = asked.map_err(|none| Decision::from(none).by_factor(factor))?;
+    let answer = asked.map_err(|none| Decision::from(none).by_factor(factor))?;
+    judge_typed(answer, &question, audience, view, desk)
+}
+
+/// Has what was typed judged, and asks for it again by `question` where it was no guess.
+fn judge_typed(
+    mut answer: Secret,
+    question: &str,
+    audience: Audience,
+    view: &View,
+    desk: &mut Desk,
+) -> Result<Passed, Decision> {
     let mut left = AGAIN;
     loop {
         let why = match desk.bindings.judge(&view.user, audience.by, &Answer::Typed(&answer))? {
@@ -78,11 +99,11 @@ pub fn ask_code(notice: Option<&str>, audience: Audience, view: &View, desk: &mu
         }
         let refused = audience.not_accepted(&why, desk.host);
         let Some(what) = no_guess(&why).filter(|_| left > 0 && audience.is_asked_again()) else { return Err(refused) };
-        let other = match desk.conversation.ask(&below(Some(&audience.lang.say(what)), question.clone())) {
+        let other = match desk.conversation.ask(&below(Some(&audience.lang.say(what)), question.to_owned())) {
             Ok(other) => other,
             // A program with one answer only (`sudo -S`) is refused for that answer, as if it had not been asked again.
             Err(NoAnswer::Cancelled(_)) => return Err(refused),
-            Err(gone) => return Err(Decision::from(gone).by_factor(factor)),
+            Err(gone) => return Err(Decision::from(gone).by_factor(refused.factor)),
         };
         // Programs that answer by themselves would do so again and again.
         if is_the_same(&answer, &other) {
@@ -121,11 +142,12 @@ fn is_the_same(one: &Secret, other: &Secret) -> bool {
     one.eq(other)
 }
 
-/// Has an answer judged, and makes a decision of the judgement.
-pub fn judge_answer(audience: Audience, user: &str, answer: &Answer, desk: &Desk) -> Result<Passed, Decision> {
-    match desk.bindings.judge(user, audience.by, answer)? {
+/// Has the answer of a key judged. If it is not accepted: the refusal, and whether the person may have another proof.
+pub fn judge_key(audience: Audience, user: &str, answer: &Answer, desk: &Desk) -> Result<Passed, (Decision, bool)> {
+    match desk.bindings.judge(user, audience.by, answer).map_err(|failed| (failed.into(), false))? {
         Judged::Accepted(accepted) => Ok(audience.passed(accepted, desk.host)),
-        Judged::Not(why) => Err(audience.not_accepted(&why, desk.host)),
+        // It is the owner's key or a copy of it: whoever has a recovery code as well is the owner.
+        Judged::Not(why) => Err((audience.not_accepted(&why, desk.host), matches!(why, Why::CounterBack(..)))),
     }
 }
 

@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use mfa_core::Id;
 use mfa_core::judge::{Answer, Judged};
 use mfa_core::key::{Key, Signed};
 use mfa_core::lockout::Way;
 use mfa_core::view::View;
+use mfa_core::{Id, recovery};
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
 use mfa_wire::{Login, Outcome, Secret};
 
@@ -36,6 +36,8 @@ pub struct Answered {
 pub enum NotAnswered {
     /// No key could be asked, so a recovery code is: the text to show above that question, and the reason for the log.
     Unreachable(String, String),
+    /// A recovery code was typed where the PIN was asked for.
+    Typed(Secret),
     /// A key was asked, and this is how it ended.
     Failed(Decision),
 }
@@ -54,23 +56,26 @@ pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: 
         // A stranger from afar must not learn that there is a key, so everybody is asked the same question.
         return code::ask_code(notice, audience, view, desk);
     }
-    match answer_of_a_key(&mut notice, audience, view, desk) {
+    let (text, reason) = match answer_of_a_key(&mut notice, audience, view, desk) {
         Ok(Answered { key, signed, hash }) => {
             let answer = Answer::Signed { key, signed: &signed, hash: &hash };
-            code::judge_answer(audience, &view.user, &answer, desk)
-        }
-        Err(NotAnswered::Failed(decision)) => Err(decision.by_factor(code::U2F)),
-        Err(NotAnswered::Unreachable(text, reason)) => {
-            let notice = below(notice.take(), text);
-            // A screen locker has room for the question alone.
-            let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
-            let because =
-                |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
-            match code::ask_code(notice, audience, view, desk) {
-                Ok(passed) => Ok(Passed { decision: because(passed.decision), ..passed }),
-                Err(decision) => Err(because(decision)),
+            match code::judge_key(audience, &view.user, &answer, desk) {
+                Ok(passed) => return Ok(passed),
+                Err((refused, false)) => return Err(refused),
+                Err((refused, true)) => (refused.text, refused.reason),
             }
         }
+        Err(NotAnswered::Failed(decision)) => return Err(decision.by_factor(code::U2F)),
+        Err(NotAnswered::Typed(code)) => return code::judge_recovery_code(code, audience, view, desk),
+        Err(NotAnswered::Unreachable(text, reason)) => (text, reason),
+    };
+    let notice = below(notice.take(), text);
+    // A screen locker has room for the question alone.
+    let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
+    let because = |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
+    match code::ask_code(notice, audience, view, desk) {
+        Ok(passed) => Ok(Passed { decision: because(passed.decision), ..passed }),
+        Err(decision) => Err(because(decision)),
     }
 }
 
@@ -116,7 +121,8 @@ fn by_usb(
     let u2f = &desk.policy().u2f;
     let deadline = Duration::from_secs(u2f.timeout);
     let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
-    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, conversation: desk.conversation };
+    let several = keys.len() > 1;
+    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, several, conversation: desk.conversation };
     let (n, signed, _) =
         usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact()))?;
     Ok(Answered { key: keys[n].id, signed, hash: *challenge })
@@ -129,12 +135,15 @@ fn no_key(failure: usb::Failure, contact: &str) -> NotAnswered {
         usb::Failure::Refused(refused) => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused, contact), reason))
         }
+        usb::Failure::NotAPin(typed) if !typed.0.bytes().is_empty() => NotAnswered::Typed(typed.0),
+        usb::Failure::WrongPin { .. } => {
+            let text = format!("{failure}\nWithout it: type a recovery code in place of the PIN.");
+            NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason))
+        }
         // A key was asked, and this is its answer.
-        usb::Failure::NotTouched
-        | usb::Failure::Denied
-        | usb::Failure::WrongPin { .. }
-        | usb::Failure::WrongFinger
-        | usb::Failure::Unplugged => NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason)),
+        usb::Failure::NotTouched | usb::Failure::Denied | usb::Failure::Unplugged => {
+            NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason))
+        }
         // A user who has lost the key or its PIN can use a recovery code, whatever device is plugged in.
         failure => NotAnswered::Unreachable(failure.to_string(), reason),
     }
@@ -279,6 +288,8 @@ pub struct AtTheKey<'a, 'n, 'c> {
     pub lang: Lang,
     /// The key is to be bound.
     pub binds: bool,
+    /// Several keys are bound, so that they are called by their names.
+    pub several: bool,
     /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
@@ -295,15 +306,25 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::Slow => Text::KeyIsSlow,
             usb::Event::Unlock => Text::UnlockKey,
             usb::Event::InUse => Text::KeyIsInUse,
+            usb::Event::WrongFinger => Text::WrongFinger,
             usb::Event::Unusable => Text::KeyIsSilent,
         });
         // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
     }
 
-    fn pin(&mut self, _: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer> {
-        let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left)));
-        self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()))
+    fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, usb::NotAPin> {
+        let label = if self.several { label } else { "" };
+        let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left, label)));
+        let asked = self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()));
+        let typed = asked.map_err(usb::NotAPin::Gone)?;
+        let instead = |typed| Err(usb::NotAPin::Instead(usb::Typed(typed)));
+        match recovery::Code::parse(&typed) {
+            // The key would count it as a try, and might be anybody's.
+            Some(_) => instead(typed),
+            None if typed.bytes().trim_ascii().is_empty() => instead(Secret::default()),
+            None => Ok(typed),
+        }
     }
 
     fn gone(&self) -> BorrowedFd<'_> {

@@ -76,7 +76,7 @@ pub fn by_touch(
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
     };
-    let mut person = AtTheKey { notice: &mut None, lang, binds: true, conversation: desk.conversation };
+    let mut person = AtTheKey { notice: &mut None, lang, binds: true, several: false, conversation: desk.conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
@@ -115,7 +115,7 @@ fn by_signature(line: &str, wanted: &Wanted, bound: &[Key], desk: &mut Desk) -> 
     let one = std::slice::from_ref(&key);
     let Answered { signed, hash, .. } = by_front_end(one, &challenge, desk.conversation).map_err(|not| match not {
         NotAnswered::Failed(decision) => decision,
-        NotAnswered::Unreachable(..) => {
+        NotAnswered::Unreachable(..) | NotAnswered::Typed(_) => {
             refused("No signature: nothing was bound.".into(), "no signature of the ssh key")
         }
     })?;

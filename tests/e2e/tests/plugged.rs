@@ -506,7 +506,7 @@ fn a_counter_that_goes_back_is_an_alarm() {
     for back in ["counter 100", "counter 7"] {
         key.tell(back);
         sudo(&mut t, &who);
-        is_refused(&mut t, "The counter of this key went back: it may have been copied.");
+        is_no_use(&mut t, "The counter of this key went back: it may have been copied.");
     }
     who.logged(&["event=verify", "verdict=refused", "sign counter went back from "]);
     key.tell("counter 101");

@@ -302,3 +302,22 @@ fn each_thing_that_stands_in_the_way_is_named() {
     let _key = desk.plugged(&["--u2f-only"]);
     assert_eq!(failure(&desk.ask(&["make", "pin=require"]).end()), "NeverAPin");
 }
+
+#[test]
+fn each_touch_has_its_cue_and_nothing_else_has() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--uv", "--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    for finger in ["bad", "blocked"] {
+        key.tell(&format!("finger {finger}"));
+        let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+        assert_eq!(lines[..3], ["tell Touch", "tell WrongFinger", "pin \"blue\" Some(8)"], "{lines:?}");
+        assert_eq!(lines[3], "tell Touch", "{lines:?}");
+        assert_eq!(flags(&lines), "05");
+    }
+    let desk = Desk::new();
+    let _key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    let lines = desk.ask(&["assert", &bound, "answer=4321"]).end();
+    assert!(failure(&lines).starts_with("WrongPin") && told(&lines).is_empty(), "{lines:?}");
+}

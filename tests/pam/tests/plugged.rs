@@ -57,7 +57,15 @@ fn fresh(policy: &str) -> System {
 
 /// Root binds what is plugged in there.
 fn bind(helper: &Path, user: &str, pin: &str) -> FrontEnd {
-    let key = NewKey { user: Some(user.to_owned()), ..NewKey::default() };
+    bind_as("", helper, user, pin)
+}
+
+fn bind_as(label: &str, helper: &Path, user: &str, pin: &str) -> FrontEnd {
+    let key = NewKey {
+        user: Some(user.to_owned()),
+        label: Some(label.to_owned()).filter(|label| !label.is_empty()),
+        ..NewKey::default()
+    };
     let request = Request::Verb(Verb::U2f { key, invited: false });
     let mut answer = |question: &str| if question.starts_with("PIN") { Some(pin.to_owned()) } else { None };
     FrontEnd::request(helper, request, &mut answer)
@@ -164,6 +172,96 @@ fn nothing_runs(people: &[Person]) {
     for person in people.iter().filter(|person| person.fault != "die") {
         assert!(!person.key.is_open(), "{}", person.fault);
     }
+}
+
+/// New recovery codes, made by root.
+fn recovery_codes(system: &System, user: &str) -> Vec<String> {
+    let shown = system.enroll(&["recovery-codes", "--user", user, "--json"], "");
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let codes = shown.split('"').filter(|word| word.matches('-').count() == 3 && word.len() == 19);
+    codes.map(str::to_owned).collect()
+}
+
+/// A login at this desk, where PIN prompts are answered by `pin` and a question for a recovery code by `code`.
+fn at(desk: &Desk, system: &System, user: &str, pin: &str, code: &str) -> Report {
+    let under = desk.seated();
+    let under: Vec<&str> = under.iter().map(String::as_str).collect();
+    system.host("login").user(user).password(pin).answer(code).under(&under).steps(&["auth"]).run()
+}
+
+#[track_caller]
+fn asked(report: &Report, words: &str) -> bool {
+    report.said().iter().any(|said| said.text.contains(words))
+}
+
+#[test]
+fn a_recovery_code_helps_while_the_key_is_plugged_in() {
+    const RECOVERY: &str = "Verification code (a recovery code): ";
+    let system = fresh("timeout = \"5s\"");
+    add_user("dora");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    assert_eq!(bind(&desk.helper(), "dora", "1234").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "dora");
+    let pins = key.count("pins");
+
+    // Typed where the PIN is asked for, it goes to no key.
+    let report = at(&desk, &system, "dora", &codes[0], "");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    let report = at(&desk, &system, "dora", "abcd-efgh-ijkl-mnop", "");
+    assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
+    assert_eq!(key.count("pins"), pins);
+    // Who has forgotten the PIN types nothing.
+    let report = at(&desk, &system, "dora", " ", &codes[1]);
+    assert!(asked(&report, RECOVERY), "{report:?}");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    assert_eq!(key.count("pins"), pins);
+    let report = at(&desk, &system, "dora", "4321", "");
+    assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
+    assert!(asked(&report, "type a recovery code in place of the PIN") && !asked(&report, TOUCH), "{report:?}");
+
+    // After a counter that went back, which a copy of the key may have done, the key alone lets nobody in.
+    key.tell("counter 100");
+    assert_eq!(at(&desk, &system, "dora", "1234", "").code("auth"), SUCCESS);
+    key.tell("counter 5");
+    let report = at(&desk, &system, "dora", "1234", "abcd-efgh-ijkl-mnop");
+    assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
+    assert!(asked(&report, "it may have been copied") && asked(&report, RECOVERY), "{report:?}");
+    let report = at(&desk, &system, "dora", "1234", &codes[2]);
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+}
+
+#[test]
+fn a_sensor_that_fails_ends_at_a_recovery_code() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("emma");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--uv"]);
+    assert_eq!(bind(&desk.helper(), "emma", "").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "emma");
+    for (finger, code) in [("bad", &codes[0]), ("blocked", &codes[1])] {
+        key.tell(&format!("finger {finger}"));
+        let report = at(&desk, &system, "emma", "", code);
+        assert_eq!(report.code("auth"), SUCCESS, "{finger}: {report:?}");
+        assert!(asked(&report, "does not know this fingerprint"), "{finger}: {report:?}");
+    }
+}
+
+#[test]
+fn of_several_keys_the_question_names_the_one_whose_pin_it_wants() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("finn");
+    let desk = Desk::new();
+    let blue = desk.plugged(&["--pin", "1234"]);
+    assert_eq!(bind_as("blue", &desk.helper(), "finn", "1234").verdict.outcome, Outcome::Accepted);
+    let report = at(&desk, &system, "finn", "1234", "");
+    assert!(asked(&report, "PIN of the key (8 tries are left): "), "one has no name: {report:?}");
+    desk.unplug(&blue);
+    let _spare = desk.plugged(&["--pin", "5678"]);
+    assert_eq!(bind_as("spare", &desk.helper(), "finn", "5678").verdict.outcome, Outcome::Accepted);
+    let report = at(&desk, &system, "finn", "5678", "");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    assert!(asked(&report, "PIN of the key \\\"spare\\\" (8 tries are left): "), "{report:?}");
 }
 
 /// Eight keys are touched at the moment at which an app is confirmed fifty-six times.

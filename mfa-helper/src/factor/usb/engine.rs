@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mfa_core::key::{self, Key, Signed};
-use mfa_wire::{Broken, Secret};
+use mfa_wire::Broken;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::plugged::{Node, list};
 use super::process::{Heard, Process};
 use super::wire::{Answer, Candidate, Cut, Job, Now, Verify, What};
-use super::{Asked, Event, Failure, Make, New, NoAnswer, Person, Pin, SPARE_TRIES, made};
+use super::{Asked, Event, Failure, Make, New, NoAnswer, NotAPin, Person, Pin, SPARE_TRIES, made};
 use crate::sys::fido::{Attested, Error, Features};
 
 /// How often to look for newly plugged-in keys.
@@ -473,11 +473,14 @@ impl Table {
             }
             _ => {}
         }
-        let label = match (task, plugged.held.first()) {
-            (Task::Assert(asked), Some(n)) => &asked.keys[*n].label,
+        let label = match (task, &plugged.held[..]) {
+            (Task::Assert(asked), [n, ..]) if !plugged.hides || plugged.held.len() == 1 => &asked.keys[*n].label,
             _ => "",
         };
-        let pin: Secret = person.pin(label, left.map(u32::from)).map_err(Failure::Gone)?;
+        let pin = person.pin(label, left.map(u32::from)).map_err(|none| match none {
+            NotAPin::Gone(none) => Failure::Gone(none),
+            NotAPin::Instead(typed) => Failure::NotAPin(typed),
+        })?;
         plugged.give_work(task, Verify::Pin(pin));
         Ok(())
     }
@@ -590,6 +593,9 @@ impl Table {
             (Stage::Asked, Answer::Failed(code, None)) if plugged.wants_pin_after(code) => {
                 plugged.wants_pin = true;
                 plugged.stage = Stage::Ready;
+                if Error(code) != Error::PIN_REQUIRED {
+                    person.tell(Event::WrongFinger);
+                }
                 return Ok(None);
             }
             (_, Answer::Failed(code, cut)) => plugged.failure(code, cut),

@@ -44,8 +44,28 @@ pub enum Event {
     Unlock,
     /// Another program uses the key.
     InUse,
+    /// The key did not know the finger, so its PIN is asked for.
+    WrongFinger,
     /// The plugged-in key does not answer, or its answers are not valid, and that is over.
     Unusable,
+}
+
+/// What somebody has typed. It is in no log.
+pub struct Typed(pub Secret);
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Typed")
+    }
+}
+
+/// What comes in place of a PIN.
+#[derive(Debug)]
+pub enum NotAPin {
+    /// There is no person to ask.
+    Gone(NoAnswer),
+    /// Something that is not sent to any key: nothing, or what has the form of a recovery code.
+    Instead(Typed),
 }
 
 /// The person in front of the keys.
@@ -53,7 +73,7 @@ pub trait Person {
     /// Shows what the person must do.
     fn tell(&mut self, what: Event);
     /// Asks for the PIN of a key; `label` is its name, empty for a new key. The PIN is not shown while it is typed.
-    fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer>;
+    fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin>;
     /// Readable, or closed, when the person is gone.
     fn gone(&self) -> BorrowedFd<'_>;
 }
@@ -164,6 +184,8 @@ pub enum Failure {
     Unplugged,
     /// There is no person to ask.
     Gone(NoAnswer),
+    /// This was typed where a PIN was asked for, and sent to no key.
+    NotAPin(Typed),
     /// The key, or the process that talks to it, does something that no key does.
     Hostile(String),
     /// The signature is not the one that was asked for.
@@ -190,6 +212,8 @@ impl Failure {
             }
             Failure::NoProcess(why) => format!("no process for the security key: {why}"),
             Failure::WrongPin { left: Some(left) } => format!("the PIN was wrong, {left} tries are left"),
+            Failure::NotAPin(typed) if typed.0.bytes().is_empty() => String::from("no PIN was typed"),
+            Failure::NotAPin(_) => String::from("a recovery code in place of the PIN"),
             Failure::FewTries(left) => format!("only {left} tries are left for the PIN of the key"),
             other => other.to_string(),
         }
@@ -225,6 +249,8 @@ impl fmt::Display for Failure {
             Failure::Full => "This security key has no room for a new credential: use another one.",
             Failure::Forgetful => "This key does not find what it has just made: use another one.",
             Failure::Unplugged => "The security key was pulled out.",
+            Failure::NotAPin(typed) if typed.0.bytes().is_empty() => "No PIN was typed.",
+            Failure::NotAPin(_) => "That has the form of a recovery code, and was not tried as a PIN.",
             Failure::Gone(_) => "Nobody is there to be asked.",
             Failure::Hostile(_) => "This security key cannot be used; the system log says why.",
             Failure::Refused(key::Refused::CounterBack { .. }) => {
@@ -271,6 +297,8 @@ mod tests {
             Failure::Forgetful,
             Failure::Unplugged,
             Failure::Gone(NoAnswer::Gone(Broken::Closed)),
+            Failure::NotAPin(Typed(Secret::default())),
+            Failure::NotAPin(Typed(Secret::copy_of(b"abcd-efgh-ijkl-mnop"))),
             Failure::Hostile(String::new()),
             Failure::Refused(key::Refused::BadSignature),
             Failure::Refused(key::Refused::CounterBack { from: 2, to: 1 }),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mfa_core::Id;
 use mfa_core::key::{Key, PublicKey};
-use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, Person, Pin};
+use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, NotAPin, Person, Pin};
 use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
@@ -34,9 +34,10 @@ impl Person for Tester {
         say(&format!("tell {what:?}"));
     }
 
-    fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NoAnswer> {
+    fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin> {
         say(&format!("pin {label:?} {tries_left:?}"));
-        let answer = self.answer.take().ok_or(NoAnswer::Cancelled(Cancelled::NoConversation))?;
+        let nobody = || NotAPin::Gone(NoAnswer::Cancelled(Cancelled::NoConversation));
+        let answer = self.answer.take().ok_or_else(nobody)?;
         Ok(Secret::copy_of(answer.as_bytes()))
     }
 
