@@ -191,6 +191,19 @@ impl Key {
         rest.trim().to_owned()
     }
 
+    /// Has another program lock it, as libfido2 does, until that is dropped.
+    pub fn lock(&self) -> Locked {
+        let terminal = std::fs::read_link(&self.link).unwrap();
+        let mut process = Command::new("flock")
+            .args([terminal.to_str().unwrap(), "sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(line(&mut BufReader::new(process.stdout.take().unwrap())), "ready");
+        Locked(process)
+    }
+
     /// How often it has been touched, has signed...
     pub fn count(&self, what: &str) -> u32 {
         let counts = self.tell("count");
@@ -202,6 +215,17 @@ impl Key {
     pub fn is_open(&self) -> bool {
         let Ok(terminal) = std::fs::read_link(&self.link) else { return false };
         open_files().iter().any(|(pid, file)| *pid != self.process.id() && *file == terminal)
+    }
+}
+
+/// A program that has locked a key.
+pub struct Locked(Child);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Its child ends with its standard input.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -128,6 +128,22 @@ fn a_key_that_stays_busy_is_said_to_be_in_use() {
     }
 }
 
+/// A lock is another program's word only, and it may never give it up.
+#[test]
+fn a_key_that_another_program_has_locked_is_waited_for_and_then_used() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    let locked = key.lock();
+    let lines = desk.ask(&["assert", &bound]).end();
+    assert_eq!(told(&lines), ["Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+    let lines = desk.ask(&["assert", &bound, "ms=1000"]).end();
+    assert_eq!(failure(&lines), "Busy", "it was not waited for long enough: {lines:?}");
+    drop(locked);
+    assert_eq!(flags(&desk.ask(&["assert", &bound]).end()), "01");
+}
+
 /// What another uses between the PIN and the touch costs no try, and the PIN is asked for once.
 #[test]
 fn a_pin_is_typed_once_though_the_key_is_busy() {

@@ -116,6 +116,8 @@ struct Table {
     keys: Vec<Plugged>,
     /// Keys that another program has locked, and since when they are there.
     taken: Vec<(Node, Instant)>,
+    /// There were such keys when the time was over.
+    kept_from_us: bool,
     /// A key has been chosen, by a touch or to ask for its PIN, and no other key is used any more.
     closed: bool,
 }
@@ -297,8 +299,9 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
     loop {
         let now = Instant::now();
         if now >= next_look {
-            if now < begun + task.deadline() {
-                table.look(task)?;
+            match now < begun + task.deadline() {
+                true => table.look(task)?,
+                false => table.wait_for_no_other(),
             }
             table.end_what_is_late(now)?;
             next_look = now + LOOK;
@@ -381,7 +384,7 @@ impl Table {
                 begun: now,
                 end: now,
                 now: Now::Works,
-                changed: since,
+                changed: now,
                 held: Vec::new(),
                 hides: false,
                 wants_pin: false,
@@ -392,6 +395,12 @@ impl Table {
             self.keys.push(plugged);
         }
         Ok(())
+    }
+
+    /// No key is looked for any more, and none is waited for that another program has locked.
+    fn wait_for_no_other(&mut self) {
+        self.kept_from_us |= !self.taken.is_empty();
+        self.taken.clear();
     }
 
     /// A process that says nothing though its time is over gets no more.
@@ -521,7 +530,8 @@ impl Table {
             _ => None,
         });
         // A fault of a key tells more than the fact that another key is not bound.
-        useless.min_by_key(|failure| matches!(failure, Failure::NoBoundKey)).unwrap_or(Failure::NoKey)
+        let none = if self.kept_from_us { Failure::Busy } else { Failure::NoKey };
+        useless.min_by_key(|failure| matches!(failure, Failure::NoBoundKey)).unwrap_or(none)
     }
 
     /// Waits for events. Returns the keys that have something to say.
