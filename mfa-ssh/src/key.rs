@@ -16,6 +16,8 @@ const IN_FILES: [&str; 6] =
 
 /// The longest blob of a public key that lives on a security key.
 const MAX_BLOB: usize = 1024;
+/// The longest blob of a certificate. One with many principals, signed by a long RSA key, has about 3000 bytes.
+const MAX_CERTIFICATE: usize = 8192;
 /// The longest line in authorized_keys(5), by OpenSSH's own limit.
 const MAX_LINE: usize = 8192;
 /// OpenSSH accepts longer ones, but they do not occur.
@@ -84,6 +86,27 @@ impl SkPublicKey {
         let mut reader = Reader::new(blob);
         let algorithm = std::str::from_utf8(reader.string()?).map_err(|_| KeyError::NoKey)?;
         known(algorithm)?;
+        let key = SkPublicKey::from_parts(algorithm, &mut reader)?;
+        reader.end()?;
+        Ok(key)
+    }
+
+    /// Reads the key that a certificate is for (PROTOCOL.certkeys). Nothing else of it is looked at.
+    fn in_certificate(blob: &[u8]) -> Result<SkPublicKey, KeyError> {
+        if blob.len() > MAX_CERTIFICATE {
+            return Err(Malformed("it is too long").into());
+        }
+        let mut reader = Reader::new(blob);
+        let named = reader.string()?;
+        let certificate = CERTIFICATES.iter().position(|certificate| certificate.as_bytes() == named);
+        let algorithm = certificate.map(|n| [ED25519, ECDSA][n]).ok_or(KeyError::NoKey)?;
+        // The nonce.
+        reader.string()?;
+        SkPublicKey::from_parts(algorithm, &mut reader)
+    }
+
+    /// Reads what stands behind the name of the algorithm.
+    fn from_parts(algorithm: &str, reader: &mut Reader) -> Result<SkPublicKey, KeyError> {
         let point = match algorithm {
             ED25519 => {
                 let point = reader.string()?.try_into().map_err(|_| Malformed("a key of 32 bytes was expected"))?;
@@ -103,7 +126,6 @@ impl SkPublicKey {
             }
         };
         let application = std::str::from_utf8(reader.string()?).unwrap_or_default();
-        reader.end()?;
         let printable = application.bytes().all(|b| (0x20..0x7f).contains(&b));
         if !application.starts_with("ssh:") || !printable || application.len() > MAX_APPLICATION {
             return Err(KeyError::Application);
@@ -239,11 +261,19 @@ fn options(line: &str) -> Result<(Vec<String>, &str), KeyError> {
 }
 
 /// The security keys that sshd has accepted in this connection, from `SSH_AUTH_INFO_0`: one line for each method,
-/// `publickey KIND BASE64`. Lines of any other form are ignored.
+/// `publickey KIND BASE64`. Of a certificate, whose signature sshd has checked, the key that it is for: that key has signed.
+/// Lines of any other form are ignored.
 pub fn in_auth_info(text: &str) -> Vec<SkPublicKey> {
     let key = |line: &str| {
         let (algorithm, base64) = line.strip_prefix("publickey ")?.split_once(' ')?;
-        SkPublicKey::from_words(algorithm, base64).ok()
+        match SkPublicKey::from_words(algorithm, base64) {
+            Err(KeyError::Certificate) => {
+                let blob = BASE64.decode(base64.as_bytes()).ok()?;
+                let key = SkPublicKey::in_certificate(&blob).ok()?;
+                CERTIFICATES[usize::from(key.algorithm() == ECDSA)].eq(algorithm).then_some(key)
+            }
+            key => key.ok(),
+        }
     };
     text.split('\n').filter_map(key).collect()
 }
@@ -330,6 +360,24 @@ mod tests {
             assert_eq!(SkPublicKey::from_blob(&blob(ED25519, &[&[7; 32], application])), Err(KeyError::Application));
         }
         assert_eq!(SkPublicKey::from_blob(&blob(CERTIFICATES[0], &[])), Err(KeyError::Certificate));
+    }
+
+    #[test]
+    fn a_certificate_that_sshd_has_accepted_is_the_key_that_it_is_for() {
+        let point = [&[4][..], &[9; 64]].concat();
+        let keys = [ed25519(), SkPublicKey { point: Point::Ecdsa([9; 64]), application: String::from("ssh:") }];
+        let parts: [&[&[u8]]; 2] = [&[b"nonce", &[7; 32], b"ssh:"], &[b"nonce", b"nistp256", &point, b"ssh:"]];
+        for (n, key) in keys.iter().enumerate() {
+            // The serial number and whatever else follows.
+            let certificate = [&blob(CERTIFICATES[n], parts[n])[..], &[0; 200]].concat();
+            let said = |name: &str| format!("publickey {name} {}", BASE64.encode(&certificate));
+            assert_eq!(in_auth_info(&said(CERTIFICATES[n])), std::slice::from_ref(key));
+            assert_eq!(in_auth_info(&said(CERTIFICATES[1 - n])), [], "another name than it has inside");
+            assert_eq!(in_auth_info(&said(key.algorithm())), [], "a certificate under the name of a key");
+            let key_blob = format!("publickey {} {}", CERTIFICATES[n], BASE64.encode(&key.to_blob()));
+            assert_eq!(in_auth_info(&key_blob), [], "a key under the name of a certificate");
+            assert_eq!(Line::parse(&said(CERTIFICATES[n])["publickey ".len()..]), Err(KeyError::Certificate));
+        }
     }
 
     #[test]
