@@ -119,7 +119,7 @@ pub enum Verify<'a> {
 /// What a new credential is attested by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attested {
-    /// Nothing.
+    /// Nothing, or nothing that can be checked.
     None,
     /// The credential's own key (self attestation).
     Itself,
@@ -576,7 +576,12 @@ impl<'a> Device<'a> {
             let attested = match (format, (library.fido_cred_x5c_len)(object)) {
                 (format, _) if format == c"none" => Attested::None,
                 (_, 0) => ok((library.fido_cred_verify_self)(object)).map(|()| Attested::Itself)?,
-                _ => ok((library.fido_cred_verify)(object)).map(|()| Attested::Certificate)?,
+                // One that the library does not understand vouches for nothing. That is no harm: what it says would be
+                // believed only where the policy lists models.
+                _ => match ok((library.fido_cred_verify)(object)) {
+                    Ok(()) => Attested::Certificate,
+                    Err(_) => Attested::None,
+                },
             };
             let auth_data = (library.fido_cred_authdata_ptr)(object);
             let signature = (library.fido_cred_sig_ptr)(object);

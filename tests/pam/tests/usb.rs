@@ -415,6 +415,16 @@ fn a_model_that_is_not_in_the_list_is_not_bound() {
 }
 
 #[test]
+fn an_attestation_that_cannot_be_checked_matters_only_where_models_are_listed() {
+    let desk = Desk::new();
+    let _key = desk.plugged(&["--odd-attestation", "--aaguid", "00112233-4455-6677-8899-aabbccddeeff"]);
+    let outcome = desk.ask(&["make", "aaguid=00112233445566778899aabbccddeeff"]).outcome();
+    assert!(failure(&outcome).starts_with("NotAllowedModel"), "{outcome}");
+    let bound = desk.bind(&[]);
+    assert!(desk.ask(&["assert", &bound]).outcome().starts_with("signed"));
+}
+
+#[test]
 fn what_is_no_device_of_that_number_is_not_opened() {
     let desk = Desk::new();
     let key = desk.plugged(&[]);

@@ -158,7 +158,11 @@ fn make_credential(device: &Device, stage: Stage, request: &Value, line: &mut dy
         rest.extend(cbor::encode(&cbor::map([("credProtect", level.into())])));
     }
     let (auth_data, signature) = signed(device, stage, &credential.key, &rp_hash, flags, &rest, hash);
-    let statement = cbor::map([("alg", credential.key.algorithm().into()), ("sig", Value::Bytes(signature))]);
+    let mut statement = vec![("alg", credential.key.algorithm().into()), ("sig", Value::Bytes(signature))];
+    if device.settings.odd_attestation {
+        statement.push(("x5c", array([Value::Bytes(b"no certificate".to_vec())])));
+    }
+    let statement = cbor::map(statement);
     Ok(Some(cbor::map([(1, "packed".into()), (2, Value::Bytes(auth_data)), (3, statement)])))
 }
 

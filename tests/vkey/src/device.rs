@@ -28,6 +28,8 @@ pub struct Settings {
     pub always_uv: bool,
     /// Knows EdDSA alone.
     pub eddsa_only: bool,
+    /// Vouches for new credentials by a certificate that nobody understands.
+    pub odd_attestation: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -31,6 +31,7 @@ fn main() {
         uv_not_required: false,
         always_uv: false,
         eddsa_only: false,
+        odd_attestation: false,
     };
     let (mut link, mut uhid, mut socket, mut pin, mut until_eof) = (None, false, None, None, false);
     let (mut vendor, mut product) = (0x1050, 0x0407);
@@ -57,6 +58,7 @@ fn main() {
             "--make-cred-uv-not-required" => settings.uv_not_required = true,
             "--always-uv" => settings.always_uv = true,
             "--eddsa-only" => settings.eddsa_only = true,
+            "--odd-attestation" => settings.odd_attestation = true,
             "--until-eof" => until_eof = true,
             _ => usage(),
         }
