@@ -98,8 +98,13 @@ fn answer_of_a_key(
     let has_agent = socket.is_some() || audience.own_command;
     let by_touch_here = here && !plugged.is_empty();
     if !by_touch_here && (of_ssh.is_empty() || !has_agent) {
+        // Of the programs that ask, sudo alone tells where the agent of its caller is.
+        let by_sudo = login.is_some_and(|login| ["sudo", "sudo-i"].contains(&login.service.as_str()));
         return Err(NotAnswered::Unreachable(
-            String::from("Your security key cannot be asked from here."),
+            String::from(match by_sudo && !here && !of_ssh.is_empty() {
+                true => "Your security key is asked through your ssh agent: log in by ssh -A.",
+                false => "Your security key cannot be asked from here.",
+            }),
             String::from(if here { "no key of this kind can be asked here" } else { "not at this host's console" }),
         ));
     }

@@ -12,6 +12,7 @@ use e2e::{Builder, Machine, Terminal, TerminalBuilder, suite};
 const TOUCH: &str = "Touch your security key.";
 const RECOVERY: &str = "Verification code (a recovery code): ";
 const NOT_FROM_HERE: &str = "Your security key cannot be asked from here.";
+const BY_AGENT: &str = "Your security key is asked through your ssh agent: log in by ssh -A.";
 
 /// sshd as Debian has it: a plain key is enough to log in.
 static MACHINE: LazyLock<Machine> = LazyLock::new(|| with_keys(Machine::build()));
@@ -268,7 +269,7 @@ fn sudo_over_ssh_has_the_key_touched_where_its_owner_sits() {
 fn sudo_without_an_agent_takes_a_recovery_code() {
     let (who, desk, codes) = bound(&MACHINE, "sina");
     let mut t = desk.shell_of(&who, "");
-    asks_for_a_recovery_code(&who, &mut t, WHO, NOT_FROM_HERE);
+    asks_for_a_recovery_code(&who, &mut t, WHO, BY_AGENT);
     sudo(&who, &mut t, WHO);
     t.wait_for(RECOVERY);
     t.type_line(&codes[0]);
@@ -381,7 +382,7 @@ fn where_the_environment_names_no_agent_of_ones_own_nothing_is_asked_of_it() {
     let not_yours = "The ssh agent here is not yours: log in again by ssh -A.";
     let (none, gone) = ("There is no ssh agent here", "Your ssh agent is gone: log in again by ssh -A.");
     for (socket, words) in [
-        ("garbage", NOT_FROM_HERE),
+        ("garbage", BY_AGENT),
         ("/tmp/gone", gone),
         ("/tmp/stella", gone),
         ("/tmp/stella.d", gone),
@@ -463,7 +464,7 @@ fn sudo_rs_over_ssh_has_the_key_touched_too() {
     who.logged(&["event=verify", "service=sudo ", "factor=u2f", "verdict=accepted"]);
     let mut t = desk.shell_of(&who, "");
     sudo(&who, &mut t, "sudo-rs id -un");
-    t.wait_for(NOT_FROM_HERE);
+    t.wait_for(BY_AGENT);
     t.wait_for(RECOVERY);
     t.type_line(&codes[0]);
     t.wait_for("root\n");
