@@ -30,6 +30,9 @@ pub struct Settings {
     pub eddsa_only: bool,
     /// Vouches for new credentials by a certificate that nobody understands.
     pub odd_attestation: bool,
+    /// Goes on with what it does for one program while another opens a channel, as real keys do. A program that ends
+    /// without a cancel leaves it at work.
+    pub keeps_channels: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]

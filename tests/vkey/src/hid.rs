@@ -149,7 +149,9 @@ impl Hid {
             return self.error(channel, ERR_CHANNEL_BUSY);
         }
         // Whoever begins anew on all channels finds no leftovers, as if the program before had taken its key with it.
-        self.abandon();
+        if !(self.device.settings.keeps_channels && channel == BROADCAST) {
+            self.abandon();
+        }
         if channel == BROADCAST {
             self.port.drop_stale();
             self.channels += 1;

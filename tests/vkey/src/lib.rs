@@ -70,7 +70,8 @@ pub use client::{Key, ask, program};
 pub const USAGE: &str = "\
 usage: vkey --pty LINK | --uhid [--vendor HEX] [--product HEX] [--control PATH] [--seed TEXT] [--aaguid UUID]
             [--pin PIN] [--u2f-only | --fido2-only] [--ctap20] [--uv] [--make-cred-uv-not-required] [--always-uv]
-            [--eddsa-only] [--odd-attestation] [--until-eof]
+            [--eddsa-only] [--odd-attestation] [--keeps-channels]
+            [--until-eof]
        vkey --control PATH ...   for `ctap` alone
 Says `ready` when it is.
 ";

@@ -32,6 +32,7 @@ fn main() {
         always_uv: false,
         eddsa_only: false,
         odd_attestation: false,
+        keeps_channels: false,
     };
     let (mut link, mut uhid, mut socket, mut pin, mut until_eof) = (None, false, None, None, false);
     let (mut vendor, mut product) = (0x1050, 0x0407);
@@ -59,6 +60,7 @@ fn main() {
             "--always-uv" => settings.always_uv = true,
             "--eddsa-only" => settings.eddsa_only = true,
             "--odd-attestation" => settings.odd_attestation = true,
+            "--keeps-channels" => settings.keeps_channels = true,
             "--until-eof" => until_eof = true,
             _ => usage(),
         }

@@ -284,6 +284,33 @@ fn a_key_with_a_pin_asks_for_it_and_a_spare_of_another_kind_is_enough() {
     console.wait_for("hedi@web1:~$");
 }
 
+/// Each program has a channel of its own, and the key serves one after the other.
+#[test]
+fn a_key_that_another_program_uses_is_waited_for() {
+    let machine = Machine::shipped();
+    user(&machine, "jule");
+    policy(&machine, "[u2f]\nconsoles = [\"ttyS0\"]\n");
+    let key = machine.plug_in("--keeps-channels");
+    bound_by_root(&machine, &key, "jule");
+    let random = "head -c 32 /dev/urandom | base64";
+    machine.root(&format!(
+        "cd /root; {{ {random}; echo pam://other; echo other; {random}; }} >make
+         (fido2-cred -M -i make {} >made; echo $? >status) >log 2>&1 &",
+        key.node
+    ));
+    key.say("await touch");
+
+    let mut console = machine.console();
+    console.log_in("jule", PASSWORD);
+    console.wait_for("Your security key is in use by another program: waiting for it.");
+    // That of the other program.
+    key.say("touch");
+    console.wait_for(TOUCH);
+    touch(&key);
+    console.wait_for("jule@web1:~$");
+    assert_eq!(machine.root("cat /root/status"), "0\n", "the other was served too");
+}
+
 /// OpenSSH uses the key by itself; what it has seen of it counts, and so does what its agent has it sign.
 #[test]
 fn an_ssh_key_on_it_opens_ssh_and_sudo_over_ssh() {
