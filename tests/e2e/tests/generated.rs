@@ -1,9 +1,12 @@
 //! Hosts by chance: what `policy explain` says of each person and service is what a real login by sshd, sudo and su does.
 //!
 //! A seed is printed. Host number N of it is also the first of the seed N later: `MFA_TEST_HOSTS` repeats them, and
-//! `MFA_TEST_ROUNDS` says how many there are.
+//! `MFA_TEST_ROUNDS` says how many there are. What logins do is kept in the file `MFA_TEST_ANSWERS`, if that is set, and not
+//! tried again; then a helper that was just built (`MFA_TEST_HELPER`) is judged in a minute.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "generated/answers.rs"]
+mod answers;
 #[path = "generated/chance.rs"]
 mod chance;
 #[path = "generated/host.rs"]
@@ -15,7 +18,7 @@ mod said;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, fs,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +26,7 @@ use std::{
     thread,
 };
 
+use answers::{Answers, Lines};
 use chance::{Chance, seed};
 use e2e::Machine;
 use host::{Host, PEOPLE};
@@ -44,6 +48,10 @@ fn machine() -> Machine {
     machine.user("visitor", "pw-visitor");
     machine.write(TRIES, include_str!("generated/tries.sh"));
     machine.write("/usr/local/lib/tries/askpass", include_str!("generated/askpass.sh"));
+    if let Some(helper) = std::env::var_os("MFA_TEST_HELPER") {
+        machine.write("/usr/libexec/mfa-helper.new", fs::read(helper).expect("the helper"));
+        machine.sh_ok("cd /usr/libexec; chmod 755 mfa-helper.new; mv mfa-helper.new mfa-helper");
+    }
     // From OpenSSH 9.8 on sshd keeps out who is refused too often. A wrong password need not be waited for.
     machine.sh_ok(
         "cd /usr/local/lib/tries
@@ -99,10 +107,25 @@ type Login = (String, String);
 /// What was tried by person and service, and what came of it.
 type Done = BTreeMap<Login, BTreeMap<First, Class>>;
 
-/// Puts the host in place. False if sshd would not start with it.
+/// Puts the host in place, for logins. False if sshd would not start with it.
 fn put(machine: &Machine, host: &Host) -> bool {
     machine.sh_ok(&host.script());
     machine.sh("sshd -t && systemctl restart ssh").code == 0
+}
+
+/// What logins do there, now or as it is kept. The host is in place then, for what is said at least.
+fn done_at(machine: &Machine, number: u64, host: &Host, answers: &Answers) -> Lines {
+    if let Some(kept) = answers.of(number, host) {
+        machine.sh_ok(&host.script());
+        return kept;
+    }
+    let lines = put(machine, host).then(|| lines(machine, "try", SERVICES, &everybody()));
+    answers.keep(number, host, &lines);
+    lines
+}
+
+fn everybody() -> String {
+    format!("{} root", PEOPLE.join(" "))
 }
 
 /// What the script prints of each, in a run of its own: a slow machine may take its time.
@@ -112,8 +135,12 @@ fn lines(machine: &Machine, what: &str, services: &str, people: &str) -> Vec<Str
 }
 
 fn tried(machine: &Machine, services: &str, people: &str) -> Done {
+    read(&lines(machine, "try", services, people))
+}
+
+fn read(lines: &[String]) -> Done {
     let mut done = Done::new();
-    for line in lines(machine, "try", services, people) {
+    for line in lines {
         let [service, person, first, class] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let ways = done.entry((person.to_owned(), service.to_owned())).or_default();
         ways.insert(First::tried(first), Class::seen(class));
@@ -150,11 +177,10 @@ struct Sum {
     why: BTreeMap<String, u64>,
 }
 
-/// Tries the host that is in place, and gives what came out otherwise than was said.
-fn compare(machine: &Machine, services: &str, people: &str, sum: &mut Sum) -> Vec<Wrong> {
-    let said = said(machine, services, people);
+/// Gives what came out otherwise than was said.
+fn compare(said: &BTreeMap<Login, Said>, done: Done, sum: &mut Sum) -> Vec<Wrong> {
     let mut wrong = Vec::new();
-    for (login, ways) in tried(machine, services, people) {
+    for (login, ways) in done {
         let said = &said[&login];
         for (first, class) in ways {
             *sum.classes.entry((format!("{} {first:?}", login.1), class)).or_default() += 1;
@@ -180,13 +206,13 @@ fn smallest(machine: &Machine, mut host: Host, wrong: Wrong) -> (Host, Wrong) {
     let (person, service) = smallest.login.clone();
     let mut line = 0;
     while let Some(smaller) = host.without(line) {
-        let still = put(machine, &smaller).then(|| compare(machine, &service, &person, &mut Sum::default())).and_then(
-            |wrong| {
-                wrong
-                    .into_iter()
-                    .find(|w| (w.first, w.class, &w.expected) == (smallest.first, smallest.class, &smallest.expected))
-            },
-        );
+        let still = put(machine, &smaller).then(|| {
+            let said = said(machine, &service, &person);
+            compare(&said, tried(machine, &service, &person), &mut Sum::default())
+        });
+        let still = still.into_iter().flatten().find(|wrong| {
+            (wrong.first, wrong.class, &wrong.expected) == (smallest.first, smallest.class, &smallest.expected)
+        });
         match still {
             Some(wrong) => (host, smallest) = (smaller, wrong),
             None => line += 1,
@@ -197,43 +223,51 @@ fn smallest(machine: &Machine, mut host: Host, wrong: Wrong) -> (Host, Wrong) {
 
 const SERVICES: &str = "sshd sudo su";
 
-#[test]
-fn what_is_said_is_what_is_done() {
+/// Does something at each of so many hosts, with what logins do there. Gives how many sshd refuses: they are none.
+fn at_hosts(work: impl Fn(&Machine, u64, Host, Done) + Sync) -> u64 {
     let seed = seed();
     println!("MFA_TEST_HOSTS={seed}");
-    let people = format!("{} root", PEOPLE.join(" "));
-    let next = AtomicU64::new(0);
-    let sum = Mutex::new((Sum::default(), Vec::new()));
+    let answers = Answers::kept();
+    let [next, thrown_away] = [0, 0].map(AtomicU64::new);
     let lane = || {
         let machine = machine();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            // A host that sshd refuses is none.
-            if number >= rounds() + sum.lock().expect("no poison").0.thrown_away {
+            if number >= rounds() + thrown_away.load(Ordering::Relaxed) {
                 break;
             }
-            let host = Host::by(&mut Chance::of(seed + number));
-            if !put(&machine, &host) {
-                sum.lock().expect("no poison").0.thrown_away += 1;
-                continue;
+            let number = seed + number;
+            let host = Host::by(&mut Chance::of(number));
+            match done_at(&machine, number, &host, &answers) {
+                Some(done) => work(&machine, number, host, read(&done)),
+                None => drop(thrown_away.fetch_add(1, Ordering::Relaxed)),
             }
-            let mut of_this = Sum::default();
-            let wrong = compare(&machine, SERVICES, &people, &mut of_this);
-            sum.lock().expect("no poison").0.add(of_this);
-            // One is enough to see what is wrong; the others mostly are the same.
-            let Some(first) = wrong.into_iter().next() else { continue };
-            let (host, wrong) = smallest(&machine, host, first);
-            let Wrong { login: (person, service), first, class, said, .. } = &wrong;
-            put(&machine, &host);
-            tried(&machine, service, person);
-            let log = machine.read("/run/tries/log");
-            let name = format!("MFA_TEST_HOSTS={}: {person} by {service} with {first:?}: {class:?}", seed + number);
-            println!("==== {name}; but it was said:\n{said}{host}{log}");
-            sum.lock().expect("no poison").1.push(name);
         }
     };
     thread::scope(|scope| (0..MACHINES.min(rounds() as usize)).for_each(|_| drop(scope.spawn(lane))));
-    let (sum, wrong) = sum.into_inner().expect("no poison");
+    thrown_away.into_inner()
+}
+
+#[test]
+fn what_is_said_is_what_is_done() {
+    let all = Mutex::new((Sum::default(), Vec::new()));
+    let thrown_away = at_hosts(|machine, number, host, done| {
+        let mut of_this = Sum::default();
+        let wrong = compare(&said(machine, SERVICES, &everybody()), done, &mut of_this);
+        all.lock().expect("no poison").0.add(of_this);
+        // One is enough to see what is wrong; the others mostly are the same.
+        let Some(first) = wrong.into_iter().next() else { return };
+        let (host, wrong) = smallest(machine, host, first);
+        let Wrong { login: (person, service), first, class, said, .. } = &wrong;
+        put(machine, &host);
+        tried(machine, service, person);
+        let log = machine.read("/run/tries/log");
+        let name = format!("MFA_TEST_HOSTS={number}: {person} by {service} with {first:?}: {class:?}");
+        println!("==== {name}; but it was said:\n{said}{host}{log}");
+        all.lock().expect("no poison").1.push(name);
+    });
+    let (mut sum, wrong) = all.into_inner().expect("no poison");
+    sum.thrown_away = thrown_away;
     println!("{sum}");
     assert!(sum.not_known * 10 < sum.predictions, "too little is known: {sum}");
     assert!(wrong.is_empty(), "it was said otherwise of {} hosts:\n{}", wrong.len(), wrong.join("\n"));
