@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree generated clients flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree generated arms clients flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
 
 all:
 	cargo build --release --locked
@@ -81,6 +81,10 @@ agree: all
 generated: deb
 	cargo test --locked --no-run -p e2e --test generated
 	tests/as-root env MFA_TEST_SUITE=trixie MFA_TEST_HOSTS=$(or $(HOSTS),new) MFA_TEST_ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p e2e --test generated -- --nocapture
+
+## each arm of the model of ways in taken out: what sees it, of HOSTS hosts by chance (else 100) and the tests beside it
+arms: deb
+	HOSTS="$(HOSTS)" SEED="$(SEED)" tests/arms/run
 
 ## a client that is too big for each change: ssh2 with Node.js, for which npm has to be there
 clients: deb
