@@ -619,9 +619,25 @@ impl Try<'_> {
         };
         let has_credentials =
             |(module, code): &(&Module, Code)| *code == SUCCESS && module.counts(SUCCESS) && establishes(module);
-        let no_credentials = (end.lets_in() && !sure.steps.iter().any(has_credentials))
+        let has_none = !sure.steps.iter().any(has_credentials) || self.asks_elsewhere() && self.may_refuse(stack);
+        let no_credentials = (end.lets_in() && has_none)
             .then(|| String::from("no module of auth may establish credentials, and the program may refuse for that"));
         Way { first, lines, unsure: directory.or(no_credentials), end }
+    }
+
+    /// sshd puts PAM's questions in a process of its own. In the other one pam_setcred knows nothing of auth.
+    fn asks_elsewhere(self) -> bool {
+        self.service == "sshd" && self.mute.is_none()
+    }
+
+    /// Whether pam_setcred may fail by what modules say to itself: a line that was passed by in auth may then jump too far.
+    fn may_refuse(self, stack: &Stack) -> bool {
+        let says = |module: &Module| match module.name() {
+            "pam_deny.so" => vec![AUTH_ERR],
+            name if module.is_ours() || module.may_prove() || name == "pam_permit.so" => vec![SUCCESS],
+            _ => vec![SUCCESS, IGNORE],
+        };
+        !stack.ends(&says).is_ok_and(|ends| ends.iter().all(|end| Kind::Auth.lets_in(end.result)))
     }
 
     /// Auth lets in although our refusal was the answer, and so does account.

@@ -217,6 +217,11 @@ fn what_the_stack_leaves_out_is_said() {
         "{:?}",
         other.at("su")
     );
+    // pam_setcred does not know that our line said nothing in auth, and jumps behind the end.
+    let jump = AUTH.replace("required pam_mfa", "[success=1 default=ignore] pam_mfa");
+    let too_far = Case { auth: jump, rules: "[[rule]]\nrequire = \"off\"\n", ..Case::new() };
+    assert_eq!(too_far.at("su"), ["a password: let in after the first factor: off by rule"]);
+    assert!(too_far.at("sshd")[1].contains("not known: no module of auth may establish"), "{:?}", too_far.at("sshd"));
     let unknown = Case { auth: "auth nonsense pam_unix.so\n".into(), ..Case::new() };
     assert!(unknown.at("su")[0].contains("not known: "));
 }
