@@ -322,6 +322,9 @@ impl Try<'_> {
         if !settings.uses_pam() && self.facts.shadow.is_barred(user.name) {
             return vec![refused(First::None, "the account is locked, for an sshd without PAM")];
         }
+        if !settings.uses_pam() && user.uid != 0 && (self.facts.exists)("/etc/nologin") {
+            return vec![refused(First::None, "an sshd without PAM lets nobody in while /etc/nologin is there")];
+        }
         let lists = settings.lists(user.uid);
         if lists.is_empty() {
             return vec![refused(

@@ -36,6 +36,8 @@ struct Case {
     sshd: String,
     sudoers: String,
     rules: &'static str,
+    /// Whether there is /etc/nologin.
+    closed: bool,
 }
 
 impl Case {
@@ -51,6 +53,7 @@ impl Case {
             sshd: SSHD.into(),
             sudoers: SUDOERS.into(),
             rules: "[[rule]]\nrequire = \"mfa\"\n",
+            closed: false,
         }
     }
 
@@ -68,7 +71,10 @@ impl Case {
         let facts = Facts {
             files: Box::new(move |path| Ok(texts.get(path).cloned())),
             shadow: Shadow::of(self.passwd, Ok(&format!("daemon:{}:19990:0:99999:7:::\n", self.hash))),
-            exists: Box::new(|path| path == "/bin/sh" || path.ends_with("nologin")),
+            exists: Box::new(|path| match path {
+                "/etc/nologin" => self.closed,
+                path => matches!(path, "/bin/sh" | "/usr/sbin/nologin"),
+            }),
             installed: Box::new(|_| true),
             sudoers: Ok(serde_json::from_str(&self.sudoers).ok()),
             sudo_settings: Ok(Vec::new()),
@@ -284,6 +290,10 @@ fn sshd_has_settings_of_its_own() {
     assert_eq!(
         ways,
         ["a key alone: let in by the key alone: sshd asks PAM nothing (UsePAM no)", &format!("a password: {past}")]
+    );
+    assert_eq!(
+        Case { sshd: no_pam.clone(), closed: true, ..Case::new() }.at("sshd"),
+        ["none: refused: an sshd without PAM lets nobody in while /etc/nologin is there"]
     );
     assert_eq!(
         Case { sshd: no_pam, hash: "!", ..Case::new() }.at("sshd"),
