@@ -437,12 +437,13 @@ impl Try<'_> {
     }
 
     fn by_sudo(self, user: &User) -> Vec<Way> {
-        if user.uid == 0 {
-            return vec![self.unasked("sudo asks root for nothing")];
-        }
         // Another plugin, other sources of sudoers, or a stack of another name.
         let grant = self.facts.sudo_goes_elsewhere().map_or_else(|| self.facts.granted(user), Grant::NotKnown);
         let why = match grant {
+            Grant::Nothing if user.uid == 0 => {
+                return vec![refused(First::None, "sudoers grants nothing to this user")];
+            }
+            _ if user.uid == 0 => return vec![self.unasked("sudo asks root for nothing")],
             Grant::Nothing => return self.for_nothing(user),
             Grant::All { asked: false } => {
                 return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];

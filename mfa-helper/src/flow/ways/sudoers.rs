@@ -43,12 +43,13 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
         }
     }
     let asked = !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user));
-    let doubt = who_is_asked(sudoers).or_else(|| bound_elsewhere(sudoers, user));
-    match (last_one.grant, doubt) {
-        (Grant::Nothing, _) => Grant::Nothing,
-        (Grant::All { .. }, _) if !asked => Grant::All { asked },
-        (_, Some(why)) => Grant::NotKnown(why),
-        (grant, None) => grant,
+    match (last_one.grant, who_is_asked(sudoers), bound_elsewhere(sudoers, user)) {
+        (Grant::Nothing, ..) => Grant::Nothing,
+        // Account is that user's as well, even where nothing is asked.
+        (_, Some(why), _) => Grant::NotKnown(why),
+        (Grant::All { .. }, ..) if !asked => Grant::All { asked },
+        (_, None, Some(why)) => Grant::NotKnown(why),
+        (grant, None, None) => grant,
     }
 }
 
@@ -262,6 +263,8 @@ mod tests {
             let bound = of_ann.replace(r#"{"username": "ann"}"#, elsewhere);
             assert!(matches!(with(&bound), Grant::NotKnown(_)), "{elsewhere}");
         }
+        let unasked = [spec(r#"{"username": "kim"}"#, NOPASSWD)];
+        assert!(matches!(granted_to_kim(&unasked, r#"{"Options": [{"targetpw": true}]}"#), Grant::NotKnown(_)));
         // A tag decides before the setting, and not before the group.
         let tagged = [spec(r#"{"username": "kim"}"#, &NOPASSWD.replace("false", "true"))];
         assert_eq!(granted_to_kim(&tagged, r#"{"Options": [{"authenticate": false}]}"#), Grant::All { asked: true });

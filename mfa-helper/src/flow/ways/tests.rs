@@ -339,6 +339,8 @@ fn sudo_goes_by_sudoers() {
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
     assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
+    let not_even_root = Case { uid: 0, sudoers: SUDOERS.replace("daemon", "ann"), ..Case::new() };
+    assert_eq!(not_even_root.at("sudo"), ["none: refused: sudoers grants nothing to this user"]);
 }
 
 /// Debian's sshd as it is shipped cannot ask: its users have the console, which is nothing on a host far away.
