@@ -112,6 +112,7 @@ impl Scene<'_> {
             (_, Some(Age::Good)) => vec![SUCCESS],
             (_, Some(Age::Expired)) => vec![ACCT_EXPIRED],
             (_, Some(Age::ToBeChanged)) => vec![NEW_AUTHTOK_REQD],
+            (_, Some(Age::NotThere)) => vec![AUTHINFO_UNAVAIL],
             (_, None) => vec![SUCCESS, ACCT_EXPIRED],
         }
     }

@@ -36,6 +36,8 @@ pub enum Age {
     Expired,
     /// The password has to be changed first.
     ToBeChanged,
+    /// Passwd refers to shadow, which does not have the account.
+    NotThere,
 }
 
 /// An entry, without its hash.
@@ -44,8 +46,9 @@ struct Entry {
     hash: Hash,
     /// It begins with `!`: sshd without PAM takes such an account for locked.
     barred: bool,
-    /// Last change, longest time, time after that, end: in days, as shadow(5) has them.
-    days: [Option<u64>; 4],
+    /// Last change, longest time, time after that, end: in days, as shadow(5) has them. `None` if shadow does not have
+    /// the account.
+    days: Option<[Option<u64>; 4]>,
 }
 
 /// Both files, without hashes.
@@ -96,7 +99,7 @@ impl Shadow {
         }
         let mut entry = match self.shadow.as_ref().map_err(Clone::clone)?.get(user) {
             Some(entry) => entry.clone(),
-            None => Entry { hash: Hash::InShadow, barred: false, days: [None; 4] },
+            None => Entry { hash: Hash::InShadow, barred: false, days: None },
         };
         // There is no other place to look: nothing can match.
         if entry.hash == Hash::InShadow {
@@ -123,7 +126,8 @@ fn entries(text: &[u8]) -> HashMap<String, Entry> {
         for (day, at) in days.iter_mut().zip([0, 2, 4, 5]) {
             *day = numbers.get(at).copied().flatten();
         }
-        let entry = Entry { hash: hash(field.as_bytes(), name.as_bytes()), barred: field.starts_with('!'), days };
+        let barred = field.starts_with('!');
+        let entry = Entry { hash: hash(field.as_bytes(), name.as_bytes()), barred, days: Some(days) };
         // The C library takes the first one.
         entries.entry(name.to_owned()).or_insert(entry);
     }
@@ -131,7 +135,8 @@ fn entries(text: &[u8]) -> HashMap<String, Entry> {
 }
 
 /// check_shadow_expiry() of pam_unix, in days since 1970.
-fn age([changed, longest, after, end]: [Option<u64>; 4], today: u64) -> Age {
+fn age(days: Option<[Option<u64>; 4]>, today: u64) -> Age {
+    let Some([changed, longest, after, end]) = days else { return Age::NotThere };
     if end.is_some_and(|end| today >= end) {
         return Age::Expired;
     }
@@ -228,5 +233,7 @@ mod tests {
         assert_eq!(age("19990:0:9:7:::"), Some(Age::ToBeChanged));
         assert_eq!(age("19990:0:9:7:0::"), Some(Age::Expired));
         assert_eq!(age(":::::"), Some(Age::Good));
+        assert_eq!(of("").age("b", 0), Some(Age::Good), "of another host");
+        assert_eq!(Shadow::of("a:x:1:1::/:/bin/sh\n", Ok("")).age("a", 0), Some(Age::NotThere));
     }
 }
