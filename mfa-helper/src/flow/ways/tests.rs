@@ -387,3 +387,163 @@ fn the_next_login_that_leads_through_binding_is_told_or_why_that_is_not_known() 
     let (at, why) = led(&Case { passwd: "", ..unbound() });
     assert!(at.is_empty() && why.is_some_and(|why| why.contains("pam_unix.so")), "a directory keeps the password");
 }
+
+/// What a line of auth or account says, of a person of uid 1000 who types the right password.
+fn codes(line: &str, change: impl FnOnce(&mut Scene)) -> Vec<Code> {
+    let kind = if line.starts_with("account") { Kind::Account } else { Kind::Auth };
+    let text = format!("{line}\n");
+    let stack = Stack::read("su", kind, &|path: &str| Ok((path == "/etc/pam.d/su").then(|| text.clone()))).unwrap();
+    let member = |group: &str| match group {
+        "mine" => Answer::Yes,
+        "torn" => Answer::Unknown,
+        _ => Answer::No,
+    };
+    let files = |path: &str| match path {
+        "/etc/list" => Ok(Some(String::from("ann\n kim\nkim\n"))),
+        "/etc/shells" => Ok(Some(String::from("# shells\n/bin/sh\n"))),
+        "/etc/security/time.conf" | "/etc/security/access.conf" => Ok(Some(String::from("# no rule\n\n"))),
+        "/etc/torn" => Err(String::from("torn")),
+        _ => Ok(None),
+    };
+    let mut scene = Scene {
+        user: &User { name: "kim", uid: 1000, member: &member },
+        service: "login",
+        home: "/home/kim",
+        shell: "/bin/sh",
+        password: &Password::Typed,
+        age: Some(Age::Good),
+        types: true,
+        empty: true,
+        key: false,
+        files: &files,
+        asks_unix: true,
+        installed: &|module| module != "pam_gone.so",
+        exists: &|_| false,
+    };
+    change(&mut scene);
+    scene.says(stack.modules().next().unwrap(), kind)
+}
+
+#[test]
+fn each_module_says_what_it_looks_at() {
+    const BOTH: &[Code] = &[SUCCESS, AUTH_ERR];
+    const YES: &[Code] = &[SUCCESS];
+    const NO: &[Code] = &[AUTH_ERR];
+    const SERVICE_ERR: Code = 3;
+    const NOT_THERE: Code = 28;
+    let plain = |line: &str| codes(line, |_| {});
+    for (module, expected) in [
+        ("pam_gone.so", &[NOT_THERE][..]),
+        ("pam_succeed_if.so uid ne 1000", NO),
+        ("pam_succeed_if.so uid ne 1001", YES),
+        ("pam_succeed_if.so uid < 1000", NO),
+        ("pam_succeed_if.so uid lt 1001", YES),
+        ("pam_succeed_if.so uid <= 999", NO),
+        ("pam_succeed_if.so uid le 1000", YES),
+        ("pam_succeed_if.so uid > 1000", NO),
+        ("pam_succeed_if.so uid gt 999", YES),
+        ("pam_succeed_if.so uid >= 1001", NO),
+        ("pam_succeed_if.so uid ge 1000 user = ann", NO),
+        ("pam_succeed_if.so uid eq kim", BOTH),
+        ("pam_succeed_if.so quiet user in ann:kim", YES),
+        ("pam_succeed_if.so user in ann:ki", NO),
+        ("pam_succeed_if.so user notin ann:kim", NO),
+        ("pam_succeed_if.so home = /home/kim shell != /bin/bash", YES),
+        ("pam_succeed_if.so shell = /bin/bash home = /home/kim", NO),
+        ("pam_succeed_if.so user ingroup other:mine", YES),
+        ("pam_succeed_if.so user ingroup other", NO),
+        ("pam_succeed_if.so user ingroup torn", BOTH),
+        ("pam_succeed_if.so user notingroup torn", BOTH),
+        ("pam_succeed_if.so user notingroup mine:torn", NO),
+        ("pam_succeed_if.so tty = ssh", BOTH),
+        ("pam_succeed_if.so tty = ssh user = ann", NO),
+        ("pam_succeed_if.so user like kim", BOTH),
+        ("pam_succeed_if.so use_uid user = ann", BOTH),
+        ("pam_usertype.so isregular", YES),
+        ("pam_usertype.so debug issystem", NO),
+        ("pam_usertype.so", BOTH),
+        ("pam_usertype.so isloginuser", BOTH),
+        ("pam_listfile.so item=user sense=allow file=/etc/list", YES),
+        ("pam_listfile.so item=user sense=deny file=/etc/list", NO),
+        ("pam_listfile.so item=user sense=deny file=/etc/gone", &[SERVICE_ERR]),
+        ("pam_listfile.so item=user sense=allow file=/etc/gone onerr=succeed", YES),
+        ("pam_listfile.so item=user sense=allow file=/etc/torn", &[SUCCESS, AUTH_ERR, SERVICE_ERR]),
+        ("pam_listfile.so item=user sense=often file=/etc/list", &[SUCCESS, AUTH_ERR, SERVICE_ERR]),
+        ("pam_listfile.so item=user sense=allow file=/etc/list apply=ann", &[SUCCESS, AUTH_ERR, SERVICE_ERR]),
+        ("pam_shells.so", YES),
+        ("pam_access.so", YES),
+        ("pam_access.so accessfile=/etc/list", &[SUCCESS, PERM_DENIED]),
+    ] {
+        for kind in ["auth", "account"] {
+            assert_eq!(plain(&format!("{kind} required {module}")), expected, "{module}");
+        }
+    }
+    for (line, expected) in [
+        ("auth required pam_unix.so nullok_secure", YES),
+        ("auth required pam_faillock.so authfail", &[IGNORE]),
+        ("auth required pam_faillock.so preauth", YES),
+        ("account required pam_faillock.so", YES),
+        ("auth required pam_keyinit.so", &[IGNORE]),
+        ("auth required pam_rootok.so", YES),
+        ("auth required pam_tally_of_others.so", &[10, 9, SUCCESS]),
+        ("auth required pam_exec.so quiet /bin/true", &[SUCCESS, AUTH_ERR, IGNORE]),
+        ("auth required pam_nologin.so", &[IGNORE]),
+        ("auth required pam_nologin.so successok", YES),
+        ("account required pam_time.so", YES),
+    ] {
+        assert_eq!(plain(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_module_says_more_or_less_by_what_is_known_of_the_person() {
+    const KEY: &str = r#"auth required pam_exec.so quiet /bin/sh -c [case "$SSH_AUTH_INFO_0" in "publickey "*) exit 0;; esac; exit 1]"#;
+    let unix = |password, types| codes("auth required pam_unix.so nullok", by(password, types));
+    fn by(password: Password, types: bool) -> impl FnOnce(&mut Scene) {
+        move |scene| (scene.password, scene.types) = (Box::leak(Box::new(password)), types)
+    }
+    let not_known = || Password::NotKnown(String::from("torn"));
+    assert_eq!(unix(Password::Typed, false), [AUTH_ERR]);
+    assert_eq!(unix(Password::Empty, false), [SUCCESS]);
+    assert_eq!(codes("auth required pam_unix.so nullok_secure", by(Password::Empty, false)), [SUCCESS, AUTH_ERR]);
+    assert_eq!(unix(Password::Elsewhere, true), [SUCCESS, 10, AUTH_ERR, 9]);
+    assert_eq!(unix(Password::Elsewhere, false), [10, AUTH_ERR, 9]);
+    assert_eq!(unix(not_known(), true), [SUCCESS, AUTH_ERR]);
+    assert_eq!(unix(not_known(), false), [AUTH_ERR]);
+    let directory = |change: fn(&mut Scene)| codes("auth required pam_sss.so", change);
+    assert_eq!(directory(|scene| scene.types = false), [AUTH_ERR]);
+    assert_eq!(directory(|scene| scene.asks_unix = false), [SUCCESS]);
+    assert_eq!(directory(|scene| scene.password = &Password::Locked), [SUCCESS]);
+    let account = |change: fn(&mut Scene)| codes("account required pam_unix.so", change);
+    assert_eq!(account(|scene| scene.password = &Password::Elsewhere), [SUCCESS, 10, 9]);
+    assert_eq!(account(|scene| scene.age = Some(Age::Expired)), [13]);
+    assert_eq!(account(|scene| scene.age = Some(Age::ToBeChanged)), [12]);
+    assert_eq!(account(|scene| scene.age = Some(Age::NotThere)), [9]);
+    assert_eq!(account(|scene| scene.age = None), [SUCCESS, 13]);
+    let local = |change: fn(&mut Scene)| codes("account required pam_localuser.so", change);
+    assert_eq!(local(|_| ()), [SUCCESS]);
+    assert_eq!(local(|scene| scene.password = &Password::Elsewhere), [PERM_DENIED]);
+    assert_eq!(codes(KEY, |_| ()), [AUTH_ERR]);
+    assert_eq!(codes(KEY, |scene| scene.key = true), [SUCCESS]);
+    let closed = |scene: &mut Scene| scene.exists = &|path| path == "/etc/nologin";
+    assert_eq!(codes("auth required pam_nologin.so successok", closed), [AUTH_ERR]);
+    let roots = |scene: &mut Scene| {
+        closed(scene);
+        scene.user = &User { name: "root", uid: 0, member: &|_| Answer::No };
+    };
+    assert_eq!(codes("auth required pam_nologin.so", roots), [IGNORE]);
+    assert_eq!(codes("auth required pam_nologin.so successok", roots), [SUCCESS]);
+    assert_eq!(codes("auth required pam_usertype.so issystem", roots), [SUCCESS]);
+    let rootok = |service| codes("auth required pam_rootok.so", move |scene| scene.service = service);
+    assert_eq!(rootok("sudo"), [SUCCESS, AUTH_ERR]);
+    assert_eq!(rootok("chsh"), [AUTH_ERR]);
+    let shells = |change: fn(&mut Scene)| codes("auth required pam_shells.so", change);
+    assert_eq!(shells(|scene| scene.shell = ""), [SUCCESS]);
+    assert_eq!(shells(|scene| scene.shell = "/bin/fish"), [AUTH_ERR]);
+    assert_eq!(shells(|scene| scene.files = &|_| Ok(None)), [SUCCESS, AUTH_ERR]);
+    let rules = |scene: &mut Scene| scene.files = &|_| Ok(Some(String::from("-:ALL:ALL\n")));
+    assert_eq!(codes("account required pam_access.so", rules), [SUCCESS, PERM_DENIED]);
+    assert!(codes("account required pam_time.so", rules).len() > 1);
+    let more = |scene: &mut Scene| scene.exists = &|path| path == "/etc/security/access.d";
+    assert_eq!(codes("account required pam_access.so", more), [SUCCESS, PERM_DENIED]);
+}
