@@ -42,9 +42,11 @@ impl Host {
     fn accounts(&mut self, chance: &mut Chance) {
         let [mut passwd, mut shadow] = [String::new(), String::new()];
         for (n, name) in PEOPLE.iter().enumerate() {
-            let shell = if chance.is(8) { "/usr/sbin/nologin" } else { "/bin/bash" };
-            passwd += &format!("{name}:x:{id}:{id}::/home/{name}:{shell}\n", id = 2001 + n);
-            shadow += &format!("{name}:{}:20000:0:99999:7::{}:\n", hash(chance), expiry(chance));
+            let field = if chance.odd(6) { hash(chance) } else { "x".into() };
+            passwd += &format!("{name}:{field}:{id}:{id}::/home/{name}:{}\n", shell(chance), id = 2001 + n);
+            if !chance.odd(4) {
+                shadow += &format!("{name}:{}:20000:0:{}:\n", hash(chance), expiry(chance));
+            }
             if chance.is(40) {
                 self.bound.push(name);
             }
@@ -124,17 +126,30 @@ fn hash(chance: &mut Chance) -> String {
         0 => "*".into(),
         1 => "!".into(),
         2 => format!("!{HASH}"),
-        3 => chance.one(&["!!", "*LK*", "x", "!*"]).into(),
+        3 => chance.one(&["!!", "*LK*", "x", "!*", "*NP*"]).into(),
         4..6 => String::new(),
         _ => HASH.into(),
     }
 }
 
-fn expiry(chance: &mut Chance) -> &'static str {
+/// The longest time of the password, the warning, the time after that, and the end.
+fn expiry(chance: &mut Chance) -> String {
     match chance.below(16) {
-        0 => chance.one(&["0", "1", "20000"]),
-        1 => "99999",
-        _ => "",
+        0 | 1 => format!("99999:7::{}", chance.one(&["0", "1", "20000"])),
+        2 => "99999:7::99999".into(),
+        3 => chance.one(&["9:7:5:", "99999:7:5:", "99998:7:0:"]).into(),
+        _ => "99999:7::".into(),
+    }
+}
+
+/// passwd(5)
+fn shell(chance: &mut Chance) -> &'static str {
+    match chance.below(50) {
+        0..4 => "/usr/sbin/nologin",
+        4..6 => "",
+        6..8 => "/bin/sh",
+        8 => "/usr/bin/fish",
+        _ => "/bin/bash",
     }
 }
 
@@ -148,7 +163,10 @@ fn access(chance: &mut Chance) -> String {
         "-:(guests):ALL",
         "-:p4:10.0.0.0/8",
     ];
-    lines(&chance.some(&rules, 30)) + "+:ALL:ALL\n"
+    match chance.is(40) {
+        true => "# no rule\n\n".into(),
+        false => lines(&chance.some(&rules, 30)) + "+:ALL:ALL\n",
+    }
 }
 
 // sshd_config(5)
@@ -159,7 +177,7 @@ fn sshd_settings(chance: &mut Chance, at_most: usize) -> String {
         if !chance.odd(80) {
             continue;
         }
-        text += &match chance.below(12) {
+        text += &match chance.below(14) {
             0..2 => format!("PasswordAuthentication {}\n", chance.one(&["yes", "no", "no"])),
             2..4 => format!("KbdInteractiveAuthentication {}\n", chance.one(&["yes", "no"])),
             4 => format!("PubkeyAuthentication {}\n", chance.one(&["yes", "yes", "no"])),
@@ -178,13 +196,30 @@ fn sshd_settings(chance: &mut Chance, at_most: usize) -> String {
                 ][chance.below(4)];
                 format!("{word} {}\n", some_or_all(of, word.starts_with("Allow"), chance))
             }
-            n => unreachable!("{n} is not below 12"),
+            12 => {
+                let (word, of) =
+                    [("AllowUsers", PATTERNS), ("DenyUsers", PATTERNS), ("DenyGroups", &["ad*", "gues??"])]
+                        [chance.below(3)];
+                format!("{word} {}\n", some_or_all(of, word.starts_with("Allow"), chance))
+            }
+            13 => {
+                let files = [
+                    "/home/%u/.ssh/authorized_keys",
+                    "/home/%u/.ssh/authorized_keys",
+                    "%h/.ssh/authorized_keys",
+                    ".ssh/authorized_keys2 .ssh/authorized_keys",
+                ];
+                format!("AuthorizedKeysFile {}\n", chance.one(&files))
+            }
+            n => unreachable!("{n} is not below 14"),
         };
     }
     text
 }
 
 const GROUPS: &[&str] = &["root", "admins", "ops", "guests", "p1", "p2", "p3", "p4"];
+
+const PATTERNS: &[&str] = &["p*", "p?", "p1@127.0.0.1", "p2@10.*", "x*@127.0.0.1", "root"];
 
 const METHODS: &[&str] = &[
     "any",
@@ -214,7 +249,7 @@ fn sshd_config(chance: &mut Chance) -> String {
     if chance.is(40) {
         text += "Include /etc/ssh/sshd_config.d/*.conf\n";
     }
-    text += &format!("UsePAM {}\n", if chance.odd(8) { "no" } else { "yes" });
+    text += &format!("UsePAM {}\n", if chance.odd(16) { "no" } else { "yes" });
     text += if chance.odd(40) { "PermitEmptyPasswords yes\n" } else { "" };
     text += &sshd_settings(chance, 3);
     for _ in 0..chance.below(3) {
@@ -224,6 +259,7 @@ fn sshd_config(chance: &mut Chance) -> String {
             "User root",
             "Group admins",
             "Group ops,!guests",
+            "Group ad*",
             "Address 127.0.0.0/8,::1",
             "Address 10.0.0.0/8",
             "Group admins Address 10.0.0.0/8",
@@ -248,14 +284,21 @@ fn sudoers(chance: &mut Chance) -> String {
             "targetpw",
             "!authenticate",
             "pam_service=su",
+            "!use_pam",
         ];
         let whom = chance.one(&["", "", ":p1,p2", ":%admins"]);
         text += &format!("Defaults{whom} {}\n", chance.one(&defaults));
     }
     for _ in 0..1 + chance.below(4) {
-        let whom = chance.one(&["p1", "p2", "p3, p4", "%sudo", "%sudo", "%admins", "%ops", "ALL", "!p5, %guests"]);
-        let what = ["ALL", "ALL", "ALL", "NOPASSWD: ALL", "NOPASSWD: /usr/bin/true, PASSWD: ALL", "/usr/bin/true"];
-        text += &format!("{whom} ALL=({}) {}\n", chance.one(&["ALL:ALL", "ALL", "root"]), chance.one(&what));
+        let usual = ["p1", "p2", "p3, p4", "%sudo", "%sudo", "%admins", "%ops", "ALL", "!p5, %guests"];
+        let whom = if chance.odd(20) { &["#2001", "#2002, p3", "%#3001", "+net, p4"][..] } else { &usual };
+        let hosts = if chance.odd(6) { &["other", "other, ALL", "10.0.0.0/8"][..] } else { &["ALL"] };
+        let usual = ["ALL:ALL", "ALL", "root"];
+        let as_whom = if chance.odd(12) { &["#0", "www-data", "www-data, root"][..] } else { &usual };
+        let usual = ["ALL", "ALL", "ALL", "NOPASSWD: ALL", "NOPASSWD: /usr/bin/true, PASSWD: ALL", "/usr/bin/true"];
+        let what = if chance.odd(12) { &["!ALL", "ALL, !/usr/bin/true", "/usr/bin/id, ALL"][..] } else { &usual };
+        let [whom, hosts, as_whom, what] = [whom, hosts, as_whom, what].map(|of| chance.one(of));
+        text += &format!("{whom} {hosts}=({as_whom}) {what}\n");
     }
     text
 }

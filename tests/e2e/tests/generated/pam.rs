@@ -43,13 +43,13 @@ fn stack(service: &str, chance: &mut Chance) -> String {
             text += &format!("auth {} pam_wheel.so use_uid{which}\n", chance.one(&["required", "requisite"]));
         }
     }
-    text += &tests("auth", 12, chance);
+    text += &tests("auth", 16, chance);
     text += &if chance.odd(12) { unix(chance) } else { common("auth", chance) };
-    text += &tests("auth", 8, chance);
+    text += &tests("auth", 10, chance);
     if chance.odd(12) {
         text += &ours("auth", chance);
     }
-    text += &tests("account", 8, chance);
+    text += &tests("account", 10, chance);
     text += &common("account", chance);
     if chance.odd(10) {
         text += &ours("account", chance);
@@ -58,7 +58,7 @@ fn stack(service: &str, chance: &mut Chance) -> String {
 }
 
 fn common_auth(chance: &mut Chance) -> String {
-    let text = tests("auth", 8, chance) + &unix(chance) + &tests("auth", 8, chance);
+    let text = tests("auth", 10, chance) + &unix(chance) + &tests("auth", 10, chance);
     with_ours("auth", text, chance)
 }
 
@@ -110,6 +110,50 @@ const CONTROLS: &[&str] = &[
     "[success=done default=ignore]",
 ];
 
+/// More conditions of the same modules, and modules that few have.
+const RARE: &[&str] = &[
+    "pam_succeed_if.so quiet uid < 2003",
+    "pam_succeed_if.so quiet uid <= 2002 uid ne 2001",
+    "pam_succeed_if.so quiet uid > 2002",
+    "pam_succeed_if.so quiet_success user in p1:p2:root",
+    "pam_succeed_if.so user notin p4:p5",
+    "pam_succeed_if.so quiet user ingroup admins:ops:nobody-has-it",
+    "pam_succeed_if.so quiet home = /home/p2",
+    "pam_succeed_if.so quiet shell = /bin/bash",
+    "pam_succeed_if.so quiet tty = ssh user = p1",
+    "pam_succeed_if.so use_uid quiet uid = 0",
+    "pam_succeed_if.so quiet uid eq p1",
+    "pam_listfile.so onerr=succeed item=user sense=allow file=/etc/no-such-list",
+    "pam_listfile.so onerr=fail item=user sense=deny file=/etc/no-such-list",
+    "pam_listfile.so onerr=succeed item=user sense=allow apply=@ops file=/etc/listfile",
+    "pam_listfile.so onerr=fail item=group sense=deny file=/etc/listfile",
+    "pam_listfile.so onerr=succeed item=user sense=may file=/etc/listfile",
+    "pam_usertype.so isregular",
+    "pam_usertype.so issystem",
+    "pam_usertype.so",
+    "pam_nologin.so successok",
+    "pam_not_there.so",
+];
+
+/// Modules that do something else in auth.
+const OF_AUTH: &[&str] = &[
+    "pam_env.so",
+    "pam_faildelay.so delay=0",
+    "pam_rootok.so",
+    "pam_rootok.so",
+    "pam_deny.so",
+    "pam_echo.so welcome",
+    "pam_keyinit.so",
+    "pam_issue.so",
+    "pam_warn.so",
+    "pam_group.so",
+    "pam_mail.so nopen",
+    "pam_faillock.so preauth silent deny=1000",
+    "pam_faillock.so authfail deny=1000",
+    "pam_faillock.so authsucc deny=1000",
+    "pam_exec.so quiet /usr/bin/env",
+];
+
 /// Modules that let through or stop some, and say nothing.
 fn test(kind: &str, chance: &mut Chance) -> String {
     let modules: &[&str] = &[
@@ -127,10 +171,17 @@ fn test(kind: &str, chance: &mut Chance) -> String {
         "pam_listfile.so onerr=succeed item=user sense=deny file=/etc/listfile",
         "pam_localuser.so",
         "pam_access.so",
+        "pam_shells.so",
     ];
     let mut module = chance.one(modules);
+    if chance.is(35) {
+        module = chance.one(RARE);
+    }
     if kind == "auth" && chance.is(25) {
-        module = chance.one(&["pam_env.so", "pam_faildelay.so delay=0", "pam_rootok.so", "pam_deny.so"]);
+        module = chance.one(OF_AUTH);
+    }
+    if kind == "account" && chance.is(10) {
+        module = chance.one(&["pam_time.so", "pam_faillock.so"]);
     }
     let controls = if chance.is(60) { &["required", "requisite"] } else { CONTROLS };
     let control = chance.one(controls);
@@ -155,10 +206,13 @@ fn ours(kind: &str, chance: &mut Chance) -> String {
     format!("{kind} {control} pam_mfa.so{argument}\n")
 }
 
+/// A key that sshd has accepted.
+const KEY: &str = r#"[case "$SSH_AUTH_INFO_0" in "publickey "*) exit 0;; esac; exit 1]"#;
+
 /// The lines that ask for the password.
 fn unix(chance: &mut Chance) -> String {
     let unix = format!("pam_unix.so nodelay{}", chance.one(&["", " nullok", " nullok", " nullok try_first_pass"]));
-    let form = if chance.odd(60) { 1 + chance.below(5) } else { 0 };
+    let form = if chance.odd(60) { 1 + chance.below(6) } else { 0 };
     match form {
         0 => {
             format!("auth [success=1 default=ignore] {unix}\nauth requisite pam_deny.so\nauth required pam_permit.so\n")
@@ -167,6 +221,10 @@ fn unix(chance: &mut Chance) -> String {
         2 => format!("auth sufficient {unix}\nauth required pam_deny.so\n"),
         3 => format!(
             "auth [success=2 default=ignore] {unix}\nauth [default=die] pam_deny.so\nauth optional pam_env.so\n"
+        ),
+        4 => format!(
+            "auth [success=2 default=ignore] pam_exec.so quiet /bin/sh -c {KEY}\n\
+             auth [success=1 default=ignore] {unix}\nauth requisite pam_deny.so\nauth required pam_permit.so\n"
         ),
         _ => (0..1 + chance.below(3)).fold(format!("auth {} {unix}\n", chance.one(CONTROLS)), |text, _| {
             let line = test("auth", chance);

@@ -106,6 +106,10 @@ impl Said {
             _ => &[],
         };
         expected.extend(without_it.iter().filter_map(|first| self.ways.get(first)).flatten());
+        // An empty password that is typed besides a key.
+        if first == First::Key && self.ways.get(&First::Both).is_some_and(|ends| ends.contains(&None)) {
+            expected.insert(None);
+        }
         expected.into_iter().collect()
     }
 }

@@ -119,8 +119,8 @@ su_once() { # PERSON FIRST PASSWORD
     { exec {to}>&-; } 2>/dev/null
     exec {from}<&-
     wait
-    # The shell of some says so, once they are in.
-    ! grep -q -e 'came in' -e 'This account is currently not available' $now/text || came=true
+    # The shell of some says so, once they are in, or is not there.
+    ! grep -q -e 'came in' -e 'This account is currently not available' -e 'failed to execute' $now/text || came=true
     end su "$1" "$2" $came
 }
 
