@@ -34,6 +34,8 @@ struct Case {
     auth: String,
     account: String,
     sshd: String,
+    /// Those of its `Match` blocks.
+    conditions: Vec<String>,
     sudoers: String,
     rules: &'static str,
     /// Whether there is /etc/nologin.
@@ -51,6 +53,7 @@ impl Case {
             auth: AUTH.into(),
             account: ACCOUNT.into(),
             sshd: SSHD.into(),
+            conditions: Vec::new(),
             sudoers: SUDOERS.into(),
             rules: "[[rule]]\nrequire = \"mfa\"\n",
             closed: false,
@@ -58,8 +61,12 @@ impl Case {
     }
 
     fn at(&self, service: &str) -> Vec<String> {
+        self.from(Place::Remote(None), service)
+    }
+
+    fn from(&self, place: Place, service: &str) -> Vec<String> {
         self.with(|person, rules, facts| {
-            let ways = ways_in(person, service, Place::Remote(None), rules, facts);
+            let ways = ways_in(person, service, place, rules, facts);
             ways.iter().map(|way| format!("{}: {}", way.first, way.outcome())).collect()
         })
     }
@@ -70,7 +77,10 @@ impl Case {
         let texts: HashMap<String, String> = services.map(|name| (format!("/etc/pam.d/{name}"), stack.clone())).into();
         let facts = Facts {
             files: Box::new(move |path| Ok(texts.get(path).cloned())),
-            shadow: Shadow::of(self.passwd, Ok(&format!("daemon:{}:19990:0:99999:7:::\n", self.hash))),
+            shadow: match self.hash {
+                "unreadable" => Shadow::of(self.passwd, Err("shadow is torn")),
+                hash => Shadow::of(self.passwd, Ok(&format!("daemon:{hash}:19990:0:99999:7:::\n"))),
+            },
             exists: Box::new(|path| match path {
                 "/etc/nologin" => self.closed,
                 path => matches!(path, "/bin/sh" | "/usr/sbin/nologin"),
@@ -78,8 +88,11 @@ impl Case {
             installed: Box::new(|_| true),
             sudoers: Ok(serde_json::from_str(&self.sudoers).ok()),
             sudo_settings: Ok(Vec::new()),
-            conditions: Ok(Vec::new()),
-            sshd: Box::new(|_, _| Ok(self.sshd.clone())),
+            conditions: Ok(self.conditions.clone()),
+            sshd: Box::new(|_, _| match self.sshd.as_str() {
+                "" => Err(String::from("no answer of sshd")),
+                said => Ok(said.to_owned()),
+            }),
             ..Facts::of_nothing()
         };
         let policy = parse(&[(String::from("mfa.toml"), self.rules.to_owned())]).unwrap();
@@ -546,4 +559,49 @@ fn a_module_says_more_or_less_by_what_is_known_of_the_person() {
     assert!(codes("account required pam_time.so", rules).len() > 1);
     let more = |scene: &mut Scene| scene.exists = &|path| path == "/etc/security/access.d";
     assert_eq!(codes("account required pam_access.so", more), [SUCCESS, PERM_DENIED]);
+}
+
+#[test]
+fn what_is_not_known_of_a_person_is_said() {
+    let torn = Case { hash: "unreadable", ..Case::new() };
+    assert_eq!(torn.at("su"), ["a password: not known: it depends on /etc/pam.d/su:1 pam_unix.so"]);
+    let both = "auth optional pam_unix.so nullok\nauth required pam_sss.so\nauth required pam_mfa.so stack=complete\n";
+    let account = String::from("account required pam_permit.so\naccount required pam_mfa.so\n");
+    let torn = Case { auth: both.into(), account, ..torn };
+    assert_eq!(torn.at("su"), ["a password: not known: shadow is torn; perhaps: ".to_owned() + ASKED]);
+    let unbound = Case { bound: false, ..torn };
+    let empty = "refused: the first factor proves nothing: it may be empty, which cannot be told";
+    assert_eq!(unbound.at("su"), [format!("a password: {empty}")]);
+    let strict = Case { auth: both.replace(" nullok", ""), ..unbound };
+    assert_eq!(strict.at("su"), ["a password: not known: shadow is torn; perhaps: ".to_owned() + LED]);
+    let no_pam = SSHD.replace("usepam yes", "usepam no").replace("dauthentication no", "dauthentication yes");
+    assert_eq!(Case { sshd: no_pam, ..strict }.at("sshd")[1], "a password: not known: shadow is torn");
+    let silent = Case { sshd: String::new(), ..Case::new() };
+    assert_eq!(silent.at("sshd")[1], format!("a password: not known: no answer of sshd; perhaps: {ASKED}"));
+    let account = Case { account: "account nonsense pam_unix.so\n".into(), ..Case::new() };
+    assert!(account.at("su")[0].starts_with("a password: not known: "), "{:?}", account.at("su"));
+}
+
+#[test]
+fn ways_differ_by_the_place() {
+    let rules = "[[rule]]\nrequire = \"mfa\"\nkinds = [\"u2f\"]\n";
+    let keys = Case { bound: false, rules, ..Case::new() };
+    assert_eq!(keys.from(Place::Local, "login"), [format!("a password: {LED}")]);
+    let elsewhere = "a password: refused: a security key has to be bound where it is plugged in";
+    assert_eq!(keys.at("login"), [elsewhere]);
+    let by_address = Case { conditions: vec![String::from("Address 10.0.0.0/8")], ..Case::new() };
+    let asked = format!("a password: {ASKED}");
+    assert_eq!(by_address.from(Place::Remote(Some("10.0.0.1")), "sshd")[1], asked);
+    for place in [Place::Remote(None), Place::Remote(Some("web1"))] {
+        let unsure = "a password: not known: a Match of sshd goes by the address of the client";
+        assert!(by_address.from(place, "sshd")[1].starts_with(unsure), "{place:?}");
+    }
+}
+
+#[test]
+fn a_password_may_lead_another_way_than_none() {
+    let auth = "auth [success=ignore default=1] pam_unix.so\nauth requisite pam_mfa.so stack=complete\n\
+        auth required pam_permit.so\n";
+    let past = "nothing: let in without anything: auth passes our line by: asked for nothing";
+    assert_eq!(Case { auth: auth.into(), ..Case::new() }.at("su"), [&format!("a password: {ASKED}"), past]);
 }
