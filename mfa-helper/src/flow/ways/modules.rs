@@ -150,10 +150,11 @@ impl Scene<'_> {
         let flags = ["debug", "quiet", "quiet_fail", "quiet_success", "audit"];
         let mut words = arguments.iter().map(String::as_str).filter(|word| !flags.contains(word));
         let mut all = Some(true);
+        // It is about the caller then, wherever that stands.
+        if arguments.iter().any(|word| word == "use_uid") {
+            return None;
+        }
         while let Some(left) = words.next() {
-            if left == "use_uid" {
-                return None;
-            }
             let (operator, right) = (words.next()?, words.next()?);
             match self.holds(left, operator, right) {
                 Some(true) => {}

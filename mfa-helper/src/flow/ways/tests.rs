@@ -472,6 +472,7 @@ fn each_module_says_what_it_looks_at() {
         ("pam_succeed_if.so tty = ssh user = ann", NO),
         ("pam_succeed_if.so user like kim", BOTH),
         ("pam_succeed_if.so use_uid user = ann", BOTH),
+        ("pam_succeed_if.so user = ann use_uid", BOTH),
         ("pam_usertype.so isregular", YES),
         ("pam_usertype.so debug issystem", NO),
         ("pam_usertype.so", BOTH),
