@@ -230,7 +230,6 @@ impl Scene<'_> {
             return unclear;
         }
         match ((self.files)(file), sense) {
-            (Err(_), _) => unclear,
             (Ok(None), _) => vec![on_error],
             (Ok(Some(text)), "allow" | "deny") => {
                 let is_listed = text.lines().any(|line| line == self.user.name);

@@ -211,7 +211,7 @@ pub fn goes_by_address(conditions: &[String]) -> bool {
 
 /// What distinguishes this user from others in the conditions of `Match` blocks: sshd has to be asked once for each class.
 pub fn class(conditions: &[String], user: &User) -> String {
-    let mut class = String::from(if user.uid == 0 { "root" } else { "" });
+    let mut class = String::new();
     for condition in conditions {
         let words: Vec<&str> = condition.split_whitespace().collect();
         for pair in words.windows(2) {
