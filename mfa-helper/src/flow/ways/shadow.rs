@@ -200,6 +200,8 @@ mod tests {
     #[test]
     fn a_field_in_passwd_counts_if_it_refers_to_no_shadow() {
         let shadow = Shadow::of("a:*:1:1::/:/bin/sh\nb::2:2::/:/bin/sh\nc:x:3:3::/:/bin/sh\n", Ok("a:$6$x$y:::::::\n"));
+        let named = Shadow::of("a:##a:1:1::/:/bin/sh\n", Ok("a:$6$x$y:::::::\n"));
+        assert_eq!(named.password("a"), Password::Typed);
         let passwords = ["a", "b", "c", "nobody-here"].map(|user| shadow.password(user));
         assert_eq!(passwords, [Password::Locked, Password::Empty, Password::Locked, Password::Elsewhere]);
     }

@@ -235,6 +235,11 @@ mod tests {
         let other_host =
             spec(r#"{"username": "kim"}"#, ALL).replace(r#"[{"hostname": "ALL"}]"#, r#"[{"hostname": "db1"}]"#);
         assert_eq!(granted_to_kim(&[asked.clone(), other_host], ""), Grant::All { asked: true });
+        let here = spec(r#"{"username": "kim"}"#, ALL);
+        for host in ["web1", "web1.example"] {
+            let here = here.replace(r#""hostname": "ALL""#, &format!(r#""hostname": "{host}""#));
+            assert_eq!(granted_to_kim(&[here], ""), Grant::All { asked: true }, "{host}");
+        }
         let taken = spec(r#"{"username": "kim"}"#, r#""Commands": [{"command": "ALL", "negated": true}]"#);
         assert_eq!(granted_to_kim(&[asked, taken], ""), Grant::Nothing);
     }
@@ -263,6 +268,7 @@ mod tests {
             let bound = of_ann.replace(r#"{"username": "ann"}"#, elsewhere);
             assert!(matches!(with(&bound), Grant::NotKnown(_)), "{elsewhere}");
         }
+        assert!(matches!(with(r#"{"Options": [{"use_pam": false}]}"#), Grant::NotKnown(_)));
         let unasked = [spec(r#"{"username": "kim"}"#, NOPASSWD)];
         assert!(matches!(granted_to_kim(&unasked, r#"{"Options": [{"targetpw": true}]}"#), Grant::NotKnown(_)));
         // A tag decides before the setting, and not before the group.

@@ -241,6 +241,15 @@ fn what_the_stack_leaves_out_is_said() {
     let too_far = Case { auth: jump, rules: "[[rule]]\nrequire = \"off\"\n", ..Case::new() };
     assert_eq!(too_far.at("su"), ["a password: let in after the first factor: off by rule"]);
     assert!(too_far.at("sshd")[1].contains("not known: no module of auth may establish"), "{:?}", too_far.at("sshd"));
+    // Nor do conditions say anything there.
+    for condition in [
+        "[success=1 default=ignore] pam_succeed_if.so uid >= 1",
+        "[auth_err=1 default=ignore] pam_succeed_if.so uid = 0",
+    ] {
+        let auth = format!("auth {condition}\nauth requisite pam_deny.so\n{AUTH}");
+        let ways = Case { auth, ..Case::new() }.at("sshd");
+        assert!(ways[1].contains("not known: no module of auth may establish"), "{ways:?}");
+    }
     let unknown = Case { auth: "auth nonsense pam_unix.so\n".into(), ..Case::new() };
     assert!(unknown.at("su")[0].contains("not known: "));
 }
@@ -282,6 +291,11 @@ fn sshd_has_settings_of_its_own() {
         with("methods any", "methods publickey,keyboard-interactive:pam", 1000),
         [format!("a key and a password: {ASKED}")]
     );
+    let either = SSHD
+        .replace("passwordauthentication no", "passwordauthentication yes")
+        .replace("methods any", "methods password keyboard-interactive");
+    let ways = Case { sshd: either, ..Case::new() }.at("sshd");
+    assert_eq!(ways, [asked.as_str()], "the second list lets in");
     let two = SSHD
         .replace("passwordauthentication no", "passwordauthentication yes")
         .replace("methods any", "methods password,keyboard-interactive");
@@ -558,6 +572,7 @@ fn a_module_says_more_or_less_by_what_is_known_of_the_person() {
     let rules = |scene: &mut Scene| scene.files = &|_| Ok(Some(String::from("-:ALL:ALL\n")));
     assert_eq!(codes("account required pam_access.so", rules), [SUCCESS, PERM_DENIED]);
     assert!(codes("account required pam_time.so", rules).len() > 1);
+    assert!(codes("account required pam_exec.so quiet /bin/true", |_| ()).contains(&12));
     let more = |scene: &mut Scene| scene.exists = &|path| path == "/etc/security/access.d";
     assert_eq!(codes("account required pam_access.so", more), [SUCCESS, PERM_DENIED]);
 }
@@ -576,7 +591,13 @@ fn what_is_not_known_of_a_person_is_said() {
     let strict = Case { auth: both.replace(" nullok", ""), ..unbound };
     assert_eq!(strict.at("su"), ["a password: not known: shadow is torn; perhaps: ".to_owned() + LED]);
     let no_pam = SSHD.replace("usepam yes", "usepam no").replace("dauthentication no", "dauthentication yes");
-    assert_eq!(Case { sshd: no_pam, ..strict }.at("sshd")[1], "a password: not known: shadow is torn");
+    let no_pam = Case { sshd: no_pam, ..strict };
+    assert_eq!(no_pam.at("sshd")[1], "a password: not known: shadow is torn");
+    let of_a_directory = Case { passwd: "", ..no_pam };
+    assert_eq!(of_a_directory.at("sshd")[1], "a password: refused: sshd asks no directory without PAM");
+    let auth = String::from("auth required pam_sss.so\nauth required pam_mfa.so stack=complete\n");
+    let another = "a password: not known: a directory, or a module other than pam_unix, keeps what proves this user";
+    assert_eq!(Case { auth, ..Case::new() }.at("su"), [format!("{another}; perhaps: {ASKED}")]);
     let silent = Case { sshd: String::new(), ..Case::new() };
     assert_eq!(silent.at("sshd")[1], format!("a password: not known: no answer of sshd; perhaps: {ASKED}"));
     let account = Case { account: "account nonsense pam_unix.so\n".into(), ..Case::new() };
