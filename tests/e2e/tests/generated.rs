@@ -259,6 +259,9 @@ fn what_is_said_is_what_is_done() {
         let mut of_this = Sum::default();
         let wrong = compare(&said(machine, SERVICES, &everybody()), done, &mut of_this);
         all.lock().expect("no poison").0.add(of_this);
+        for Wrong { login: (person, service), first, class, expected, .. } in &wrong {
+            println!("MFA_TEST_HOSTS={number}: {person} by {service} with {first:?}: {class:?} and not {expected:?}");
+        }
         // One is enough to see what is wrong; the others mostly are the same.
         let Some(first) = wrong.into_iter().next() else { return };
         let (host, wrong) = smallest(machine, host, first);
