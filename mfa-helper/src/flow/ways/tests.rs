@@ -596,7 +596,7 @@ fn what_is_not_known_of_a_person_is_said() {
     let of_a_directory = Case { passwd: "", ..no_pam };
     assert_eq!(of_a_directory.at("sshd")[1], "a password: refused: sshd asks no directory without PAM");
     let auth = String::from("auth required pam_sss.so\nauth required pam_mfa.so stack=complete\n");
-    let another = "a password: not known: a directory, or a module other than pam_unix, keeps what proves this user";
+    let another = "a password: not known: a module other than pam_unix keeps the password";
     assert_eq!(Case { auth, ..Case::new() }.at("su"), [format!("{another}; perhaps: {ASKED}")]);
     let silent = Case { sshd: String::new(), ..Case::new() };
     assert_eq!(silent.at("sshd")[1], format!("a password: not known: no answer of sshd; perhaps: {ASKED}"));
