@@ -74,7 +74,7 @@ fn nothing_bad_is_said_of_a_key_that_was_just_plugged_in() {
     asking.until("tell Insert");
     run("sleep", &[SETTLED]);
     key.tell("plug");
-    key.tell("slow 700");
+    key.tell("slow 300");
     desk.plug(&key);
     let lines = asking.end();
     assert_eq!(told(&lines), ["Insert", "Touch"], "{lines:?}");
@@ -144,7 +144,7 @@ fn a_key_that_another_program_has_locked_is_waited_for_and_then_used() {
     assert_eq!(flags(&desk.ask(&["assert", &bound]).end()), "01");
 }
 
-/// What another uses between the PIN and the touch costs no try, and the PIN is asked for once.
+/// A key that is busy between PIN and touch costs no try; the PIN is asked for once.
 #[test]
 fn a_pin_is_typed_once_though_the_key_is_busy() {
     let desk = Desk::new();
@@ -156,6 +156,24 @@ fn a_pin_is_typed_once_though_the_key_is_busy() {
     assert_eq!(flags(&lines), "05", "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("pin ")).count(), 1, "{lines:?}");
     assert!(key.count("pins") > pins && key.tell("retries") == "8");
+}
+
+/// Each time that a wrong PIN is sent costs a try, so it is sent once, whatever becomes of the answer.
+#[test]
+fn a_wrong_pin_is_sent_once() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    for (trouble, why) in [("busy 1000 touch", "WrongPin"), ("lose 1 touch", "")] {
+        assert_eq!(key.tell("retries"), "8");
+        key.tell(trouble);
+        let lines = desk.ask(&["assert", &bound, "answer=4321", "ms=5000"]).end();
+        assert!(failure(&lines).starts_with(why), "{trouble}: {lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("pin ")).count(), 1, "{trouble}: {lines:?}");
+        assert_eq!(key.tell("retries"), "7", "{trouble}");
+        key.tell("lose 0");
+        assert_eq!(flags(&desk.ask(&["assert", &bound, "answer=1234"]).end()), "05", "the right one forgives it");
+    }
 }
 
 #[test]

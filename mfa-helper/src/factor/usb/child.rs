@@ -176,13 +176,17 @@ fn assert(device: &Device, candidates: &[Candidate], hash: &[u8; 32], verify: &V
     Err(Error::NO_CREDENTIALS)
 }
 
+/// `None` if the key does not tell; an error if it holds none of them.
 fn first_held(device: &Device, candidates: &[Candidate], pin: &Secret) -> Result<Option<usize>, Error> {
+    let mut tells = true;
     for (n, one) in candidates.iter().enumerate() {
-        if device.holds(&one.rp_id, &one.credential, Some(pin))? == Some(true) {
-            return Ok(Some(n));
+        match device.holds(&one.rp_id, &one.credential, Some(pin))? {
+            Some(true) => return Ok(Some(n)),
+            Some(false) => {}
+            None => tells = false,
         }
     }
-    Ok(None)
+    if tells { Err(Error::NO_CREDENTIALS) } else { Ok(None) }
 }
 
 /// Whether a login would find what was just made. What the key does not tell is no reason against it.
@@ -322,16 +326,14 @@ impl<'a> Line<'a> {
                 }
                 match status {
                     WAITS => self.say(Now::Waits),
-                    _ if self.now.get() == Now::Waits => self.say(Now::Works),
-                    _ => {}
+                    _ => self.say(Now::Works),
                 }
             }
             (ERROR, why) if BUSY.contains(&why) => {
                 self.busy.set(true);
                 self.say(Now::Busy);
             }
-            // U2F has no keepalives. A key of CTAP2 that was busy may be so again at the next of several commands, so it
-            // is free once it waits for a touch.
+            // U2F has no keepalives.
             (MESSAGE, _) => self.say(Now::Works),
             _ => {}
         }

@@ -685,7 +685,8 @@ impl Plugged {
     fn failure(&self, code: i32, cut: Option<Cut>) -> Failure {
         match (cut, Error(code)) {
             (Some(Cut::Unplugged), _) => Failure::Unplugged,
-            _ if self.now == Now::Busy => Failure::Busy,
+            // What was busy to the end has no answer of its own.
+            (Some(_), _) if self.now == Now::Busy => Failure::Busy,
             (Some(Cut::Late | Cut::CalledOff), _) if self.is_unclear() => match self.now {
                 Now::Waits => Failure::Locked,
                 _ => Failure::Silent,
