@@ -329,6 +329,7 @@ fn record(caller: Caller, person: &Person, request: &Request, subject: Option<&s
 
 fn level(request: &Request, decision: &Decision) -> Level {
     match (request, decision.outcome) {
+        _ if decision.noted.iter().any(|(name, _)| *name == "alarm") => Level::Warning,
         (
             Request::Verb(
                 Verb::Status { .. }

@@ -20,6 +20,7 @@ use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
 use crate::policy::{Requirement, SkKey};
+use crate::program::is_service_of_sudo;
 use crate::stack;
 
 /// The answer of a key, which is not judged yet.
@@ -56,23 +57,27 @@ pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: 
         // A stranger from afar must not learn that there is a key, so everybody is asked the same question.
         return code::ask_code(notice, audience, view, desk);
     }
-    let (text, reason) = match answer_of_a_key(&mut notice, audience, view, desk) {
+    let (text, reason, alarm) = match answer_of_a_key(&mut notice, audience, view, desk) {
         Ok(Answered { key, signed, hash }) => {
             let answer = Answer::Signed { key, signed: &signed, hash: &hash };
             match code::judge_key(audience, &view.user, &answer, desk) {
                 Ok(passed) => return Ok(passed),
                 Err((refused, false)) => return Err(refused),
-                Err((refused, true)) => (refused.text, refused.reason),
+                // Whatever is answered then, the log warns of it.
+                Err((refused, true)) => (refused.text, refused.reason, Some(("alarm", String::from("counter")))),
             }
         }
         Err(NotAnswered::Failed(decision)) => return Err(decision.by_factor(code::U2F)),
         Err(NotAnswered::Typed(code)) => return code::judge_recovery_code(code, audience, view, desk),
-        Err(NotAnswered::Unreachable(text, reason)) => (text, reason),
+        Err(NotAnswered::Unreachable(text, reason)) => (text, reason, None),
     };
     let notice = below(notice.take(), text);
     // A screen locker has room for the question alone.
     let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
-    let because = |decision: Decision| Decision { reason: format!("{} ({reason})", decision.reason), ..decision };
+    let because = |decision: Decision| {
+        let noted = decision.noted.into_iter().chain(alarm).collect();
+        Decision { reason: format!("{} ({reason})", decision.reason), noted, ..decision }
+    };
     match code::ask_code(notice, audience, view, desk) {
         Ok(passed) => Ok(Passed { decision: because(passed.decision), ..passed }),
         Err(decision) => Err(because(decision)),
@@ -99,7 +104,7 @@ fn answer_of_a_key(
     let by_touch_here = here && !plugged.is_empty();
     if !by_touch_here && (of_ssh.is_empty() || !has_agent) {
         // Of the programs that ask, sudo alone tells where the agent of its caller is.
-        let by_sudo = login.is_some_and(|login| ["sudo", "sudo-i"].contains(&login.service.as_str()));
+        let by_sudo = login.is_some_and(|login| is_service_of_sudo(&login.service));
         return Err(NotAnswered::Unreachable(
             String::from(match by_sudo && !here && !of_ssh.is_empty() {
                 true => "Your security key is asked through your ssh agent: log in by ssh -A.",
@@ -110,7 +115,7 @@ fn answer_of_a_key(
     }
     let challenge = desk.bindings.challenge(&view.user).map_err(Decision::from)?;
     match by_touch_here {
-        true => by_usb(notice, audience, &plugged, &challenge, desk),
+        true => by_usb(notice, audience, view, &plugged, &challenge, desk),
         false => by_agent(notice, audience, &of_ssh, &challenge, desk),
     }
 }
@@ -119,6 +124,7 @@ fn answer_of_a_key(
 fn by_usb(
     notice: &mut Option<&str>,
     audience: Audience,
+    view: &View,
     keys: &[Key],
     challenge: &[u8; 32],
     desk: &mut Desk,
@@ -128,12 +134,13 @@ fn by_usb(
     let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let several = keys.len() > 1;
     let mut person = AtTheKey { notice, lang: audience.lang, binds: false, several, conversation: desk.conversation };
+    let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
-        usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact()))?;
+        usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact(), has_codes))?;
     Ok(Answered { key: keys[n].id, signed, hash: *challenge })
 }
 
-fn no_key(failure: usb::Failure, contact: &str) -> NotAnswered {
+fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered {
     let reason = failure.reason();
     match failure {
         usb::Failure::Gone(none) => NotAnswered::Failed(none.into()),
@@ -142,7 +149,11 @@ fn no_key(failure: usb::Failure, contact: &str) -> NotAnswered {
         }
         usb::Failure::NotAPin(typed) if !typed.0.bytes().is_empty() => NotAnswered::Typed(typed.0),
         usb::Failure::WrongPin { .. } => {
-            let text = format!("{failure}\nWithout it: type a recovery code in place of the PIN.");
+            let without = match has_codes {
+                true => String::from("Without the PIN: at the next try, type a recovery code in its place."),
+                false => format!("Without the PIN: ask {contact}."),
+            };
+            let text = format!("{failure}\n{without}");
             NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason))
         }
         // A key was asked, and this is its answer.

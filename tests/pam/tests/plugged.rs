@@ -211,14 +211,18 @@ fn a_recovery_code_helps_while_the_key_is_plugged_in() {
     let report = at(&desk, &system, "dora", "abcd-efgh-ijkl-mnop", "");
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
     assert_eq!(key.count("pins"), pins);
-    // Who has forgotten the PIN types nothing.
+    // A user who has forgotten the PIN types nothing.
     let report = at(&desk, &system, "dora", " ", &codes[1]);
     assert!(asked(&report, RECOVERY), "{report:?}");
     assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
     assert_eq!(key.count("pins"), pins);
     let report = at(&desk, &system, "dora", "4321", "");
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
-    assert!(asked(&report, "type a recovery code in place of the PIN") && !asked(&report, TOUCH), "{report:?}");
+    assert!(
+        asked(&report, "Without the PIN: at the next try, type a recovery code in its place.")
+            && !asked(&report, TOUCH),
+        "{report:?}"
+    );
 
     // After a counter that went back, which a copy of the key may have done, the key alone lets nobody in.
     key.tell("counter 100");
