@@ -70,9 +70,18 @@ impl Shadow {
         Shadow { passwd: Ok(entries(passwd.as_bytes())), shadow }
     }
 
-    /// The password of `user`.
+    /// The password of `user`, for pam_unix.
     pub fn password(&self, user: &str) -> Password {
-        match self.entry(user) {
+        Self::kind(self.entry(user))
+    }
+
+    /// The same for an sshd without PAM.
+    pub fn password_without_pam(&self, user: &str) -> Password {
+        Self::kind(self.entry_of_sshd(user))
+    }
+
+    fn kind(entry: Result<Option<Entry>, String>) -> Password {
+        match entry {
             Ok(Some(Entry { hash: Hash::Empty, .. })) => Password::Empty,
             Ok(Some(Entry { hash: Hash::Typed, .. })) => Password::Typed,
             Ok(Some(Entry { hash: Hash::Locked | Hash::InShadow, .. })) => Password::Locked,
@@ -88,7 +97,14 @@ impl Shadow {
 
     /// Whether sshd without PAM refuses the account, because its hash begins with `!`.
     pub fn is_barred(&self, user: &str) -> bool {
-        self.entry(user).ok().flatten().is_some_and(|entry| entry.barred)
+        self.entry_of_sshd(user).ok().flatten().is_some_and(|entry| entry.barred)
+    }
+
+    /// Where sshd looks without PAM: an entry in shadow counts, whatever passwd says (`shadow_pw`).
+    fn entry_of_sshd(&self, user: &str) -> Result<Option<Entry>, String> {
+        let Some(of_passwd) = self.passwd.as_ref().map_err(Clone::clone)?.get(user) else { return Ok(None) };
+        let of_shadow = self.shadow.as_ref().map_err(Clone::clone)?.get(user);
+        Ok(Some(of_shadow.unwrap_or(of_passwd).clone()))
     }
 
     /// The entry where pam_unix looks: in shadow if passwd refers to it, otherwise in passwd.
@@ -207,6 +223,20 @@ mod tests {
     }
 
     /// Anybody may put such bytes there, by chfn.
+    #[test]
+    fn without_pam_shadow_counts_whatever_passwd_says() {
+        let shadow = |passwd: &str, shadow| Shadow::of(&format!("eve:{passwd}:4000:4000::/:/bin/sh\n"), shadow);
+        let both = shadow("!$y$a", Ok("eve:$y$b:20000::::::\n"));
+        assert_eq!((both.password("eve"), both.is_barred("eve")), (Password::Locked, false));
+        assert_eq!(both.password_without_pam("eve"), Password::Typed);
+        let barred = shadow("$y$a", Ok("eve:!:20000::::::\n"));
+        assert_eq!((barred.password("eve"), barred.is_barred("eve")), (Password::Typed, true));
+        let alone = shadow("!$y$a", Ok(""));
+        assert_eq!((alone.password_without_pam("eve"), alone.is_barred("eve")), (Password::Locked, true));
+        assert_eq!(alone.password_without_pam("kim"), Password::Elsewhere);
+        assert_eq!(shadow("$y$a", Err("torn")).password_without_pam("eve"), Password::NotKnown("torn".into()));
+    }
+
     #[test]
     fn bytes_that_are_no_text_hide_nobody() {
         let mut passwd = b"eve:x:1:1:\xff,\xfe::/bin/sh\n".to_vec();
