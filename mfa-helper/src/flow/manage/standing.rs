@@ -71,6 +71,7 @@ fn show_missing(users: Vec<String>, desk: &mut Desk) -> Result<Decision, Decisio
         let line = format!("{}: required at {at}; {led_to}\n", printable(&view.user, 64));
         let Led { mut at, not_known } = led;
         at.truncate(SERVICES);
+        let not_known = not_known.map(|why| printable(&why, 500));
         let status = Status { required_at: required.list(), binds_at: at, not_known, ..status };
         conversation.send(&FromHelper::Status(status))?;
         conversation.send(&FromHelper::Report(line))
