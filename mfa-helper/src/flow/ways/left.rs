@@ -97,7 +97,7 @@ fn is_admin(person: &Person, facts: &Facts) -> Option<bool> {
 /// a robot that does.
 pub fn loses(person: &Person, before: &Rules, after: &Rules, facts: &Facts) -> &'static str {
     let of_people = person.is_root() || person.uid >= PEOPLE;
-    if !of_people && (is_no_shell(&person.shell) || !after.name(person)) {
+    if !of_people && (is_no_shell(&person.shell) || !after.names(person)) {
         return "";
     }
     let lost =

@@ -209,7 +209,7 @@ impl Rules {
     }
 
     /// Whether the rule that decides at sshd names this person or a group, and not everybody.
-    fn name(&self, person: &Person) -> bool {
+    fn names(&self, person: &Person) -> bool {
         let policy = self.elsewhere.policy();
         let (place, now) = (Place::Remote(None), (self.elsewhere.now)());
         let facts = PolicyFacts { user: person.name(), service: "sshd", place, now };
@@ -505,13 +505,15 @@ impl Try<'_> {
             (true, _) => ways.push(nothing),
             (false, true) => ways.extend([typed, nothing]),
             // Our question alone is in the way, whatever was typed before.
-            (false, false) if typed.end == nothing.end && self.is_mute(&nothing.end) => ways.push(nothing),
+            (false, false) if typed.end == nothing.end && self.is_our_question_alone(&nothing.end) => {
+                ways.push(nothing)
+            }
             (false, false) => ways.push(typed),
         }
         ways
     }
 
-    fn is_mute(self, end: &End) -> bool {
+    fn is_our_question_alone(self, end: &End) -> bool {
         matches!((self.mute, end), (Some(mute), End::Refused(why)) if why == mute)
     }
 

@@ -84,6 +84,7 @@ impl Shadow {
         match entry {
             Ok(Some(Entry { hash: Hash::Empty, .. })) => Password::Empty,
             Ok(Some(Entry { hash: Hash::Typed, .. })) => Password::Typed,
+            // Shadow refers to no other place: nothing can match.
             Ok(Some(Entry { hash: Hash::Locked | Hash::InShadow, .. })) => Password::Locked,
             Ok(None) => Password::Elsewhere,
             Err(why) => Password::NotKnown(why),
@@ -113,15 +114,8 @@ impl Shadow {
         if entry.hash != Hash::InShadow {
             return Ok(Some(entry.clone()));
         }
-        let mut entry = match self.shadow.as_ref().map_err(Clone::clone)?.get(user) {
-            Some(entry) => entry.clone(),
-            None => Entry { hash: Hash::InShadow, barred: false, days: None },
-        };
-        // There is no other place to look: nothing can match.
-        if entry.hash == Hash::InShadow {
-            entry.hash = Hash::Locked;
-        }
-        Ok(Some(entry))
+        let entry = self.shadow.as_ref().map_err(Clone::clone)?.get(user).cloned();
+        Ok(Some(entry.unwrap_or(Entry { hash: Hash::InShadow, barred: false, days: None })))
     }
 }
 
