@@ -187,7 +187,7 @@ fn ways_to_ask(settings: &Settings) -> Vec<Wrong> {
         let what = format!("no way in asks for a code, so users who must give one are locked out: {methods}");
         found("sshd-methods-without-code", true, what);
     } else if by_password {
-        // What libpam remembers of the refused try, sshd meets again when it sets the credentials.
+        // libpam remembers the refused try, and pam_setcred fails because of it.
         let what = "by the method \"password\" sshd answers each question itself: users who must give a code are refused \
                     there, and clients that try it first come in by no other method on that connection either";
         found("sshd-password-method", false, what.into());

@@ -245,8 +245,7 @@ fn locked_out(
     lost.into_iter().filter(|(at, _)| !at.is_empty()).map(finding).collect()
 }
 
-/// How one of them is exempted that has no person to hold a device. Root has to say which: a person would be let in by a key
-/// alone.
+/// How a robot among them is exempted. Root names it: a person who is exempted would come in by a key alone.
 fn exemption(people: &[&Person], host: &Host) -> String {
     let Some(first) = people.iter().find(|person| person.must_bind()) else { return String::new() };
     let decides = host.policy().rule_of(&first.asked("sshd", host));
@@ -254,7 +253,8 @@ fn exemption(people: &[&Person], host: &Host) -> String {
         decides.filter(|rule| rule.origin.starts_with(BY_COMMAND)).and_then(|rule| rule.groups.as_ref()?.first());
     match group {
         Some(group) => {
-            format!("; a robot: mfa-enroll require --group {} --except NAME, and what else it was told", quoted(group))
+            let group = quoted(group);
+            format!("; a robot: mfa-enroll require --group {group} --except NAME, with the other options of that rule")
         }
         None => String::from("; a robot: a rule before it, with users = [\"NAME\"] and require = \"off\""),
     }

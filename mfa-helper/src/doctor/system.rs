@@ -85,8 +85,8 @@ fn is_exempt_in_sudo(user: &str, people: &[Person], host: &Host) -> bool {
     }
 }
 
-/// Whether sudo could let this user in by NOPASSWD alone, because there is no password that could be typed first: so the
-/// images of clouds have it. The code is asked where such a user comes in.
+/// Whether sudo could let this user in by NOPASSWD alone, because there is no password that could be typed first: so cloud
+/// images have it. The code is asked where such a user comes in.
 fn cannot_be_asked(user: &str) -> bool {
     identity::password_of(user) == Password::Locked && !stack::asks_elsewhere("sudo", &system_file)
 }

@@ -49,7 +49,7 @@ pub struct Group {
 pub enum Password {
     /// Empty: with `nullok`, pam_unix asks nothing and lets in.
     Empty,
-    /// This host has the user, and no password fits: there is no hash ([`Hash::Locked`]), as in images for clouds.
+    /// This host has the user, and no password fits: there is no hash ([`Hash::Locked`]), as in cloud images.
     Locked,
     /// A hash, or a user of another source, of whom a directory may keep a password.
     Set,

@@ -313,7 +313,7 @@ fn an_app_that_ignores_its_parameters_is_told_so_and_is_not_bound() {
     assert_eq!(fs::read(bound.file("credentials")).unwrap(), before);
 }
 
-/// Where no password fits, as in images for clouds, nobody can be asked for one. Who is known to another source than
+/// Where no password fits, as in cloud images, nobody can be asked for one. Who is known to another source than
 /// this host's files may have one all the same.
 #[test]
 fn who_comes_by_a_key_alone_is_sent_to_the_password_only_if_one_may_fit() {

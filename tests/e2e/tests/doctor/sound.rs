@@ -35,9 +35,9 @@ fn comes_in_and_is_root(machine: &Machine, user: &str, answers: &[(&str, &str)])
     assert_eq!(t.text().matches(": ").count(), answers.len(), "{}", t.screen());
 }
 
-/// An image for a cloud: its administrators have keys and no password, and sudo asks them for none.
+/// A cloud image: its administrators have keys and no password, and sudo asks them for none.
 #[test]
-fn nothing_is_found_in_an_image_for_a_cloud() {
+fn nothing_is_found_in_a_cloud_image() {
     let machine = common::enabled(Machine::build().package().boot());
     machine.sh_ok(KEY);
     machine.sh_ok(
@@ -144,7 +144,7 @@ fn nothing_is_found_where_a_robot_is_exempt_and_it_works() {
     let robots = found(&findings, "locked-out").expect("it is found");
     assert_eq!((code, robots["names"].to_string().as_str()), (7, r#"["ansible","deploy"]"#), "{findings:#?}");
     let remedy = robots["remedy"].as_str().expect("a remedy");
-    assert!(remedy.contains("a robot: mfa-enroll require --group sudo --except NAME"), "{remedy}");
+    assert!(remedy.contains("a robot: mfa-enroll require --group sudo --except NAME, with the other options of that rule"), "{remedy}");
     // Nobody logs in to it: it has no shell.
     machine.sh_ok("gpasswd --delete games sudo");
     machine.sh_ok("mfa-enroll require --group sudo --except deploy --except ansible --except puppet");
