@@ -67,6 +67,8 @@ pub struct Setting {
     pub said: String,
     /// The file and the line in it, from 1. `None` if the file is not known.
     pub at: Option<(String, usize)>,
+    /// The one user that it is about, if it names a plain user.
+    pub user: Option<String>,
 }
 
 /// The step that a setting removes.
@@ -220,6 +222,7 @@ fn lines_that(
         word,
         said: line.trim().to_owned(),
         at: Some((path.to_owned(), number)),
+        user: None,
     };
     lines.map(setting).collect()
 }
@@ -239,15 +242,24 @@ const WORDS: [(&str, Waives); 10] = [
     ("timestamp_timeout", Waives::SecondAuth),
 ];
 
-/// The settings that sudo's parser says are in force, for any users, each with the lines that mention it.
+/// The settings that sudo's parser says are in force, for any users, each with the lines that mention it for the same
+/// user. If there are fewer lines, another file has the rest: that is told without a place and without a user.
 fn of_parser(answer: &[u8], words: &[Setting]) -> Result<Vec<Setting>, String> {
     let mut found = Vec::new();
-    collect(&json(answer)?, false, &mut found);
+    collect(&json(answer)?, None, &mut found);
     let mut placed = Vec::new();
-    for setting in found {
-        let same = |line: &&Setting| line.word == setting.word && line.waives == setting.waives;
-        let lines: Vec<Setting> = words.iter().filter(same).cloned().collect();
-        placed.extend(if lines.is_empty() { vec![setting] } else { lines });
+    for setting in &found {
+        let alike = |other: &&Setting| other.word == setting.word && other.waives == setting.waives;
+        let same = |other: &&Setting| alike(other) && other.user == setting.user;
+        let mut lines: Vec<Setting> = words.iter().filter(same).cloned().collect();
+        if lines.is_empty() && setting.user.is_some() {
+            // An alias, for instance.
+            lines = words.iter().filter(|line| alike(line) && line.user.is_none()).cloned().collect();
+        }
+        if lines.len() < found.iter().filter(same).count() {
+            lines.push(Setting { user: None, ..setting.clone() });
+        }
+        placed.extend(lines);
     }
     Ok(placed)
 }
@@ -261,28 +273,70 @@ fn json(answer: &[u8]) -> Result<Value, String> {
     Ok(parsed)
 }
 
-fn collect(value: &Value, in_specs: bool, found: &mut Vec<Setting>) {
+/// `spec` is the entry of `Defaults` or `User_Specs` around the value.
+fn collect(value: &Value, spec: Option<(&str, &Value)>, found: &mut Vec<Setting>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| collect(value, in_specs, found)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, spec, found)),
         Value::Object(members) => {
             for (name, value) in members {
                 if let Some((word, waives)) = WORDS.iter().find(|(word, _)| word == name)
                     && waives_by_value(word, value)
                 {
-                    found.push(match (*word, in_specs) {
-                        ("authenticate", true) => of("NOPASSWD", Waives::SomeAuth, String::from("NOPASSWD")),
-                        _ => of(word, *waives, said(word, value)),
+                    let user = spec.and_then(|(_, spec)| only_user(spec));
+                    found.push(match (*word, spec) {
+                        ("authenticate", Some(("User_Specs", _))) => Setting {
+                            waives: Waives::SomeAuth,
+                            word: "NOPASSWD",
+                            said: String::from("NOPASSWD"),
+                            at: None,
+                            user,
+                        },
+                        _ => Setting { waives: *waives, word, said: said(word, value), at: None, user },
                     });
                 }
-                collect(value, in_specs || name == "User_Specs", found);
+                match (name.as_str(), value) {
+                    ("Defaults" | "User_Specs", Value::Array(specs)) if spec.is_none() => {
+                        for spec in specs {
+                            // One line may say it of several commands.
+                            let mut of_one = Vec::new();
+                            collect(spec, Some((name, spec)), &mut of_one);
+                            of_one.dedup();
+                            found.append(&mut of_one);
+                        }
+                    }
+                    _ => collect(value, spec, found),
+                }
             }
         }
         _ => {}
     }
 }
 
-fn of(word: &'static str, waives: Waives, said: String) -> Setting {
-    Setting { waives, word, said, at: None }
+/// The one plain user whom an entry of the parser's answer is about.
+fn only_user(spec: &Value) -> Option<String> {
+    let users = spec.get("User_List").or(spec.get("Binding"))?.as_array()?;
+    let [user] = users.as_slice() else { return None };
+    let name = user.get("username")?.as_str()?;
+    (user.get("negated").is_none() && is_plain(name)).then(|| name.to_owned())
+}
+
+/// The one user whom a line of sudoers is about, if it names a plain user: `robot ALL=(ALL) NOPASSWD: ALL` or
+/// `Defaults:robot !authenticate`.
+fn sole_user(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let (first, second) = (words.next()?, words.next()?);
+    let name = match first.starts_with("Defaults") {
+        true => first.strip_prefix("Defaults:")?,
+        // The next word names the hosts, up to `=`.
+        false => Some(first).filter(|_| second != "=")?,
+    };
+    (!second.starts_with(',') && is_plain(name)).then_some(name)
+}
+
+/// Aliases are in capital letters, groups begin with `%`, uids with `#`.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain)
 }
 
 /// The setting as sudoers writes it.
@@ -310,9 +364,11 @@ fn waives_by_value(word: &str, value: &Value) -> bool {
 /// The settings that the words of a file may mean. A setting that breaks a hand-over counts wherever its word occurs.
 pub fn of_words(path: &str, text: &str) -> Vec<Setting> {
     let mut settings = Vec::new();
-    for (line, number) in text.lines().map(str::trim).zip(1..) {
+    for (line, number) in whole_lines(text) {
+        let line = line.trim();
         let mut add = |waives, word| {
-            settings.push(Setting { waives, word, said: line.to_owned(), at: Some((path.to_owned(), number)) });
+            let (at, user) = (Some((path.to_owned(), number)), sole_user(line).map(str::to_owned));
+            settings.push(Setting { waives, word, said: line.to_owned(), at, user });
         };
         let include = ["@include", "#include"].iter().any(|word| line.starts_with(word));
         let of_the_folder = |word| line.split_whitespace().eq([word, FOLDER]);
@@ -330,14 +386,33 @@ pub fn of_words(path: &str, text: &str) -> Vec<Setting> {
             add(Waives::SomeAuth, "NOPASSWD");
         }
     }
-    // A word that is broken over two lines.
+    // A word that is broken over two lines, the first of which seems to have a comment.
     let whole = text.replace("\\\r\n", "").replace("\\\n", "");
     for (word, waives) in WORDS.into_iter().filter(|(_, waives)| waives.breaks_a_hand_over()) {
-        if whole.contains(word) && !text.contains(word) {
-            settings.push(Setting { waives, word, said: word.to_owned(), at: Some((path.to_owned(), 1)) });
+        if whole.contains(word) && settings.iter().all(|setting| setting.word != word) {
+            let at = Some((path.to_owned(), 1));
+            settings.push(Setting { waives, word, said: word.to_owned(), at, user: None });
         }
     }
     settings
+}
+
+/// The lines as sudo joins them, each with the number of its first one. A backslash at the end continues a line, but no
+/// comment.
+fn whole_lines(text: &str) -> Vec<(String, usize)> {
+    let mut whole: Vec<(String, usize)> = Vec::new();
+    let mut goes_on = false;
+    for (line, number) in text.lines().zip(1..) {
+        let comment = line.split('#').skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+        let continued = line.trim_end().strip_suffix('\\').filter(|_| !comment);
+        let content = continued.unwrap_or(line);
+        match whole.last_mut().filter(|_| goes_on) {
+            Some((before, _)) => before.push_str(content),
+            None => whole.push((content.to_owned(), number)),
+        }
+        goes_on = continued.is_some();
+    }
+    whole
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -652,7 +727,8 @@ root	ALL=(ALL:ALL) ALL
     fn a_setting_is_found_with_its_lines() {
         let lines = "Defaults:bob !pam_acct_mgmt\n# pam_session\n#1000 ALL=(ALL) NOPASSWD: ALL\n";
         let files = [("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", lines)];
-        let options = r#", {"Options": [ {"pam_acct_mgmt": false}, {"pam_service": "mine"} ]}"#;
+        let options = r#", {"Binding": [ {"username": "bob"} ], "Options": [ {"pam_acct_mgmt": false} ]},
+            {"Options": [ {"pam_service": "mine"} ]}"#;
         let found = on(&PARSER, &files, Ok(&json_with(options))).unwrap();
         let line_of = |setting: &Setting| setting.at.as_ref().map(|(file, line)| format!("{file}:{line}"));
         let found: Vec<_> = found.iter().map(|setting| (setting.word, line_of(setting))).collect();
@@ -664,6 +740,52 @@ root	ALL=(ALL:ALL) ALL
             (found.len(), found[0].waives, line_of(&found[0])),
             (1, Waives::SomeAuth, Some(String::from("/etc/sudoers.d/x:3")))
         );
+    }
+
+    /// A line that is known must not stand for one that is not.
+    #[test]
+    fn a_setting_of_others_is_told_beside_that_of_one_user() {
+        let spec = |users: &str| {
+            format!(r#"{{"User_List": [ {users} ], "Cmnd_Specs": [ {{"Options": [ {{"authenticate": false}} ]}} ]}}"#)
+        };
+        let told = |lines: &str, specs: &[&str]| {
+            let specs: Vec<String> = specs.iter().map(|users| spec(users)).collect();
+            let answer = format!(r#"{{"User_Specs": [ {} ]}}"#, specs.join(", "));
+            let files = [("/etc/sudoers", DEBIAN), ("/etc/sudoers.d/x", lines)];
+            let found = on(&PARSER, &files, Ok(&answer)).unwrap();
+            let told = |setting: Setting| (setting.user, setting.at.map(|(_, line)| line));
+            found.into_iter().map(told).collect::<Vec<_>>()
+        };
+        let (ubuntu, devs) = (r#"{"username": "ubuntu"}"#, r#"{"usergroup": "devs"}"#);
+        let of_ubuntu = || Some(String::from("ubuntu"));
+        let line = "ubuntu ALL=(ALL) NOPASSWD: ALL\n";
+        assert_eq!(told(line, &[ubuntu]), [(of_ubuntu(), Some(1))]);
+        assert_eq!(told(line, &[devs, ubuntu]), [(None, None), (of_ubuntu(), Some(1))], "included from elsewhere");
+        let of_ops = "%ops ALL=NOPASSWD: ALL\n";
+        let ops = r#"{"usergroup": "ops"}"#;
+        assert_eq!(told(of_ops, &[ops, devs]), [(None, Some(1)), (None, None)]);
+        assert_eq!(told(&format!("%devs, \\\n{line}"), &[&format!("{devs}, {ubuntu}")]), [(None, Some(1))]);
+        let alias = "ADMINS ALL=NOPASSWD: ALL\n";
+        assert_eq!(told(alias, &[ubuntu]), [(None, Some(1))], "the line is told, and is not that of a plain user");
+        assert_eq!(told("", &[ubuntu]), [(None, None)], "what has no place excuses nobody");
+        let negated = r#"{"username": "ubuntu", "negated": true}"#;
+        assert_eq!(told(line, &[negated, ubuntu]), [(None, None), (of_ubuntu(), Some(1))]);
+    }
+
+    #[test]
+    fn a_continued_line_is_one_line() {
+        let found = |text: &str| {
+            let found = of_words("/etc/sudoers", text).into_iter();
+            found.map(|setting| (setting.user, setting.at.unwrap().1)).collect::<Vec<_>>()
+        };
+        let robot = || Some(String::from("robot"));
+        assert_eq!(found("\n%devs, \\\nrobot ALL=(ALL) NOPASSWD: ALL"), [(None, 2)]);
+        assert_eq!(found("#1000, \\ \r\nrobot ALL=(ALL) NOPASSWD: ALL"), [(None, 1)]);
+        assert_eq!(found("robot \\\n, %devs ALL=(ALL) NOPASSWD: ALL"), [(None, 1)]);
+        assert_eq!(found("robot ALL=(ALL) \\\n  NOPASSWD: ALL"), [(robot(), 1)]);
+        assert_eq!(found("# x \\\nrobot ALL=(ALL) NOPASSWD: ALL"), [(robot(), 2)], "sudo continues no comment");
+        assert_eq!(found("robot ALL=ALL # x \\\n%devs ALL=(ALL) NOPASSWD: ALL"), [(None, 2)]);
+        assert_eq!(found("Defaults:robot , devs !authenticate"), [(None, 1)]);
     }
 
     #[test]

@@ -91,24 +91,10 @@ fn cannot_be_asked(user: &str) -> bool {
     identity::password_of(user) == Password::Locked && !stack::asks_elsewhere("sudo", &system_file)
 }
 
-/// The one user whom a line of sudoers is about, if it names a plain user: `robot ALL=(ALL) NOPASSWD: ALL` or
-/// `Defaults:robot !authenticate`.
-fn sole_user(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
-    let name = match words.next()? {
-        first if first.starts_with("Defaults") => first.strip_prefix("Defaults:")?,
-        // The next word names the hosts, up to `=`.
-        first => words.next().filter(|hosts| *hosts != "=" && !hosts.starts_with(',')).map(|_| first)?,
-    };
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    // Aliases are in capital letters, groups begin with `%`, uids with `#`.
-    (name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain)).then_some(name)
-}
-
 /// The steps of a login that sudo's settings remove, found by the function that hand-overs use.
 fn sudo_waives(settings: &[Setting], is_exempt: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let concerns_us = |setting: &&Setting| match setting.waives {
-        Waives::Auth | Waives::SomeAuth => !sole_user(&setting.said).is_some_and(is_exempt),
+        Waives::Auth | Waives::SomeAuth => !setting.user.as_deref().is_some_and(is_exempt),
         _ => true,
     };
     let finding = |Setting { waives, said, at, .. }: &Setting| {
