@@ -90,6 +90,8 @@ pub enum Waives {
     SomeAuth,
     /// A user who was asked once is not asked again.
     SecondAuth,
+    /// Another user's password is asked.
+    Owner,
 }
 
 impl Waives {
@@ -97,7 +99,7 @@ impl Waives {
     pub fn breaks_a_hand_over(self) -> bool {
         match self {
             Waives::Account | Waives::Session | Waives::Service | Waives::Policy | Waives::Sight => true,
-            Waives::Auth | Waives::SomeAuth | Waives::SecondAuth => false,
+            Waives::Auth | Waives::SomeAuth | Waives::SecondAuth | Waives::Owner => false,
         }
     }
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Waives {
             Waives::Auth => "sudo asks for nothing",
             Waives::SomeAuth => "sudo asks for nothing here, and for no code either",
             Waives::SecondAuth => "sudo asks each user only once, and never again",
+            Waives::Owner => "sudo asks for another user's password",
         })
     }
 }
@@ -228,7 +231,7 @@ fn lines_that(
 }
 
 /// Settings whose presence or absence matters. These words occur nowhere else in the grammar of sudoers.
-const WORDS: [(&str, Waives); 10] = [
+const WORDS: [(&str, Waives); 13] = [
     ("pam_acct_mgmt", Waives::Account),
     ("pam_session", Waives::Session),
     // For a uid without an account it cannot open a session, and lets the caller in.
@@ -240,6 +243,9 @@ const WORDS: [(&str, Waives); 10] = [
     ("authenticate", Waives::Auth),
     ("exempt_group", Waives::Auth),
     ("timestamp_timeout", Waives::SecondAuth),
+    ("rootpw", Waives::Owner),
+    ("targetpw", Waives::Owner),
+    ("runaspw", Waives::Owner),
 ];
 
 /// The settings that sudo's parser says are in force, for any users, each with the lines that mention it for the same
@@ -352,7 +358,7 @@ fn said(word: &str, value: &Value) -> String {
 fn waives_by_value(word: &str, value: &Value) -> bool {
     match word {
         "pam_acct_mgmt" | "pam_session" | "use_pam" | "authenticate" => *value != Value::Bool(true),
-        "runas_allow_unknown_id" | "exempt_group" => *value != Value::Bool(false),
+        "runas_allow_unknown_id" | "exempt_group" | "rootpw" | "targetpw" | "runaspw" => *value != Value::Bool(false),
         "timestamp_timeout" => {
             value.as_str().is_none_or(|minutes| minutes.trim_start().starts_with('-')) && *value != Value::Bool(false)
         }
@@ -435,6 +441,7 @@ fn waives_by_words(word: &str, line: &str) -> bool {
         match word {
             "exempt_group" => value.is_some() && !negated,
             "timestamp_timeout" => value.is_some_and(|minutes| minutes.starts_with('-')),
+            "rootpw" | "targetpw" | "runaspw" => !negated,
             _ => negated,
         }
     })
@@ -803,6 +810,9 @@ root	ALL=(ALL:ALL) ALL
         ] {
             assert_eq!(waives(line), [Waives::Auth], "{line}");
         }
+        for line in ["Defaults rootpw", "Defaults:bob env_reset, targetpw", "Defaults !!runaspw"] {
+            assert_eq!(waives(line), [Waives::Owner], "{line}");
+        }
         for line in ["Defaults timestamp_timeout=-1", "Defaults timestamp_timeout = \"-0.5\""] {
             assert_eq!(waives(line), [Waives::SecondAuth], "{line}");
         }
@@ -817,6 +827,8 @@ root	ALL=(ALL:ALL) ALL
             "Defaults authenticate",
             "Defaults !!authenticate",
             "Defaults !exempt_group",
+            "Defaults !rootpw",
+            "# Defaults targetpw",
             "Defaults timestamp_timeout=15",
             "Defaults !timestamp_timeout",
             "# Defaults !authenticate, exempt_group=mfa, timestamp_timeout=-1",

@@ -26,6 +26,7 @@ use crate::audit::{self, Level};
 use crate::conversation::Conversation;
 use crate::factor::usb;
 use crate::flow::Decision;
+use crate::flow::ways::{self, Rules};
 use crate::host::Host;
 use crate::rootfile::MOVE_IT;
 use crate::stack::{services, system_file};
@@ -117,12 +118,13 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     findings.extend(store::check(host));
     findings.extend(installed::check());
     let people = people::all(host);
-    findings.extend(people::check(&people, config, host));
+    let (rules, facts) = (&Rules::of(host.policy(), host), &ways::Facts::of_this_machine());
+    findings.extend(people::check(&people, config, host, rules, facts));
     findings.extend(keys::check(&people, config, host));
     let services = services();
     findings.extend(stacks::check(&services, &system_file, &host.policy().enroll_services));
     findings.extend(people::cannot_be_asked(&people, &services, &system_file, host));
-    findings.extend(system::check(&people, &services, host));
+    findings.extend(system::check(&people, &services, host, rules, facts));
     report(&service::if_it_turns_away(host), conversation)?;
     told(&findings, conversation)
 }

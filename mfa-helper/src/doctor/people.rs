@@ -104,7 +104,7 @@ impl Person {
     }
 
     /// As ways in are looked at. `None` if the name service does not find the user any more.
-    fn on_the_way(&self) -> Option<ways::Person<'_>> {
+    pub fn on_the_way(&self) -> Option<ways::Person<'_>> {
         ways::Person::of(&self.identity, &self.view)
     }
 
@@ -138,9 +138,7 @@ pub fn all(host: &Host) -> Vec<Person> {
 }
 
 /// Looks at them, and at their ways in.
-pub fn check(people: &[Person], config: &Path, host: &Host) -> Vec<Finding> {
-    let facts = &ways::Facts::of_this_machine();
-    let rules = &ways::Rules::of(host.policy(), host);
+pub fn check(people: &[Person], config: &Path, host: &Host, rules: &ways::Rules, facts: &ways::Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(without_device(people));
     findings.extend(anybody_may_bind(people, config, rules, host, facts));

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use super::people::{Person, listed};
 use super::{Finding, edit, quoted};
+use crate::flow::ways::{self, End, Rules, Way, ways_in};
 use crate::host::Host;
 use crate::identity::{self, Password};
 use crate::policy::place::Place;
 use crate::policy::{Facts, Require};
 use crate::stack::{self, Files, Kind, Module, Stack, system_file};
-use crate::sudo::{self, Setting, Waives};
+use crate::sudo::{Setting, Waives};
 
 /// The time for binding a device in a login, in seconds: finding the phone, scanning, two codes in a row.
 const TO_BIND: u64 = 180;
@@ -20,16 +21,17 @@ const TO_TYPE: u64 = 40;
 const MOST: usize = 200;
 
 /// Checks them.
-pub fn check(people: &[Person], services: &[String], host: &Host) -> Vec<Finding> {
+pub fn check(people: &[Person], services: &[String], host: &Host, rules: &Rules, facts: &ways::Facts) -> Vec<Finding> {
+    let is_exempt = |user: &str| is_exempt_in_sudo(user, people, host) || cannot_be_asked(user, people, rules, facts);
     let mut findings = Vec::new();
     findings.extend(clock((host.synchronised)(), Path::new("/run/systemd/container").exists()));
-    findings.extend(match sudo::settings() {
-        Ok(settings) => sudo_waives(&settings, &|user| is_exempt_in_sudo(user, people, host) || cannot_be_asked(user)),
+    findings.extend(match &facts.sudo_settings {
+        Ok(settings) => sudo_waives(settings, &is_exempt),
         Err(why) => vec![Finding::grave(
             "sudoers-unreadable",
             "/etc/sudoers",
             why.clone(),
-            super::remedy_in(&why, || "visudo -c".into()),
+            super::remedy_in(why, || "visudo -c".into()),
         )],
     });
     let binds_in_time = std::fs::read(LOGIN).is_ok_and(|program| is_of_util_linux(&program));
@@ -85,10 +87,28 @@ fn is_exempt_in_sudo(user: &str, people: &[Person], host: &Host) -> bool {
     }
 }
 
-/// Whether sudo could let this user in by NOPASSWD alone, because there is no password that could be typed first: so cloud
-/// images have it. The code is asked where such a user comes in.
-fn cannot_be_asked(user: &str) -> bool {
-    identity::password_of(user) == Password::Locked && !stack::asks_elsewhere("sudo", &system_file)
+/// Whether NOPASSWD is all by which sudo could let this user in, because sudo asks for this user's password and there is
+/// none, as in cloud images; and the code is asked where such a user comes in, by ssh.
+fn cannot_be_asked(user: &str, people: &[Person], rules: &Rules, facts: &ways::Facts) -> bool {
+    let stack = facts.stack("sudo", Kind::Auth);
+    let asks_unix =
+        stack.as_ref().as_ref().is_ok_and(|stack| stack.modules().any(|module| module.name() == "pam_unix.so"));
+    let asks_another = match &facts.sudo_settings {
+        Ok(settings) => settings.iter().any(|setting| setting.waives == Waives::Owner),
+        Err(_) => true,
+    };
+    let person = || people.iter().find(|person| person.name() == user).and_then(Person::on_the_way);
+    asks_unix
+        && !asks_another
+        && !stack::asks_elsewhere("sudo", &system_file)
+        && identity::password_of(user) == Password::Locked
+        && person().is_some_and(|person| is_asked(&ways_in(&person, "sshd", Place::Remote(None), rules, facts)))
+}
+
+/// Whether some way lets in, and each one that does asks for a device.
+fn is_asked(ways: &[Way]) -> bool {
+    let asks = |way: &Way| way.unsure.is_none() && !matches!(way.end, End::In(_) | End::NotKnown(_));
+    ways.iter().all(asks) && ways.iter().any(|way| way.end.lets_in())
 }
 
 /// The steps of a login that sudo's settings remove, found by the function that hand-overs use.
@@ -107,6 +127,8 @@ fn sudo_waives(settings: &[Setting], is_exempt: &dyn Fn(&str) -> bool) -> Vec<Fi
             Waives::Auth => ("sudoers-no-auth", true),
             Waives::SomeAuth => ("sudoers-nopasswd", false),
             Waives::SecondAuth => ("sudoers-asks-once", false),
+            // That is no way round a code by itself.
+            Waives::Owner => return None,
         };
         let so = if waives.breaks_a_hand_over() { ", so nobody can bind a device in sudo" } else { "" };
         let (place, remedy) = match at {
@@ -118,9 +140,9 @@ fn sudo_waives(settings: &[Setting], is_exempt: &dyn Fn(&str) -> bool) -> Vec<Fi
             }
             None => (String::from("/etc/sudoers"), format!("visudo  # take out {said}, in the file that it includes")),
         };
-        Finding { grave, ..Finding::grave(id, place, format!("{waives}{so}: {said}"), remedy) }
+        Some(Finding { grave, ..Finding::grave(id, place, format!("{waives}{so}: {said}"), remedy) })
     };
-    settings.iter().filter(concerns_us).map(finding).collect()
+    settings.iter().filter(concerns_us).filter_map(finding).collect()
 }
 
 /// Anybody knows an empty password, so a device is bound by a stranger, or is the only factor.
@@ -245,6 +267,8 @@ fn first_factor(files: &Files) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::ways::First;
+    use crate::sudo;
 
     fn ids(findings: impl IntoIterator<Item = Finding>) -> Vec<&'static str> {
         findings.into_iter().map(|finding| finding.id).collect()
@@ -337,6 +361,20 @@ mod tests {
         ] {
             assert_eq!(sudoers_say(line).len(), 1, "{line}");
         }
+    }
+
+    /// One way without a question is enough for a thief, and a user who comes in nowhere is not asked anywhere.
+    #[test]
+    fn somebody_is_asked_where_no_way_lets_in_unasked() {
+        let way = |end: End| Way { first: First::Key, lines: Vec::new(), unsure: None, end };
+        let asked = || way(End::Asked("let in after a code"));
+        let (open, refused) = (way(End::In(String::new())), way(End::Refused(String::new())));
+        let doubtful = Way { unsure: Some(String::from("it depends")), ..asked() };
+        assert!(is_asked(&[asked()]) && is_asked(&[refused.clone(), asked()]) && is_asked(&[way(End::Led)]));
+        for other in [open, doubtful, way(End::NotKnown(String::new()))] {
+            assert!(!is_asked(&[asked(), other.clone()]), "{other:?}");
+        }
+        assert!(!is_asked(&[]) && !is_asked(&[refused]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Hosts that were not set up by our README alone, and are sound: `doctor` says nothing of them, and their logins work.
 
 use e2e::{Machine, oath::Codes};
+use serde_json::Value;
 
 use super::{bind, common, doctor, found};
 
@@ -63,6 +64,44 @@ fn nothing_is_found_in_a_cloud_image() {
         trusts_the_key(&machine, user);
         comes_in_and_is_root(&machine, user, &[(common::CODE, &codes.next)]);
     }
+    let unasked = |place: &str| {
+        let findings = doctor(&machine).1;
+        let places: Vec<&Value> = findings.iter().filter(|one| one["id"] == "sudoers-nopasswd").collect();
+        assert!(places.iter().any(|one| one["where"] == place), "{place}: {findings:#?}");
+    };
+    const DEBIAN: &str = "/etc/sudoers.d/90-cloud-init-users:4";
+    // sudo would ask for something, or other users are in that file or in another one.
+    for (set, restore, place) in [
+        ("echo 'Defaults rootpw' >/etc/sudoers.d/x", "rm /etc/sudoers.d/x", DEBIAN),
+        (
+            "sed -i.old 's/@include common-auth/auth required pam_deny.so/' /etc/pam.d/sudo",
+            "mv /etc/pam.d/sudo.old /etc/pam.d/sudo",
+            DEBIAN,
+        ),
+        (
+            "printf '%%devs, \\\n debian ALL=(ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/x",
+            "rm /etc/sudoers.d/x",
+            "/etc/sudoers.d/x:1",
+        ),
+        (
+            "echo '%devs ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.local; echo '@include /etc/sudoers.local' >/etc/sudoers.d/x",
+            "rm /etc/sudoers.d/x",
+            "/etc/sudoers",
+        ),
+    ] {
+        machine.sh_ok(set);
+        machine.sh_ok("cvtsudoers -f json /etc/sudoers");
+        unasked(place);
+        machine.sh_ok(restore);
+        nothing_is_found(&machine);
+    }
+    // Without the rule, a key alone lets in where sshd has no other method after it.
+    machine.sh_ok("mv /etc/ssh/sshd_config.d/10-mfa-key.conf /root; systemctl reload ssh");
+    machine.sh_ok("mfa-enroll unrequire --group sudo");
+    unasked(DEBIAN);
+    machine.sh_ok("mv /root/10-mfa-key.conf /etc/ssh/sshd_config.d; systemctl reload ssh");
+    machine.sh_ok("mfa-enroll require --group sudo");
+    nothing_is_found(&machine);
     // With a password, sudo would have something to ask.
     machine.sh_ok("echo 'ops:Geheim-ops-9!' | chpasswd");
     let (code, findings) = doctor(&machine);
@@ -144,7 +183,10 @@ fn nothing_is_found_where_a_robot_is_exempt_and_it_works() {
     let robots = found(&findings, "locked-out").expect("it is found");
     assert_eq!((code, robots["names"].to_string().as_str()), (7, r#"["ansible","deploy"]"#), "{findings:#?}");
     let remedy = robots["remedy"].as_str().expect("a remedy");
-    assert!(remedy.contains("a robot: mfa-enroll require --group sudo --except NAME, with the other options of that rule"), "{remedy}");
+    assert!(
+        remedy.contains("a robot: mfa-enroll require --group sudo --except NAME, with the other options of that rule"),
+        "{remedy}"
+    );
     // Nobody logs in to it: it has no shell.
     machine.sh_ok("gpasswd --delete games sudo");
     machine.sh_ok("mfa-enroll require --group sudo --except deploy --except ansible --except puppet");
