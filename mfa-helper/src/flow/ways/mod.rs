@@ -443,7 +443,10 @@ impl Try<'_> {
             Grant::Nothing if user.uid == 0 => {
                 return vec![refused(First::None, "sudoers grants nothing to this user")];
             }
-            _ if user.uid == 0 => return vec![self.unasked("sudo asks root for nothing")],
+            _ if user.uid == 0 => {
+                let unsure = self.facts.sudo_goes_elsewhere();
+                return vec![Way { unsure, ..self.unasked("sudo asks root for nothing") }];
+            }
             Grant::Nothing => return self.for_nothing(user),
             Grant::All { asked: false } => {
                 return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];

@@ -27,19 +27,16 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
     for spec in list(sudoers, "User_Specs") {
         let users = last(list(spec, "User_List"), &|entry| is_user(entry, user));
         let hosts = last(list(spec, "Host_List"), &|entry| is_host(entry, host));
+        let with_it = || list(spec, "Cmnd_Specs").fold(last_one.clone(), after);
         match (users, hosts) {
-            (Answer::No, _) | (_, Answer::No) => continue,
-            (Answer::Yes, Answer::Yes) => {}
-            // It could add little to everything.
-            _ if matches!(last_one.grant, Grant::All { .. }) => continue,
+            (Answer::No, _) | (_, Answer::No) => {}
+            (Answer::Yes, Answer::Yes) => last_one = with_it(),
+            // It adds nothing to everything.
+            _ if matches!(last_one.grant, Grant::All { .. }) && with_it() == last_one => {}
             _ => {
                 let why = String::from("sudoers names users or hosts that cannot be told");
                 last_one = Last { grant: Grant::NotKnown(why), tag: None };
-                continue;
             }
-        }
-        for commands in list(spec, "Cmnd_Specs") {
-            last_one = after(last_one, commands);
         }
     }
     let asked = !is_exempt(sudoers, user) && last_one.tag.unwrap_or(asks(sudoers, user));
@@ -54,6 +51,7 @@ pub fn granted(sudoers: &Value, user: &User, host: &str) -> Grant {
 }
 
 /// What the entries so far say.
+#[derive(Clone, PartialEq, Eq)]
 struct Last {
     grant: Grant,
     /// `PASSWD` or `NOPASSWD`, if one stands there: it decides before all settings but `exempt_group`.
@@ -251,6 +249,18 @@ mod tests {
         assert_eq!(granted_to_kim(&[text], ""), Grant::Nothing);
         let some = spec(r#"{"username": "kim"}"#, r#""Commands": [{"command": "/usr/bin/id"}]"#);
         assert_eq!(granted_to_kim(&[some], ""), Grant::Some);
+    }
+
+    #[test]
+    fn an_entry_of_somebody_who_cannot_be_told_counts_if_it_changes_anything() {
+        let with = |commands: &str| {
+            granted_to_kim(&[spec(r#"{"username": "kim"}"#, ALL), spec(r#"{"usergid": 3001}"#, commands)], "")
+        };
+        assert_eq!(with(ALL), Grant::All { asked: true });
+        assert_eq!(with(r#""Commands": [{"command": "/usr/bin/id"}]"#), Grant::All { asked: true });
+        for other in [NOPASSWD, r#""Commands": [{"command": "ALL", "negated": true}]"#] {
+            assert!(matches!(with(other), Grant::NotKnown(_)), "{other}");
+        }
     }
 
     #[test]
