@@ -70,9 +70,14 @@ impl Said {
             "a key alone" => First::Key,
             "a key and a password" => First::Both,
             "nothing" => First::Nothing,
-            // sshd puts all questions to root, and refuses then: a try ends where the page is shown.
+            // sshd puts all questions to root, and sudo to users whom it grants nothing, and both refuse then: a try ends
+            // where the page is shown.
             "none" if outcome.contains("(PermitRootLogin") => {
                 self.ways.insert(First::Key, [Some(Class::Refused), Some(Class::Led)].into());
+                return;
+            }
+            "none" if outcome.contains("sudoers grants nothing") => {
+                self.ways.insert(First::Password, [Some(Class::Refused), Some(Class::Led)].into());
                 return;
             }
             "none" => return,
