@@ -17,8 +17,13 @@ use super::pam::function;
 pub struct Error(pub i32);
 
 impl Error {
+    pub const TIMEOUT: Error = Error(0x05);
     pub const CHANNEL_BUSY: Error = Error(0x06);
+    pub const LOCK_REQUIRED: Error = Error(0x0a);
     pub const CREDENTIAL_EXCLUDED: Error = Error(0x19);
+    pub const PROCESSING: Error = Error(0x21);
+    pub const OPERATION_PENDING: Error = Error(0x23);
+    pub const NO_OPERATIONS: Error = Error(0x24);
     pub const UNSUPPORTED_ALGORITHM: Error = Error(0x26);
     pub const OPERATION_DENIED: Error = Error(0x27);
     pub const KEY_STORE_FULL: Error = Error(0x28);
@@ -39,6 +44,7 @@ impl Error {
     pub const ACTION_TIMEOUT: Error = Error(0x3a);
     pub const UV_BLOCKED: Error = Error(0x3c);
     pub const UV_INVALID: Error = Error(0x3f);
+    pub const OTHER: Error = Error(0x7f);
     pub const RX: Error = Error(-2);
     pub const INVALID_ARGUMENT: Error = Error(-7);
     pub const USER_PRESENCE_REQUIRED: Error = Error(-8);
@@ -55,12 +61,40 @@ impl Error {
             Error::KEEPALIVE_CANCEL,
             Error::NOT_ALLOWED,
             Error::PIN_INVALID,
+            Error::PIN_BLOCKED,
             Error::PIN_AUTH_INVALID,
+            Error::PIN_AUTH_BLOCKED,
             Error::PIN_NOT_SET,
             Error::PIN_REQUIRED,
             Error::REQUEST_TOO_LARGE,
             Error::UV_BLOCKED,
             Error::UV_INVALID,
+        ];
+        errors.contains(&self)
+    }
+
+    /// States of a key that pass: it may answer the same question otherwise a little later.
+    pub fn passes(self) -> bool {
+        let errors = [
+            Error::TIMEOUT,
+            Error::LOCK_REQUIRED,
+            Error::PROCESSING,
+            Error::OPERATION_PENDING,
+            Error::NO_OPERATIONS,
+            Error::OTHER,
+        ];
+        errors.contains(&self)
+    }
+
+    /// Errors that say something of a PIN: with it nothing more can be asked.
+    fn is_of_a_pin(self) -> bool {
+        let errors = [
+            Error::PIN_INVALID,
+            Error::PIN_BLOCKED,
+            Error::PIN_AUTH_INVALID,
+            Error::PIN_AUTH_BLOCKED,
+            Error::PIN_REQUIRED,
+            Error::PIN_POLICY_VIOLATION,
         ];
         errors.contains(&self)
     }
@@ -459,7 +493,15 @@ impl<'a> Device<'a> {
             Err(Error::USER_PRESENCE_REQUIRED) => Ok(Some(true)),
             Err(Error::CHANNEL_BUSY) => Err(Error::CHANNEL_BUSY),
             // A wrong PIN has cost a try: it must not be sent again for the next credential.
-            Err(error) if !pin.is_null() && error != Error::NO_CREDENTIALS => Err(error),
+            Err(error) if !pin.is_null() && error.is_of_a_pin() => Err(error),
+            Err(error) if error.passes() => {
+                if pin.is_null() {
+                    Err(error)
+                } else {
+                    // It was sent once.
+                    Ok(None)
+                }
+            }
             Err(error) if error.is_no_answer_without_more() => Ok(None),
             // Some keys report this for a credential of another key that is too long or too short for them.
             Err(Error(1..)) => Ok(Some(false)),

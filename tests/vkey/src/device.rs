@@ -127,6 +127,8 @@ pub struct State {
     /// How many answers of this stage are lost.
     pub lose: (u32, Stage),
     pub status: Option<(u8, Stage)>,
+    /// The answer in place of "no credentials"; empty: none.
+    pub foreign: Option<Vec<u8>>,
     pub locked: bool,
     /// credProtect of new credentials, if the request has none.
     pub protect: u8,
@@ -175,6 +177,7 @@ impl Device {
             busy: (Busy::Never, Stage::Info),
             lose: (0, Stage::Info),
             status: None,
+            foreign: None,
             locked: false,
             protect: 0,
             force_pin: false,
@@ -385,6 +388,11 @@ impl Device {
             Kind::Cbor => ctap2::run(self, stage, request, line),
             Kind::Msg => u2f::run(self, stage, request),
         };
+        if reply == [ctap2::NO_CREDENTIALS]
+            && let Some(foreign) = self.state().foreign.clone()
+        {
+            return Some(foreign).filter(|foreign| !foreign.is_empty());
+        }
         if stage == Stage::Touch {
             self.state().replies.insert(which, reply.clone());
         }

@@ -29,6 +29,7 @@
 //! | `busy once\|always\|never\|MS [STAGE]` | from that stage on (else `info`) each command is answered "channel busy": once, always, or for so long from the first on |
 //! | `lose N [STAGE]` | so many answers of that stage (else `info`) are lost |
 //! | `status HEX [STAGE]` | each command of that stage (else `silent`) is answered with this status of CTAP2; `none`: no more |
+//! | `foreign HEX\|lost\|none` | the answer, or none, to the question for credentials that it does not hold; `none`: as usual |
 //! | `locked`, `unlocked` | like a wallet: asks its owner to unlock it before it signs or says what it holds |
 //! | `protect LEVEL` | new credentials have this level of credProtect; 3: they are hidden without the PIN or finger |
 //! | `force-pin` | the PIN has to be changed before it is of use |

@@ -30,7 +30,7 @@ const NONSENSE: u32 = 3;
 const GIVE_UP: Duration = Duration::from_millis(300);
 
 /// The longest time for a new credential to be found again.
-const FOUND: Duration = Duration::from_secs(5);
+pub(super) const FOUND: Duration = Duration::from_secs(5);
 
 /// Serves jobs until the helper closes the socket.
 pub fn main() -> Option<()> {
@@ -85,14 +85,8 @@ struct Key<'a> {
 impl<'a> Key<'a> {
     fn work(&mut self, what: &What) -> Result<Answer, Error> {
         match what {
-            What::Open => self.until_clear(|device| device.features()).map(Answer::Open),
-            What::Probe(credentials) => {
-                let mut held = Vec::new();
-                for (rp_id, credential) in credentials {
-                    held.push(self.until_clear(|device| device.holds(rp_id, credential, None))?);
-                }
-                Ok(Answer::Probed(held))
-            }
+            What::Open => self.until_clear(self.line.last.get(), |device| device.features()).map(Answer::Open),
+            What::Probe(credentials) => self.probe(credentials),
             What::Touch => self.until_free(|device| device.touched().map(|()| Answer::Touched)),
             What::Assert { candidates, hash, verify } => {
                 self.until_free(|device| assert(device, candidates, hash, verify))
@@ -115,6 +109,32 @@ impl<'a> Key<'a> {
         }
     }
 
+    /// Asks for each credential. What the key does not understand of one, or is silent about, says nothing of the others;
+    /// each gets its share of the time.
+    fn probe(&mut self, credentials: &[(String, Vec<u8>)]) -> Result<Answer, Error> {
+        let (mut held, mut unanswered) = (Vec::new(), None);
+        for (n, (rp_id, credential)) in credentials.iter().enumerate() {
+            let now = Instant::now();
+            let left = self.line.last.get().saturating_duration_since(now);
+            let share = left / u32::try_from(credentials.len() - n).unwrap_or(u32::MAX);
+            let quiet = self.quiet;
+            held.push(match self.until_clear(now + share, |device| device.holds(rp_id, credential, None)) {
+                Err(error) if self.line.is_gone() => return Err(error),
+                Err(error) => {
+                    self.quiet = quiet;
+                    unanswered = Some(error);
+                    None
+                }
+                Ok(held) => Some(held),
+            });
+        }
+        match unanswered {
+            // It has answered nothing at all.
+            Some(error) if held.iter().all(Option::is_none) => Err(error),
+            _ => Ok(Answer::Probed(held.into_iter().map(Option::flatten).collect())),
+        }
+    }
+
     /// The key on its present channel, or on a new one.
     fn device(&mut self) -> Result<&Device<'a>, Error> {
         let device = match self.device.take() {
@@ -124,11 +144,13 @@ impl<'a> Key<'a> {
         Ok(self.device.insert(device))
     }
 
-    /// Asks for what needs no touch, until the answer is clear: each time on a new channel.
-    fn until_clear<T>(&mut self, ask: impl Fn(&Device) -> Result<T, Error>) -> Result<T, Error> {
+    /// Asks for what needs no touch, until the answer is clear: each time on a new channel. A key that is silent is asked
+    /// until `end`, one that is busy or locked as long as the job may take.
+    fn until_clear<T>(&mut self, end: Instant, ask: impl Fn(&Device) -> Result<T, Error>) -> Result<T, Error> {
         let mut nonsense = 0;
         loop {
-            self.line.begin_try(Some(self.quiet));
+            let left = end.saturating_duration_since(Instant::now()).max(PAUSE);
+            self.line.begin_try(Some(self.quiet.min(left)));
             let error = match self.device().and_then(&ask) {
                 Ok(clear) => return Ok(clear),
                 Err(error) => error,
@@ -136,7 +158,10 @@ impl<'a> Key<'a> {
             self.device = None;
             match self.line.cut.get() {
                 _ if self.line.was_busy(error) => {}
-                Some(Cut::Late) => self.quiet *= 2,
+                Some(Cut::Late) if Instant::now() < end => self.quiet *= 2,
+                Some(Cut::Late) if self.line.now.get() != Now::Works => {}
+                Some(Cut::Late) => return Err(error),
+                _ if error.passes() && Instant::now() < end => {}
                 _ if self.line.is_gone() => return Err(error),
                 _ => nonsense += 1,
             }
