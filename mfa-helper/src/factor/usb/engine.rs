@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::child::FOUND;
 use super::plugged::{Node, list};
 use super::process::{Heard, Process};
 use super::wire::{Answer, Candidate, Cut, Job, Now, Verify, What};
@@ -100,6 +101,8 @@ struct Plugged {
     changed: Instant,
     /// The indices of the task's keys that it may hold.
     held: Vec<usize>,
+    /// It says that it holds one of them, or is to hold a new one. All else may be said by anybody's key.
+    sure: bool,
     /// It says that it holds none of them, but keys hide some credentials until they see a PIN (credProtect 3).
     hides: bool,
     /// It reported a built-in verification, but wants the PIN.
@@ -198,9 +201,11 @@ impl Task<'_> {
             // hold.
             Task::Make(_) => {
                 plugged.held = maybe.take(MOST_LISTED).collect();
+                plugged.sure = true;
                 Ok(())
             }
             Task::Assert(_) => {
+                plugged.sure = !surely.is_empty();
                 plugged.hides = surely.is_empty() && !said.contains(&None);
                 plugged.held = if surely.is_empty() { maybe.collect() } else { surely };
                 if plugged.held.is_empty() { Err(Failure::NoBoundKey) } else { Ok(()) }
@@ -210,7 +215,7 @@ impl Task<'_> {
 
     /// How this key must verify the person.
     fn need(&self, plugged: &Plugged) -> Result<Need, Failure> {
-        let Features { fido2, pin, uv, always_uv, must_change, .. } = plugged.features;
+        let Features { fido2, pin, uv, always_uv, must_change, tries } = plugged.features;
         let bound_so = matches!(self, Task::Assert(asked) if plugged.held.iter().all(|n| asked.keys[*n].verified));
         let demanded = match self.pin() {
             Pin::Require => true,
@@ -221,7 +226,14 @@ impl Task<'_> {
             false => Ok(Need::Nothing),
             true if uv && !plugged.wants_pin => Ok(Need::BuiltIn),
             true if pin && must_change => Err(Failure::MustChangePin(plugged.node.name.clone())),
-            true if pin => Ok(Need::Pin),
+            // The owner of a key that only may be the bound one must not pay for a PIN that is not theirs.
+            true if pin => match tries {
+                Some(0) => Err(Failure::PinBlocked { replug: false }),
+                Some(left) if left <= SPARE_TRIES && (self.spares_tries() || !plugged.sure) => {
+                    Err(Failure::FewTries(left.into()))
+                }
+                _ => Ok(Need::Pin),
+            },
             true if fido2 => Err(Failure::NoPin),
             true => Err(Failure::NeverAPin),
         }
@@ -386,6 +398,7 @@ impl Table {
                 now: Now::Works,
                 changed: now,
                 held: Vec::new(),
+                sure: false,
                 hides: false,
                 wants_pin: false,
                 verified: false,
@@ -432,12 +445,16 @@ impl Table {
 
     /// Gives every ready key its work. Returns the number of the only key if that needs its PIN first.
     fn give_out(&mut self, task: &Task) -> Result<Option<usize>, Failure> {
-        // A key that only may hold something hidden stands back behind one that says so.
-        let says_so = |plugged: &Plugged| {
-            !plugged.hides && matches!(plugged.stage, Stage::Ready | Stage::Choosing | Stage::Asked)
-        };
+        // A key that only may hold something, as anybody's may, stands back behind one that says so, and behind one that
+        // has not spoken yet. What it has begun is called off; it is looked for again, and stands back.
+        let says_so =
+            |plugged: &Plugged| plugged.sure && matches!(plugged.stage, Stage::Ready | Stage::Choosing | Stage::Asked);
         let any_says_so = self.keys.iter().any(says_so);
-        let ready = |plugged: &Plugged| matches!(plugged.stage, Stage::Ready) && !(plugged.hides && any_says_so);
+        if any_says_so {
+            self.keys.retain(|plugged| plugged.sure || !matches!(plugged.stage, Stage::Choosing | Stage::Asked));
+        }
+        let sure_ones_only = any_says_so || self.keys.iter().any(Plugged::is_unclear);
+        let ready = |plugged: &Plugged| matches!(plugged.stage, Stage::Ready) && (plugged.sure || !sure_ones_only);
         let alone = !self.is_waiting() && self.keys.iter().filter(|plugged| ready(plugged)).count() == 1;
         // With two new keys, a touch says which one to bind.
         let choose_first = matches!(task, Task::Make(_)) && !alone;
@@ -451,7 +468,9 @@ impl Table {
                     self.fails(n, failure)?;
                     return Ok(None);
                 }
-                Ok(Need::Pin) if alone => return Ok(Some(n)),
+                Ok(Need::Pin) if alone && plugged.sure => return Ok(Some(n)),
+                // While it waits for the touch, the bound one can still be plugged in.
+                Ok(Need::Pin) if !plugged.sure => plugged.give(Stage::Choosing, What::Touch, task.patience()),
                 Ok(need) if need == Need::Pin || choose_first => {
                     plugged.give(Stage::Choosing, What::Touch, task.deadline());
                 }
@@ -475,15 +494,8 @@ impl Table {
         self.choose(n);
         let plugged = &mut self.keys[0];
         let left = plugged.features.tries;
-        match (left, task) {
-            (Some(0), _) => return Err(Failure::PinBlocked { replug: false }),
-            (Some(left), _) if task.spares_tries() && left <= SPARE_TRIES => {
-                return Err(Failure::FewTries(left.into()));
-            }
-            _ => {}
-        }
         let label = match (task, &plugged.held[..]) {
-            (Task::Assert(asked), [n, ..]) if !plugged.hides || plugged.held.len() == 1 => &asked.keys[*n].label,
+            (Task::Assert(asked), [n, ..]) if plugged.sure => &asked.keys[*n].label,
             _ => "",
         };
         let pin = person.pin(label, left.map(u32::from)).map_err(|none| match none {
@@ -500,8 +512,11 @@ impl Table {
         let asked = |plugged: &&Plugged| matches!(plugged.stage, Stage::Asked | Stage::Choosing);
         if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
             Some(Event::Touch)
-        } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.now != Now::Busy) {
+        } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.sure && plugged.now != Now::Busy) {
             Some(Event::TouchToChoose)
+        } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.now != Now::Busy) {
+            // It may be a strange one.
+            Some(Event::Insert)
         } else if self.keys.iter().filter(asked).any(|plugged| plugged.now != Now::Busy) {
             None
         } else if any(|plugged| plugged.is_unclear() && plugged.now == Now::Waits) {
@@ -516,7 +531,7 @@ impl Table {
             Some(Event::Slow)
         } else if any(|plugged| matches!(plugged.stage, Stage::Useless(Failure::NoBoundKey | Failure::AlreadyBound))) {
             Some(Event::WrongKey)
-        } else if !self.keys.is_empty() {
+        } else if any(|plugged| !plugged.lacks_a_pin()) {
             Some(Event::Unusable)
         } else {
             Some(Event::Insert)
@@ -620,13 +635,16 @@ impl Table {
     }
 
     /// Key `n` can do nothing any more. That is the outcome, unless another key may still do the task, or this one was not
-    /// asked yet: then the person may plug in another.
+    /// asked yet, or is a strange one: then the person may plug in another.
     fn fails(&mut self, n: usize, failure: Failure) -> Result<(), Failure> {
         let plugged = &mut self.keys[n];
-        let was_unclear = plugged.is_unclear();
+        // What came of a PIN is an answer to the person, but for "not bound".
+        let is_strange = !plugged.sure && (!plugged.by_pin || matches!(failure, Failure::NoBoundKey));
+        let goes_on = plugged.is_unclear() || is_strange;
         plugged.useless(failure);
         let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
-        if self.is_alive() || was_unclear && !self.keys.iter().all(bound) {
+        if self.is_alive() || goes_on && !self.keys.iter().all(bound) {
+            self.closed = false;
             return Ok(());
         }
         match self.keys.swap_remove(n).stage {
@@ -656,11 +674,21 @@ impl Plugged {
         self.verified = !matches!(verify, Verify::No);
         self.by_pin = matches!(verify, Verify::Pin(_));
         self.give(Stage::Asked, task.what(self, verify), task.deadline());
+        // Its process looks whether the new credential is found.
+        if matches!(task, Task::Make(_)) {
+            self.end += FOUND;
+        }
     }
 
     /// It has not said yet what it is and what it holds.
     fn is_unclear(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Probed)
+    }
+
+    /// It would do, but for its PIN.
+    fn lacks_a_pin(&self) -> bool {
+        use Failure::{FewTries, MustChangePin, PinBlocked};
+        matches!(self.stage, Stage::Useless(FewTries(_) | MustChangePin(_) | PinBlocked { .. }))
     }
 
     /// It owes an answer.
@@ -691,6 +719,10 @@ impl Plugged {
                 Now::Waits => Failure::Locked,
                 _ => Failure::Silent,
             },
+            // A key that nobody chose, and that may be anybody's.
+            (Some(Cut::Late | Cut::CalledOff), _) if !self.sure && matches!(self.stage, Stage::Choosing) => {
+                Failure::NoBoundKey
+            }
             (Some(Cut::Late | Cut::CalledOff), _) => Failure::NotTouched,
             (None, Error::USER_ACTION_TIMEOUT | Error::ACTION_TIMEOUT) => Failure::NotTouched,
             (None, Error::OPERATION_DENIED | Error::NOT_ALLOWED | Error::KEEPALIVE_CANCEL) => Failure::Denied,
