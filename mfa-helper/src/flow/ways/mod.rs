@@ -401,13 +401,16 @@ impl Try<'_> {
     fn without_pam(self) -> Vec<Way> {
         let text = || String::from("let in after the first factor: sshd asks PAM nothing (UsePAM no)");
         let password = self.facts.shadow.password_without_pam(self.person.name());
-        if self.has_expired() {
+        let age = self.age_without_pam();
+        if age == Some(Age::Expired) {
             return vec![refused(First::Password, "the account has expired")];
         }
-        let way = |first, end| Way { first, lines: Vec::new(), unsure: None, end };
+        // That takes a terminal, which sftp and commands do not have.
+        let unsure = (age == Some(Age::ToBeChanged)).then(|| String::from("sshd has the password changed first"));
+        let way = |first| Way { first, lines: Vec::new(), unsure: unsure.clone(), end: End::In(text()) };
         match password {
-            Password::Typed => vec![way(First::Password, End::In(text()))],
-            Password::Empty if self.empty => vec![way(First::Nothing, End::In(text()))],
+            Password::Typed => vec![way(First::Password)],
+            Password::Empty if self.empty => vec![way(First::Nothing)],
             Password::Empty | Password::Locked => {
                 vec![refused(First::Password, "this user has no password that could be typed")]
             }
@@ -416,14 +419,14 @@ impl Try<'_> {
         }
     }
 
-    fn has_expired(self) -> bool {
-        self.facts.shadow.age(self.person.name(), (self.host.now)()) == Some(Age::Expired)
+    fn age_without_pam(self) -> Option<Age> {
+        self.facts.shadow.age_without_pam(self.person.name(), (self.host.now)())
     }
 
     fn by_key_alone(self, settings: &Settings) -> Way {
         let way = |end| Way { first: First::Key, lines: Vec::new(), unsure: None, end };
         if !settings.uses_pam() {
-            return way(match self.has_expired() {
+            return way(match self.age_without_pam() == Some(Age::Expired) {
                 true => End::Refused(String::from("the account has expired")),
                 false => End::In(String::from("let in by the key alone: sshd asks PAM nothing (UsePAM no)")),
             });

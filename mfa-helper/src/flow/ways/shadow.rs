@@ -101,6 +101,19 @@ impl Shadow {
         self.entry_of_sshd(user).ok().flatten().is_some_and(|entry| entry.barred)
     }
 
+    /// The same for an sshd without PAM, which looks at the end of the account alone where a key is enough
+    /// (`auth_shadow_acctexpired`). A password that is too old has to be changed, however old it is.
+    pub fn age_without_pam(&self, user: &str, now: u64) -> Option<Age> {
+        let today = now / DAY;
+        let Some([changed, longest, _, end]) = self.entry_of_sshd(user).ok()?.and_then(|entry| entry.days) else {
+            return Some(Age::Good);
+        };
+        if end.is_some_and(|end| today > end) {
+            return Some(Age::Expired);
+        }
+        Some(age(Some([changed, longest, None, None]), today))
+    }
+
     /// Where sshd looks without PAM: an entry in shadow counts, whatever passwd says (`shadow_pw`).
     fn entry_of_sshd(&self, user: &str) -> Result<Option<Entry>, String> {
         let Some(of_passwd) = self.passwd.as_ref().map_err(Clone::clone)?.get(user) else { return Ok(None) };
@@ -229,6 +242,18 @@ mod tests {
         assert_eq!((alone.password_without_pam("eve"), alone.is_barred("eve")), (Password::Locked, true));
         assert_eq!(alone.password_without_pam("kim"), Password::Elsewhere);
         assert_eq!(shadow("$y$a", Err("torn")).password_without_pam("eve"), Password::NotKnown("torn".into()));
+    }
+
+    #[test]
+    fn without_pam_only_the_end_of_the_account_keeps_a_key_out() {
+        let age = |days: &str| {
+            let shadow = format!("eve:$y$a:{days}\n");
+            Shadow::of("eve:x:4000:4000::/:/bin/sh\n", Ok(&shadow)).age_without_pam("eve", 20_000 * DAY)
+        };
+        assert_eq!(age("19000:0:9:7:5::"), Some(Age::ToBeChanged), "pam_unix takes it for over");
+        assert_eq!(age("0:0:99999:7:::"), Some(Age::ToBeChanged));
+        assert_eq!([age("19000:0:99999:7::20000:"), age("19000:0::7:::")], [Some(Age::Good), Some(Age::Good)]);
+        assert_eq!(age("19000:0:99999:7::19999:"), Some(Age::Expired));
     }
 
     #[test]
