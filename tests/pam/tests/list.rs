@@ -30,7 +30,10 @@ fn people() -> System {
     System::fresh()
 }
 
-/// Its stack leads through binding who has a password.
+/// Nowhere else, so that nothing depends on this machine's sshd and sudo.
+const BINDS_AT_LOGIN: &str = "[enroll]\nservices = [\"login\"]\n";
+
+/// Its stack leads users with a password through binding.
 fn binds_at_login(system: &System) {
     system.service(
         "login",
@@ -68,11 +71,11 @@ fn who_is_required_and_has_no_device_is_listed_with_the_services() {
     binds_at_login(&system);
     let (code, data, said) = list(&system, &["--missing"]);
     assert_eq!((code, data.as_str(), said.as_str()), (0, "", "Nobody is required and without a device.\n"));
-    system.config(
-        "[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
+    system.config(&format!(
+        "{BINDS_AT_LOGIN}[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
          [[rule]]\ngroups = [\"listgroup\"]\nrequire = \"mfa\"\n\
          [[rule]]\nusers = [\"listc\", \"daemon\"]\nservices = [\"sudo\", \"sshd\"]\nrequire = \"mfa\"\n",
-    );
+    ));
     // Named in a rule is whoever it is; nobody else of those whom nobody can log in to.
     assert_eq!(names(&system, &["--missing"]), ["daemon", "lista", "listb", "listc"]);
     assert_eq!(names(&system, &["--missing", "--group", "listgroup"]), ["lista", "listb"]);
@@ -144,11 +147,11 @@ fn a_directory_that_fails_makes_nobody_gone() {
 fn the_json_of_who_is_missing_says_where() {
     let system = people();
     binds_at_login(&system);
-    system.config(
-        "[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
+    system.config(&format!(
+        "{BINDS_AT_LOGIN}[[rule]]\nusers = [\"lista\"]\nservices = [\"cron\"]\nrequire = \"off\"\n\
          [[rule]]\nusers = [\"lista\"]\nrequire = \"mfa\"\n\
          [[rule]]\nusers = [\"listc\"]\nservices = [\"sudo\", \"sshd\"]\nrequire = \"mfa\"\n",
-    );
+    ));
     let (_, json, _) = list(&system, &["--missing", "--json"]);
     let at: Vec<&str> = json.split("\"required_at\":").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
     let (bound, nowhere) = (",\"binds_at\":[\"login\"],\"not_known\":null", ",\"binds_at\":[],\"not_known\":null");
