@@ -50,7 +50,7 @@ unit:
 ## real libpam, in a throw-away copy of this machine. The tests of one copy go one after the other, because there is one
 ## store in it, so those that take half of the time have a copy of their own.
 PAM_TESTS := $(basename $(notdir $(wildcard tests/pam/tests/*.rs)))
-PAM_SLOW := kills life long usb
+PAM_SLOW := kills long usb
 pam: all
 	cargo build --locked --workspace
 	cargo test --locked --no-run -p pam-tests
