@@ -49,11 +49,9 @@ impl Error {
     pub const INVALID_ARGUMENT: Error = Error(-7);
     pub const USER_PRESENCE_REQUIRED: Error = Error(-8);
     pub const INTERNAL: Error = Error(-9);
-}
 
-impl Error {
     /// Errors that do not tell whether the key holds a credential: it wants to be asked in another way first.
-    fn is_no_answer_without_more(self) -> bool {
+    fn leaves_it_open(self) -> bool {
         let errors = [
             Error::OPERATION_DENIED,
             Error::UNSUPPORTED_OPTION,
@@ -494,15 +492,9 @@ impl<'a> Device<'a> {
             Err(Error::CHANNEL_BUSY) => Err(Error::CHANNEL_BUSY),
             // A wrong PIN has cost a try: it must not be sent again for the next credential.
             Err(error) if !pin.is_null() && error.is_of_a_pin() => Err(error),
-            Err(error) if error.passes() => {
-                if pin.is_null() {
-                    Err(error)
-                } else {
-                    // It was sent once.
-                    Ok(None)
-                }
-            }
-            Err(error) if error.is_no_answer_without_more() => Ok(None),
+            Err(error) if error.passes() && pin.is_null() => Err(error),
+            // A PIN was sent once, and is not sent again because of what passes.
+            Err(error) if error.passes() || error.leaves_it_open() => Ok(None),
             // Some keys report this for a credential of another key that is too long or too short for them.
             Err(Error(1..)) => Ok(Some(false)),
             Err(error) => Err(error),

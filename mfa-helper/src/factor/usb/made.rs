@@ -40,9 +40,16 @@ pub fn unwrapped(cbor: &[u8]) -> Option<&[u8]> {
 
 /// The id of the credential in authenticator data, as it stands there.
 pub fn credential(auth_data: &[u8]) -> Option<&[u8]> {
-    const BEFORE: usize = 32 + 1 + 4 + 16;
-    let (length, rest) = auth_data.get(BEFORE..)?.split_first_chunk::<2>()?;
-    rest.get(..u16::from_be_bytes(*length).into())
+    // Hash of the relying party, flags, counter.
+    attested(auth_data.get(32 + 1 + 4..)?).map(|(_, credential, _)| credential)
+}
+
+/// AAGUID, credential id, and the public key with what follows it.
+fn attested(data: &[u8]) -> Option<([u8; 16], &[u8], &[u8])> {
+    let (aaguid, rest) = data.split_first_chunk::<16>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (credential, cose) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    Some((*aaguid, credential, cose))
 }
 
 /// Reads authenticator data. The error is for the log.
@@ -50,9 +57,7 @@ pub fn read(auth_data: &[u8], rp_id: &str, uv: bool) -> Result<New, &'static str
     let short = "the new credential is malformed";
     let (rp_id_hash, rest) = auth_data.split_first_chunk::<32>().ok_or(short)?;
     let ([flags, counter @ ..], rest) = rest.split_first_chunk::<5>().ok_or(short)?;
-    let (aaguid, rest) = rest.split_first_chunk::<16>().ok_or(short)?;
-    let (length, rest) = rest.split_first_chunk::<2>().ok_or(short)?;
-    let (credential, cose) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(short)?;
+    let (aaguid, credential, cose) = attested(rest).ok_or(short)?;
     if rp_id_hash[..] != Sha256::digest(rp_id.as_bytes())[..] {
         return Err("the new credential is for another relying party");
     }
@@ -71,7 +76,7 @@ pub fn read(auth_data: &[u8], rp_id: &str, uv: bool) -> Result<New, &'static str
         public,
         verified: flags & USER_VERIFIED != 0,
         counter: u32::from_be_bytes(*counter),
-        aaguid: *aaguid,
+        aaguid,
     })
 }
 

@@ -1,13 +1,11 @@
 //! Where somebody without a device is led through binding one.
 
 use super::facts::Facts;
-use super::left::LOCAL;
+use super::left::{LOCAL, SU};
 use super::{End, Person, Rules, ways_in};
 use crate::policy::Policy;
 use crate::policy::place::Place;
-
-/// Services of somebody who has logged in already.
-const BEHIND_A_LOGIN: [&str; 4] = ["su", "su-l", "sudo", "sudo-i"];
+use crate::program::is_service_of_sudo;
 
 /// The next login that leads a person through binding.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,7 +19,9 @@ pub struct Led {
 /// Where `person` is led. `su` and `sudo` count where no login does it.
 pub fn led(person: &Person, policy: &Policy, rules: &Rules, facts: &Facts) -> Led {
     let services = policy.enroll_services.iter().map(String::as_str).filter(|service| facts.has_file(service));
-    let (behind, logins): (Vec<&str>, Vec<&str>) = services.partition(|service| BEHIND_A_LOGIN.contains(service));
+    // A user of these has logged in already.
+    let is_behind = |service: &&str| SU.contains(service) || is_service_of_sudo(service);
+    let (behind, logins): (Vec<&str>, Vec<&str>) = services.partition(is_behind);
     let mut led = Led::default();
     for services in [logins, behind] {
         if !led.at.is_empty() {

@@ -16,7 +16,7 @@ const REMOTE: [&str; 2] = ["sshd", "cockpit"];
 pub(super) const LOCAL: [&str; 7] = ["login", "gdm-password", "sddm", "lightdm", "lxdm", "greetd", "xdm"];
 
 /// Services by which somebody who is in already becomes root with root's own password.
-const SU: [&str; 2] = ["su", "su-l"];
+pub const SU: [&str; 2] = ["su", "su-l"];
 
 /// From where somebody comes. One does not make up for the other: of most hosts nobody is at the console.
 #[derive(Debug, Clone, Copy)]
