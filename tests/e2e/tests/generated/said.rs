@@ -119,11 +119,18 @@ impl Said {
             (First::Password, false) => &[First::Nothing][..],
             (First::Both, false) => &[First::Key, First::Nothing],
             (First::Both, true) => &[First::Nothing],
+            // Every client begins with the method none, and an sshd that takes an empty password may be content with it.
+            (First::Key, false) => &[First::Nothing],
             _ => &[],
         };
         expected.extend(without_it.iter().filter_map(|first| self.ways.get(first)).flatten());
+        // Where questions come first and then a key, a try without the key ends where the page is shown, too.
+        let both = self.ways.get(&First::Both);
+        if first == First::Password && both.is_some_and(|ends| ends.contains(&Some(Class::Led))) {
+            expected.insert(Some(Class::Led));
+        }
         // An empty password that is typed besides a key.
-        if first == First::Key && self.ways.get(&First::Both).is_some_and(|ends| ends.contains(&None)) {
+        if first == First::Key && both.is_some_and(|ends| ends.contains(&None)) {
             expected.insert(None);
         }
         expected.into_iter().collect()
