@@ -60,6 +60,11 @@ impl Identity {
         }
     }
 
+    /// The gids of all groups of this user, the primary one first or not; `None` if they cannot be determined.
+    pub fn gids(&self) -> Option<&[Gid]> {
+        self.groups().as_deref()
+    }
+
     fn groups(&self) -> &Option<Vec<Gid>> {
         self.groups.get_or_init(|| names::groups_of(&self.name, self.gid).ok())
     }

@@ -98,7 +98,8 @@ impl Network {
         self.bits == 0 && self.address.is_ipv6() == ipv6
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
+    /// Whether the address belongs to it.
+    pub fn holds(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4() && Network { address, ..*self }.first() == self.address
     }
 

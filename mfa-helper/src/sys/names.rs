@@ -85,6 +85,14 @@ pub fn group(name: &str) -> nix::Result<Option<Group>> {
     })
 }
 
+/// The name of the group with this gid.
+pub fn group_name(gid: Gid) -> nix::Result<Option<String>> {
+    // SAFETY: as in `user_of`.
+    let call = |entry, buffer, length, found| unsafe { libc::getgrgid_r(gid.as_raw(), entry, buffer, length, found) };
+    // SAFETY: `gr_name` is a C string in the buffer of `entry`.
+    entry(call, |entry: &libc::group| unsafe { text(entry, entry.gr_name) })
+}
+
 /// The gid of the group with this name, and whether it lists `user`. Results are kept for the life of this process,
 /// which is one conversation: `mfa-enroll list` asks this for each user, and a group of 50,000 takes a while to read.
 pub fn group_lists(name: &str, user: &str) -> nix::Result<Option<(Gid, bool)>> {

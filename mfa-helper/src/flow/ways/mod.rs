@@ -25,6 +25,7 @@ use mfa_core::Kind as Device;
 use mfa_core::lockout::Way as Counter;
 use mfa_core::view::View;
 use mfa_wire::Login;
+use nix::unistd::Gid;
 
 pub use facts::Facts;
 pub use sudoers::Grant;
@@ -182,6 +183,11 @@ impl<'a> Person<'a> {
         }
     }
 
+    fn groups(&self) -> Option<Vec<(u32, String)>> {
+        let named = |gid: &Gid| Some((gid.as_raw(), names::group_name(*gid).ok()?.unwrap_or_default()));
+        self.identity.gids()?.iter().map(named).collect()
+    }
+
     /// Whether the device that is missing could help: nothing is bound, and there is a password that can be typed.
     pub fn could_use_a_device(&self, facts: &Facts) -> bool {
         self.view.bound.is_none() && facts.shadow.password(self.name()) == Password::Typed
@@ -242,8 +248,8 @@ struct Try<'a> {
 /// All ways of a person at a service, from a place.
 pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, facts: &Facts) -> Vec<Way> {
     let host = if place == Place::Local { &rules.here } else { &rules.elsewhere };
-    let member = |group: &str| person.belongs_to(group);
-    let user = User { name: person.name(), uid: person.uid, member: &member };
+    let (member, groups) = (|group: &str| person.belongs_to(group), || person.groups());
+    let user = User { name: person.name(), uid: person.uid, member: &member, groups: &groups };
     let login = Try { facts, host, person, service, place, mute: None, empty: true, key: false };
     match service {
         "sshd" => login.by_sshd(&user),
@@ -254,8 +260,8 @@ pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, fact
 
 /// What sudoers grants to a person.
 pub fn granted(person: &Person, facts: &Facts) -> Grant {
-    let member = |group: &str| person.belongs_to(group);
-    facts.granted(&User { name: person.name(), uid: person.uid, member: &member })
+    let (member, groups) = (|group: &str| person.belongs_to(group), || person.groups());
+    facts.granted(&User { name: person.name(), uid: person.uid, member: &member, groups: &groups })
 }
 
 fn refused(first: First, why: impl Into<String>) -> Way {
@@ -295,7 +301,7 @@ impl Try<'_> {
         };
         let no_shell = is_no_shell(&self.person.shell)
             .then(|| format!("the shell {} runs no command, but sshd lets in", self.person.shell));
-        let mut ways = self.by_sshd_with(&settings, user);
+        let mut ways = self.by_sshd_with(&settings, user, address);
         for way in &mut ways {
             let shell = no_shell.clone().filter(|_| way.end.lets_in());
             way.unsure = way.unsure.take().or(unsure.clone()).or(shell);
@@ -303,7 +309,7 @@ impl Try<'_> {
         ways
     }
 
-    fn by_sshd_with(self, settings: &Settings, user: &User) -> Vec<Way> {
+    fn by_sshd_with(self, settings: &Settings, user: &User, address: Option<&str>) -> Vec<Way> {
         let shell = &self.person.shell;
         if !shell.is_empty() && !settings.changes_root() && !(self.facts.exists)(shell) {
             return vec![refused(First::None, format!("sshd turns this user away: there is no {shell}"))];
@@ -314,11 +320,11 @@ impl Try<'_> {
                 "PermitRootLogin forced-commands-only: it depends on the line of the key",
             )];
         }
-        match settings.turns_away(user) {
-            Ok(None) => {}
+        let unsure = match settings.turns_away(user, address) {
+            Ok(None) => None,
             Ok(Some(setting)) => return vec![refused(First::None, format!("sshd turns this user away ({setting})"))],
-            Err(why) => return [First::Key, First::Password].map(|first| unknown(first, why.clone())).into(),
-        }
+            Err(why) => Some(why),
+        };
         if !settings.uses_pam() && self.facts.shadow.is_barred(user.name) {
             return vec![refused(First::None, "the account is locked, for an sshd without PAM")];
         }
@@ -344,6 +350,9 @@ impl Try<'_> {
             && let Some(both) = ways.iter_mut().find(|way| way.first == First::KeyAndPassword && !way.end.lets_in())
         {
             *both = Way { first: First::KeyAndPassword, ..password };
+        }
+        for way in ways.iter_mut().filter(|way| way.end.lets_in()) {
+            way.unsure = way.unsure.take().or(unsure.clone());
         }
         ways
     }
@@ -693,8 +702,8 @@ impl Try<'_> {
     /// The end of account, in which our line says `code`, and `end` is what that leads to. `past` is what happens if no line
     /// of ours is called there.
     fn account(self, code: Code, end: End, past: &str) -> End {
-        let member = |group: &str| self.person.belongs_to(group);
-        let user = User { name: self.person.name(), uid: self.person.uid, member: &member };
+        let (member, groups) = (|group: &str| self.person.belongs_to(group), || self.person.groups());
+        let user = User { name: self.person.name(), uid: self.person.uid, member: &member, groups: &groups };
         let password = self.facts.shadow.password(user.name);
         let scene = self.scene(&user, &password);
         let stack = self.facts.stack(self.service, Kind::Account);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::user::User;
 use crate::policy::Answer;
+use crate::policy::place::{self, Network};
 
 /// A method of sshd, as far as ways in differ by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,23 +139,25 @@ impl Settings {
         words.join(", ")
     }
 
-    /// The setting by which sshd turns this user away, whatever is proved. The error says why that is not known.
-    pub fn turns_away(&self, user: &User) -> Result<Option<String>, String> {
-        let by_name = |pattern: &str| match pattern.split_once('@') {
-            None => {
-                if matches(user.name, pattern) {
-                    Answer::Yes
-                } else {
-                    Answer::No
-                }
+    /// Whether the client at this address matches the part of a pattern that stands behind `@`.
+    fn by_host(&self, pattern: &str, address: Option<&str>) -> Answer {
+        let network = Network::parse(pattern).ok();
+        match (address, address.and_then(place::address), network) {
+            (Some(_), Some(address), Some(network)) => yes(network.holds(address)),
+            // sshd knows a name of the client only where it asks for one.
+            (Some(address), Some(_), None) if !self.is_on("usedns") && !pattern.contains(['/', '!', ',']) => {
+                yes(matches(address, pattern))
             }
-            // By the client's host as well.
-            Some((name, _)) if matches(user.name, name) => Answer::Unknown,
+            _ => Answer::Unknown,
+        }
+    }
+
+    /// The setting by which sshd turns this user away, whatever is proved. The error says why that is not known.
+    pub fn turns_away(&self, user: &User, address: Option<&str>) -> Result<Option<String>, String> {
+        let by_name = |pattern: &str| match pattern.rsplit_once('@') {
+            None => yes(matches(user.name, pattern)),
+            Some((name, host)) if matches(user.name, name) => self.by_host(host, address),
             Some(_) => Answer::No,
-        };
-        let by_group = |pattern: &str| match pattern.contains(['*', '?']) {
-            true => Answer::Unknown,
-            false => (user.member)(pattern),
         };
         for (keyword, name, allows) in [
             ("denyusers", "DenyUsers", false),
@@ -164,7 +167,8 @@ impl Settings {
         ] {
             let Some(patterns) = self.0.get(keyword) else { continue };
             let patterns = patterns.iter().flat_map(|line| line.split_whitespace());
-            let is = |pattern: &str| if keyword.ends_with("users") { by_name(pattern) } else { by_group(pattern) };
+            let is =
+                |pattern: &str| if keyword.ends_with("users") { by_name(pattern) } else { by_group(user, pattern) };
             let answers: Vec<Answer> = patterns.map(is).collect();
             match (answers.contains(&Answer::Yes), answers.contains(&Answer::Unknown), allows) {
                 (true, _, false) | (false, false, true) => return Ok(Some(String::from(name))),
@@ -174,6 +178,10 @@ impl Settings {
         }
         Ok(None)
     }
+}
+
+fn yes(holds: bool) -> Answer {
+    if holds { Answer::Yes } else { Answer::No }
 }
 
 /// A list of AuthenticationMethods; `None` if it has a method that is not known.
@@ -217,16 +225,24 @@ pub fn class(conditions: &[String], user: &User) -> String {
         for pair in words.windows(2) {
             for pattern in pair[1].split(',').map(|pattern| pattern.trim_start_matches('!')) {
                 let word = pair[0].to_ascii_lowercase();
-                if word == "user" && matches(user.name, pattern) || word == "group" && wild(pattern) {
+                let in_group = if word == "group" { by_group(user, pattern) } else { Answer::No };
+                if word == "user" && matches(user.name, pattern) || wild(pattern) && in_group == Answer::Unknown {
                     return format!("user {}", user.name);
                 }
-                if word == "group" && (user.member)(pattern) != Answer::No {
+                if in_group != Answer::No {
                     class.push_str(&format!(" {pattern}"));
                 }
             }
         }
     }
     class
+}
+
+fn by_group(user: &User, pattern: &str) -> Answer {
+    match wild(pattern) {
+        true => user.in_group(|_, name| matches(name, pattern)),
+        false => (user.member)(pattern),
+    }
 }
 
 fn wild(pattern: &str) -> bool {
@@ -269,10 +285,18 @@ mod tests {
     #[test]
     fn users_are_turned_away_by_name_and_by_group() {
         let member = |group: &str| if group == "staff" { Answer::Yes } else { Answer::No };
-        let away = |line: &str| with(line).turns_away(&User { name: "kim", uid: 1000, member: &member });
-        for line in
-            ["allowusers ann\nallowusers bob", "denyusers k*", "allowgroups wheel", "denygroups staff", "denyusers k?m"]
-        {
+        let groups = || Some(vec![(50, String::from("staff"))]);
+        let kim = User { name: "kim", uid: 1000, member: &member, groups: &groups };
+        let away = |line: &str| with(line).turns_away(&kim, None);
+        for line in [
+            "allowusers ann\nallowusers bob",
+            "denyusers k*",
+            "allowgroups wheel",
+            "denygroups staff",
+            "denyusers k?m",
+            "denygroups st*",
+            "allowgroups w*l",
+        ] {
             assert!(matches!(away(line), Ok(Some(_))), "{line}");
         }
         for line in [
@@ -281,10 +305,24 @@ mod tests {
             "allowgroups wheel\nallowgroups staff",
             "usepam yes",
             "allowusers x@h kim",
+            "denygroups w*",
+            "allowgroups s????",
         ] {
             assert_eq!(away(line), Ok(None), "{line}");
         }
         assert!(away("allowusers kim@10.0.0.0/8").is_err());
+        let unknown = User { groups: &|| None, ..kim };
+        assert!(with("denygroups st*").turns_away(&unknown, None).is_err());
+        let from = |line: &str| with(line).turns_away(&kim, Some("10.0.0.7"));
+        for line in ["denyusers k*@10.0.0.0/8", "denyusers kim@10.0.*", "allowusers kim@10.0.0.8 kim@*.example"] {
+            assert!(matches!(from(line), Ok(Some(_))), "{line}");
+        }
+        for line in ["allowusers ann@10.* kim@10.0.0.7", "denyusers kim@127.0.0.0/8", "denyusers kim@*.example"] {
+            assert_eq!(from(line), Ok(None), "{line}");
+        }
+        for line in ["usedns yes\ndenyusers kim@*.example", "denyusers kim@!10.0.0.7", "allowusers kim@10.0.0.7/8"] {
+            assert!(from(line).is_err(), "{line}");
+        }
     }
 
     #[test]
@@ -292,7 +330,7 @@ mod tests {
         let conditions = [String::from("User ann,b* Address 10.0.0.0/8"), String::from("Group staff")];
         let class = |name: &str, member: bool| {
             let member = move |_: &str| if member { Answer::Yes } else { Answer::No };
-            class(&conditions, &User { name, uid: 1000, member: &member })
+            class(&conditions, &User { name, uid: 1000, member: &member, groups: &|| None })
         };
         assert_eq!(class("kim", false), class("eve", false));
         assert_eq!(class("kim", true), class("eve", true));

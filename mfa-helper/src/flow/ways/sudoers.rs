@@ -88,9 +88,10 @@ fn is_user(entry: &Value, user: &User) -> Answer {
     if let Some(group) = text("usergroup") {
         return (user.member)(group);
     }
-    match number("userid") {
-        Some(uid) => yes(uid == u64::from(user.uid)),
-        None => Answer::Unknown,
+    match (number("userid"), number("usergid")) {
+        (Some(uid), _) => yes(uid == u64::from(user.uid)),
+        (None, Some(wanted)) => user.in_group(|gid, _| u64::from(gid) == wanted),
+        (None, None) => Answer::Unknown,
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
         let member = |group: &str| yes(group == "sudo");
         granted(
             &serde_json::from_str(&text).unwrap(),
-            &User { name: "kim", uid: 1000, member: &member },
+            &User { name: "kim", uid: 1000, member: &member, groups: &|| Some(vec![(27, String::from("sudo"))]) },
             "web1.example",
         )
     }
@@ -215,6 +216,8 @@ mod tests {
             (r#"{"username": "kim"}"#, all.clone()),
             (r#"{"usergroup": "sudo"}"#, all.clone()),
             (r#"{"userid": 1000}"#, all.clone()),
+            (r#"{"usergid": 27}"#, all.clone()),
+            (r#"{"usergid": 3001}"#, Grant::Nothing),
             (r#"{"username": "ALL"}"#, all),
             (r#"{"username": "ann"}"#, Grant::Nothing),
             (r#"{"usergroup": "wheel"}"#, Grant::Nothing),
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn an_entry_of_somebody_who_cannot_be_told_counts_if_it_changes_anything() {
         let with = |commands: &str| {
-            granted_to_kim(&[spec(r#"{"username": "kim"}"#, ALL), spec(r#"{"usergid": 3001}"#, commands)], "")
+            granted_to_kim(&[spec(r#"{"username": "kim"}"#, ALL), spec(r#"{"netgroup": "x"}"#, commands)], "")
         };
         assert_eq!(with(ALL), Grant::All { asked: true });
         assert_eq!(with(r#""Commands": [{"command": "/usr/bin/id"}]"#), Grant::All { asked: true });

@@ -433,7 +433,7 @@ fn codes(line: &str, change: impl FnOnce(&mut Scene)) -> Vec<Code> {
         _ => Ok(None),
     };
     let mut scene = Scene {
-        user: &User { name: "kim", uid: 1000, member: &member },
+        user: &User { name: "kim", uid: 1000, member: &member, groups: &|| None },
         service: "login",
         home: "/home/kim",
         shell: "/bin/sh",
@@ -557,7 +557,7 @@ fn a_module_says_more_or_less_by_what_is_known_of_the_person() {
     assert_eq!(codes("auth required pam_nologin.so successok", closed), [AUTH_ERR]);
     let roots = |scene: &mut Scene| {
         closed(scene);
-        scene.user = &User { name: "root", uid: 0, member: &|_| Answer::No };
+        scene.user = &User { name: "root", uid: 0, member: &|_| Answer::No, groups: &|| None };
     };
     assert_eq!(codes("auth required pam_nologin.so", roots), [IGNORE]);
     assert_eq!(codes("auth required pam_nologin.so successok", roots), [SUCCESS]);
@@ -618,6 +618,14 @@ fn ways_differ_by_the_place() {
         let unsure = "a password: not known: a Match of sshd goes by the address of the client";
         assert!(by_address.from(place, "sshd")[1].starts_with(unsure), "{place:?}");
     }
+    let sshd = SSHD.replace("no\n", "yes\n") + "denyusers daemon@10.*\n";
+    let by_pattern = Case { sshd, hash: "", rules: "[[rule]]\nrequire = \"off\"\n", ..Case::new() };
+    let away = "none: refused: sshd turns this user away (DenyUsers)";
+    assert_eq!(by_pattern.from(Place::Remote(Some("10.0.0.1")), "sshd"), [away]);
+    let ways = by_pattern.from(Place::Remote(None), "sshd");
+    assert!(ways.iter().any(|way| way.starts_with("nothing: not known: ")), "{ways:?}");
+    let ways = Case { sshd: by_pattern.sshd.replace("permitempty", "x"), hash: "x", ..by_pattern }.at("sshd");
+    assert!(ways[0].contains("DenyUsers has a pattern that cannot be told"), "{ways:?}");
 }
 
 #[test]
