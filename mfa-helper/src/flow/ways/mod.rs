@@ -47,6 +47,8 @@ use shadow::{Age, Password};
 use sshd::{Method, Settings};
 use user::User;
 
+/// That takes a terminal, which sftp and commands do not have.
+const TO_BE_CHANGED: &str = "sshd has the password changed first";
 /// `PAM_CONV_ERR`
 const CONV_ERR: Code = 19;
 
@@ -414,9 +416,8 @@ impl Try<'_> {
         if age == Some(Age::Expired) {
             return vec![refused(First::Password, "the account has expired")];
         }
-        // That takes a terminal, which sftp and commands do not have.
-        let unsure = (age == Some(Age::ToBeChanged)).then(|| String::from("sshd has the password changed first"));
-        let way = |first| Way { first, lines: Vec::new(), unsure: unsure.clone(), end: End::In(text()) };
+        let unsure = || (age == Some(Age::ToBeChanged)).then(|| String::from(TO_BE_CHANGED));
+        let way = |first| Way { first, lines: Vec::new(), unsure: unsure(), end: End::In(text()) };
         match password {
             Password::Typed => vec![way(First::Password)],
             Password::Empty if self.empty => vec![way(First::Nothing)],
@@ -435,10 +436,14 @@ impl Try<'_> {
     fn by_key_alone(self, settings: &Settings) -> Way {
         let way = |end| Way { first: First::Key, lines: Vec::new(), unsure: None, end };
         if !settings.uses_pam() {
-            return way(match self.age_without_pam() == Some(Age::Expired) {
+            let age = self.age_without_pam();
+            // sshd looks at the age with the first password of a connection, and the empty one that it tries itself is one.
+            let to_be_changed = age == Some(Age::ToBeChanged) && settings.tries_empty();
+            let way = way(match age == Some(Age::Expired) {
                 true => End::Refused(String::from("the account has expired")),
                 false => End::In(String::from("let in by the key alone: sshd asks PAM nothing (UsePAM no)")),
             });
+            return Way { unsure: to_be_changed.then(|| String::from(TO_BE_CHANGED)), ..way };
         }
         let asked = self.asked();
         let (code, end) = match key_alone_is(&asked, self.person.view) {

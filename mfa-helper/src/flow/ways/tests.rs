@@ -322,6 +322,12 @@ fn sshd_has_settings_of_its_own() {
         Case { sshd: no_pam.clone(), closed: true, ..Case::new() }.at("sshd"),
         ["none: refused: an sshd without PAM lets nobody in while /etc/nologin is there"]
     );
+    let old = "*:1:0:9:7:::\nann:*";
+    let ways = Case { sshd: no_pam.clone(), hash: old, ..Case::new() }.at("sshd");
+    assert_eq!(ways[0], "a key alone: let in by the key alone: sshd asks PAM nothing (UsePAM no)");
+    let sshd = no_pam.replace("permitemptypasswords no", "permitemptypasswords yes");
+    let ways = Case { sshd, hash: old, ..Case::new() }.at("sshd");
+    assert!(ways[0].starts_with("a key alone: not known: sshd has the password changed first"), "{ways:?}");
     assert_eq!(
         Case { sshd: no_pam, hash: "!", ..Case::new() }.at("sshd"),
         ["none: refused: the account is locked, for an sshd without PAM"]
