@@ -53,7 +53,7 @@ impl Conversation {
     pub fn open(mut channel: Channel) -> Result<(Conversation, Request), Broken> {
         let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION });
         channel.send(&hello.encode()?, MACHINE)?;
-        let ToHelper::Request(request) = ToHelper::decode(&channel.receive(MACHINE)?)? else {
+        let ToHelper::Request(request) = ToHelper::decode(&receive(&mut channel, MACHINE)?)? else {
             return Err(Broken::OutOfTurn);
         };
         let begun = Instant::now();
@@ -84,7 +84,8 @@ impl Conversation {
     }
 
     fn answer(&mut self) -> Result<Secret, NoAnswer> {
-        let frame = self.channel.receive(self.left())?;
+        let within = self.left();
+        let frame = receive(&mut self.channel, within)?;
         match ToHelper::decode(&frame).map_err(Broken::from)? {
             ToHelper::Answer(answer) => Ok(answer),
             ToHelper::Cancel(why) => Err(NoAnswer::Cancelled(why)),
@@ -135,6 +136,13 @@ impl Conversation {
     pub fn close(mut self, verdict: Verdict) -> Result<(), Broken> {
         self.send(&FromHelper::Verdict(verdict))
     }
+}
+
+/// A front end speaks once, and then waits. So nothing may stand behind its frame, and [`Conversation::gone`] sees all that
+/// comes later.
+fn receive(channel: &mut Channel, timeout: Duration) -> Result<Secret, Broken> {
+    let frame = channel.receive(timeout)?;
+    if channel.is_ahead() { Err(Broken::OutOfTurn) } else { Ok(frame) }
 }
 
 /// `text` made safe to show. Escapes make it longer, so it may have to be cut.
@@ -189,6 +197,19 @@ mod tests {
                 };
                 assert!(said.len() > 1000 && said == readable(&said), "{said:?}");
             }
+        }
+    }
+
+    /// What is already read can not be seen at the socket, so a front end that speaks out of turn must not get so far.
+    #[test]
+    fn nothing_may_stand_behind_the_frame_of_a_front_end() {
+        let request = ToHelper::Request(Request::Verify(mfa_wire::Login::at("alice", "su"))).encode().unwrap();
+        let whole = [&u32::try_from(request.bytes().len()).unwrap().to_be_bytes()[..], request.bytes()].concat();
+        for behind in [&[][..], &[0], &[0, 0, 0, 1, 2]] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            std::io::Write::write_all(&mut theirs, &[&whole, behind].concat()).unwrap();
+            let opened = Conversation::open(Channel::new(ours));
+            assert_eq!(opened.err(), (!behind.is_empty()).then_some(Broken::OutOfTurn));
         }
     }
 

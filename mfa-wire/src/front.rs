@@ -76,7 +76,7 @@ pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prom
             FromHelper::Remembered(login) => prompter.remembered(&login),
             FromHelper::Notice(text) => {
                 prompter.notice(&text);
-                if prompter.is_left(channel.stream()) {
+                if !channel.is_ahead() && prompter.is_left(channel.stream()) {
                     // The helper notices that the channel is closed.
                     return Ok(Verdict { outcome: Outcome::NoInteraction, text: String::new() });
                 }

@@ -102,6 +102,66 @@ fn a_peer_that_does_not_read_is_given_up() {
 }
 
 #[test]
+fn frames_that_come_together_are_received_one_by_one() {
+    let (mut ours, mut theirs) = pair();
+    let mut bytes = Vec::new();
+    let lengths = [1, 1000, 3, 1021, 5000, MAX_FRAME, 2];
+    for (n, length) in lengths.iter().enumerate() {
+        bytes.extend(u32::try_from(*length).unwrap().to_be_bytes());
+        bytes.extend(vec![n as u8; *length]);
+    }
+    std::thread::spawn(move || theirs.write_all(&bytes).unwrap());
+    for (n, length) in lengths.iter().enumerate() {
+        let frame = ours.receive(SOON).unwrap();
+        assert!(frame.bytes() == vec![n as u8; *length], "frame {n}");
+    }
+    assert!(!ours.is_ahead());
+    assert_eq!(ours.receive(SOON).err(), Some(Broken::Closed));
+}
+
+/// The stream itself is silent then, and whoever waits for it waits in vain.
+#[test]
+fn nobody_waits_for_a_frame_that_has_been_read_already() {
+    struct Waits(Script);
+    impl Prompter for Waits {
+        fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
+            self.0.ask(echo, text)
+        }
+        fn tell(&mut self, text: &str) {
+            self.0.tell(text);
+        }
+        fn device(&mut self, _: &Device) {}
+        fn status(&mut self, _: &Status) {}
+        fn report(&mut self, _: &str) {}
+        fn recovery_codes(&mut self, _: &[Secret]) {}
+        fn remembered(&mut self, _: &Remembered) {}
+        fn notice(&mut self, text: &str) {
+            self.0.notice(text);
+        }
+        fn is_left(&mut self, _: &UnixStream) -> bool {
+            true
+        }
+        fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
+            Err(Cancelled::NoConversation)
+        }
+    }
+    let notice = FromHelper::Notice("touch".into()).encode().unwrap();
+    let verdict = FromHelper::Verdict(Verdict { outcome: Outcome::Accepted, text: String::new() }).encode().unwrap();
+    let whole =
+        |frame: &Secret| [&u32::try_from(frame.bytes().len()).unwrap().to_be_bytes()[..], frame.bytes()].concat();
+    for (together, expected) in [(true, Outcome::Accepted), (false, Outcome::NoInteraction)] {
+        let (mut ours, mut theirs) = pair();
+        theirs.write_all(&whole(&notice)).unwrap();
+        if together {
+            theirs.write_all(&whole(&verdict)).unwrap();
+        }
+        let request = Request::Verify(Login::at("alice", "su"));
+        let said = converse(&mut ours, request, &mut Waits(Script::default())).unwrap();
+        assert_eq!(said.outcome, expected);
+    }
+}
+
+#[test]
 fn a_frame_over_the_limit_is_not_sent() {
     let (mut ours, _theirs) = pair();
     let length = MAX_FRAME + 1;
