@@ -385,6 +385,13 @@ impl Try<'_> {
                 }
             }
         }
+        if list.contains(&Method::Password) && settings.lists_methods() {
+            for way in ways.iter_mut().filter(|way| way.first == First::Nothing) {
+                way.unsure = Some(String::from(
+                    "sshd takes a first empty password for its method none, which its AuthenticationMethods leave out",
+                ));
+            }
+        }
         if user.uid == 0 && has_key && !self.root_has_keys(settings, user) {
             for way in ways.iter_mut().filter(|way| matches!(way.first, First::Key | First::KeyAndPassword)) {
                 way.end = End::Refused(String::from("root has no key"));

@@ -57,9 +57,14 @@ impl Settings {
         self.is_on("permitemptypasswords")
     }
 
-    /// Whether sshd tries an empty password before any other method (`userauth_none`).
+    /// Whether sshd tries an empty password before any other method (`userauth_none`). A list of methods leaves that one out.
     pub fn tries_empty(&self) -> bool {
-        self.takes_empty() && self.is_on("passwordauthentication")
+        self.takes_empty() && self.is_on("passwordauthentication") && !self.lists_methods()
+    }
+
+    /// Whether methods are listed, so that others are not enough.
+    pub fn lists_methods(&self) -> bool {
+        !matches!(self.value("authenticationmethods"), "" | "any")
     }
 
     /// The files of keys of a user with this home; `None` if keys may come from elsewhere.

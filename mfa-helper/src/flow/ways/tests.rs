@@ -199,12 +199,22 @@ fn an_empty_password_is_no_first_factor() {
     let with_key = Case { sshd, ..off };
     assert_eq!(
         with_key.at("sshd"),
-        [
-            "a key and a password: not known: PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay; \
-         perhaps: let in without anything: off by rule"
-        ]
+        ["a key and a password: not known: the password is empty; perhaps: let in without anything: off by rule"]
     );
-    let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_key };
+    let open = SSHD.replace("words no\n", "words yes\n").replace("dauthentication no", "dauthentication yes");
+    let with_any = Case { sshd: open.clone(), ..with_key };
+    let any = with_any.at("sshd");
+    let first = "nothing: not known: PermitEmptyPasswords: sshd tries one first, and what PAM says to that may stay; \
+         perhaps: let in without anything: off by rule";
+    assert!(any.contains(&first.to_owned()), "{any:?}");
+    let listed = open.replace("methods any", "methods password").replace("usepam yes", "usepam no");
+    let with_list = Case { sshd: listed, ..with_any };
+    let ways = with_list.at("sshd");
+    assert!(
+        ways[0].starts_with("nothing: not known: sshd takes a first empty password for its method none"),
+        "{ways:?}"
+    );
+    let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_list };
     assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
 }
 
