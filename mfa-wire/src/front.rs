@@ -58,10 +58,23 @@ pub fn greet(channel: &mut Channel, patience: Duration) -> Result<(), Broken> {
     }
 }
 
-/// Sends `request` and relays until the verdict. Without a verdict there is no success: the caller must treat every
-/// error as "unavailable".
+/// Sends `request` ahead of the Hello and then waits for it, which saves the helper one wait. Only for requests that may
+/// be made twice: the caller may still try another helper, which must find nothing done.
+pub fn greet_with(channel: &mut Channel, request: Request, patience: Duration) -> Result<(), Broken> {
+    // A helper of another version says so in its Hello, and may be gone before it is sent the request.
+    let sent = channel.send(&ToHelper::Request(request).encode()?, patience);
+    greet(channel, patience)?;
+    sent
+}
+
+/// Sends `request` and relays until the verdict.
 pub fn converse(channel: &mut Channel, request: Request, prompter: &mut dyn Prompter) -> Result<Verdict, Broken> {
     channel.send(&ToHelper::Request(request).encode()?, FRAME_TIMEOUT)?;
+    relay(channel, prompter)
+}
+
+/// Relays until the verdict. Without a verdict there is no success: the caller must treat every error as "unavailable".
+pub fn relay(channel: &mut Channel, prompter: &mut dyn Prompter) -> Result<Verdict, Broken> {
     loop {
         match FromHelper::decode(&channel.receive(FRAME_TIMEOUT)?)? {
             FromHelper::Ask { echo, text } => {

@@ -18,7 +18,9 @@ mod text;
 
 pub use channel::{Broken, Channel};
 pub use codec::{MAX_FRAME, Malformed};
-pub use front::{FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, QUEUE_TIMEOUT, SPAWN_TIMEOUT, converse, greet};
+pub use front::{
+    FRAME_TIMEOUT, HELLO_TIMEOUT, Prompter, QUEUE_TIMEOUT, SPAWN_TIMEOUT, converse, greet, greet_with, relay,
+};
 pub use message::{
     Account, AuthHook, Cancelled, Device, DeviceStatus, FromHelper, Hello, Login, MAX_ANSWER, MAX_NAME, MAX_PLACE,
     MAX_TEXT, NewKey, Outcome, Remembered, Request, Required, SERVICES, Status, ToHelper, VERSION, Verb, Verdict,

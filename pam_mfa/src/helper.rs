@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 
 use mfa_wire::{
-    Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, QUEUE_TIMEOUT, Request, SPAWN_TIMEOUT, Verdict, converse,
-    greet,
+    Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, QUEUE_TIMEOUT, Request, SPAWN_TIMEOUT, Verdict,
+    greet_with, relay,
 };
 
 use crate::arguments::Arguments;
 use crate::sys::socket::connect;
 use crate::sys::spawn::{self, Orphan};
 
-/// A helper that has said Hello. After that, another helper is tried only if this one says `StartYourOwn`.
+/// A helper that has the request and has said Hello. After that, another helper is tried only if this one says
+/// `StartYourOwn`.
 pub(crate) struct Helper {
     // In this order: dropping the channel ends the helper, and only then can its process be collected.
     channel: Channel,
@@ -40,38 +42,45 @@ pub(crate) enum NoListener {
 
 /// Finds a helper: the listening one or, for root, one that is started for this conversation. So root's logins do not
 /// depend on the service: the socket may be flooded, or the service dead or absent.
-pub(crate) fn reach(arguments: &Arguments, login: &Login) -> Result<Helper, Unreachable> {
+///
+/// What the module requests may be made twice: before the helper has had an answer, it changes nothing that counts, and
+/// a device that a session has confirmed is found confirmed. So the request need not wait for the Hello.
+pub(crate) fn reach(arguments: &Arguments, login: &Login, request: &Request) -> Result<Helper, Unreachable> {
     // An ssh agent is reachable only for a helper that sees its owner's files. The service's sandbox hides them.
     if login.ssh_auth_sock.is_some()
-        && let Ok(helper) = start(arguments)
+        && let Ok(helper) = start(arguments, request)
     {
         return Ok(helper);
     }
     // The listening helper has read the default policy, so it cannot answer for another.
     let listener = match arguments.config {
-        None => knock(arguments),
+        None => knock(arguments, request),
         Some(_) => Err(NoListener::Connect(ErrorKind::Unsupported.into())),
     };
     match listener {
         Ok(channel) => Ok(Helper { channel, orphan: None }),
         Err(why) if !spawn::are_we_root() => Err(Unreachable::NotRoot(why)),
-        Err(_) => start(arguments),
+        Err(_) => start(arguments, request),
     }
 }
 
-fn knock(arguments: &Arguments) -> Result<Channel, NoListener> {
+fn knock(arguments: &Arguments, request: &Request) -> Result<Channel, NoListener> {
     let root = spawn::are_we_root();
     // Root can start a helper, so root does not wait if the queue is full. Other callers must.
     let patience = if root { None } else { Some(QUEUE_TIMEOUT) };
     let mut channel = Channel::new(connect(arguments.socket(root), patience).map_err(NoListener::Connect)?);
-    greet(&mut channel, HELLO_TIMEOUT).map_err(NoListener::Hello)?;
+    greet_with(&mut channel, request.clone(), HELLO_TIMEOUT).map_err(|why| {
+        // A copy of the host may hold the socket open, and this helper must not begin when another has been started.
+        let _ = channel.stream().shutdown(Shutdown::Both);
+        NoListener::Hello(why)
+    })?;
     Ok(channel)
 }
 
-fn start(arguments: &Arguments) -> Result<Helper, Unreachable> {
+fn start(arguments: &Arguments, request: &Request) -> Result<Helper, Unreachable> {
     let (stream, orphan) = spawn::start(&arguments.helper, arguments.config.as_deref()).map_err(Unreachable::Spawn)?;
     let mut helper = Helper { channel: Channel::new(stream), orphan: Some(orphan) };
-    greet(&mut helper.channel, SPAWN_TIMEOUT).map_err(Unreachable::Hello)?;
+    greet_with(&mut helper.channel, request.clone(), SPAWN_TIMEOUT).map_err(Unreachable::Hello)?;
     Ok(helper)
 }
 
@@ -84,7 +93,7 @@ impl Helper {
         request: &Request,
         prompter: &mut dyn Prompter,
     ) -> Result<Verdict, NoVerdict> {
-        let verdict = converse(&mut self.channel, request.clone(), prompter)?;
+        let verdict = relay(&mut self.channel, prompter)?;
         if verdict.outcome != Outcome::StartYourOwn {
             return Ok(verdict);
         }
@@ -92,8 +101,8 @@ impl Helper {
             return Err(NoVerdict::Broken(Broken::OutOfTurn));
         }
         drop(self);
-        let mut own = start(arguments)?;
-        match converse(&mut own.channel, request.clone(), prompter)? {
+        let mut own = start(arguments, request)?;
+        match relay(&mut own.channel, prompter)? {
             Verdict { outcome: Outcome::StartYourOwn, .. } => Err(NoVerdict::Broken(Broken::OutOfTurn)),
             verdict => Ok(verdict),
         }

@@ -134,7 +134,7 @@ fn consult(pam: &PamHandle, arguments: &Arguments, flags: PamFlag, login: &Login
         _ => "account, auth was not run: asking the helper",
     });
     let mut conversation = Conversation::new(pam, login, flags);
-    let verdict = match helper::reach(arguments, login) {
+    let verdict = match helper::reach(arguments, login, &request) {
         Ok(helper) => helper
             .converse(arguments, &request, &mut conversation)
             .map_err(|why| ("failed before its verdict", why.to_string())),

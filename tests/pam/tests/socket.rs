@@ -10,7 +10,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mfa_wire::{Channel, FromHelper, Hello, Login, Outcome, Request, Secret, ToHelper, VERSION, Verdict, greet};
+use mfa_wire::{
+    Broken, Channel, FromHelper, Hello, Login, Outcome, Request, Secret, ToHelper, VERSION, Verdict, greet,
+};
 use pam_tests::code::{AUTH_ERR, AUTHINFO_UNAVAIL, MAXTRIES, SUCCESS};
 use pam_tests::{Bound, Helper, Listener, Log, System, add_user, run};
 
@@ -255,12 +257,19 @@ fn a_socket_that_nobody_serves_does_not_keep_root_out() {
     let _ = fs::remove_file(SOCKET_OF_ROOT);
     let socket = UnixListener::bind(SOCKET_OF_ROOT).unwrap();
     assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "accepted by nobody, so no Hello");
-    // That connection still waits to be accepted, and there is room for one: connecting must not wait.
+    // Who accepts it now finds the request there. A helper says Hello before it reads one, and cannot any more.
+    let mut late = Channel::new(socket.accept().unwrap().0);
+    let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION }).encode().unwrap();
+    assert_eq!(late.send(&hello, SOON), Err(Broken::Closed));
+    assert!(matches!(ToHelper::decode(&late.receive(SOON).unwrap()), Ok(ToHelper::Request(Request::Verify(_)))));
+    assert_eq!(late.receive(SOON).err(), Some(Broken::Closed));
+    let waiting = UnixStream::connect(SOCKET_OF_ROOT).unwrap();
+    // That connection waits to be accepted, and there is room for one: connecting must not wait.
     // SAFETY: plain numbers; a socket that listens may be told so again.
     assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&socket), 0) }, 0);
     bound.advance(2);
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "a full queue");
-    drop(socket);
+    drop((socket, waiting));
     bound.advance(1);
     assert_eq!(bound.auth(&bound.code(0)), SUCCESS, "a file that nobody listens at");
     fs::remove_file(SOCKET_OF_ROOT).unwrap();
@@ -388,7 +397,7 @@ fn nothing_is_read_of_a_caller_after_it_has_been_greeted() {
     assert_eq!(auth_as(&bound, &uid_of("placed"), "placed", &bound.code(1)), SUCCESS);
     drop(listener);
     let trace = fs::read_to_string(TRACE).unwrap();
-    let is_hello = |line: &&str| line.contains(r#"" \1\1", 3"#);
+    let is_hello = |line: &&str| line.contains(r#"\3 \1\1", 7"#);
     // Of the process that has greeted: the listener's own trial reads about itself at the same time.
     let greeter =
         trace.lines().find(is_hello).and_then(|line| line.split(' ').next()).unwrap_or_else(|| panic!("{trace}"));
