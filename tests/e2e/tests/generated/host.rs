@@ -250,7 +250,7 @@ fn sshd_config(chance: &mut Chance) -> String {
         text += "Include /etc/ssh/sshd_config.d/*.conf\n";
     }
     text += &format!("UsePAM {}\n", if chance.odd(16) { "no" } else { "yes" });
-    text += if chance.odd(40) { "PermitEmptyPasswords yes\n" } else { "" };
+    text += if chance.odd(25) { "PermitEmptyPasswords yes\n" } else { "" };
     text += &sshd_settings(chance, 3);
     for _ in 0..chance.below(3) {
         let whom = [
@@ -279,9 +279,12 @@ fn sudoers(chance: &mut Chance) -> String {
         let defaults = [
             "!pam_acct_mgmt",
             "!pam_session",
+            "!pam_session",
+            "exempt_group=ops",
             "exempt_group=ops",
             "rootpw",
             "targetpw",
+            "!authenticate",
             "!authenticate",
             "pam_service=su",
             "!use_pam",

@@ -38,7 +38,7 @@ fn stack(service: &str, chance: &mut Chance) -> String {
     let mut text = String::new();
     if service == "su" {
         text += if chance.odd(30) { "" } else { "auth sufficient pam_rootok.so\n" };
-        if chance.odd(15) {
+        if chance.odd(10) {
             let which = chance.one(&["", " group=ops", " deny group=guests"]);
             text += &format!("auth {} pam_wheel.so use_uid{which}\n", chance.one(&["required", "requisite"]));
         }
