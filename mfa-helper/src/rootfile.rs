@@ -1,17 +1,17 @@
 //! Files that only root can have written.
 //!
-//! Every path is walked from `/` with directory descriptors and without following symbolic links. Every step must
-//! belong to root and be writable by nobody else, because a user who can rename a folder can replace its content
-//! (CVE-2024-47191, CVE-2019-12209).
+//! Every folder of a path, from `/` on, must belong to root and be writable by nobody else, because a user who can rename a
+//! folder can replace its content (CVE-2024-47191, CVE-2019-12209). None may be a symbolic link. Each is looked at before
+//! the next, so nobody but root can change what was looked at, and the last is opened by its path.
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mfa_wire::{Secret, shell_word};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
@@ -108,41 +108,30 @@ pub struct Dir {
 }
 
 impl Dir {
-    /// Opens an absolute path, step by step.
+    /// Opens the folder at an absolute path.
     pub fn open(path: &Path) -> Result<Dir, Fault> {
-        let slash = nix::fcntl::open("/", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-        let mut dir = Dir { fd: slash.map_err(|e| fault("/", What::Failed(e)))?, path: String::from("/") };
-        dir.check(false)?;
-        for step in path.components() {
-            match step {
-                Component::RootDir => {}
-                Component::Normal(name) => match name.to_str() {
-                    Some(name) => dir = dir.step(name, false)?,
-                    None => return Err(fault(&path.to_string_lossy(), What::Failed(Errno::EILSEQ))),
-                },
-                _ => return Err(fault(&path.to_string_lossy(), What::Kind)),
-            }
+        let text = path.to_str().ok_or_else(|| fault(&path.to_string_lossy(), What::Failed(Errno::EILSEQ)))?;
+        if !path.components().all(|step| matches!(step, Component::RootDir | Component::Normal(_))) {
+            return Err(fault(text, What::Kind));
         }
-        Ok(dir)
+        // Without a slash at the end, behind which a link would be followed.
+        let path: PathBuf = path.components().collect();
+        let mut folders: Vec<&Path> = path.ancestors().collect();
+        folders.reverse();
+        for folder in folders {
+            check_folder(folder)?;
+        }
+        let fd = nix::fcntl::open(&path, FOLDER, Mode::empty()).map_err(|e| not_opened(text, e))?;
+        Ok(Dir { fd, path: path.to_string_lossy().into_owned() })
     }
 
     /// Opens a folder of ours in this one.
     pub fn subdir(&self, name: &str) -> Result<Dir, Fault> {
-        self.step(name, true)
-    }
-
-    fn step(&self, name: &str, ours: bool) -> Result<Dir, Fault> {
         let path = self.path_of(name);
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => {
-                let dir = Dir { fd, path };
-                dir.check(ours)?;
-                Ok(dir)
-            }
-            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(fault(&path, What::Kind)),
-            Err(e) => Err(fault(&path, What::Failed(e))),
-        }
+        let fd = openat(&self.fd, name, FOLDER, Mode::empty()).map_err(|e| not_opened(&path, e))?;
+        let stat = fstat(&fd).map_err(|e| fault(&path, What::Failed(e)))?;
+        check_owner_and_mode(&path, &stat, WRITE)?;
+        Ok(Dir { fd, path })
     }
 
     /// Opens a folder in this one; makes it if it does not exist.
@@ -172,19 +161,9 @@ impl Dir {
         }
     }
 
-    fn check(&self, ours: bool) -> Result<(), Fault> {
-        let stat = fstat(&self.fd).map_err(|e| fault(&self.path, What::Failed(e)))?;
-        // To take /tmp from everybody, or a home from its owner, would be worse than the fault.
-        let is_to_be_mended = ours || (is_roots_everywhere(&self.path) && stat.st_mode & libc::S_ISVTX == 0);
-        check_owner_and_mode(&self.path, &stat, WRITE).map_err(|fault| match is_to_be_mended {
-            true => fault,
-            false => Fault { what: What::Open, ..fault },
-        })
-    }
-
     /// Opens a plain file that holds secrets: nobody but root may read or write it.
     pub fn open_private(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Fault> {
-        self.open_file(name, flags, WRITE | READ)
+        Ok(self.open_file(name, flags, WRITE | READ)?.0)
     }
 
     /// Checks that `name` is a plain file that only root can write. Others may read it.
@@ -197,7 +176,7 @@ impl Dir {
         check_owner_and_mode(&path, &stat, WRITE)
     }
 
-    fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
+    fn open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<(OwnedFd, FileStat), Fault> {
         // If the file was replaced between opening and fstat, it has no name any more: open the new one.
         for _ in 0..100 {
             match self.try_open_file(name, flags, forbidden) {
@@ -208,7 +187,7 @@ impl Dir {
         Err(fault(&self.path_of(name), What::Links(0)))
     }
 
-    fn try_open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<OwnedFd, Fault> {
+    fn try_open_file(&self, name: &str, flags: OFlag, forbidden: u32) -> Result<(OwnedFd, FileStat), Fault> {
         let path = self.path_of(name);
         // O_NONBLOCK, so that a FIFO put in its place cannot block a login.
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -228,7 +207,7 @@ impl Dir {
         if stat.st_nlink == 0 || (stat.st_nlink > 1 && secret) {
             return Err(fault(&path, What::Links(stat.st_nlink)));
         }
-        Ok(fd)
+        Ok((fd, stat))
     }
 
     /// Reads a file that holds secrets; `None` if it does not exist.
@@ -243,14 +222,13 @@ impl Dir {
 
     fn read_file(&self, name: &str, limit: usize, forbidden: u32) -> Result<Option<Content>, Fault> {
         match self.open_file(name, OFlag::O_RDONLY, forbidden) {
-            Ok(fd) => self.read(name, &fd, limit).map(Some),
+            Ok((fd, stat)) => self.read(name, &fd, &stat, limit).map(Some),
             Err(fault) if fault.is_missing() => Ok(None),
             Err(fault) => Err(fault),
         }
     }
 
-    fn read(&self, name: &str, fd: &OwnedFd, limit: usize) -> Result<Content, Fault> {
-        let stat = fstat(fd).map_err(|e| self.failed(name, e))?;
+    fn read(&self, name: &str, fd: &OwnedFd, stat: &FileStat, limit: usize) -> Result<Content, Fault> {
         let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= limit);
         let mut bytes = Secret::zeroed(size.ok_or_else(|| fault(&self.path_of(name), What::Long(limit)))?);
         let mut filled = 0;
@@ -344,6 +322,29 @@ impl Dir {
         }
         Ok(names)
     }
+}
+
+/// To open a folder.
+const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+fn not_opened(path: &str, e: Errno) -> Fault {
+    let what = if matches!(e, Errno::ENOTDIR | Errno::ELOOP) { What::Kind } else { What::Failed(e) };
+    fault(path, what)
+}
+
+/// Checks one folder of a path whose parents have been checked.
+pub fn check_folder(folder: &Path) -> Result<(), Fault> {
+    let path = folder.to_string_lossy();
+    let stat = fstatat(AT_FDCWD, folder, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| not_opened(&path, e))?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
+        return Err(fault(&path, What::Kind));
+    }
+    // To take /tmp from everybody, or a home from its owner, would be worse than the fault.
+    let is_to_be_mended = is_roots_everywhere(&path) && stat.st_mode & libc::S_ISVTX == 0;
+    check_owner_and_mode(&path, &stat, WRITE).map_err(|fault| match is_to_be_mended {
+        true => fault,
+        false => Fault { what: What::Open, ..fault },
+    })
 }
 
 /// Overwrites an open file with zeros, as far as the file system does so in place.
@@ -446,6 +447,29 @@ mod tests {
         assert!(said.contains(MOVE_IT) && !said.contains("chmod") && !said.contains("chown"), "{said}");
         let spaced = self::fault("/var/lib/mfa/users/dom al", What::Owner(7)).to_string();
         assert!(spaced.ends_with(": chown root '/var/lib/mfa/users/dom al'"), "{spaced}");
+    }
+
+    #[test]
+    fn no_folder_of_a_path_is_a_link() {
+        let dir = std::env::temp_dir().join(format!("mfa-links-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.join("link")).unwrap();
+        for path in ["link", "link/", "link/lib", "link/."] {
+            // The folder itself lies below one that everybody may write to, so it is asked by name.
+            let path: PathBuf = dir.join(path).components().collect();
+            let found = path.ancestors().take_while(|at| *at != dir).map(check_folder).collect::<Vec<_>>();
+            assert!(found.iter().any(|found| matches!(found, Err(Fault { what: What::Kind, .. }))), "{path:?}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+        for path in ["/proc/self/", "/proc/self", "/proc/self/fd/"] {
+            assert_eq!(Dir::open(Path::new(path)).err().unwrap().what, What::Kind, "{path}");
+        }
+        assert_eq!(Dir::open(Path::new("/usr//lib/")).unwrap().path_of("x"), "/usr/lib/x");
+        for path in ["/usr/../usr", "usr"] {
+            assert!(Dir::open(Path::new(path)).is_err(), "{path}");
+        }
+        assert!(Dir::open(Path::new("/no/such")).err().unwrap().is_missing());
+        assert_eq!(Dir::open(Path::new("/etc/passwd")).err().unwrap().what, What::Kind);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use crate::rootfile::Dir;
+use crate::rootfile::{Dir, check_folder};
 
 /// A longer file is not one of PAM's.
 const LIMIT: usize = 1 << 18;
@@ -59,7 +59,8 @@ fn resolve(path: &Path) -> Result<Option<(PathBuf, String)>, String> {
             at.pop();
             continue;
         }
-        Dir::open(&at).map_err(|fault| fault.to_string())?;
+        // The folders above were checked in turns before this one.
+        check_folder(&at).map_err(|fault| fault.to_string())?;
         let next = at.join(&step);
         match fs::read_link(&next) {
             Ok(target) => {
