@@ -42,7 +42,7 @@ use crate::program::is_service_of_sudo;
 use crate::session::Whereabouts;
 use crate::stack::{self, AUTH_ERR, Code, IGNORE, Kind, Module, PERM_DENIED, SUCCESS, Stack};
 use crate::sys::names;
-use modules::Scene;
+use modules::{AUTHTOK_EXPIRED, Scene};
 use shadow::{Age, Password};
 use sshd::{Method, Settings};
 use user::User;
@@ -245,6 +245,8 @@ struct Try<'a> {
     empty: bool,
     /// sshd has accepted a key.
     key: bool,
+    /// sudo asks this user for nothing (NOPASSWD), and then lets in also after the time to change a password.
+    exempt: bool,
 }
 
 /// All ways of a person at a service, from a place.
@@ -252,7 +254,7 @@ pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, fact
     let host = if place == Place::Local { &rules.here } else { &rules.elsewhere };
     let (member, groups) = (|group: &str| person.belongs_to(group), || person.groups());
     let user = User { name: person.name(), uid: person.uid, member: &member, groups: &groups };
-    let login = Try { facts, host, person, service, place, mute: None, empty: true, key: false };
+    let login = Try { facts, host, person, service, place, mute: None, empty: true, key: false, exempt: false };
     match service {
         "sshd" => login.by_sshd(&user),
         "sudo" | "sudo-i" => login.by_sudo(&user),
@@ -473,7 +475,8 @@ impl Try<'_> {
             }
             Grant::Nothing => return self.for_nothing(user),
             Grant::All { asked: false } => {
-                return vec![self.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];
+                let exempt = Try { exempt: true, ..self };
+                return vec![exempt.unasked("sudo asks for nothing (NOPASSWD or a setting like it)")];
             }
             Grant::All { asked: true } => None,
             Grant::Some => Some(String::from("sudoers grants some commands, and may not ask for them")),
@@ -731,7 +734,9 @@ impl Try<'_> {
             Ok(ends) => ends,
             Err(error) => return End::NotKnown(error.to_string()),
         };
-        let (ins, outs): (Vec<_>, Vec<_>) = ends.iter().partition(|end| Kind::Account.lets_in(end.result));
+        let (ins, outs): (Vec<_>, Vec<_>) = ends
+            .iter()
+            .partition(|end| Kind::Account.lets_in(end.result) || self.exempt && end.result == AUTHTOK_EXPIRED);
         match (ins.as_slice(), outs.as_slice()) {
             ([], outs) => match outs.iter().all(|out| out.reached && code == PERM_DENIED) {
                 true => end,

@@ -13,6 +13,8 @@ const AUTHINFO_UNAVAIL: Code = 9;
 const USER_UNKNOWN: Code = 10;
 /// `PAM_ACCT_EXPIRED`
 const ACCT_EXPIRED: Code = 13;
+/// `PAM_AUTHTOK_EXPIRED`
+pub const AUTHTOK_EXPIRED: Code = 27;
 /// `PAM_MODULE_UNKNOWN`
 const MODULE_UNKNOWN: Code = 28;
 
@@ -111,6 +113,7 @@ impl Scene<'_> {
             (Password::Elsewhere, _) => vec![SUCCESS, USER_UNKNOWN, AUTHINFO_UNAVAIL],
             (_, Some(Age::Good)) => vec![SUCCESS],
             (_, Some(Age::Expired)) => vec![ACCT_EXPIRED],
+            (_, Some(Age::TooOld)) => vec![AUTHTOK_EXPIRED],
             (_, Some(Age::ToBeChanged)) => vec![NEW_AUTHTOK_REQD],
             (_, Some(Age::NotThere)) => vec![AUTHINFO_UNAVAIL],
             (_, None) => vec![SUCCESS, ACCT_EXPIRED],

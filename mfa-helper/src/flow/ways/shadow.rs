@@ -32,8 +32,10 @@ pub enum Password {
 pub enum Age {
     /// The account may be used.
     Good,
-    /// The account, or the time to change its password, has expired.
+    /// The account has expired.
     Expired,
+    /// So has the time to change its password.
+    TooOld,
     /// The password has to be changed first.
     ToBeChanged,
     /// Passwd refers to shadow, which does not have the account.
@@ -169,7 +171,7 @@ fn age(days: Option<[Option<u64>; 4]>, today: u64) -> Age {
     }
     let (Some(longest), Some(old)) = (longest, today.checked_sub(changed)) else { return Age::Good };
     match after {
-        Some(after) if old > longest.saturating_add(after) => Age::Expired,
+        Some(after) if old > longest.saturating_add(after) => Age::TooOld,
         _ if old > longest => Age::ToBeChanged,
         _ => Age::Good,
     }
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!(age("19990:0:99999:7::20000:"), Some(Age::Expired), "on the day itself");
         assert_eq!(age("0:0:99999:7:::"), Some(Age::ToBeChanged));
         assert_eq!(age("19990:0:9:7:::"), Some(Age::ToBeChanged));
-        assert_eq!(age("19990:0:9:7:0::"), Some(Age::Expired));
+        assert_eq!(age("19990:0:9:7:0::"), Some(Age::TooOld));
         assert_eq!(age(":::::"), Some(Age::Good));
         assert_eq!(of("").age("b", 0), Some(Age::Good), "of another host");
         assert_eq!(Shadow::of("a:x:1:1::/:/bin/sh\n", Ok("")).age("a", 0), Some(Age::NotThere));

@@ -381,6 +381,13 @@ fn sudo_goes_by_sudoers() {
     assert_eq!(unbound.at("sudo"), [format!("a password: not known: {led_in_vain}")]);
     let unasked = SUDOERS.replace(r#""Commands""#, r#""Options": [{"authenticate": false}], "Commands""#);
     assert_eq!(with(&unasked), ["nothing: let in: sudo asks for nothing (NOPASSWD or a setting like it)"]);
+    let strict = String::from("account required pam_unix.so\n");
+    let old = |sudoers: &str| {
+        let hash = "$6$x$y:1:0:9:7:5::\nann:x";
+        Case { sudoers: sudoers.into(), hash, account: strict.clone(), ..Case::new() }.at("sudo")
+    };
+    assert!(old(&unasked)[0].starts_with("nothing: let in: "), "sudo ignores the age then: {:?}", old(&unasked));
+    assert!(old(SUDOERS)[0].contains("account refuses"), "{:?}", old(SUDOERS));
     assert_eq!(Case { uid: 0, ..Case::new() }.at("sudo"), ["nothing: let in: sudo asks root for nothing"]);
     let not_even_root = Case { uid: 0, sudoers: SUDOERS.replace("daemon", "ann"), ..Case::new() };
     assert_eq!(not_even_root.at("sudo"), ["none: refused: sudoers grants nothing to this user"]);
