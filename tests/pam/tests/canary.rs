@@ -180,7 +180,9 @@ fn nothing_is_in_what_the_helper_writes_at_a_login() {
 
 fn assert_tells_nothing(trace: &str, secrets: &[(&str, Vec<u8>)]) {
     assert!(holds(trace, b"Verification code: ") && holds(trace, b"event=verify"), "question and audit line: {trace}");
-    assert!(trace.contains(r#""\x25\x"#), "verdict: {trace}");
+    // Behind four bytes of its length.
+    let is_verdict = |line: &str| line.split('"').nth(1).is_some_and(|bytes| bytes.get(16..20) == Some(r"\x25"));
+    assert!(trace.lines().any(is_verdict), "verdict: {trace}");
     assert_holds_none(trace, secrets);
 }
 
