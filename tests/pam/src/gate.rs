@@ -50,8 +50,8 @@ impl Gate {
         }
     }
 
-    /// Lets everybody go.
-    pub fn open(self) {
+    /// Lets everybody go, and whoever comes until it is dropped.
+    pub fn open(&self) {
         // A program that another test starts just now may hold the file open too: closing it would not be enough.
         self.lock.unlock().unwrap();
     }

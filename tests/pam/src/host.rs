@@ -3,9 +3,10 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Clock, Gate, artifact, masked};
+use crate::{Clock, Gate, artifact, masked, run};
 
 /// One run of `pam-host`, to be described and then [run](Host::run).
 #[must_use]
@@ -115,6 +116,18 @@ impl Host {
         self
     }
 
+    /// Lets a module that asks libfido2 for keys find those of a [`Desk`](crate::Desk): see `manifest.c`.
+    pub fn finds_keys(self) -> Host {
+        static BUILT: OnceLock<()> = OnceLock::new();
+        let library = "/usr/lib/libmfa-test-manifest.so";
+        BUILT.get_or_init(|| {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manifest.c");
+            let words = ["-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source.to_str().unwrap()];
+            run("cc", &[&words[..], &["-l:libfido2.so.1"]].concat());
+        });
+        self.env("LD_PRELOAD", library)
+    }
+
     /// Runs it to its end: see [`Running::report`].
     pub fn run(self) -> Report {
         self.start().report()
@@ -144,6 +157,13 @@ impl Running {
     /// The process that was started: the host itself, unless it runs under a command that stays.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The same, or none if `timeout` has ended it before (see `Host::under`).
+    pub fn report_in_time(mut self) -> Option<Report> {
+        // A host prints nothing, so no pipe is full before it ends.
+        let killed = self.child.wait().unwrap().code() == Some(128 + libc::SIGKILL);
+        (!killed).then(|| self.report())
     }
 
     /// Awaits its end. It must have lived until then and printed nothing: whatever a test is about, no login may kill its

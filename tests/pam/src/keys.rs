@@ -120,11 +120,16 @@ impl Desk {
 
     /// Whoever sits here: the words before a command (see `Host::under`) with which it has this terminal.
     pub fn seated(&self) -> Vec<String> {
+        self.seated_for(40)
+    }
+
+    /// The same, with so many seconds until it is killed.
+    pub fn seated_for(&self, seconds: u32) -> Vec<String> {
         let sit_down = format!("exec setsid --ctty --wait \"$0\" \"$@\" </dev/{CONSOLE}");
         let holder = self.holder.id().to_string();
-        ["timeout", "--foreground", "--signal=KILL", "40", "nsenter", "-t", &holder, "-m", "-C", "sh", "-c", &sit_down]
-            .map(str::to_owned)
-            .to_vec()
+        let seconds = seconds.to_string();
+        let words = ["timeout", "--foreground", "--signal=KILL", &seconds, "nsenter", "-t", &holder, "-m", "-C"];
+        words.into_iter().chain(["sh", "-c", &sit_down]).map(str::to_owned).collect()
     }
 
     /// A program for root that runs the installed helper here.
