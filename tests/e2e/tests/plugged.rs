@@ -1079,3 +1079,164 @@ fn a_host_that_is_renamed_knows_its_keys() {
     lets_in(&mut seat(&new), &new);
     place.is_quiet(&[&key]);
 }
+
+/// What a person at a key sees, in this order and nothing else, and does.
+#[derive(Clone, Copy)]
+enum Step {
+    Reads(&'static str),
+    Types(&'static str),
+    Touches,
+}
+use Step::{Reads, Touches, Types};
+
+/// A key that is not like others, with what is said of it at a binding and at each login.
+struct Kind {
+    name: &'static str,
+    options: &'static [&'static str],
+    /// What it is told before it is bound, and before each login.
+    told: [&'static str; 2],
+    binding: &'static [Step],
+    login: &'static [Step],
+    /// The login goes on by a recovery code.
+    by_code: bool,
+}
+
+const PIN: Step = Reads("PIN of the key (8 tries are left): ");
+const PLUG_IN_OR_TOUCH: &str = "Plug in your security key, and touch it when it blinks.";
+const A_TOUCH: &[Step] = &[Reads(TOUCH), Touches];
+const A_PIN: &[Step] = &[PIN, Types("1234"), Reads(TOUCH), Touches];
+const A_FINGER: &[Step] = &[
+    Reads(TOUCH),
+    Touches,
+    Reads("The key did not know this finger: type its PIN."),
+    PIN,
+    Types("1234"),
+    Reads(TOUCH),
+    Touches,
+];
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "eddsa",
+        options: &["--eddsa-only"],
+        told: ["touch wait"; 2],
+        binding: A_TOUCH,
+        login: A_TOUCH,
+        by_code: false,
+    },
+    Kind {
+        name: "always",
+        options: &["--always-uv", "--pin", "1234"],
+        told: ["touch wait"; 2],
+        binding: A_PIN,
+        login: A_PIN,
+        by_code: false,
+    },
+    Kind {
+        name: "hidden",
+        options: &["--pin", "1234"],
+        told: ["protect 3", "touch wait"],
+        binding: A_PIN,
+        // Until it is touched nobody can tell whose it is.
+        login: &[Reads(PLUG_IN_OR_TOUCH), Touches, PIN, Types("1234"), Reads(TOUCH), Touches],
+        by_code: false,
+    },
+    Kind {
+        name: "copied",
+        options: &[],
+        told: ["counter 100", "counter 5"],
+        binding: A_TOUCH,
+        login: &[
+            Reads(TOUCH),
+            Touches,
+            Reads("The counter of this key went back: it may have been copied."),
+            Reads("Tell an administrator, and replace it."),
+            Reads(RECOVERY),
+        ],
+        by_code: true,
+    },
+    Kind {
+        name: "finger",
+        options: &["--uv", "--pin", "1234"],
+        told: ["finger bad"; 2],
+        binding: A_FINGER,
+        login: A_FINGER,
+        by_code: false,
+    },
+];
+
+#[track_caller]
+fn go_through(t: &mut Terminal, kind: &str, key: &Key, steps: &[Step]) {
+    for step in steps {
+        match step {
+            Reads(text) => {
+                let seen = t.wait_for(text);
+                // A question is printed anew with each character of its answer.
+                let is_known = |line: &str| {
+                    line.trim().is_empty()
+                        || ["This device was bound ", "Password: ", "PIN of the key ("]
+                            .iter()
+                            .any(|word| line.starts_with(word))
+                };
+                let before = seen.strip_suffix(text).expect("it was waited for");
+                assert_eq!(
+                    before.lines().find(|line| !is_known(line)),
+                    None,
+                    "{kind}, before {text:?}:\n{}",
+                    t.screen()
+                );
+            }
+            Types(text) => t.type_line(text),
+            Touches => {
+                key.tell("await touch");
+                key.tell("touch");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_odd_keys_each_word_is_true_at_a_binding_at_sudo_and_at_login() {
+    let place = place("[u2f]\nconsoles = [\"console9\"]\n");
+    for kind in &KINDS {
+        let Kind { name, options, told: [before_binding, before_login], .. } = *kind;
+        let key = place.key(name, options);
+        let who = Person::new(place.machine, name);
+        let mut t = seat(&who);
+        key.tell("touch wait");
+        key.tell(before_binding);
+        t.type_line("mfa-enroll u2f; echo \"exit $?\"");
+        t.wait_for("Password: ");
+        t.type_line(&who.password);
+        go_through(&mut t, name, &key, kind.binding);
+        t.wait_for("Type ok when you have written them down: ");
+        let codes = codes_on(&t);
+        codes.iter().for_each(|code| who.keep_secret(code));
+        t.type_line("ok");
+        t.wait_for("exit 0\n");
+
+        key.tell(before_login);
+        sudo(&mut t, &who);
+        go_through(&mut t, name, &key, kind.login);
+        if kind.by_code {
+            t.type_line(&codes[0]);
+        }
+        is_root(&mut t);
+
+        key.tell(before_login);
+        let mut t = place.terminal().run(&format!("exec at-console login {name}"));
+        t.wait_for("Password: ");
+        t.type_line(&who.password);
+        go_through(&mut t, name, &key, kind.login);
+        if kind.by_code {
+            t.type_line(&codes[1]);
+        }
+        Door::Login.is_open(&who, &mut t);
+        let factor = if kind.by_code { "factor=recovery-code" } else { "factor=u2f" };
+        for service in ["service=sudo", "service=login"] {
+            who.logged(&["event=verify", service, factor, "verdict=accepted"]);
+        }
+        key.unplug();
+    }
+    place.is_quiet(&[]);
+}
