@@ -6,6 +6,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use mfa_wire::{Login, MAX_ANSWER, MAX_NAME, NewKey, Request, Required};
 
+use crate::exit::Exit;
 use crate::sshkey::SshKey;
 
 const EXIT_CODES: &str = "\
@@ -129,13 +130,17 @@ pub(crate) struct SecurityKey {
     /// ~/.ssh/id_ed25519_sk.pub, and by your ssh agent: for a
     /// key that is plugged in elsewhere
     #[arg(long, verbatim_doc_comment, value_name = "FILE", value_hint = ValueHint::FilePath,
-          value_parser = PathBufValueParser::new().try_map(SshKey::read))]
-    pub(crate) ssh_key: Option<SshKey>,
+          value_parser = PathBufValueParser::new().map(SshKey::read))]
+    ssh_key: Option<FromFile>,
 }
+
+/// The key, or why there is none of use, which is no fault of the command line.
+type FromFile = Result<SshKey, (String, Exit)>;
 
 impl SecurityKey {
     fn new_key(self) -> NewKey {
-        NewKey { user: self.user, label: self.label, ssh_key: self.ssh_key.map(|key| key.line) }
+        let ssh_key = self.ssh_key.and_then(Result::ok).map(|key| key.line);
+        NewKey { user: self.user, label: self.label, ssh_key }
     }
 }
 
@@ -533,10 +538,12 @@ impl Verb {
     }
 
     /// The ssh key that this command binds, if any.
-    pub(crate) fn ssh_key(&self) -> Option<&SshKey> {
+    pub(crate) fn ssh_key(&self) -> Result<Option<&SshKey>, &(String, Exit)> {
         match self {
-            Verb::U2f(FirstKey { key, .. }) | Verb::Replace(Replace::U2f(key)) => key.ssh_key.as_ref(),
-            _ => None,
+            Verb::U2f(FirstKey { key, .. }) | Verb::Replace(Replace::U2f(key)) => {
+                key.ssh_key.as_ref().map(Result::as_ref).transpose()
+            }
+            _ => Ok(None),
         }
     }
 

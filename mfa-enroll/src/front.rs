@@ -292,7 +292,7 @@ impl Prompter for Front {
             Ok(_) => NoSignature::Nonsense("its signature is too long".into()),
             Err(none) => none,
         };
-        let new = self.verb.ssh_key().filter(|new| new.key.to_blob() == key).cloned();
+        let new = self.verb.ssh_key().ok().flatten().filter(|new| new.key.to_blob() == key).cloned();
         let Some(new) = new else {
             // This is one of several bound keys. The next one may be in the agent; if none is, the helper says it.
             if !matches!(none, NoSignature::NoAgent(_) | NoSignature::Empty | NoSignature::NotHeld) {

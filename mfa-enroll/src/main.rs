@@ -72,6 +72,9 @@ fn carry_out(cli: &Cli, verb: &Verb, caller: &Caller) -> (Exit, bool) {
         let text = format!("whose? root has to name the user: mfa-enroll {name} --user NAME");
         return (output::complain(&text, Exit::Usage), false);
     }
+    if let Err((why, exit)) = verb.ssh_key() {
+        return (output::complain(why, *exit), false);
+    }
     let mut front = match Front::new(verb.clone(), caller, now) {
         Ok(front) => front,
         Err(e) => return (output::complain(&e, Exit::Usage), false),

@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use mfa_ssh::{Line, SkPublicKey};
 use mfa_wire::MAX_PLACE;
 
+use crate::exit::Exit;
 use crate::files;
 
 /// The most that is read of a file.
 const LONGEST: u64 = 64 * 1024;
+
+/// How a public key of RFC 4716 begins, as PuTTY writes it.
+const OF_OTHERS: &str = "---- BEGIN SSH2 PUBLIC KEY";
 
 /// An ssh key that lives on a security key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,27 +27,39 @@ pub(crate) struct SshKey {
 impl SshKey {
     /// Reads the file or, if it is a private key, the file of the public key beside it. Reads with the rights of the
     /// caller or, as root, of the file's owner.
-    pub(crate) fn read(path: PathBuf) -> Result<SshKey, String> {
-        let text = read(&path).map_err(|e| format!("it cannot be read: {e}"))?;
+    ///
+    /// An error is a sentence, and the exit code that goes with it.
+    pub(crate) fn read(path: PathBuf) -> Result<SshKey, (String, Exit)> {
+        let text = read(&path).map_err(|e| (format!("{}: it cannot be read: {e}", path.display()), Exit::Usage))?;
         if !text.contains("PRIVATE KEY-----") {
-            return SshKey::of(&text);
+            return SshKey::of(&text).map_err(|why| (format!("{}: {why}", path.display()), Exit::Refused));
         }
         let public = with_pub(&path);
-        match read(&public) {
-            Ok(text) => SshKey::of(&text).map_err(|why| format!("{}: {why}", public.display())),
-            Err(_) => Err(format!("that is a private key, and {} cannot be read", public.display())),
-        }
+        let text = read(&public).map_err(|_| {
+            let (private, public) = (path.display(), public.display());
+            let text = format!(
+                "{private}: This is a private key, and {public} cannot be read.\n\
+                 Make that of it: ssh-keygen -y -f {private} >{public}"
+            );
+            (text, Exit::Usage)
+        })?;
+        SshKey::of(&text).map_err(|why| (format!("{}: {why}", public.display()), Exit::Refused))
     }
 
     /// The only key in `text`.
     fn of(text: &str) -> Result<SshKey, String> {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let (Some(line), None) = (lines.next(), lines.next()) else {
-            return Err("one line with one public key was expected".into());
+        let line = match (lines.next(), lines.next()) {
+            (Some(line), None) => line,
+            (None, _) => return Err("There is no key in this file: give that of ssh-keygen, ending in .pub.".into()),
+            (Some(first), _) if first.starts_with(OF_OTHERS) => {
+                return Err("This is the form of other programs: ssh-keygen -i -f FILE shows that of OpenSSH.".into());
+            }
+            _ => return Err("There are several lines in this file: give one with one public key.".into()),
         };
-        let Line { key, .. } = Line::parse(line).map_err(|e| e.to_string())?.ok_or("there is no key in it")?;
+        let Line { key, .. } = Line::parse(line).map_err(|e| e.to_string())?.ok_or("There is no key in this file.")?;
         if line.len() > MAX_PLACE {
-            return Err(format!("its line is longer than {MAX_PLACE} bytes: shorten what stands behind the key"));
+            return Err(format!("Its line is longer than {MAX_PLACE} bytes: shorten what stands behind the key."));
         }
         Ok(SshKey { line: line.to_owned(), key })
     }
@@ -82,10 +98,16 @@ pub(crate) mod tests {
         assert_eq!(found.key.application, "ssh:");
         let long = format!("{LINE}{}", "x".repeat(1024));
         for (text, said) in [
-            ("", "one line"),
-            (&format!("{LINE}\n{LINE}"), "one line"),
+            ("", "There is no key in this file"),
+            (" \n# nothing\n", "There is no key in this file"),
+            (&format!("{LINE}\n{LINE}"), "several lines"),
             (&long, "longer than 1024 bytes"),
-            ("ssh-ed25519 AAAA me", "This ssh key is a file."),
+            ("ssh-ed25519 AAAA me", "ssh-keygen -t ed25519-sk"),
+            ("ssh-rsa AAAA me", "ssh-keygen -t ed25519-sk"),
+            ("ecdsa-sha2-nistp256 AAAA me", "ssh-keygen -t ed25519-sk"),
+            ("ssh-ed25519-cert-v01@openssh.com AAAA me", "This is a certificate"),
+            ("sk-ssh-ed25519-cert-v01@openssh.com AAAA me", "This is a certificate"),
+            ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----", "ssh-keygen -i -f FILE"),
             ("hello", "no ssh public key"),
         ] {
             let why = SshKey::of(text).unwrap_err();
@@ -100,13 +122,14 @@ pub(crate) mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let private = folder.join("id");
         std::fs::write(&private, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n").unwrap();
-        let why = SshKey::read(private.clone()).unwrap_err();
-        assert!(why.starts_with("that is a private key, and ") && why.contains("id.pub"), "{why}");
+        let (why, exit) = SshKey::read(private.clone()).unwrap_err();
+        assert_eq!(exit, Exit::Usage);
+        assert!(why.contains(": This is a private key, and ") && why.contains("ssh-keygen -y -f "), "{why}");
         std::fs::write(folder.join("id.pub"), "hello\n").unwrap();
-        assert!(SshKey::read(private.clone()).unwrap_err().contains("id.pub: This is no ssh public key"));
+        assert!(SshKey::read(private.clone()).unwrap_err().0.contains("id.pub: This is no ssh public key"));
         std::fs::write(folder.join("id.pub"), LINE).unwrap();
         assert_eq!(SshKey::read(private).unwrap().line, LINE);
-        assert!(SshKey::read(folder.join("gone")).unwrap_err().starts_with("it cannot be read: "));
+        assert!(SshKey::read(folder.join("gone")).unwrap_err().0.contains("gone: it cannot be read: "));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fake::{MFA_ENROLL, Service, Signs, agent, folder, mfa_enroll, ssh_key_blob, ssh_key_file};
+use fake::{Service, Signs, agent, folder, mfa_enroll, ssh_key_blob, ssh_key_file};
 
 const TOUCH: &str = "Touch your security key.\n";
 
@@ -80,25 +80,37 @@ fn a_bound_key_that_the_agent_does_not_hold_is_no_reason_not_to_ask_the_next() {
     assert_eq!((code, stderr.matches("the ssh agent did not sign: ").count()), (1, 2), "{stderr}");
 }
 
+/// The command line is right, so nothing is said of usage.
 #[test]
-fn a_file_without_a_key_of_use_is_usage_and_nobody_is_asked_anything() {
+#[ignore = "needs root: make unit"]
+fn a_file_without_a_key_of_use_is_told_what_to_give_instead_and_nobody_is_asked_anything() {
     let write = |name: &str, text: &str| {
         let file = folder().join(name);
         fs::write(&file, text).unwrap();
         file
     };
+    const MAKE_ONE: &str = "This ssh key is a file. Make one on your security key: ssh-keygen -t ed25519-sk\n";
     for (file, said) in [
         (folder().join("gone.pub"), "it cannot be read: "),
-        (write("id.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcH me\n"), "This ssh key is a file."),
-        (write("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n"), "that is a private key, and "),
-        (write("id.pub", &format!("{0}\n{0}\n", fake::SSH_KEY)), "one line with one public key was expected"),
-        (write("id.pub", &format!("{}{}", fake::SSH_KEY, "x".repeat(1024))), "longer than 1024 bytes"),
+        (write("id.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcH me\n"), MAKE_ONE),
+        (write("id.pub", "ssh-rsa AAAAB3NzaC1yc2E= me\n"), MAKE_ONE),
+        (write("id.pub", "ecdsa-sha2-nistp384 AAAA me\n"), MAKE_ONE),
+        (
+            write("id-cert.pub", "sk-ssh-ed25519-cert-v01@openssh.com AAAA me\n"),
+            "This is a certificate: give the public key that it is for.\n",
+        ),
+        (write("lonely", "-----BEGIN OPENSSH PRIVATE KEY-----\n"), "This is a private key, and "),
+        (write("empty.pub", ""), "There is no key in this file: give that of ssh-keygen, ending in .pub.\n"),
+        (write("two.pub", &format!("{0}\n{0}\n", fake::SSH_KEY)), "There are several lines in this file"),
+        (write("long.pub", &format!("{}{}", fake::SSH_KEY, "x".repeat(1024))), "longer than 1024 bytes"),
     ] {
         for verb in [&["u2f"][..], &["replace", "u2f"]] {
-            let mut command = Command::new(MFA_ENROLL);
-            let (code, stdout, stderr) = finish(command.args(verb).arg("--ssh-key").arg(&file));
-            assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
-            assert!(stderr.contains(said), "{stderr}");
+            let arguments = [verb, &["--user", "alice", "--ssh-key", file.to_str().unwrap()]].concat();
+            let (code, stdout, stderr) = run("helper", &arguments, None);
+            let expected = if said.starts_with("it cannot be read") || said.contains("private") { 2 } else { 1 };
+            assert_eq!((code, stdout.as_str()), (expected, ""), "{stderr}");
+            assert!(stderr.starts_with(&format!("mfa-enroll: {}", file.display())), "{stderr}");
+            assert!(stderr.contains(said) && !stderr.contains("Usage"), "{stderr}");
         }
     }
 }

@@ -44,7 +44,9 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeyError::NoKey => f.write_str("This is no ssh public key: give the file whose name ends in .pub."),
-            KeyError::InFile => f.write_str("This ssh key is a file. One on a security key: ssh-keygen -t ed25519-sk"),
+            KeyError::InFile => {
+                f.write_str("This ssh key is a file. Make one on your security key: ssh-keygen -t ed25519-sk")
+            }
             KeyError::Certificate => f.write_str("This is a certificate: give the public key that it is for."),
             KeyError::Authority => f.write_str("This key signs certificates: give a key that somebody logs in with."),
             KeyError::Application => f.write_str("The application of this key does not begin with \"ssh:\"."),
@@ -175,7 +177,7 @@ impl SkPublicKey {
 fn known(algorithm: &str) -> Result<(), KeyError> {
     match algorithm {
         ED25519 | ECDSA => Ok(()),
-        _ if CERTIFICATES.contains(&algorithm) => Err(KeyError::Certificate),
+        _ if algorithm.ends_with("-cert-v01@openssh.com") => Err(KeyError::Certificate),
         _ if IN_FILES.contains(&algorithm) => Err(KeyError::InFile),
         _ => Err(KeyError::NoKey),
     }
@@ -327,6 +329,7 @@ mod tests {
             ("ssh-ed25519 AAAA", KeyError::InFile),
             ("restrict ssh-rsa AAAA", KeyError::InFile),
             ("sk-ssh-ed25519-cert-v01@openssh.com AAAA", KeyError::Certificate),
+            ("ssh-rsa-cert-v01@openssh.com AAAA", KeyError::Certificate),
             ("sk-ecdsa-sha2-nistp256-cert-v01@openssh.com AAAA", KeyError::Certificate),
             (&format!("cert-authority {}", line(&key)), KeyError::Authority),
             ("sk-ssh-ed25519@openssh.com", KeyError::Malformed(Malformed("it ends too early"))),
