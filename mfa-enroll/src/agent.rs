@@ -39,11 +39,14 @@ impl fmt::Display for NoSignature {
         match self {
             NoSignature::NoAgent(Errno::EAGAIN) => f.write_str("the ssh agent is busy: try again"),
             NoSignature::NoAgent(e) => write!(f, "no ssh agent answers: {}; start one, or log in by ssh -A", e.desc()),
-            NoSignature::Empty => f.write_str("the ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE"),
-            NoSignature::NotHeld => f.write_str("the ssh agent does not hold this key: ssh-add FILE"),
-            NoSignature::Refused => {
-                f.write_str("the ssh agent did not sign: plug in the key; ssh-add it without -h and -c")
+            NoSignature::Empty => {
+                f.write_str("the ssh agent shows no key here: ssh-add FILE, without -h; if locked, -X")
             }
+            NoSignature::NotHeld => f.write_str("the ssh agent does not show this key: ssh-add FILE, without -h"),
+            NoSignature::Refused => f.write_str(
+                "the ssh agent did not sign: is the key plugged in, and was it touched?\n\
+                 Does it want its PIN (SSH_ASKPASS), or was it added by ssh-add -c or -h?",
+            ),
             NoSignature::Silent => f.write_str("the ssh agent does not answer: start it anew, or log in again"),
             NoSignature::NotTouched => f.write_str("the key was not touched in time: try again"),
             NoSignature::Nonsense(why) => write!(f, "what listens is no ssh agent: {why}"),
@@ -183,8 +186,8 @@ mod tests {
             NoSignature::Silent,
             NoSignature::NotTouched,
         ] {
-            let line = line.to_string();
-            assert!(line.len() <= 80 && line.is_ascii(), "{line}");
+            let text = line.to_string();
+            assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 80), "{text}");
         }
     }
 }

@@ -53,7 +53,7 @@ fn without_a_signature_the_reason_is_said_and_nothing_is_bound() {
         (None, "no ssh agent answers: "),
         (Some(gone.as_path()), "no ssh agent answers: "),
         (Some(long.as_path()), "no ssh agent answers: "),
-        (Some(agent(&[b"another"], Signs::Yes).as_path()), "the ssh agent does not hold this key"),
+        (Some(agent(&[b"another"], Signs::Yes).as_path()), "the ssh agent does not show this key"),
         (Some(agent(&[&ssh_key_blob()], Signs::No).as_path()), "the ssh agent did not sign: "),
         (Some(agent(&[&ssh_key_blob()], Signs::Never).as_path()), "what listens is no ssh agent: the agent hung up"),
     ] {

@@ -16,6 +16,8 @@ const MAGIC: &[u8; 6] = b"SSHSIG";
 const VERSION: u32 = 1;
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
+/// PROTOCOL.u2f: over the JSON of a browser, which says for which web site the key was touched, in place of the message.
+const BY_A_BROWSER: &str = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com";
 /// The longest armored signature by such a key.
 const MAX_ARMOURED: usize = 4096;
 
@@ -81,10 +83,12 @@ pub enum Rest {
 
 impl SkSignature {
     /// Reads the blob of a signature, which must be of the algorithm of `key`.
-    pub fn from_blob(blob: &[u8], key: &SkPublicKey) -> Result<SkSignature, Malformed> {
+    pub fn from_blob(blob: &[u8], key: &SkPublicKey) -> Result<SkSignature, SignatureError> {
         let mut reader = Reader::new(blob);
-        if reader.string()? != key.algorithm().as_bytes() {
-            return Err(Malformed("a signature of another kind than the key"));
+        match reader.string()? {
+            algorithm if algorithm == key.algorithm().as_bytes() => {}
+            algorithm if algorithm == BY_A_BROWSER.as_bytes() => return Err(SignatureError::WebAuthn),
+            _ => return Err(Malformed("a signature of another kind than the key").into()),
         }
         let signature = reader.string()?;
         let rest = match key.point {
@@ -138,7 +142,7 @@ fn mpint(number: &[u8]) -> Vec<u8> {
     [sign, digits].concat()
 }
 
-/// Why a pasted text is not a signature that we can use.
+/// Why something is not a signature that we can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureError {
     /// It is not a block with the right first and last line.
@@ -147,6 +151,8 @@ pub enum SignatureError {
     Key(KeyError),
     /// It was made for another purpose than ours.
     Namespace,
+    /// It was made in the way of a browser, `webauthn-sk-ecdsa-sha2-nistp256@openssh.com`.
+    WebAuthn,
     /// Its bytes are not valid.
     Malformed(Malformed),
 }
@@ -159,6 +165,9 @@ impl fmt::Display for SignatureError {
             }
             SignatureError::Key(key) => key.fmt(f),
             SignatureError::Namespace => write!(f, "This signature is for something else: sign with -n {NAMESPACE}"),
+            SignatureError::WebAuthn => {
+                f.write_str("That signature is one of webauthn-sk, as browsers make them: it does not count.")
+            }
             SignatureError::Malformed(_) => f.write_str("This ssh signature is damaged: copy it again."),
         }
     }
@@ -299,10 +308,29 @@ mod tests {
         let foreign = SkPublicKey { application: String::from("pam://web1"), ..key };
         let of_a_site = armoured(&foreign, NAMESPACE, "sha512", &blob);
         assert_eq!(parse(&of_a_site), SignatureError::Key(KeyError::Application));
-        for error in [SignatureError::NoSignature, SignatureError::Namespace, SignatureError::Malformed(Malformed(""))]
-        {
+        for error in [
+            SignatureError::NoSignature,
+            SignatureError::Namespace,
+            SignatureError::WebAuthn,
+            SignatureError::Malformed(Malformed("")),
+        ] {
             assert!(error.to_string().len() <= 80 && error.to_string().is_ascii(), "{error}");
         }
+    }
+
+    /// As PROTOCOL.u2f has it: the origin, the browser's JSON, extensions, then flags and counter of the same key.
+    #[test]
+    fn a_signature_of_a_browser_is_refused_by_its_name() {
+        let key = key(true);
+        let plain = signature(true, [3; 64]).to_blob(&key);
+        let rest = &plain[4 + key.algorithm().len()..];
+        let mut blob = Vec::new();
+        put(&mut blob, BY_A_BROWSER.as_bytes());
+        blob.extend(rest);
+        [&b"https://web1"[..], br#"{"type":"webauthn.get"}"#, b""].iter().for_each(|part| put(&mut blob, part));
+        assert_eq!(SkSignature::from_blob(&blob, &key), Err(SignatureError::WebAuthn));
+        let pasted = armoured(&key, NAMESPACE, "sha512", &blob);
+        assert_eq!(Sshsig::parse(&pasted), Err(SignatureError::WebAuthn));
     }
 
     proptest! {

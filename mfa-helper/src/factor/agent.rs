@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mfa_core::key::{self, Key, Signed};
 use mfa_ssh::agent::{self, NoAnswer, Until};
-use mfa_ssh::{Hash, Rest, SkPublicKey, SkSignature, client_data_hash, signed_data};
+use mfa_ssh::{Hash, Rest, SignatureError, SkPublicKey, SkSignature, client_data_hash, signed_data};
 use mfa_wire::{Channel, Secret};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -51,16 +51,22 @@ pub enum Failure {
     NotYours(String),
     /// Its queue is full.
     Busy,
-    /// It holds no key, or shows none because it is locked.
+    /// It shows no key: it holds none, is locked, or none may be used over this connection (`ssh-add -h`).
     Empty,
-    /// It holds no bound key.
+    /// None of the keys that it shows lives on a security key. Those of PKCS#11 look like keys in files.
+    NoneOfSk,
+    /// It shows no bound key.
     NoneBound,
     /// It refuses to sign. The protocol gives no reason.
     Refused,
+    /// It refuses to sign by a key that was bound with its PIN or fingerprint.
+    NotVerified,
     /// It does not even list its keys in time.
     Silent,
     /// Nobody touched the key in time.
     NotTouched,
+    /// It has signed as a browser does.
+    WebAuthn,
     /// Its answer is not one of an agent's.
     Nonsense(String),
     /// The front end is gone, or sends something while it must wait.
@@ -76,11 +82,20 @@ impl fmt::Display for Failure {
             Failure::NoSocket(_) => "Your ssh agent is gone: log in again by ssh -A.",
             Failure::NotYours(_) => "The ssh agent here is not yours: log in again by ssh -A.",
             Failure::Busy => "Your ssh agent is busy: try again.",
-            Failure::Empty => "Your ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE.",
-            Failure::NoneBound => "Your ssh agent holds no key that is bound here: ssh-add FILE.",
-            Failure::Refused => "Your ssh agent did not sign: plug in the key; ssh-add it without -h and -c.",
+            Failure::Empty => "Your ssh agent shows no key here: ssh-add FILE, without -h; if locked, -X.",
+            Failure::NoneOfSk => "Your ssh agent shows only other keys, of files or PKCS#11: ssh-add FILE_sk.",
+            Failure::NoneBound => "Your ssh agent shows no key that is bound here: ssh-add FILE, without -h.",
+            Failure::Refused => {
+                "Your ssh agent did not sign: is the key plugged in, and was it touched?\n\
+                 It asks where you sit for a PIN, or after ssh-add -c; ssh-add -h may forbid it."
+            }
+            Failure::NotVerified => {
+                "Your ssh agent did not sign: is the key plugged in, and was it touched?\n\
+                 It wants its PIN or a fingerprint where you sit: that agent needs SSH_ASKPASS."
+            }
             Failure::Silent => "Your ssh agent does not answer: log in again by ssh -A.",
             Failure::NotTouched => "The key was not touched in time: try again.",
+            Failure::WebAuthn => "Your ssh agent signs by webauthn-sk, as browsers do: that does not count here.",
             Failure::Nonsense(_) => "What answers here is no ssh agent: log in again by ssh -A.",
             Failure::Gone => "Nobody waits for the key any more.",
             Failure::Unable(_) => "Your ssh agent cannot be asked: the system log says why.",
@@ -96,9 +111,12 @@ impl Failure {
             Failure::NoSocket(e) => &format!("the socket cannot be reached: {}", e.desc()),
             Failure::NotYours(why) | Failure::Nonsense(why) | Failure::Unable(why) => why,
             Failure::Busy => "the agent's queue is full",
-            Failure::Empty => "the agent is locked or empty",
-            Failure::NoneBound => "the agent holds no bound key",
+            Failure::Empty => "the agent is locked, empty, or shows nothing here",
+            Failure::NoneOfSk => "the agent shows no key of a security key",
+            Failure::NoneBound => "the agent shows no bound key",
             Failure::Refused => "the agent did not sign",
+            Failure::NotVerified => "the agent did not sign by a key that wants its PIN",
+            Failure::WebAuthn => "the agent has signed by webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
             Failure::Silent => "the agent does not answer",
             Failure::NotTouched => "the key was not touched in time",
             Failure::Gone => "the front end is gone",
@@ -113,6 +131,8 @@ pub struct Agent<'a> {
     gone: BorrowedFd<'a>,
     /// The index among the bound keys, and the key as the agent shows it; in the order of the agent.
     holds: Vec<(usize, SkPublicKey)>,
+    /// All of them were bound with PIN or fingerprint.
+    verifies: bool,
 }
 
 impl<'a> Agent<'a> {
@@ -146,13 +166,18 @@ impl<'a> Agent<'a> {
         if listed.is_empty() {
             return Err(Failure::Empty);
         }
+        let of_sk: Vec<SkPublicKey> = listed.iter().filter_map(|blob| SkPublicKey::from_blob(blob).ok()).collect();
+        if of_sk.is_empty() {
+            return Err(Failure::NoneOfSk);
+        }
         let mut holds = Vec::new();
-        for held in listed.iter().filter_map(|blob| SkPublicKey::from_blob(blob).ok()) {
+        for held in of_sk {
             if let Some(bound) = keys.iter().position(|key| key.of_ssh().as_ref() == Some(&held)) {
                 holds.push((bound, held));
             }
         }
-        if holds.is_empty() { Err(Failure::NoneBound) } else { Ok(Agent { stream, gone, holds }) }
+        let verifies = holds.iter().all(|(bound, _)| keys[*bound].verified);
+        if holds.is_empty() { Err(Failure::NoneBound) } else { Ok(Agent { stream, gone, holds, verifies }) }
     }
 
     /// Has one of the bound keys sign `challenge`, which must be fresh; the person must touch that key. Returns the
@@ -171,11 +196,14 @@ impl<'a> Agent<'a> {
             };
             let nonsense =
                 || Failure::Nonsense(String::from("the agent's answer is malformed: no signature of this key"));
-            let signature = SkSignature::from_blob(&blob, held).map_err(|_| nonsense())?;
+            let signature = SkSignature::from_blob(&blob, held).map_err(|why| match why {
+                SignatureError::WebAuthn => Failure::WebAuthn,
+                _ => nonsense(),
+            })?;
             let signed = signed(&signature, &held.application).ok_or_else(nonsense)?;
             return Ok((*bound, signed, client_data_hash(challenge, Hash::Sha512)));
         }
-        Err(Failure::Refused)
+        Err(if self.verifies { Failure::NotVerified } else { Failure::Refused })
     }
 }
 
@@ -462,6 +490,20 @@ mod tests {
         nonsense(asked(&with(&[6]), &keys));
     }
 
+    /// The protocol says no more than "no".
+    #[test]
+    fn what_can_be_told_from_the_keys_and_the_signature_has_a_sentence_of_its_own() {
+        let (key, ecdsa) = (ssh_key(ED25519), ssh_key(ECDSA));
+        let of_pkcs11 = [&[12, 0, 0, 0, 1][..], &string(&string(b"ssh-rsa")), &string(b"card")].concat();
+        assert_eq!(asked(&string(&of_pkcs11), &[bound(&key)]).unwrap_err(), Failure::NoneOfSk);
+        let verified = Key { verified: true, ..bound(&key) };
+        let refused = [holding(&[&key]), string(&[5])].concat();
+        assert_eq!(asked(&refused, &[verified]).unwrap_err(), Failure::NotVerified);
+        let signed = string(&string(b"webauthn-sk-ecdsa-sha2-nistp256@openssh.com"));
+        let by_webauthn = [holding(&[&ecdsa]), string(&[&[14][..], &signed].concat())].concat();
+        assert_eq!(asked(&by_webauthn, &[bound(&ecdsa)]).unwrap_err(), Failure::WebAuthn);
+    }
+
     #[test]
     fn nobody_is_waited_for_when_the_front_end_is_gone() {
         let (stream, _agent) = says(b"");
@@ -502,16 +544,20 @@ mod tests {
             Failure::NotYours(why()),
             Failure::Busy,
             Failure::Empty,
+            Failure::NoneOfSk,
             Failure::NoneBound,
             Failure::Refused,
+            Failure::NotVerified,
             Failure::Silent,
             Failure::NotTouched,
+            Failure::WebAuthn,
             Failure::Nonsense(why()),
             Failure::Gone,
             Failure::Unable(why()),
         ] {
-            let line = failure.to_string();
-            assert!(line.len() <= 80 && line.is_ascii() && !failure.reason().is_empty(), "{line}");
+            let text = failure.to_string();
+            let fits = text.lines().all(|line| line.len() <= 80 && line.is_ascii());
+            assert!(fits && text.lines().count() <= 2 && !failure.reason().is_empty(), "{text}");
         }
     }
 }

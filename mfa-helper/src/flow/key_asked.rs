@@ -9,7 +9,7 @@ use mfa_core::key::{Key, Signed};
 use mfa_core::lockout::Way;
 use mfa_core::view::View;
 use mfa_core::{Id, recovery};
-use mfa_ssh::{Hash, SkPublicKey, SkSignature};
+use mfa_ssh::{Hash, SignatureError, SkPublicKey, SkSignature};
 use mfa_wire::{Login, Outcome, Secret};
 
 use super::code::{self, Audience};
@@ -212,7 +212,7 @@ pub fn by_front_end(
         let Some(ssh_key) = key.of_ssh() else { continue };
         match conversation.sign(ssh_key.to_blob(), challenge.to_vec()) {
             Ok(answer) => {
-                let signed = signed(&ssh_key, answer.bytes()).ok_or_else(garbage)?;
+                let signed = signed(&ssh_key, answer.bytes())?;
                 return Ok(Answered { key: key.id, signed, hash: mfa_ssh::client_data_hash(challenge, Hash::Sha512) });
             }
             // It does not hold this one, or there is no agent.
@@ -224,8 +224,15 @@ pub fn by_front_end(
     Err(NotAnswered::Unreachable(text.into(), "the agent holds no bound key".into()))
 }
 
-fn garbage() -> Decision {
-    Decision::new(Outcome::Refused, "That is not the signature of a security key.", "malformed ssh signature")
+/// A signature in ssh's form, in that of security keys.
+fn signed(key: &SkPublicKey, blob: &[u8]) -> Result<Signed, Decision> {
+    let refused = |text: &str, why: &str| Decision::new(Outcome::Refused, text, why);
+    let signature = match SkSignature::from_blob(blob, key) {
+        Err(why @ SignatureError::WebAuthn) => return Err(refused(&why.to_string(), "a signature of webauthn-sk")),
+        signature => signature.ok(),
+    };
+    let signed = signature.and_then(|signature| agent::signed(&signature, &key.application));
+    signed.ok_or_else(|| refused("That is not the signature of a security key.", "malformed ssh signature"))
 }
 
 /// What an ssh key that sshd has accepted is worth.
@@ -291,11 +298,6 @@ pub fn touch_was_demanded(login: &Login, host: &Host) -> Result<sshd::Demands, S
     Ok(demands)
 }
 
-/// A signature in ssh's form, in that of security keys.
-fn signed(key: &SkPublicKey, blob: &[u8]) -> Option<Signed> {
-    agent::signed(&SkSignature::from_blob(blob, key).ok()?, &key.application)
-}
-
 /// The person in front of the keys.
 pub struct AtTheKey<'a, 'n, 'c> {
     /// What has to be said first.
@@ -345,5 +347,25 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
 
     fn gone(&self) -> BorrowedFd<'_> {
         self.conversation.gone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_that_mfa_enroll_has_from_elsewhere_is_refused_by_what_it_is() {
+        let line = include_str!("../../../tests/vectors/ssh/ecdsa.pub");
+        let key = mfa_ssh::Line::parse(line).unwrap().unwrap().key;
+        let name = b"webauthn-sk-ecdsa-sha2-nistp256@openssh.com";
+        let by_a_browser = [&(name.len() as u32).to_be_bytes()[..], name].concat();
+        for (blob, said) in
+            [(&by_a_browser[..], "one of webauthn-sk"), (b"hello", "not the signature of a security key")]
+        {
+            let refused = signed(&key, blob).unwrap_err();
+            assert_eq!(refused.outcome, Outcome::Refused);
+            assert!(refused.text.contains(said), "{}", refused.text);
+        }
     }
 }

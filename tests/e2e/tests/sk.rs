@@ -291,11 +291,20 @@ fn an_agent_with_keys_that_are_not_bound_cannot_stand_in() {
     let other = Desk::ready(&MACHINE, "sven-other");
     trusts(&who, &(plain_key(&MACHINE) + &other.public(ED25519)));
     let mut t = other.shell_of(&who, "-A");
-    asks_for_a_recovery_code(&who, &mut t, WHO, "Your ssh agent holds no key that is bound here: ssh-add FILE.");
+    asks_for_a_recovery_code(
+        &who,
+        &mut t,
+        WHO,
+        "Your ssh agent shows no key that is bound here: ssh-add FILE, without -h.",
+    );
     assert_eq!((other.touches(), desk.touches()), (0, 0));
     // The same agent, once it holds a bound one beside: that one is asked.
     other.sh(&format!("cp ../sven/{ECDSA} ../sven/{ECDSA}.pub . && ssh-add -q -S $SSH_SK_PROVIDER id_ecdsa_sk"));
-    asks_for_a_recovery_code_after(&who, &mut t, "Your ssh agent did not sign: plug in the key");
+    asks_for_a_recovery_code_after(
+        &who,
+        &mut t,
+        "Your ssh agent did not sign: is the key plugged in, and was it touched?",
+    );
     assert_eq!(other.touches(), 0, "it knows nothing of that key");
 }
 
@@ -309,26 +318,57 @@ fn asks_for_a_recovery_code_after(who: &Person, t: &mut Terminal, words: &str) {
     gives_up(t);
 }
 
+const SHOWS_NONE: &str = "Your ssh agent shows no key here: ssh-add FILE, without -h; if locked, -X.";
+
 #[test]
 fn a_locked_agent_and_one_that_asks_its_owner_first_are_told_how_to_be_helped() {
     let (who, desk, _) = bound(&MACHINE, "sara");
     let mut t = desk.shell_of(&who, "-A");
     desk.sh("SSH_ASKPASS_REQUIRE=force ssh-add -q -x");
-    asks_for_a_recovery_code(
-        &who,
-        &mut t,
-        WHO,
-        "Your ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE.",
-    );
+    asks_for_a_recovery_code(&who, &mut t, WHO, SHOWS_NONE);
     desk.sh("SSH_ASKPASS_REQUIRE=force ssh-add -q -X");
     // Its agent has nothing to ask with, and so does not sign.
     desk.sh(&format!("ssh-add -q -D; ssh-add -q -c -S $SSH_SK_PROVIDER {ED25519}"));
-    asks_for_a_recovery_code_after(&who, &mut t, "ssh-add it without -h and -c.");
-    // For this host, not beyond it: the agent does not even show it here.
+    asks_for_a_recovery_code_after(
+        &who,
+        &mut t,
+        "It asks where you sit for a PIN, or after ssh-add -c; ssh-add -h may forbid it.",
+    );
+    // For this host, not beyond it: the agent does not even show it here. Nor one whose time is over.
     desk.sh(&format!("ssh-add -q -D; ssh-add -q -h localhost -S $SSH_SK_PROVIDER {ED25519}"));
-    asks_for_a_recovery_code(&who, &mut t, WHO, "Your ssh agent is locked or holds no key");
+    asks_for_a_recovery_code(&who, &mut t, WHO, SHOWS_NONE);
+    desk.sh(&format!("ssh-add -q -D; ssh-add -q -t 1 -S $SSH_SK_PROVIDER {ED25519}; sleep 2"));
+    asks_for_a_recovery_code(&who, &mut t, WHO, SHOWS_NONE);
+    // A key in a file; one of PKCS#11 is shown as such a one too.
+    desk.sh("ssh-add -q /home/visitor/.ssh/id_ed25519");
+    let others = "Your ssh agent shows only other keys, of files or PKCS#11: ssh-add FILE_sk.";
+    asks_for_a_recovery_code(&who, &mut t, WHO, others);
     assert_eq!(desk.touches(), 0);
     desk.sh(&format!("ssh-add -q -D; ssh-add -q -S $SSH_SK_PROVIDER {ED25519}"));
+    sudo(&who, &mut t, WHO);
+    t.wait_for(TOUCH);
+    t.wait_for("root\n");
+}
+
+/// Its agent asks for the PIN by a program, if it has one.
+#[test]
+fn a_key_that_wants_its_pin_is_asked_for_it_where_its_owner_sits() {
+    let (who, desk) = (Person::new(&MACHINE, "salka"), Desk::new(&MACHINE, "salka", "--pin 1234"));
+    desk.makes(ED25519, "-O verify-required");
+    bind(&who, &format!("verify-required {}", desk.public(ED25519)));
+    trusts(&who, &plain_key(&MACHINE));
+    desk.adds(ED25519);
+    let mut t = desk.shell_of(&who, "-A");
+    asks_for_a_recovery_code_after(
+        &who,
+        &mut t,
+        "It wants its PIN or a fingerprint where you sit: that agent needs SSH_ASKPASS.",
+    );
+    desk.sh(&format!(
+        ". ./agent.sh >log; ssh-agent -k >log; rm -f agent
+         SSH_ASKPASS_REQUIRE=force ssh-agent -a agent >agent.sh
+         ssh-add -q -S $SSH_SK_PROVIDER {ED25519}"
+    ));
     sudo(&who, &mut t, WHO);
     t.wait_for(TOUCH);
     t.wait_for("root\n");
@@ -365,7 +405,7 @@ fn an_agent_that_does_not_answer_is_not_waited_for() {
     asks_for_a_recovery_code(&who, &mut t, WHO, "Your ssh agent does not answer: log in again by ssh -A.");
     t.type_line("kill -CONT $SSH_AGENT_PID");
     t.wait_for("$ ");
-    asks_for_a_recovery_code(&who, &mut t, WHO, "Your ssh agent is locked or holds no key");
+    asks_for_a_recovery_code(&who, &mut t, WHO, SHOWS_NONE);
 }
 
 /// Whatever a user may write there.

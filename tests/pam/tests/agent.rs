@@ -159,8 +159,8 @@ impl Asking {
     }
 }
 
-const EMPTY: &str = "Your ssh agent is locked or holds no key: ssh-add -X, or ssh-add FILE.\n";
-const REFUSED: &str = "Your ssh agent did not sign: plug in the key; ssh-add it without -h and -c.\n";
+const EMPTY: &str = "Your ssh agent shows no key here: ssh-add FILE, without -h; if locked, -X.\n";
+const REFUSED: &str = "Your ssh agent did not sign: is the key plugged in, and was it touched?\n";
 const NOT_YOURS: &str = "The ssh agent here is not yours: log in again by ssh -A.\n";
 const GONE: &str = "Your ssh agent is gone: log in again by ssh -A.\n";
 
@@ -180,7 +180,7 @@ fn a_bound_key_signs_through_openssh_s_agent() {
     let other = place.text("alice/id-ecdsa-sk");
     place.ssh_add(&["-d", &other]);
     for none in [&[&other[..]][..], &[]] {
-        says(&place.ask(none), "Your ssh agent holds no key that is bound here: ssh-add FILE.\n");
+        says(&place.ask(none), "Your ssh agent shows no key that is bound here: ssh-add FILE, without -h.\n");
     }
     assert_eq!(place.ask(&[&other, &place.text("alice/id-ed25519-sk")]), "signed 1\n");
 }
