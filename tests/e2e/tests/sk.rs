@@ -20,10 +20,13 @@ static MACHINE: LazyLock<Machine> = LazyLock::new(|| with_keys(Machine::build())
 /// A key and then PAM, which asks for the password; a touch is demanded of every security key, but for some users' sake.
 static COUNTING: LazyLock<Machine> = LazyLock::new(|| {
     let sshd = "AuthenticationMethods publickey,keyboard-interactive:pam\nPubkeyAuthOptions touch-required";
-    let some = "Match User nora,nils,nadia\nPubkeyAuthOptions none\nMatch User alma\nAuthenticationMethods publickey\n";
-    with_keys(
+    let some = "Match User nora,nils,nadia\nPubkeyAuthOptions none\nMatch User alma\nAuthenticationMethods publickey\n\
+                Match User certa\nTrustedUserCAKeys /etc/ssh/ca.pub\n";
+    let machine = with_keys(
         Machine::build().sshd(sshd).setup(&format!("printf '{}' >>/etc/ssh/sshd_config", some.replace('\n', "\\n"))),
-    )
+    );
+    machine.sh_ok("ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ca");
+    machine
 });
 
 /// The same without a password.
@@ -715,6 +718,39 @@ fn a_bound_key_that_sshd_has_had_touched_is_the_second_factor() {
     t.wait_for("Password: ");
     t.type_line("not that");
     t.wait_for("Password: ");
+}
+
+/// sshd trusts the signer of the certificate, and this user has no authorized_keys.
+#[test]
+fn a_certificate_of_a_bound_key_counts_as_the_key() {
+    let (who, desk) = (Person::new(&COUNTING, "certa"), Desk::new(&COUNTING, "certa", ""));
+    for file in [ED25519, ECDSA, ".ssh/another"] {
+        desk.makes(file, "");
+        COUNTING.sh_ok(&format!(
+            "cd {0}; ssh-keygen -q -s /etc/ssh/ca -I certa -n certa {file}.pub; chmod 644 {file}-cert.pub; rm {file}.pub",
+            desk.home
+        ));
+    }
+    let public = |file: &str| desk.sh(&format!("ssh-keygen -y -f {file}"));
+    let codes = bind(&who, &(public(ED25519) + &public(ECDSA)));
+    rule(&COUNTING, "50-certa", &format!("users = [\"certa\"]\nrequire = \"mfa\"\n{COUNTS}"));
+    desk.key("touch wait");
+    for file in [ED25519, ECDSA] {
+        let mut t = desk.ssh(&who, file, "");
+        desk.key("await touch");
+        assert!(!t.screen().text().contains("assword"), "{}", t.screen());
+        desk.key("touch");
+        is_not_asked(&who, &mut t);
+    }
+    assert_eq!(who.count_logged(&["event=verify", "factor=u2f", "verdict=accepted", "checked by sshd"]), 2);
+    desk.key("touch auto");
+    // Trusted as well, and bound by nobody.
+    let mut t = desk.ssh(&who, ".ssh/another", "");
+    t.wait_for("Password: ");
+    t.type_line(&who.password);
+    t.wait_for(RECOVERY);
+    t.type_line(&codes[0]);
+    Door::Ssh.is_open(&who, &mut t);
 }
 
 #[test]
