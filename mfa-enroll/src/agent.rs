@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mfa_ssh::SkPublicKey;
 use mfa_ssh::agent::{self, NoAnswer, Until};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -70,11 +71,12 @@ pub(crate) fn sign(socket: &Path, key: &[u8], data: &[u8], within: Duration) -> 
     if held.is_empty() {
         return Err(NoSignature::Empty);
     }
-    if !held.iter().any(|held| held == key) {
-        return Err(NoSignature::NotHeld);
-    }
+    // Of a certificate, the key signs that it is for.
+    let is_of = |held: &&Vec<u8>| SkPublicKey::that_signs(held).is_ok_and(|of| of.to_blob() == key);
+    let shown = held.iter().find(|held| *held == key).or_else(|| held.iter().find(is_of));
+    let shown = shown.ok_or(NoSignature::NotHeld)?;
     let end = Instant::now() + within;
-    agent::sign(&mut stream, key, data, |until| wait(&waits, until, end))
+    agent::sign(&mut stream, shown, data, |until| wait(&waits, until, end))
         .map_err(|no| failed(no, NoSignature::NotTouched))
 }
 
@@ -127,6 +129,10 @@ mod tests {
 
     /// The result with an agent that gives `answers`, one for each question, and then only listens.
     fn asked(answers: &[Vec<u8>], within: Duration) -> Result<Vec<u8>, NoSignature> {
+        asked_for(KEY, answers, within)
+    }
+
+    fn asked_for(key: &[u8], answers: &[Vec<u8>], within: Duration) -> Result<Vec<u8>, NoSignature> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("mfa-enroll-agent-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new("/tmp").join(name);
@@ -143,7 +149,7 @@ mod tests {
                 }
                 let _ = stream.read_to_end(&mut Vec::new());
             });
-            let signed = sign(&path, KEY, b"data", within);
+            let signed = sign(&path, key, b"data", within);
             std::fs::remove_file(&path).unwrap();
             agent.join().unwrap();
             signed
@@ -154,6 +160,17 @@ mod tests {
     fn a_key_that_is_held_signs() {
         let answers = [holding(&[b"another", KEY]), frame(&[&[14][..], &frame(b"signature")].concat())];
         assert_eq!(asked(&answers, LONG), Ok(b"signature".to_vec()));
+    }
+
+    #[test]
+    fn a_key_of_which_the_certificate_alone_is_held_signs() {
+        let key = SkPublicKey { point: mfa_ssh::Point::Ed25519([7; 32]), application: "ssh:".into() };
+        let parts = [&b"sk-ssh-ed25519-cert-v01@openssh.com"[..], b"nonce", &[7; 32], b"ssh:"];
+        let certificate = parts.map(frame).concat();
+        let answers = [holding(&[b"another", &certificate]), frame(&[&[14][..], &frame(b"signature")].concat())];
+        assert_eq!(asked_for(&key.to_blob(), &answers, LONG), Ok(b"signature".to_vec()));
+        let other = SkPublicKey { application: "ssh:other".into(), ..key };
+        assert_eq!(asked_for(&other.to_blob(), &answers[..1], LONG), Err(NoSignature::NotHeld));
     }
 
     #[test]

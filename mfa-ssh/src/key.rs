@@ -93,6 +93,14 @@ impl SkPublicKey {
         Ok(key)
     }
 
+    /// Reads the blob of a key, or of a certificate: the key that it is for. It is that key which signs.
+    pub fn that_signs(blob: &[u8]) -> Result<SkPublicKey, KeyError> {
+        match SkPublicKey::from_blob(blob) {
+            Err(KeyError::Certificate) => SkPublicKey::in_certificate(blob),
+            key => key,
+        }
+    }
+
     /// Reads the key that a certificate is for (PROTOCOL.certkeys). Nothing else of it is looked at.
     fn in_certificate(blob: &[u8]) -> Result<SkPublicKey, KeyError> {
         if blob.len() > MAX_CERTIFICATE {

@@ -129,8 +129,8 @@ impl Failure {
 pub struct Agent<'a> {
     stream: UnixStream,
     gone: BorrowedFd<'a>,
-    /// The index among the bound keys, and the key as the agent shows it; in the order of the agent.
-    holds: Vec<(usize, SkPublicKey)>,
+    /// The index among the bound keys, the key, and what the agent calls it; in the order of the agent.
+    holds: Vec<(usize, SkPublicKey, Vec<u8>)>,
     /// All of them were bound with PIN or fingerprint.
     verifies: bool,
 }
@@ -166,17 +166,19 @@ impl<'a> Agent<'a> {
         if listed.is_empty() {
             return Err(Failure::Empty);
         }
-        let of_sk: Vec<SkPublicKey> = listed.iter().filter_map(|blob| SkPublicKey::from_blob(blob).ok()).collect();
+        let of_sk = listed.into_iter().filter_map(|blob| Some((SkPublicKey::that_signs(&blob).ok()?, blob)));
+        let of_sk: Vec<(SkPublicKey, Vec<u8>)> = of_sk.collect();
         if of_sk.is_empty() {
             return Err(Failure::NoneOfSk);
         }
-        let mut holds = Vec::new();
-        for held in of_sk {
-            if let Some(bound) = keys.iter().position(|key| key.of_ssh().as_ref() == Some(&held)) {
-                holds.push((bound, held));
-            }
+        let mut holds: Vec<(usize, SkPublicKey, Vec<u8>)> = Vec::new();
+        for (held, blob) in of_sk {
+            // ssh-add adds a key and its certificate, and no key is asked twice.
+            let is_asked = holds.iter().any(|(_, other, _)| *other == held);
+            let bound = keys.iter().position(|key| key.of_ssh().as_ref() == Some(&held));
+            holds.extend(bound.filter(|_| !is_asked).map(|bound| (bound, held, blob)));
         }
-        let verifies = holds.iter().all(|(bound, _)| keys[*bound].verified);
+        let verifies = holds.iter().all(|(bound, ..)| keys[*bound].verified);
         if holds.is_empty() { Err(Failure::NoneBound) } else { Ok(Agent { stream, gone, holds, verifies }) }
     }
 
@@ -186,9 +188,9 @@ impl<'a> Agent<'a> {
         let end = Instant::now() + within;
         let data = signed_data(challenge, Hash::Sha512);
         let waits = self.stream.try_clone().map_err(|e| Failure::Unable(e.to_string()))?;
-        for (bound, held) in &self.holds {
+        for (bound, held, blob) in &self.holds {
             let wait = |until| wait(&waits, until, self.gone, end);
-            let blob = match agent::sign(&mut self.stream, &held.to_blob(), &data, wait) {
+            let blob = match agent::sign(&mut self.stream, blob, &data, wait) {
                 Ok(blob) => blob,
                 // This security key may not be plugged in, but the next one may be.
                 Err(NoAnswer::Refused) => continue,
@@ -456,7 +458,7 @@ mod tests {
         let (front, _end) = UnixStream::pair().unwrap();
         let keys = [bound(&ed25519), bound(&ecdsa)];
         let found = Agent::over(stream, &keys, front.as_fd(), Instant::now() + Duration::from_secs(60)).unwrap();
-        assert_eq!(found.holds.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 0], "in the agent's order");
+        assert_eq!(found.holds.iter().map(|(index, ..)| *index).collect::<Vec<_>>(), [1, 0], "in the agent's order");
         // The first key is not plugged in, so the second is asked. Its signature is over other data.
         let signature = Sshsig::parse(include_str!("../../../tests/vectors/ssh/ed25519.sha512.sig")).unwrap().signature;
         let Rest::Ed25519(bytes) = signature.rest else { panic!("another kind") };

@@ -109,12 +109,13 @@ fn vkey(place: &Place) -> Running {
     Running(child)
 }
 
-fn order(place: &Place, what: &str) {
+fn order(place: &Place, what: &str) -> String {
     let mut control = UnixStream::connect(place.path("vkey")).unwrap();
     writeln!(control, "{what}").unwrap();
     let mut answer = String::new();
     BufReader::new(control).read_line(&mut answer).unwrap();
     assert!(answer.starts_with("ok"), "{what}: {answer}");
+    answer
 }
 
 /// OpenSSH's agent, run by `user`.
@@ -183,6 +184,40 @@ fn a_bound_key_signs_through_openssh_s_agent() {
         says(&place.ask(none), "Your ssh agent shows no key that is bound here: ssh-add FILE, without -h.\n");
     }
     assert_eq!(place.ask(&[&other, &place.text("alice/id-ed25519-sk")]), "signed 1\n");
+}
+
+/// ssh-add adds both, and can take the key alone away.
+#[test]
+fn a_certificate_signs_as_its_key_and_no_key_is_asked_twice() {
+    let place = Place::new();
+    let (_key, _agent) = (vkey(&place), agent(&place, "alice"));
+    for kind in ["ed25519-sk", "ecdsa-sk"] {
+        let (key, ca) = (place.key(kind), place.key("ed25519"));
+        let public = format!("{key}.pub");
+        succeed(place.of("alice", "ssh-keygen").args(["-q", "-s", &ca, "-I", "alice", "-n", "alice", &public]));
+        place.ssh_add(&[&key]);
+        let held = place.of("alice", "ssh-add").arg("-L").output().unwrap().stdout;
+        assert_eq!(String::from_utf8(held).unwrap().lines().count(), 2, "{kind}");
+        order(&place, "touch deny");
+        let before = touches(&place);
+        says(&place.ask(&[&key]), REFUSED);
+        assert_eq!(touches(&place), before + 1, "{kind}");
+        order(&place, "touch auto");
+        // By the file of its public key alone, which has no certificate beside it.
+        fs::copy(&public, place.path("alice/plain.pub")).unwrap();
+        place.ssh_add(&["-d", &place.text("alice/plain.pub")]);
+        let held = place.of("alice", "ssh-add").arg("-L").output().unwrap().stdout;
+        assert!(String::from_utf8(held).unwrap().contains("-cert-v01@"), "{kind}");
+        assert_eq!(place.ask(&[&key]), "signed 0\n", "{kind}");
+        place.ssh_add(&["-D"]);
+        fs::remove_file(&ca).unwrap();
+    }
+}
+
+fn touches(place: &Place) -> u32 {
+    let counts = order(place, "count");
+    let count = counts.split_whitespace().find_map(|count| count.strip_prefix("touches="));
+    count.unwrap().parse().unwrap()
 }
 
 #[test]
