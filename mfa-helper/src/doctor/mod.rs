@@ -30,6 +30,7 @@ use crate::flow::ways::{self, Rules};
 use crate::host::Host;
 use crate::rootfile::MOVE_IT;
 use crate::stack::{services, system_file};
+use crate::sys::names;
 
 /// The longest field of a finding, in characters.
 const LONGEST: usize = 2000;
@@ -106,6 +107,7 @@ pub fn doctor(config: &Path, host: &Host, conversation: &mut Conversation) -> Re
     if host.in_service {
         return told(&service::look(host, usb::library_loads), conversation);
     }
+    names::know_everybody();
     // With the policy as it is now: a remedy counts at once, two seconds before it is in force.
     let (host, mut findings) = policy::in_place(config, host);
     let host = &host;

@@ -31,6 +31,7 @@ pub fn require(
     host: &Host,
     conversation: &mut Conversation,
 ) -> Result<Decision, Decision> {
+    sys::names::know_everybody();
     let required = &as_the_name_service_says(required)?;
     let name = file_name(required)?;
     let now = (host.now)();

@@ -34,6 +34,7 @@ pub fn status(user: &str, desk: &mut Desk) -> Result<Decision, Decision> {
 /// Shows it for each user with a bound or pending device, sorted by name.
 pub fn list(desk: &mut Desk) -> Result<Decision, Decision> {
     let users = all_kept(desk.bindings.as_ref())?;
+    names::know_everybody();
     tell_of_trials(desk)?;
     show(users, desk, |view, host, conversation| match view.bound.is_some() || view.pending.is_some() {
         true => conversation.send(&FromHelper::Status(standing(view, host))),
@@ -136,8 +137,8 @@ fn show(
     Ok(Decision::new(Outcome::Accepted, "", "shown"))
 }
 
-/// So many names are asked for at once.
-const PAGE: usize = 1000;
+/// So many names are asked for at once: the store reads its whole folder each time.
+const PAGE: usize = 1_000_000;
 
 /// The names of all users that have a record, sorted.
 fn all_kept(bindings: &dyn Bindings) -> Result<Vec<String>, Unavailable> {
@@ -156,7 +157,8 @@ fn all_kept(bindings: &dyn Bindings) -> Result<Vec<String>, Unavailable> {
 /// directory may list none), and users named in a rule or in a group of a rule.
 pub fn everybody(bindings: &dyn Bindings, policy: &Policy) -> Result<BTreeSet<String>, Decision> {
     let mut names: BTreeSet<String> = all_kept(bindings)?.into_iter().collect();
-    names.extend(names::users().into_iter().filter(|user| can_log_in(&user.shell)).map(|user| user.name));
+    names::know_everybody();
+    names.extend(names::users(|user| can_log_in(&user.shell)));
     for rule in &policy.rules {
         names.extend(rule.users.iter().flatten().map(|name| spelled(name)));
         for group in rule.groups.iter().flatten() {

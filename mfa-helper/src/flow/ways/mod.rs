@@ -34,7 +34,7 @@ use crate::flow::login::account::{Account, key_alone_is};
 use crate::flow::login::auth::{Auth, auth};
 use crate::flow::login::no_way::NoWay;
 use crate::host::Host;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use crate::policy::files::Loaded;
 use crate::policy::place::Place;
 use crate::policy::{Answer, Facts as PolicyFacts, Policy, Require, Requirement};
@@ -179,7 +179,7 @@ impl<'a> Person<'a> {
 
     /// As sshd, sudo and PAM's modules see it: nobody belongs to a group that does not exist. For a rule it is unknown then.
     fn belongs_to(&self, group: &str) -> Answer {
-        match identity::group(group) {
+        match names::group_lists(group, self.name()) {
             Ok(None) => Answer::No,
             _ => self.identity.member(group),
         }
