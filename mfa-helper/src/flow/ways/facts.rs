@@ -42,21 +42,34 @@ pub struct Facts<'a> {
     pub hand_overs: RefCell<HashMap<String, Result<(), String>>>,
 }
 
+/// Asks once about each path: everybody comes by the same stacks and shells.
+fn kept<T: Clone>(ask: impl Fn(&str) -> T) -> impl Fn(&str) -> T {
+    let answers: RefCell<HashMap<String, T>> = RefCell::default();
+    move |path| {
+        if let Some(answer) = answers.borrow().get(path) {
+            return answer.clone();
+        }
+        let answer = ask(path);
+        answers.borrow_mut().insert(path.to_owned(), answer.clone());
+        answer
+    }
+}
+
 impl<'a> Facts<'a> {
     /// Those of this machine.
     pub fn of_this_machine() -> Facts<'a> {
         let folders = stack::module_folders();
         Facts {
-            files: Box::new(system_file),
+            files: Box::new(kept(system_file)),
             shadow: Shadow::read(),
-            exists: Box::new(|path| Path::new(path).exists()),
-            installed: Box::new(move |module| {
+            exists: Box::new(kept(|path| Path::new(path).exists())),
+            installed: Box::new(kept(move |module| {
                 if module.starts_with('/') {
                     Path::new(module).exists()
                 } else {
                     folders.iter().any(|folder| folder.join(module).exists())
                 }
-            }),
+            })),
             sudoers: sudo::parsed(),
             sudo_settings: sudo::settings(),
             conditions: program::match_blocks(),
@@ -146,5 +159,22 @@ impl<'a> Facts<'a> {
             )),
             Err(why) => Grant::NotKnown(why.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_is_asked_about_once() {
+        let asked = RefCell::new(Vec::new());
+        let exists = kept(|path| {
+            asked.borrow_mut().push(path.to_owned());
+            path == "/bin/sh"
+        });
+        let answers: Vec<bool> = ["/bin/sh", "/bin/no", "/bin/sh", "/bin/no"].map(exists).into();
+        assert_eq!(answers, [true, false, true, false]);
+        assert_eq!(asked.into_inner(), ["/bin/sh", "/bin/no"]);
     }
 }
