@@ -186,6 +186,13 @@ fn answer(talk: &mut Talk, verb: Verb, name: &str) -> Done<()> {
             talk.say(if name == "none" { unbound() } else { status("alice") })?;
             talk.end(Outcome::Accepted, "")
         }
+        Verb::List | Verb::ListOf { .. } if name == "slow" => {
+            #[allow(clippy::disallowed_methods, reason = "it stands for work that takes as long")]
+            std::thread::sleep(std::time::Duration::from_millis(3500));
+            talk.say(status("alice"))?;
+            talk.say(FromHelper::Report("late: required at sshd; binds at sshd\n".into()))?;
+            talk.end(Outcome::Accepted, "")
+        }
         Verb::List => {
             let users = if name == "crowd" { 100_000 } else { 3 };
             for n in 0..users {

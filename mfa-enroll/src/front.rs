@@ -2,7 +2,7 @@
 //! data to stdout, and turns the verdict into a sentence and an exit code.
 
 use std::collections::VecDeque;
-use std::io::{self, Stdout};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ use crate::dialogue::Dialogue;
 use crate::elsewhere;
 use crate::exit::Exit;
 use crate::helper::NoVerdict;
-use crate::output::{Form, Report, complain, pending_object, recovery_object, say};
+use crate::output::{Data, Form, Report, complain, pending_object, recovery_object, say};
 use crate::picture::Picture;
+use crate::progress::Progress;
 use crate::terminal::language;
 use crate::texts::Text;
 
@@ -35,7 +36,9 @@ const GONE: &str = "gone: no account has this name any more; a new one of that n
 pub(crate) struct Front {
     verb: Verb,
     clock: fn() -> Duration,
-    report: Report<Stdout>,
+    report: Report<Data>,
+    /// Of a list, which may take a while.
+    progress: Option<Progress>,
     /// All answers, if the command line gives them; then the person is not asked.
     given: Option<VecDeque<Secret>>,
     /// The dialogue with a person, once there is something to show or to ask.
@@ -73,12 +76,14 @@ impl Front {
         };
         let path = verb.totp().and_then(|totp| totp.qr_svg.as_ref());
         let picture = path.map(|path| Picture::create(path)).transpose()?;
-        let report = Report::new(io::stdout(), form, language());
+        let report = Report::new(Data::new(), form, language());
+        let progress = matches!(verb, Verb::List(_)).then(|| Progress::of("list"));
         let name = caller.name.clone().unwrap_or_default();
         Ok(Front {
             verb,
             clock,
             report,
+            progress,
             given,
             dialogue: None,
             picture,
@@ -97,6 +102,7 @@ impl Front {
 
     /// Ends the front end: says the result, and returns the exit code. Blocked signals take effect then.
     pub(crate) fn finish(mut self, verdict: Result<Verdict, NoVerdict>) -> Exit {
+        self.progress = None;
         if let Some(dialogue) = &mut self.dialogue {
             dialogue.close();
         }
@@ -163,6 +169,13 @@ impl Front {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Rows on the terminal show by themselves that it goes on.
+    fn make_way_for_data(&self) {
+        if self.report.is_on_terminal() {
+            self.progress.iter().for_each(Progress::make_way);
+        }
     }
 
     /// The dialogue; begins it at the first use.
@@ -240,6 +253,7 @@ impl Prompter for Front {
     }
 
     fn tell(&mut self, text: &str) {
+        self.progress.iter().for_each(Progress::make_way);
         match &mut self.dialogue {
             Some(dialogue) => dialogue.tell(text),
             None => say(text),
@@ -254,12 +268,15 @@ impl Prompter for Front {
     fn status(&mut self, status: &Status) {
         self.unbound = status.kind.is_none();
         self.gone |= status.account == Account::Gone;
+        self.make_way_for_data();
+        self.progress.iter().for_each(Progress::count);
         self.report.add(status);
     }
 
     fn report(&mut self, text: &str) {
         // In a list this is the line for people, which JSON replaces.
         if !matches!(self.verb, Verb::List(List { json: true, .. })) {
+            self.make_way_for_data();
             self.report.write(text);
         }
     }

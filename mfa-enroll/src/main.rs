@@ -24,6 +24,7 @@ mod import;
 mod line;
 mod output;
 mod picture;
+mod progress;
 #[cfg(test)]
 #[path = "../../mfa-qr/src/reader.rs"]
 mod reader;

@@ -1,7 +1,7 @@
 //! The output for scripts and people: messages on stderr, data on stdout, as text or as JSON.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::process::ExitCode;
 
 use mfa_wire::{Account, Device, DeviceStatus, Remembered, Secret, Status, printable, readable, utc};
@@ -78,6 +78,43 @@ pub(crate) struct Report<W> {
     count: usize,
     /// The reason why the data could not be written; after it nothing more is written.
     failed: Option<io::Error>,
+}
+
+/// Standard output. Rows for a person come one by one; for a program the first ones do, and then larger pieces.
+pub(crate) struct Data {
+    out: BufWriter<Stdout>,
+    terminal: bool,
+    /// So many pieces are still written at once.
+    at_once: usize,
+}
+
+impl Data {
+    pub(crate) fn new() -> Data {
+        let out = io::stdout();
+        Data { terminal: out.is_terminal(), out: BufWriter::with_capacity(1 << 16, out), at_once: 8 }
+    }
+}
+
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        if self.terminal || self.at_once > 0 {
+            self.at_once = self.at_once.saturating_sub(1);
+            self.out.flush()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Report<Data> {
+    /// Whether a person sees it come.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        self.out.terminal
+    }
 }
 
 impl<W: Write> Report<W> {

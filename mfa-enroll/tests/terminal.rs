@@ -626,3 +626,16 @@ fn a_key_is_asked_for_on_the_terminal_and_ctrl_c_does_not_wait_for_it() {
     assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}: {screen}");
     assert!(screen.contains("Hello from a PAM module."), "{screen}");
 }
+
+/// It is gone before the first row, and at the end.
+#[test]
+fn what_takes_long_says_so_on_the_terminal_until_it_ends() {
+    for (arguments, last) in [(["list", "--missing"].as_slice(), "late: required"), (&["list"], "alice")] {
+        let mut session = Session::start("slow", arguments, (80, 24), &[]);
+        session.until_text("list: 2 s");
+        session.until_text(last);
+        assert!(!session.text().contains("list: "), "{}", session.text());
+        let (code, screen) = session.end();
+        assert_eq!((code, screen.contains("list: ")), (Some(0), false), "{screen}");
+    }
+}
