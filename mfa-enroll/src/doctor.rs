@@ -21,36 +21,17 @@ use crate::finding::Finding;
 use crate::helper::{self, NoVerdict};
 use crate::ignored::{Ignored, meant};
 use crate::output::{complain, findings, say};
+use crate::progress::Progress;
 
 /// Checks the host and reports the faults, the grave ones first.
 pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
     if !caller.is_root() {
         return complain("Only root may do this.", Exit::Refused);
     }
-    let mut found = Vec::new();
-    // Before the helper is asked, which asks sshd whom it would lock out.
-    sshd::make_folder();
-    match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
-        Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
-            gathered.told.iter().for_each(|text| say(text));
-            match Finding::read_all(&gathered.reports) {
-                Some(findings) => found.extend(findings),
-                None => return complain("the helper reports what nobody understands", Exit::Unavailable),
-            }
-        }
-        Ok((_, outcome, text)) => return complain(&text, outcome.into()),
-        Err(e) => found.push(no_helper(&e)),
-    }
-    found.extend(sshd::check(&users(cli, caller)));
-    // This finding applies only if the service turns root away.
-    let turned_away = found.iter().position(|finding| finding.id == "service-store").map(|n| found.remove(n));
-    found.extend(match units() {
-        // The units are right, so the service is asked. A failed service is not asked: that would start it.
-        none if none.is_empty() => service(&found, turned_away),
-        units => units,
-    });
-    found.extend(changed_files());
-    found.extend(denials());
+    let mut found = match look(cli, doctor, caller) {
+        Ok(found) => found,
+        Err((why, exit)) => return complain(&why, exit),
+    };
     found.sort_by_key(|finding| !finding.grave);
     let (told, ignored) = match without_ignored(found, cli, doctor) {
         Ok(split) => split,
@@ -67,6 +48,37 @@ pub(crate) fn run(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Exit {
         Some(Finding { grave: true, .. }) => Exit::Faults,
         Some(_) => Exit::Warnings,
     }
+}
+
+/// All that is found, or why nothing can be. It may take a while.
+fn look(cli: &Cli, doctor: &Doctor, caller: &Caller) -> Result<Vec<Finding>, (String, Exit)> {
+    let progress = Progress::of("doctor");
+    let mut found = Vec::new();
+    // Before the helper is asked, which asks sshd whom it would lock out.
+    sshd::make_folder();
+    match helpers(cli, caller, &Verb::Doctor(doctor.clone())) {
+        Ok((gathered, Outcome::Accepted | Outcome::Warnings | Outcome::Faults, _)) => {
+            progress.make_way();
+            gathered.told.iter().for_each(|text| say(text));
+            match Finding::read_all(&gathered.reports) {
+                Some(findings) => found.extend(findings),
+                None => return Err(("the helper reports what nobody understands".into(), Exit::Unavailable)),
+            }
+        }
+        Ok((_, outcome, text)) => return Err((text, outcome.into())),
+        Err(e) => found.push(no_helper(&e)),
+    }
+    found.extend(sshd::check(&users(cli, caller)));
+    // This finding applies only if the service turns root away.
+    let turned_away = found.iter().position(|finding| finding.id == "service-store").map(|n| found.remove(n));
+    found.extend(match units() {
+        // The units are right, so the service is asked. A failed service is not asked: that would start it.
+        none if none.is_empty() => service(&found, turned_away),
+        units => units,
+    });
+    found.extend(changed_files());
+    found.extend(denials());
+    Ok(found)
 }
 
 /// The findings to be told, and those that root does not want to be told, the ones that are asked for now included.
@@ -92,7 +104,7 @@ fn without_ignored(found: Vec<Finding>, cli: &Cli, doctor: &Doctor) -> Result<(V
 struct Gathered {
     reports: Vec<String>,
     told: Vec<String>,
-    statuses: Vec<Status>,
+    users: Users,
 }
 
 impl Prompter for Gathered {
@@ -104,7 +116,7 @@ impl Prompter for Gathered {
     }
     fn device(&mut self, _: &Device) {}
     fn status(&mut self, status: &Status) {
-        self.statuses.push(status.clone());
+        self.users.add(status);
     }
     fn report(&mut self, text: &str) {
         self.reports.push(text.to_owned());
@@ -133,23 +145,42 @@ fn no_helper(why: &NoVerdict) -> Finding {
     Finding::grave("helper-unusable", HELPER, what, remedy)
 }
 
-/// The users whom a login will ask, and whether one of them still has to bind a device.
+/// The users whom a login will ask: the first by name of those about whom sshd can be asked, how many there are, and whether one of them still has to bind
+/// a device.
+#[derive(Default)]
 struct Users {
     names: BTreeSet<String>,
+    count: usize,
     must_bind: bool,
+    /// They are listed because a device is missing. Who only begins to bind one is in both lists.
+    missing: bool,
+}
+
+impl Users {
+    fn add(&mut self, status: &Status) {
+        if status.kind.is_none() != self.missing {
+            return;
+        }
+        self.must_bind |= self.missing;
+        self.count += 1;
+        if sshd::can_be_asked_about(&status.user) {
+            self.names.insert(status.user.clone());
+        }
+        if self.names.len() > sshd::MOST {
+            self.names.pop_last();
+        }
+    }
 }
 
 fn users(cli: &Cli, caller: &Caller) -> Users {
-    let mut users = Users { names: BTreeSet::new(), must_bind: false };
+    let mut gathered = Gathered::default();
     for missing in [false, true] {
+        gathered.users.missing = missing;
         let list = Verb::List(List { group: None, missing, json: true });
         // Faults of the helper or of a record have been reported already, and so has what is told.
-        let Ok((gathered, ..)) = helpers(cli, caller, &list) else { continue };
-        users.must_bind |= missing && !gathered.statuses.is_empty();
-        let asked = gathered.statuses.into_iter().filter(|status| status.required || status.kind.is_some());
-        users.names.extend(asked.map(|status| status.user));
+        let _ = helper::converse(cli, caller, &list, &mut gathered);
     }
-    users
+    gathered.users
 }
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
@@ -329,7 +360,36 @@ fn denied<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use mfa_wire::Account;
+
     use super::*;
+
+    #[test]
+    fn users_are_counted_and_the_first_of_them_named_however_many_there_are() {
+        let mut users = Users::default();
+        let status = |user: String, bound: bool| Status {
+            user,
+            kind: bound.then(|| "totp".into()),
+            pending: false,
+            required: true,
+            devices: Vec::new(),
+            recovery_codes_left: 0,
+            locked_until: None,
+            bypass_until: None,
+            account: Account::There,
+            required_at: Vec::new(),
+            binds_at: Vec::new(),
+            not_known: None,
+        };
+        for missing in [false, true] {
+            users.missing = missing;
+            (0..1000).rev().for_each(|n| users.add(&status(format!("bound{n:04}"), true)));
+            // It has begun to bind, so it is in both lists.
+            users.add(&status("aaa".into(), false));
+        }
+        assert_eq!((users.count, users.names.len(), users.must_bind), (1001, sshd::MOST, true));
+        assert_eq!(users.names.iter().take(2).collect::<Vec<_>>(), ["aaa", "bound0000"]);
+    }
 
     #[test]
     fn each_state_of_a_unit_is_told_apart() {

@@ -21,7 +21,7 @@ const IN_MATCH: &str = "/etc/ssh/sshd_config (Match)";
 const RUN_SSHD: &str = "/run/sshd";
 
 /// The most users who are checked one by one.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// The time for binding a device in a login, and the time for a code, in seconds.
 const TO_BIND: u64 = 180;
@@ -33,6 +33,11 @@ pub(super) fn make_folder() {
     if output(SSHD, &["-T"]).is_err_and(|why| why.contains(RUN_SSHD)) {
         let _ = fs::DirBuilder::new().mode(0o755).create(RUN_SSHD);
     }
+}
+
+/// Whether sshd can be asked about a user of this name.
+pub(super) fn can_be_asked_about(name: &str) -> bool {
+    !name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
 }
 
 /// Checks them for everybody, and for each of these users.
@@ -50,8 +55,7 @@ pub(super) fn check(users: &Users) -> Vec<Finding> {
     let mut found: Vec<Finding> = everybody.iter().map(for_everybody).collect();
     // Settings that a Match block changes for some users.
     let mut some: Vec<(Wrong, Vec<&str>)> = Vec::new();
-    let tellable = |name: &&String| !name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control());
-    for user in users.names.iter().filter(tellable).take(MOST) {
+    for user in &users.names {
         let Ok(settings) = settings(Some(user)) else { continue };
         for wrong in judged(&settings, users.must_bind).into_iter().filter(|wrong| !everybody.contains(wrong)) {
             match some.iter_mut().find(|(known, _)| *known == wrong) {
@@ -61,8 +65,8 @@ pub(super) fn check(users: &Users) -> Vec<Finding> {
         }
     }
     found.extend(some.into_iter().map(|(wrong, names)| for_some(&wrong, &names)));
-    if users.names.len() > MOST {
-        let what = format!("only the first {MOST} of {} users were looked at one by one", users.names.len());
+    if users.count > MOST {
+        let what = format!("only the first {MOST} of {} users were looked at one by one", users.count);
         found.push(Finding::warning(
             "sshd-not-all-users",
             SSHD_CONFIG,
