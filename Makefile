@@ -11,7 +11,7 @@ PAMDIR ?= $(shell for d in $(PREFIX)/lib/$$(cc -dumpmachine)/security $(PREFIX)/
 ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree generated arms clients flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys setup clean
+.PHONY: all demo test test-long test-fresh lint measure unit pam kills race agree generated arms clients flood e2e e2e-12 e2e-13 test-forky test-vm vm deb install bench bench-keys bench-lists setup clean
 
 all:
 	cargo build --release --locked
@@ -167,6 +167,11 @@ bench-keys: deb
 	cargo build --release --locked -p vkey -p bench
 	tests/as-root env MFA_VKEY="$(CARGO_TARGET_DIR)/release/vkey" ROUNDS="$(or $(ROUNDS),60)" \
 		$(CARGO_TARGET_DIR)/release/bench keys
+
+## list and doctor where there are many users: docs/performance.md
+bench-lists: all
+	cargo build --release --locked -p bench
+	tests/as-root env USERS="$(USERS)" DISK="$(DISK)" $(CARGO_TARGET_DIR)/release/bench lists
 
 setup:
 	tests/setup

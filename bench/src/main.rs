@@ -8,6 +8,7 @@
 
 mod count;
 mod keys;
+mod lists;
 mod measure;
 mod report;
 mod subject;
@@ -49,7 +50,7 @@ const ENTER: &str = r#"
     cd "$work"
     chmod 755 .
     install -D -m 0755 "$built/mfa-helper" usr/libexec/mfa-helper
-    install -m 0755 "$built/bench" usr/bin/bench
+    install -m 0755 "$built/bench" "$built/mfa-enroll" usr/bin
     install -m 0644 "$built/libpam_mfa.so" "$(echo usr/lib/*/security)/pam_mfa.so"
     mount -t proc proc proc
     mount -t tmpfs -o mode=755 tmpfs run
@@ -60,7 +61,7 @@ const ENTER: &str = r#"
     done
     status=0
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin USERS="$USERS" ROUNDS="$ROUNDS" N="$N" \
-        DISK="$(findmnt -no FSTYPE -T .), $DISK" chroot . bench inside || status=$?
+        DISK="$(findmnt -no FSTYPE -T .), $DISK" chroot . bench $WHAT || status=$?
     umount -R -l dev run proc
     exit $status
 "#;
@@ -69,32 +70,36 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [] => outside(),
+        [] => {
+            outside("inside", &e2e::Rootfs::made_of("bookworm", PACKAGES, "rm -f /etc/resolv.conf"), "10 1000 100000")
+        }
         ["inside"] => inside(),
+        ["lists"] => outside("lists inside", &e2e::Rootfs::debian("trixie"), "1000 10000 100000"),
+        ["lists", "inside"] => lists::inside(),
         ["log"] => measure::read_log(),
         ["login", service, rest @ ..] => count::login(service, rest),
         ["keys"] => keys::outside(),
         ["keys", "inside", what] => keys::inside(what),
         ["keys", "login", service, how] => keys::login(service, how),
         _ => {
-            eprintln!("usage: bench (as `make bench` and `make bench-keys` call it)");
+            eprintln!("usage: bench (as `make bench`, `make bench-keys` and `make bench-lists` call it)");
             ExitCode::FAILURE
         }
     }
 }
 
-fn outside() -> ExitCode {
+fn outside(what: &str, debian: &e2e::Rootfs, users: &str) -> ExitCode {
     let cache = PathBuf::from(env::var_os("MFA_TEST_CACHE").unwrap_or_else(|| "/var/cache/mfa-tests".into()));
     let built = env::current_exe().expect("this program has a path");
-    let debian = e2e::Rootfs::made_of("bookworm", PACKAGES, "rm -f /etc/resolv.conf");
     let set = |name: &str, default: &str| env::var(name).ok().filter(|v| !v.is_empty()).unwrap_or(default.to_owned());
-    let users = set("USERS", "10 1000 100000");
+    let users = set("USERS", users);
     let most = numbers(&users).into_iter().max().unwrap_or(0);
     let status = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation=private", "sh", "-euc", ENTER, "sh"])
         .arg(debian.lowerdir())
         .arg(cache.join("bench"))
         .arg(built.parent().expect("it is in a folder"))
+        .env("WHAT", what)
         .env("USERS", users)
         .env("MOST", most.to_string())
         .env("DISK", set("DISK", "image"))

@@ -146,3 +146,16 @@ pub fn terminate(pid: u32) {
     // SAFETY: plain numbers; whoever calls has started the process and not yet waited for it.
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
 }
+
+/// Waits for a process that the caller has started and not yet waited for. Gives the seconds on a CPU of it and of those for
+/// which it has waited, and the KiB of the largest of them.
+pub fn ended(pid: u32) -> (f64, usize) {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: a place for the numbers, which may be all zeros.
+    let usage = unsafe {
+        libc::wait4(pid as libc::pid_t, ptr::null_mut(), 0, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss as usize)
+}
