@@ -419,7 +419,7 @@ pub fn decode_name(name: &str) -> Option<String> {
             bytes.push(u8::from_str_radix(rest.get(1..3)?, 16).ok()?);
             rest = &rest[3..];
         } else {
-            bytes.extend_from_slice(c.to_string().as_bytes());
+            bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[c.len_utf8()..];
         }
     }

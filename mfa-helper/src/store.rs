@@ -222,7 +222,7 @@ impl Store {
 
     /// The names of the users that have a record, sorted.
     pub fn users(&self) -> Result<Vec<String>, StoreError> {
-        let mut users: Vec<String> = self.users.names()?.iter().filter_map(|name| decode_name(name)).collect();
+        let mut users: Vec<String> = self.users.names()?.into_iter().filter_map(|name| decode_name(&name)).collect();
         users.sort_unstable();
         Ok(users)
     }
@@ -272,8 +272,10 @@ impl Engine for Store {
     }
 
     fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable> {
-        let users = self.users()?.into_iter();
-        Ok(users.filter(|user| after.is_none_or(|after| user.as_str() > after)).take(most).collect())
+        let mut users = self.users()?;
+        users.retain(|user| after.is_none_or(|after| user.as_str() > after));
+        users.truncate(most);
+        Ok(users)
     }
 }
 

@@ -9,7 +9,7 @@ use super::stacks::ours;
 use super::{Finding, edit, quoted, rule_file};
 use crate::flow::manage::standing::{everybody, standing};
 use crate::flow::ways;
-use crate::flow::ways::left::{administrators_lost, loses};
+use crate::flow::ways::left::{administrators_lost, loses, may_be_admin};
 use crate::host::Host;
 use crate::identity::{self, Identity};
 use crate::policy::place::Place;
@@ -199,7 +199,8 @@ fn admins_locked_out(
     rules: &ways::Rules,
     facts: &ways::Facts,
 ) -> Option<Finding> {
-    let known: Vec<ways::Person> = people.iter().filter_map(Person::on_the_way).collect();
+    let known = people.iter().filter_map(Person::on_the_way).filter(|person| may_be_admin(person, facts));
+    let known: Vec<ways::Person> = known.collect();
     let admins = administrators_lost(&known, nothing_asked, rules, facts);
     let names: Vec<&str> = admins.iter().map(|admin| admin.name()).collect();
     let first = *names.first()?;

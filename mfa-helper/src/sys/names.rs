@@ -309,7 +309,7 @@ fn is_local(name: &str) -> bool {
 }
 
 /// What a field for a hash says, in passwd(5) or in shadow(5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
     /// It is empty.
     Empty,

@@ -92,6 +92,11 @@ fn is_admin(person: &Person, facts: &Facts) -> Option<bool> {
     }
 }
 
+/// Whether [`administrators_lost`] has to know of this person.
+pub fn may_be_admin(person: &Person, facts: &Facts) -> bool {
+    is_admin(person, facts) != Some(false)
+}
+
 /// Where a change of the rules takes the last way in from a person: `""` if nowhere. Accounts that are not of people are
 /// not there to log in, although they may have a shell; but one with a shell that a rule names, itself or by a group, may be
 /// a robot that does.

@@ -43,33 +43,48 @@ pub enum Age {
 }
 
 /// An entry, without its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry {
     hash: Hash,
     /// It begins with `!`: sshd without PAM takes such an account for locked.
     barred: bool,
     /// Last change, longest time, time after that, end: in days, as shadow(5) has them. `None` if shadow does not have
     /// the account.
-    days: Option<[Option<u64>; 4]>,
+    days: Option<Days>,
 }
+
+type Days = [Option<u64>; 4];
 
 /// Both files, without hashes.
 pub struct Shadow {
-    passwd: Result<HashMap<String, Entry>, String>,
-    shadow: Result<HashMap<String, Entry>, String>,
+    passwd: Result<Entries, String>,
+    shadow: Result<Entries, String>,
+}
+
+/// By name. Without its hash an entry is one of a few, which are kept once.
+#[derive(Default)]
+struct Entries {
+    by_name: HashMap<Box<str>, usize>,
+    kinds: Vec<Entry>,
+}
+
+impl Entries {
+    fn get(&self, user: &str) -> Option<&Entry> {
+        self.kinds.get(*self.by_name.get(user)?)
+    }
 }
 
 impl Shadow {
     /// Reads them. Only root can.
     pub fn read() -> Shadow {
-        Shadow { passwd: file("passwd"), shadow: file("shadow") }
+        Shadow { passwd: file("passwd", of_passwd), shadow: file("shadow", of_shadow) }
     }
 
     /// From the texts of the two files, or the reasons why they cannot be read.
     #[cfg(test)]
     pub fn of(passwd: &str, shadow: Result<&str, &str>) -> Shadow {
-        let shadow = shadow.map(|text| entries(text.as_bytes())).map_err(str::to_owned);
-        Shadow { passwd: Ok(entries(passwd.as_bytes())), shadow }
+        let shadow = shadow.map(|text| entries(text.as_bytes(), of_shadow)).map_err(str::to_owned);
+        Shadow { passwd: Ok(entries(passwd.as_bytes(), of_passwd)), shadow }
     }
 
     /// The password of `user`, for pam_unix.
@@ -134,33 +149,44 @@ impl Shadow {
     }
 }
 
-fn file(name: &str) -> Result<HashMap<String, Entry>, String> {
+fn file(name: &str, days: fn(&[Option<&str>]) -> Days) -> Result<Entries, String> {
     let content = Dir::open(Path::new("/etc")).and_then(|etc| etc.read_public(name, LIMIT));
     let content = content.map_err(|fault| fault.to_string())?.ok_or_else(|| format!("/etc/{name} is missing"))?;
-    Ok(entries(content.bytes.bytes()))
+    Ok(entries(content.bytes.bytes(), days))
+}
+
+/// The numbers of an entry in shadow, behind its hash.
+fn of_shadow(fields: &[Option<&str>]) -> Days {
+    [0, 2, 4, 5].map(|at| fields.get(at).copied().flatten()?.parse().ok())
+}
+
+/// Passwd has none.
+fn of_passwd(_: &[Option<&str>]) -> Days {
+    [None; 4]
 }
 
 /// Users may write any bytes into a field of theirs (chfn(1)), and must not hide the others by that.
-fn entries(text: &[u8]) -> HashMap<String, Entry> {
-    let mut entries = HashMap::new();
+fn entries(text: &[u8], days: fn(&[Option<&str>]) -> Days) -> Entries {
+    let mut entries = Entries::default();
+    let mut kinds: HashMap<Entry, usize> = HashMap::new();
     for line in text.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b':').map(|field| std::str::from_utf8(field).ok());
-        let (Some(Some(name)), Some(Some(field))) = (fields.next(), fields.next()) else { continue };
-        let mut days = [None; 4];
-        let numbers: Vec<Option<u64>> = fields.map(|field| field?.parse().ok()).collect();
-        for (day, at) in days.iter_mut().zip([0, 2, 4, 5]) {
-            *day = numbers.get(at).copied().flatten();
-        }
+        let fields: Vec<Option<&str>> =
+            line.split(|byte| *byte == b':').map(|field| std::str::from_utf8(field).ok()).collect();
+        let [Some(name), Some(field), rest @ ..] = fields.as_slice() else { continue };
         let barred = field.starts_with('!');
-        let entry = Entry { hash: hash(field.as_bytes(), name.as_bytes()), barred, days: Some(days) };
+        let entry = Entry { hash: hash(field.as_bytes(), name.as_bytes()), barred, days: Some(days(rest)) };
+        let kind = *kinds.entry(entry).or_insert_with_key(|entry| {
+            entries.kinds.push(entry.clone());
+            entries.kinds.len() - 1
+        });
         // The C library takes the first one.
-        entries.entry(name.to_owned()).or_insert(entry);
+        entries.by_name.entry((*name).into()).or_insert(kind);
     }
     entries
 }
 
 /// check_shadow_expiry() of pam_unix, in days since 1970.
-fn age(days: Option<[Option<u64>; 4]>, today: u64) -> Age {
+fn age(days: Option<Days>, today: u64) -> Age {
     let Some([changed, longest, after, end]) = days else { return Age::NotThere };
     if end.is_some_and(|end| today >= end) {
         return Age::Expired;
@@ -259,11 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_kept_once_for_all_who_have_it() {
+        let passwd: String = (0..1000).map(|n| format!("user{n}:x:{n}:{n}:{n}:/:/bin/sh\n")).collect();
+        let kept = entries(passwd.as_bytes(), of_passwd);
+        assert_eq!((kept.by_name.len(), kept.kinds.len()), (1000, 1));
+    }
+
+    #[test]
     fn bytes_that_are_no_text_hide_nobody() {
         let mut passwd = b"eve:x:1:1:\xff,\xfe::/bin/sh\n".to_vec();
         passwd.extend(b"kim:*:2:2::/:/bin/sh\n");
-        let entries = entries(&passwd);
-        assert_eq!([entries["eve"].hash, entries["kim"].hash], [Hash::InShadow, Hash::Locked]);
+        let entries = entries(&passwd, of_passwd);
+        assert_eq!(["eve", "kim"].map(|name| entries.get(name).unwrap().hash), [Hash::InShadow, Hash::Locked]);
     }
 
     #[test]
@@ -287,6 +320,8 @@ mod tests {
         assert_eq!(age("19990:0:9:7:0::"), Some(Age::TooOld));
         assert_eq!(age(":::::"), Some(Age::Good));
         assert_eq!(of("").age("b", 0), Some(Age::Good), "of another host");
+        let in_passwd = Shadow::of("root:$6$x$y:0:0:5::/root\n", Ok(""));
+        assert_eq!(in_passwd.age("root", 20_000 * DAY), Some(Age::Good), "its uid is no day");
         assert_eq!(Shadow::of("a:x:1:1::/:/bin/sh\n", Ok("")).age("a", 0), Some(Age::NotThere));
     }
 }

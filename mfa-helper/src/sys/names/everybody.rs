@@ -15,7 +15,7 @@ pub struct Everybody {
     text: String,
     /// The few programs that logins start.
     shells: Vec<String>,
-    shell_numbers: HashMap<String, usize>,
+    shell_numbers: HashMap<String, u32>,
     /// Sorted by name.
     users: Vec<Entry>,
     /// Those that are listed, and may be no users.
@@ -26,26 +26,40 @@ pub struct Everybody {
 
 /// A user. Places are in bytes.
 struct Entry {
-    at: usize,
-    name: usize,
-    home: usize,
-    shell: usize,
+    at: u32,
+    name: u32,
+    home: u32,
+    shell: u32,
     uid: Uid,
     gid: Gid,
+}
+
+impl Entry {
+    fn name<'a>(&self, text: &'a str) -> &'a str {
+        let at = self.at as usize;
+        text.get(at..at + self.name as usize).unwrap_or_default()
+    }
+
+    fn home<'a>(&self, text: &'a str) -> &'a str {
+        let at = self.at as usize + self.name as usize;
+        text.get(at..at + self.home as usize).unwrap_or_default()
+    }
 }
 
 impl Everybody {
     /// Adds a user. Whether a name is one that begins like the marks of compat (nsswitch.conf(5)), or that is no text, only
     /// a look-up tells.
     pub fn add(&mut self, user: User) {
-        if user.name.starts_with(['+', '-']) || user.name.contains(char::REPLACEMENT_CHARACTER) {
+        let is_odd = user.name.starts_with(['+', '-']) || user.name.contains(char::REPLACEMENT_CHARACTER);
+        let number = |length: usize| u32::try_from(length).ok().filter(|_| !is_odd);
+        let (Some(at), Some(name), Some(home), Some(next)) =
+            (number(self.text.len()), number(user.name.len()), number(user.home.len()), number(self.shells.len()))
+        else {
             self.odd.push(user);
             return;
-        }
-        let (at, name, home) = (self.text.len(), user.name.len(), user.home.len());
+        };
         self.text.push_str(&user.name);
         self.text.push_str(&user.home);
-        let next = self.shells.len();
         let shell = *self.shell_numbers.entry(user.shell).or_insert_with_key(|shell| {
             self.shells.push(shell.clone());
             next
@@ -56,9 +70,10 @@ impl Everybody {
     /// To be called when all are there. Of several users of one name the first counts, as in a look-up.
     pub fn sort(&mut self) {
         let Everybody { text, users, .. } = self;
-        users.sort_by(|one, other| name_of(text, one).cmp(name_of(text, other)));
-        users.dedup_by(|later, first| name_of(text, later) == name_of(text, first));
+        users.sort_by(|one, other| one.name(text).cmp(other.name(text)));
+        users.dedup_by(|later, first| later.name(text) == first.name(text));
         users.shrink_to_fit();
+        text.shrink_to_fit();
         self.shell_numbers = HashMap::new();
     }
 
@@ -93,24 +108,19 @@ impl Everybody {
     }
 
     fn number(&self, name: &[u8]) -> Option<u32> {
-        let found = self.users.binary_search_by(|entry| name_of(&self.text, entry).as_bytes().cmp(name));
+        let found = self.users.binary_search_by(|entry| entry.name(&self.text).as_bytes().cmp(name));
         found.ok().and_then(|at| u32::try_from(at).ok())
     }
 
     fn whole(&self, entry: &Entry) -> User {
-        let home = entry.at + entry.name;
         User {
-            name: name_of(&self.text, entry).to_owned(),
+            name: entry.name(&self.text).to_owned(),
             uid: entry.uid,
             gid: entry.gid,
-            home: self.text.get(home..home + entry.home).unwrap_or_default().to_owned(),
-            shell: self.shells.get(entry.shell).cloned().unwrap_or_default(),
+            home: entry.home(&self.text).to_owned(),
+            shell: self.shells.get(entry.shell as usize).cloned().unwrap_or_default(),
         }
     }
-}
-
-fn name_of<'a>(text: &'a str, entry: &Entry) -> &'a str {
-    text.get(entry.at..entry.at + entry.name).unwrap_or_default()
 }
 
 /// Who is a member of which group: the number of a user, and a gid.
