@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         ["inside"] => inside(),
         ["lists"] => outside("lists inside", &e2e::Rootfs::debian("trixie"), "1000 10000 100000"),
         ["lists", "inside"] => lists::inside(),
+        ["lists", "measure", policy, words @ ..] => lists::measure(policy, words),
         ["log"] => measure::read_log(),
         ["login", service, rest @ ..] => count::login(service, rest),
         ["keys"] => keys::outside(),
