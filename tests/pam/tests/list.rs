@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use pam_tests::{Bound, Directory, System, add_user, run};
+use pam_tests::{Bound, Directory, Helper, System, add_user, run};
 
 /// Exit code, data and messages.
 fn list(system: &System, arguments: &[&str]) -> (i32, String, String) {
@@ -157,4 +157,51 @@ fn the_json_of_who_is_missing_says_where() {
     let (bound, nowhere) = (",\"binds_at\":[\"login\"],\"not_known\":null", ",\"binds_at\":[],\"not_known\":null");
     assert_eq!(at, [format!("[\"*\",\"sshd\",\"sudo\"]{bound}"), format!("[\"sshd\",\"sudo\"]{nowhere}")], "{json}");
     assert!(!list(&system, &["--group", "listgroup", "--json"]).1.contains("required_at"), "nobody has asked");
+}
+
+/// A directory may name the groups of a user without naming the members of a group, as sssd does with
+/// `ignore_group_members`.
+#[test]
+fn members_whom_a_directory_does_not_list_are_not_left_out() {
+    for user in ["dirmember", "diroutsideother"] {
+        add_user(user);
+    }
+    let system = System::fresh();
+    let _directory = Directory::behind_the_files();
+    system.config("[[rule]]\ngroups = [\"dirgroup\"]\nrequire = \"mfa\"\n");
+    let missing = names(&system, &["--missing"]);
+    assert!(missing.contains(&String::from("dirmember")), "{missing:?}");
+    assert!(!missing.contains(&String::from("diroutsideother")), "{missing:?}");
+}
+
+/// How often the files of users are opened does not depend on how many users there are.
+#[test]
+fn the_files_of_users_are_not_read_for_each_of_them() {
+    let system = people();
+    binds_at_login(&system);
+    system.config(&format!("{BINDS_AT_LOGIN}[[rule]]\ngroups = [\"listmore\"]\nrequire = \"mfa\"\n"));
+    let (passwd, group) = ("/etc/passwd", "/etc/group");
+    let before = [passwd, group].map(|file| (file, std::fs::read_to_string(file).unwrap()));
+    let opened = |users: usize, arguments: &[&str]| {
+        let names: Vec<String> = (0..users).map(|n| format!("listmany{n}")).collect();
+        let entries: String =
+            names.iter().enumerate().map(|(n, name)| format!("{name}:x:{0}:{0}::/:/bin/sh\n", 30_000 + n)).collect();
+        std::fs::write(passwd, before[0].1.clone() + &entries).unwrap();
+        std::fs::write(group, format!("{}listmore:x:39999:{}\n", before[1].1, names.join(","))).unwrap();
+        let trace = std::env::temp_dir().join("mfa-test-list-trace");
+        system.install(&Helper::real().strace(&format!("-f -e trace=openat -o {}", trace.display())));
+        let (code, json, said) = list(&system, &[arguments, &["--json"]].concat());
+        system.install(&Helper::real());
+        for (file, text) in &before {
+            std::fs::write(file, text).unwrap();
+        }
+        assert_eq!(code, 0, "{said}");
+        let trace = std::fs::read_to_string(trace).unwrap();
+        let count = |file: &str| trace.matches(&format!("\"{file}\"")).count();
+        (json.matches("\"user\"").count(), [passwd, group].map(count))
+    };
+    for arguments in [["--missing"].as_slice(), &["--missing", "--group", "listmore"]] {
+        let ((few, by_few), (many, by_many)) = (opened(5, arguments), opened(105, arguments));
+        assert_eq!((few, many, by_few), (5, 105, by_many), "{arguments:?}");
+    }
 }
