@@ -1,7 +1,7 @@
 //! Processes, from /proc.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use mfa_core::Process;
@@ -32,7 +32,7 @@ pub fn is_gone(process: Process) -> bool {
 /// The uid by which the process's login was made, which the kernel keeps over su and sudo. `None` if there was no login,
 /// or the kernel keeps no such number.
 pub fn login_uid(pid: i32) -> Option<u32> {
-    let uid = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?.trim_end().parse().ok()?;
+    let uid = at_once(&format!("/proc/{pid}/loginuid"))?.trim_end().parse().ok()?;
     // The kernel's value for "not set".
     if uid == u32::MAX { None } else { Some(uid) }
 }
@@ -54,7 +54,30 @@ pub fn variable(pid: i32, name: &str) -> Option<String> {
 /// The line of proc_pid_stat(5) for the process that has this number now.
 pub fn stat(pid: i32) -> Option<String> {
     // The kernel gives 0 for a process that we cannot see, as a parent in /proc/PID/stat or as the peer of a socket.
-    if pid > 0 { fs::read_to_string(format!("/proc/{pid}/stat")).ok() } else { None }
+    if pid > 0 { at_once(&format!("/proc/{pid}/stat")) } else { None }
+}
+
+/// The longest piece that is read at once.
+const PIECE: usize = 4096;
+
+/// The text of a file that the kernel makes whole when it is read: a number, or one of those that are `ONE` in its
+/// fs/proc/base.c, such as stat and cgroup. A read that fills less than there is room for has got all of it; the standard
+/// library would ask for its size, which is 0, and read it in small pieces. Files of several records, such as uid_map, may
+/// come in pieces of any size, and are not for this function.
+pub fn at_once(path: &str) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let mut text = vec![0; PIECE];
+    let length = loop {
+        match file.read(&mut text) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            read => break read.ok()?,
+        }
+    };
+    text.truncate(length);
+    if length == PIECE {
+        file.read_to_end(&mut text).ok()?;
+    }
+    String::from_utf8(text).ok()
 }
 
 /// The field with this number. Field 2, the program's name, may contain anything, and ends at the last bracket.
@@ -77,6 +100,22 @@ mod tests {
         assert_eq!(this.pid, std::process::id().cast_signed());
         assert_eq!(parent(this).unwrap().pid, nix::unistd::getppid().as_raw());
         assert!(now(0).is_none() && now(-1).is_none());
+    }
+
+    #[test]
+    fn a_file_is_read_whole_however_long_it_is() {
+        for name in ["cgroup", "loginuid"] {
+            let path = format!("/proc/self/{name}");
+            assert_eq!(at_once(&path), fs::read_to_string(&path).ok(), "{name}");
+        }
+        let file = std::env::temp_dir().join(format!("mfa-test-at-once-{}", std::process::id()));
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE] {
+            fs::write(&file, "x".repeat(length)).unwrap();
+            assert_eq!(at_once(file.to_str().unwrap()).map(|text| text.len()), Some(length));
+        }
+        fs::write(&file, b"\xff").unwrap();
+        assert_eq!((at_once(file.to_str().unwrap()), at_once("/proc/no-such")), (None, None));
+        fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mfa_core::Process;
 
-use crate::process::{self, field, stat};
+use crate::process::{self, at_once, field, stat};
 
 /// Where logind keeps the state of sessions.
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -22,8 +22,8 @@ pub fn on_a_terminal(pid: i32) -> Option<Process> {
 /// The audit session alone does not identify a login: everything that a user's service manager starts shares one, and
 /// so does a container that was started from a shell. A kernel session is safe: no process can join an existing one.
 pub fn audited(pid: i32) -> Option<String> {
-    let number = audit_session(&fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?)?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let number = audit_session(&at_once(&format!("/proc/{pid}/sessionid"))?)?;
+    let boot = at_once("/proc/sys/kernel/random/boot_id")?;
     Some(format!("{number}:{}:{}", boot.trim_end(), on_a_terminal(pid)?))
 }
 
@@ -57,7 +57,7 @@ pub enum Whereabouts {
 /// all of them must be at this host. If systemd started polkit's helper, all sessions of the user that it asks for
 /// must be.
 pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
-    let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Whereabouts::Elsewhere };
+    let Some(cgroup) = at_once(&format!("/proc/{pid}/cgroup")) else { return Whereabouts::Elsewhere };
     let Some(path) = path_of(&cgroup) else { return Whereabouts::Elsewhere };
     let here = |is: bool, where_then| if is { where_then } else { Whereabouts::Elsewhere };
     if let Some(session) = session_of(path) {
@@ -80,7 +80,7 @@ pub fn whereabouts(pid: i32, consoles: &[String]) -> Whereabouts {
 
 /// The user whose slice of control groups process `pid` is in. Only root can move a process into another user's.
 pub fn owner_of_slice(pid: i32) -> Option<u32> {
-    slice_of(path_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?)
+    slice_of(path_of(&at_once(&format!("/proc/{pid}/cgroup"))?)?)
 }
 
 fn slice_of(path: &str) -> Option<u32> {
