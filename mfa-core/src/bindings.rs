@@ -106,7 +106,7 @@ impl<E: Engine> Local<E> {
 
 impl<E: Engine> Bindings for Local<E> {
     fn look(&self, user: &str) -> Result<View, Unavailable> {
-        Ok(View::of(self.engine.load(user)?.0))
+        Ok(View::of(self.engine.look(user)?))
     }
 
     fn judge(&self, user: &str, by: By, answer: &Answer) -> Result<Judged, Unavailable> {
@@ -117,7 +117,7 @@ impl<E: Engine> Bindings for Local<E> {
     }
 
     fn invited(&self, user: &str, typed: &Secret) -> Result<Option<Proved>, Unavailable> {
-        Ok(invited(&self.engine.load(user)?.0, typed, (self.now)()))
+        Ok(invited(&self.engine.look(user)?, typed, (self.now)()))
     }
 
     fn challenge(&self, _user: &str) -> Result<[u8; 32], Unavailable> {

@@ -12,6 +12,11 @@ pub trait Engine {
     /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
     fn load(&self, user: &str) -> Result<(Record, Self::Revision), Unavailable>;
 
+    /// The same for who will not write: without the revision, which may be work to make.
+    fn look(&self, user: &str) -> Result<Record, Unavailable> {
+        Ok(self.load(user)?.0)
+    }
+
     /// Writes durably, but only if the record is still at the revision `at`.
     fn commit(&self, user: &str, at: &Self::Revision, write: &Write) -> Result<(), CommitError>;
 

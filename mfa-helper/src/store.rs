@@ -118,13 +118,18 @@ impl Store {
 
     /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
     pub fn read(&self, user: &str) -> Result<(Record, Revision), StoreError> {
-        let Some(dir) = self.user_dir(user)? else { return Files::default().whole(user, "") };
+        self.whole(user).map(|(record, files)| (record, files.revision()))
+    }
+
+    fn whole(&self, user: &str) -> Result<(Record, Files), StoreError> {
+        let whole = |files: Files, path: &str| files.whole(user, path).map(|record| (record, files));
+        let Some(dir) = self.user_dir(user)? else { return whole(Files::default(), "") };
         let path = dir.path_of("");
-        match Files::read(&dir)?.whole(user, &path) {
+        match whole(Files::read(&dir)?, &path) {
             // A slot may have been read while it was written: look again while nobody writes.
             Err(StoreError::Damaged(..) | StoreError::Orphan(_)) => {
                 let _lock = dir.lock()?;
-                Files::read(&dir)?.whole(user, &path)
+                whole(Files::read(&dir)?, &path)
             }
             done => done,
         }
@@ -243,6 +248,10 @@ impl Engine for Store {
         Ok(self.read(user)?)
     }
 
+    fn look(&self, user: &str) -> Result<Record, Unavailable> {
+        Ok(self.whole(user)?.0)
+    }
+
     fn commit(&self, user: &str, at: &Revision, write: &Write) -> Result<(), CommitError> {
         committed(self.write(user, at, write))
     }
@@ -319,8 +328,8 @@ impl Files {
         hash.finalize().into()
     }
 
-    /// The record that they make, and its revision.
-    fn whole(&self, user: &str, path: &str) -> Result<(Record, Revision), StoreError> {
+    /// The record that they make.
+    fn whole(&self, user: &str, path: &str) -> Result<Record, StoreError> {
         let damaged = |name: &str, damage| StoreError::Damaged(format!("{path}{name}"), damage);
         let binding = match &self.credentials {
             Some(bytes) => Some(decode_credentials(bytes.bytes(), user).map_err(|d| damaged(CREDENTIALS_FILE, d))?),
@@ -364,7 +373,7 @@ impl Files {
         };
         // Ignore a pending device that was begun over another binding, or that a crash after binding has left.
         let pending = pending.filter(|p| p.replaces == credentials.as_ref().map_or(Id::default(), |c| c.id));
-        Ok((Record { user: user.to_owned(), credentials, provisional, state, pending }, self.revision()))
+        Ok(Record { user: user.to_owned(), credentials, provisional, state, pending })
     }
 
     /// The newest slot: its sequence number and its state. `None` if neither is whole. A whole slot that cannot be
