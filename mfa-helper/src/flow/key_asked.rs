@@ -10,7 +10,7 @@ use mfa_core::lockout::Way;
 use mfa_core::view::View;
 use mfa_core::{Id, recovery};
 use mfa_ssh::{Hash, SkPublicKey, SkSignature};
-use mfa_wire::{Login, Outcome, Secret};
+use mfa_wire::{Cancelled, Login, Outcome, Secret};
 
 use super::code::{self, Audience};
 use super::{Decision, Desk, Passed, below};
@@ -133,7 +133,9 @@ fn by_usb(
     let deadline = Duration::from_secs(u2f.timeout);
     let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
     let several = keys.len() > 1;
-    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, several, conversation: desk.conversation };
+    let asks_to_plug_in = audience.own_command || audience.by.way == Way::Login;
+    let (lang, conversation) = (audience.lang, &mut *desk.conversation);
+    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, conversation };
     let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
         usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact(), has_codes))?;
@@ -304,15 +306,18 @@ pub struct AtTheKey<'a, 'n, 'c> {
     pub lang: Lang,
     /// The key is to be bound.
     pub binds: bool,
+    /// Where no key is plugged in, this is a question, which Enter ends. A screen locker has no room for it, and may
+    /// answer it by itself.
+    pub asks_to_plug_in: bool,
     /// Several keys are bound, so that they are called by their names.
     pub several: bool,
     /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
 
-impl usb::Person for AtTheKey<'_, '_, '_> {
-    fn tell(&mut self, what: usb::Event) {
-        let text = self.lang.say(match what {
+impl AtTheKey<'_, '_, '_> {
+    fn say(&self, what: usb::Event) -> String {
+        self.lang.say(match what {
             usb::Event::Touch => Text::Touch,
             usb::Event::TouchToChoose => Text::TouchToChoose,
             usb::Event::Insert if self.binds => Text::PlugInNew,
@@ -324,9 +329,38 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::InUse => Text::KeyIsInUse,
             usb::Event::WrongFinger => Text::WrongFinger,
             usb::Event::Unusable => Text::KeyIsSilent,
-        });
+        })
+    }
+}
+
+impl usb::Person for AtTheKey<'_, '_, '_> {
+    fn tell(&mut self, what: usb::Event) {
+        let text = self.say(what);
         // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
+    }
+
+    fn plug_in(&mut self, what: usb::Event) -> Result<usb::Waiting, usb::NotAPin> {
+        if !self.asks_to_plug_in {
+            self.tell(what);
+            return Ok(usb::Waiting::On);
+        }
+        let why = Some(self.say(what)).filter(|_| what != usb::Event::Insert);
+        let notice = self.notice.take();
+        let question = below(why.as_deref(), self.lang.say(Text::PlugInOrCode));
+        // Hidden, as mfa-enroll takes Enter for an answer there alone.
+        let asked = self.conversation.ask_with(false, Secret::copy_of(below(notice, question).as_bytes()));
+        match asked {
+            Ok(typed) if recovery::Code::parse(&typed).is_some() => Err(usb::NotAPin::Instead(usb::Typed(typed))),
+            Ok(_) | Err(NoAnswer::Cancelled(Cancelled::ByUser)) => Ok(usb::Waiting::Over),
+            // A program that cannot ask, or answers by itself. Somebody may sit there all the same.
+            Err(NoAnswer::Cancelled(_)) => {
+                self.asks_to_plug_in = false;
+                self.tell(what);
+                Ok(usb::Waiting::On)
+            }
+            Err(gone) => Err(usb::NotAPin::Gone(gone)),
+        }
     }
 
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, usb::NotAPin> {

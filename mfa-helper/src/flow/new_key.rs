@@ -76,7 +76,9 @@ pub fn by_touch(
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
     };
-    let mut person = AtTheKey { notice: &mut None, lang, binds: true, several: false, conversation: desk.conversation };
+    let conversation = &mut *desk.conversation;
+    let (notice, asks_to_plug_in, several) = (&mut None, false, false);
+    let mut person = AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {

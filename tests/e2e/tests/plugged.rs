@@ -16,7 +16,7 @@ use e2e::{Key, Machine, Terminal};
 
 const TOUCH: &str = "Touch your security key.";
 const RECOVERY: &str = "Verification code (a recovery code): ";
-const PLUG_IN: &str = "Plug in your security key, and touch it when it blinks.";
+const PLUG_IN: &str = "Plug in your security key, and press Enter. Without it:";
 const FOREIGN: &str = "No key that is plugged in is bound to this account: plug in yours.";
 
 static MACHINES: [LazyLock<Machine>; 3] = [const { LazyLock::new(boot) }; 3];
@@ -163,6 +163,14 @@ fn by_ssh(who: &Person) -> Terminal {
     t.wait_for(&Door::Ssh.password_prompt(who));
     t.type_line(&who.password);
     t
+}
+
+/// To the question for a key that is not plugged in, below this line.
+#[track_caller]
+fn press_enter(t: &mut Terminal, line: &str) {
+    t.wait_for(line);
+    t.wait_for(RECOVERY);
+    t.type_line("");
 }
 
 /// Calls sudo there, up to its question for what comes after the password. No ticket of an earlier one counts.
@@ -528,8 +536,11 @@ fn a_key_that_is_pulled_out_at_the_touch_ends_the_login_and_one_that_is_plugged_
     t.wait_for(PLUG_IN);
     // That of another user.
     others.plug();
+    t.wait_for(RECOVERY);
+    t.type_line("");
     t.wait_for(FOREIGN);
     key.plug();
+    press_enter(&mut t, PLUG_IN);
     t.wait_for(TOUCH);
     is_root(&mut t);
     assert_eq!(others.count("touches"), 1, "its own binding");
@@ -560,8 +571,11 @@ fn who_has_no_key_at_hand_gives_a_recovery_code_once() {
     key.unplug();
     for (first, line) in [(true, ""), (false, "That recovery code was used already.")] {
         sudo(&mut t, &who);
-        t.wait_for(PLUG_IN);
-        t.wait_for("No security key was plugged in.");
+        // In place of the key, or after Enter.
+        if !first {
+            press_enter(&mut t, PLUG_IN);
+            t.wait_for("No security key was plugged in.");
+        }
         t.wait_for(RECOVERY);
         t.type_line(&codes[3]);
         if !first {
@@ -574,7 +588,7 @@ fn who_has_no_key_at_hand_gives_a_recovery_code_once() {
     // A stranger's key is no key.
     let foreign = place.key("two", &[]);
     sudo(&mut t, &who);
-    t.wait_for(FOREIGN);
+    press_enter(&mut t, FOREIGN);
     t.wait_for("None of the keys that are plugged in is bound to this account.");
     t.wait_for(RECOVERY);
     t.type_line(&codes[4]);
@@ -788,6 +802,7 @@ fn a_spare_key_is_bound_and_unbound_and_the_last_one_stays_where_it_is_required(
     sudo(&mut t, &who);
     t.wait_for(FOREIGN);
     first.plug();
+    press_enter(&mut t, PLUG_IN);
     t.wait_for(TOUCH);
     is_root(&mut t);
 

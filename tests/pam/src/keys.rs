@@ -266,6 +266,11 @@ impl Asking {
         self.lines.last().unwrap().clone()
     }
 
+    /// Says by Enter that a key is plugged in, or that there is none.
+    pub fn press_enter(&mut self) {
+        writeln!(self.stdin.as_mut().unwrap()).unwrap();
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.process.id()

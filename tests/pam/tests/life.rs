@@ -81,6 +81,41 @@ fn nothing_bad_is_said_of_a_key_that_was_just_plugged_in() {
     assert_eq!(flags(&lines), "01");
 }
 
+/// Where a question can be asked, nobody waits for a key that is at home.
+#[test]
+fn enter_ends_the_wait_for_a_key_that_is_not_here() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    desk.unplug(&key);
+    let begun = std::time::Instant::now();
+    let mut asking = desk.ask(&["assert", &bound, "asks"]);
+    asking.until("ask Insert");
+    asking.press_enter();
+    assert_eq!(failure(&asking.end()), "NoKey");
+    assert!(begun.elapsed().as_secs() < 8, "it waited as for somebody who could not be asked");
+
+    // The time begins with the answer, not with the question.
+    let mut asking = desk.ask(&["assert", &bound, "asks", "ms=1000"]);
+    asking.until("ask Insert");
+    run("sleep", &["1.2"]);
+    key.tell("plug");
+    desk.plug(&key);
+    asking.press_enter();
+    let lines = asking.end();
+    assert_eq!(told(&lines), ["Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+
+    desk.unplug(&key);
+    let _strange = desk.plugged(&[]);
+    let mut asking = desk.ask(&["assert", &bound, "asks"]);
+    asking.until("ask WrongKey");
+    key.tell("plug");
+    desk.plug(&key);
+    asking.press_enter();
+    assert_eq!(flags(&asking.end()), "01");
+}
+
 /// After 15 seconds a login waits for no key any more, but for this one.
 #[test]
 fn a_key_that_comes_late_has_its_own_time() {

@@ -235,6 +235,44 @@ fn a_recovery_code_helps_while_the_key_is_plugged_in() {
     assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
 }
 
+/// Without the key nobody waits for it: the question takes Enter, or the code.
+#[test]
+fn who_has_not_the_key_with_them_answers_at_once() {
+    const PLUG_IN: &str = "Plug in your security key, and press Enter. Without it:";
+    const TOLD: &str = "Plug in your security key, and touch it when it blinks.";
+    let system = fresh("timeout = \"5s\"");
+    add_user("nora");
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    assert_eq!(bind(&desk.helper(), "nora", "").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "nora");
+    desk.unplug(&key);
+
+    let report = at(&desk, &system, "nora", &codes[0], "");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    assert!(asked(&report, PLUG_IN) && !asked(&report, TOLD), "{report:?}");
+    for enter in ["", "nothing of use"] {
+        let report = at(&desk, &system, "nora", enter, if enter.is_empty() { &codes[1] } else { &codes[2] });
+        assert_eq!(report.code("auth"), SUCCESS, "{enter:?}: {report:?}");
+        assert!(asked(&report, "No security key was plugged in.") && !asked(&report, TOLD), "{enter:?}: {report:?}");
+    }
+    // Programs that answer by themselves: the key is waited for, and what they say is no guess.
+    let before = fs::read(system.store().join("users/nora/state")).unwrap();
+    let report = at(&desk, &system, "nora", "nora", "nora");
+    assert!(asked(&report, TOLD), "{report:?}");
+    assert_ne!(report.code("auth"), SUCCESS, "{report:?}");
+    assert_eq!(fs::read(system.store().join("users/nora/state")).unwrap(), before, "it was counted");
+    // They show a key that comes meanwhile.
+    let under = desk.seated();
+    let under: Vec<&str> = under.iter().map(String::as_str).collect();
+    let host = system.host("login").user("nora").password("nora").answer("nora").under(&under).steps(&["auth"]);
+    let running = host.start();
+    run("sleep", &["1"]);
+    key.tell("plug");
+    desk.plug(&key);
+    assert_eq!(running.report().code("auth"), SUCCESS);
+}
+
 #[test]
 fn a_sensor_that_fails_ends_at_a_recovery_code() {
     let system = fresh("timeout = \"5s\"");

@@ -13,7 +13,7 @@ use super::child::FOUND;
 use super::plugged::{Node, list};
 use super::process::{Heard, Process};
 use super::wire::{Answer, Candidate, Cut, Job, Now, Verify, What};
-use super::{Asked, Event, Failure, Make, New, NoAnswer, NotAPin, Person, Pin, SPARE_TRIES, made};
+use super::{Asked, Event, Failure, Make, New, NoAnswer, NotAPin, Person, Pin, SPARE_TRIES, Waiting, made};
 use crate::sys::fido::{Attested, Error, Features};
 
 /// How often to look for newly plugged-in keys.
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a key that was just plugged in is waited for, before the others go on without it and anything is said of it.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long a login waits for a key to be plugged in.
+/// How long a login waits for a key to be plugged in, where nobody can say by Enter that it is there.
 const INSERT: Duration = Duration::from_secs(15);
 
 /// How long a key may think about a PIN before the person is told to touch it, though it does not say that it waits.
@@ -304,7 +304,8 @@ impl Task<'_> {
 /// Asks all keys that are plugged in now or later, until one has done the task. Each has its own time, from its insertion
 /// on; after the time for one to be plugged in only those are waited for that may still do it.
 pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
-    let begun = Instant::now();
+    let mut begun = Instant::now();
+    let mut patience = task.patience();
     let mut table = Table::default();
     let mut told = None;
     let mut next_look = begun;
@@ -325,10 +326,19 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             told = None;
         }
         if let Some(state) = table.state(now).filter(|state| told != Some(*state)) {
-            person.tell(state);
             told = Some(state);
+            match table.is_alive() {
+                true => person.tell(state),
+                false if person.plug_in(state)? == Waiting::On => {}
+                // The kernel takes a moment to show what was just plugged in.
+                false => {
+                    (begun, patience) = (Instant::now(), SETTLE);
+                    next_look = begun;
+                    continue;
+                }
+            }
         }
-        if now >= begun + task.patience() && !table.is_alive() {
+        if now >= begun + patience && !table.is_alive() {
             return Err(table.why_nothing());
         }
         for node in table.wait(next_look, person)? {
@@ -337,6 +347,15 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             if let Some(done) = table.heard(n, task, person)? {
                 return Ok(done);
             }
+        }
+    }
+}
+
+impl From<NotAPin> for Failure {
+    fn from(none: NotAPin) -> Failure {
+        match none {
+            NotAPin::Gone(none) => Failure::Gone(none),
+            NotAPin::Instead(typed) => Failure::NotAPin(typed),
         }
     }
 }
@@ -498,10 +517,7 @@ impl Table {
             (Task::Assert(asked), [n, ..]) if plugged.sure => &asked.keys[*n].label,
             _ => "",
         };
-        let pin = person.pin(label, left.map(u32::from)).map_err(|none| match none {
-            NotAPin::Gone(none) => Failure::Gone(none),
-            NotAPin::Instead(typed) => Failure::NotAPin(typed),
-        })?;
+        let pin = person.pin(label, left.map(u32::from))?;
         plugged.give_work(task, Verify::Pin(pin));
         Ok(())
     }

@@ -59,7 +59,7 @@ impl fmt::Debug for Typed {
     }
 }
 
-/// What comes in place of a PIN.
+/// What comes in place of a PIN, or of a key.
 #[derive(Debug)]
 pub enum NotAPin {
     /// There is no person to ask.
@@ -68,10 +68,21 @@ pub enum NotAPin {
     Instead(Typed),
 }
 
+/// What comes of asking somebody to plug in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Enter: a key is plugged in now, or there is none.
+    Over,
+    /// It cannot be asked. The person was told, and a key may still come.
+    On,
+}
+
 /// The person in front of the keys.
 pub trait Person {
     /// Shows what the person must do.
     fn tell(&mut self, what: Event);
+    /// Asks for a key to be plugged in, where none that is there may do the task; `what` says why.
+    fn plug_in(&mut self, what: Event) -> Result<Waiting, NotAPin>;
     /// Asks for the PIN of a key; `label` is its name, empty for a new key. The PIN is not shown while it is typed.
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin>;
     /// Readable, or closed, when the person is gone.
@@ -184,7 +195,7 @@ pub enum Failure {
     Unplugged,
     /// There is no person to ask.
     Gone(NoAnswer),
-    /// This was typed where a PIN was asked for, and sent to no key.
+    /// This was typed where a PIN or a key was asked for, and sent to no key.
     NotAPin(Typed),
     /// The key, or the process that talks to it, does something that no key does.
     Hostile(String),
@@ -213,7 +224,7 @@ impl Failure {
             Failure::NoProcess(why) => format!("no process for the security key: {why}"),
             Failure::WrongPin { left: Some(left) } => format!("the PIN was wrong, {left} tries are left"),
             Failure::NotAPin(typed) if typed.0.bytes().is_empty() => String::from("no PIN was typed"),
-            Failure::NotAPin(_) => String::from("a recovery code in place of the PIN"),
+            Failure::NotAPin(_) => String::from("a recovery code in place of the key or its PIN"),
             Failure::FewTries(left) => format!("only {left} tries are left for the PIN of the key"),
             other => other.to_string(),
         }

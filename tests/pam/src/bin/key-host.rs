@@ -1,8 +1,10 @@
 //! The helper's engine for security keys, without a helper around it.
 //!
 //! ```text
-//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [aaguid=HEX] [key=BOUND]...
+//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [asks] [aaguid=HEX] [key=BOUND]...
 //! ```
+//!
+//! With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
 //!
 //! BOUND is what `make` prints: rp,credential,public,verified. Everything that happens is a line of standard output. When
 //! standard input ends, nobody is there any more.
@@ -16,11 +18,12 @@ use std::time::Duration;
 
 use mfa_core::Id;
 use mfa_core::key::{Key, PublicKey};
-use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, NotAPin, Person, Pin};
+use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, NotAPin, Person, Pin, Waiting};
 use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
     answer: Option<String>,
+    asks: bool,
     stdin: std::io::Stdin,
 }
 
@@ -32,6 +35,16 @@ fn say(line: &str) {
 impl Person for Tester {
     fn tell(&mut self, what: Event) {
         say(&format!("tell {what:?}"));
+    }
+
+    fn plug_in(&mut self, what: Event) -> Result<Waiting, NotAPin> {
+        if !self.asks {
+            self.tell(what);
+            return Ok(Waiting::On);
+        }
+        say(&format!("ask {what:?}"));
+        self.stdin.read_line(&mut String::new()).unwrap();
+        Ok(Waiting::Over)
     }
 
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin> {
@@ -77,7 +90,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let verb = arguments.next().unwrap();
     let (mut rp_id, mut pin, mut milliseconds, mut spare_tries) = ("pam://test".to_owned(), Pin::IfSet, 10_000, false);
-    let (mut aaguids, mut keys, mut person) = (vec![], vec![], Tester { answer: None, stdin: std::io::stdin() });
+    let (mut aaguids, mut keys, mut person) =
+        (vec![], vec![], Tester { answer: None, asks: false, stdin: std::io::stdin() });
     for argument in arguments {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("rp", id) => rp_id = id.to_owned(),
@@ -85,6 +99,7 @@ fn main() -> ExitCode {
             ("pin", "require") => pin = Pin::Require,
             ("pin", "never") => pin = Pin::Never,
             ("ms", n) => milliseconds = n.parse().unwrap(),
+            ("asks", _) => person.asks = true,
             ("spare", _) => spare_tries = true,
             ("answer", text) => person.answer = Some(text.to_owned()),
             ("aaguid", text) => aaguids.push(unhex(text).try_into().unwrap()),
