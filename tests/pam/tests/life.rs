@@ -333,13 +333,30 @@ fn a_strange_key_whose_pin_cannot_be_used_is_passed_over() {
         own.tell("plug");
         strange.tell(trouble);
         desk.plug(&strange);
-        // Without `spare`, as mfa-enroll asks.
-        let mut asking = desk.ask(&["assert", &bound, "answer=1234"]);
+        let mut asking = desk.ask(&["assert", &bound, "answer=1234", "spare"]);
         asking.until("tell Insert");
         desk.plug(&own);
         assert_eq!(flags(&asking.end()), "05", "{trouble}");
         assert_eq!(strange.count("pins"), 0, "{trouble}");
     }
+}
+
+/// It cannot be told from a strange one, so no login asks for its last tries; its owner, in mfa-enroll, may use them.
+#[test]
+fn the_last_tries_of_a_key_that_hides_are_its_owners() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    key.tell("protect 3");
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("retries 3");
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "spare", "ms=1000"]).end();
+    assert_eq!(failure(&lines), "FewTries(3)", "{lines:?}");
+    assert_eq!(key.tell("retries"), "3");
+    let touches = key.count("touches");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+    assert!(lines.contains(&String::from("pin \"\" Some(3)")), "{lines:?}");
+    assert_eq!((key.tell("retries").as_str(), key.count("touches")), ("8", touches + 2), "a touch chooses it first");
 }
 
 /// The own key has not said yet what it holds when the strange one has.

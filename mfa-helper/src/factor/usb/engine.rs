@@ -226,12 +226,9 @@ impl Task<'_> {
             false => Ok(Need::Nothing),
             true if uv && !plugged.wants_pin => Ok(Need::BuiltIn),
             true if pin && must_change => Err(Failure::MustChangePin(plugged.node.name.clone())),
-            // The owner of a key that only may be the bound one must not pay for a PIN that is not theirs.
             true if pin => match tries {
                 Some(0) => Err(Failure::PinBlocked { replug: false }),
-                Some(left) if left <= SPARE_TRIES && (self.spares_tries() || !plugged.sure) => {
-                    Err(Failure::FewTries(left.into()))
-                }
+                Some(left) if left <= SPARE_TRIES && self.spares_tries() => Err(Failure::FewTries(left.into())),
                 _ => Ok(Need::Pin),
             },
             true if fido2 => Err(Failure::NoPin),
