@@ -145,6 +145,7 @@ fn by_usb(
 fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered {
     let reason = failure.reason();
     match failure {
+        usb::Failure::Gone(NoAnswer::Cancelled(why)) => NotAnswered::Failed(no_pin(why)),
         usb::Failure::Gone(none) => NotAnswered::Failed(none.into()),
         usb::Failure::Refused(refused) => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused, contact), reason))
@@ -158,6 +159,10 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
             let text = format!("{failure}\n{without}");
             NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason))
         }
+        usb::Failure::FewTries(_) if has_codes => {
+            let text = format!("{failure}\nType a recovery code, and then, in a shell, run mfa-enroll test.");
+            NotAnswered::Unreachable(text, reason)
+        }
         // A key was asked, and this is its answer.
         usb::Failure::NotTouched | usb::Failure::Denied | usb::Failure::Unplugged => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason))
@@ -165,6 +170,17 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
         // A user who has lost the key or its PIN can use a recovery code, whatever device is plugged in.
         failure => NotAnswered::Unreachable(failure.to_string(), reason),
     }
+}
+
+/// No PIN was typed, and no key was sent anything.
+fn no_pin(why: Cancelled) -> Decision {
+    let text = match why {
+        Cancelled::LoginSecret => "That is your login secret, and went to no key: the PIN of a key must be another.",
+        Cancelled::UserName => "That is your name, not the PIN of the key.",
+        Cancelled::NoConversation => "No PIN could be asked: use a terminal.",
+        Cancelled::ByUser => return NoAnswer::Cancelled(why).into(),
+    };
+    Decision { text: String::from(text), ..NoAnswer::Cancelled(why).into() }
 }
 
 /// Has the person's ssh agent ask: that of sudo's environment, or, where there is none, mfa-enroll's own.
@@ -367,8 +383,11 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
         let label = if self.several { label } else { "" };
         let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left, label)));
         let asked = self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()));
-        let typed = asked.map_err(usb::NotAPin::Gone)?;
         let instead = |typed| Err(usb::NotAPin::Instead(usb::Typed(typed)));
+        let typed = match asked {
+            Err(NoAnswer::Cancelled(Cancelled::ByUser)) => return instead(Secret::default()),
+            asked => asked.map_err(usb::NotAPin::Gone)?,
+        };
         match recovery::Code::parse(&typed) {
             // The key would count it as a try, and might be anybody's.
             Some(_) => instead(typed),

@@ -616,7 +616,7 @@ fn ctrl_c_at_sudo_gives_the_prompt_back_and_lets_go_of_the_key() {
     lets_in(&mut t, &who);
 }
 
-const FEW_TRIES: &str = "Only 3 tries are left for the PIN of this key: use mfa-enroll test.";
+const FEW_TRIES: &str = "Only 3 tries are left for the PIN of this key: no login uses them.";
 
 /// Binds the key that is plugged in, at the seat, whatever PIN it wants; the codes are kept from the journal.
 #[track_caller]

@@ -9,7 +9,9 @@ use std::sync::Barrier;
 
 use mfa_wire::{NewKey, Outcome, Request, Verb};
 use pam_tests::code::{AUTH_ERR, SUCCESS};
-use pam_tests::{Bound, CONSOLE, Desk, FrontEnd, Host, Key, Report, Running, System, add_user, artifact, run};
+use pam_tests::{
+    Bound, CONSOLE, Desk, FrontEnd, Host, Key, PASSWORD, Report, Running, System, add_user, artifact, run,
+};
 
 /// What a key may do wrong, and what the person is told where it does so when it is touched.
 const FAULTS: [(&str, &str); 15] = [
@@ -212,9 +214,11 @@ fn a_recovery_code_helps_while_the_key_is_plugged_in() {
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
     assert_eq!(key.count("pins"), pins);
     // A user who has forgotten the PIN types nothing.
-    let report = at(&desk, &system, "dora", " ", &codes[1]);
-    assert!(asked(&report, RECOVERY), "{report:?}");
-    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    for (nothing, code) in [("", &codes[1]), (" ", &codes[3])] {
+        let report = at(&desk, &system, "dora", nothing, code);
+        assert!(asked(&report, RECOVERY), "{report:?}");
+        assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    }
     assert_eq!(key.count("pins"), pins);
     let report = at(&desk, &system, "dora", "4321", "");
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
@@ -287,6 +291,38 @@ fn a_sensor_that_fails_ends_at_a_recovery_code() {
         assert_eq!(report.code("auth"), SUCCESS, "{finger}: {report:?}");
         assert!(asked(&report, "does not know this fingerprint"), "{finger}: {report:?}");
     }
+}
+
+/// The last tries are named, with what helps there; what is no PIN goes to no key, and is told so.
+#[test]
+fn what_is_said_where_a_pin_is_asked_is_true_there() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("gina");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "71724"]);
+    assert_eq!(bind(&desk.helper(), "gina", "71724").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "gina");
+    key.tell("retries 3");
+    let report = at(&desk, &system, "gina", "71724", &codes[0]);
+    assert!(asked(&report, "Only 3 tries are left for the PIN of this key: no login uses them."), "{report:?}");
+    assert!(asked(&report, "Type a recovery code, and then, in a shell, run mfa-enroll test."), "{report:?}");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    key.tell("retries 8");
+    let pins = key.count("pins");
+    let report = at(&desk, &system, "gina", "gina", "");
+    assert!(asked(&report, "That is your name, not the PIN of the key."), "{report:?}");
+    // As with common-auth PAM has the login secret.
+    let module = "{module} stack=complete socket=/nowhere";
+    system.service("login", &format!("auth requisite pam_unix.so\nauth required {module}\naccount required {module}"));
+    let report = at(&desk, &system, "gina", PASSWORD, "");
+    assert!(asked(&report, "That is your login secret, and went to no key: "), "{report:?}");
+    assert_eq!(key.count("pins"), pins);
+    // A PIN that is taken for a recovery code at each login is not bound with.
+    assert!(system.enroll(&["disable", "--user", "gina"], "").status.success());
+    key.tell("pin abcd-efgh-ijkl-mnop");
+    let bound = bind(&desk.helper(), "gina", "abcd-efgh-ijkl-mnop");
+    let text = "That has the form of a recovery code: a PIN of that form is of no use here.\nNothing was bound.";
+    assert_eq!((bound.verdict.outcome, bound.verdict.text.as_str()), (Outcome::Refused, text));
 }
 
 #[test]

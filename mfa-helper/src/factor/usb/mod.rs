@@ -247,7 +247,7 @@ impl fmt::Display for Failure {
             Failure::PinBlocked { replug: false } => "The PIN of this key is blocked: the key must be reset.",
             Failure::FewTries(left) => {
                 let tries = if *left == 1 { "1 try is" } else { &format!("{left} tries are") };
-                return write!(f, "Only {tries} left for the PIN of this key: use mfa-enroll test.");
+                return write!(f, "Only {tries} left for the PIN of this key: no login uses them.");
             }
             Failure::NoPin => "This key has no PIN, and one is needed: set it, or use another key.",
             Failure::NeverAPin => "This key can have no PIN, and one is needed: use another key.",
@@ -261,7 +261,7 @@ impl fmt::Display for Failure {
             Failure::Forgetful => "This key does not find what it has just made: use another one.",
             Failure::Unplugged => "The security key was pulled out.",
             Failure::NotAPin(typed) if typed.0.bytes().is_empty() => "No PIN was typed.",
-            Failure::NotAPin(_) => "That has the form of a recovery code, and was not tried as a PIN.",
+            Failure::NotAPin(_) => "That has the form of a recovery code: a PIN of that form is of no use here.",
             Failure::Gone(_) => "Nobody is there to be asked.",
             Failure::Hostile(_) => "This security key cannot be used; the system log says why.",
             Failure::Refused(key::Refused::CounterBack { .. }) => {
