@@ -187,6 +187,11 @@ impl Dir {
         self.open_file(name, flags, WRITE | READ)
     }
 
+    /// Opens a plain file without a secret, for writing; makes it if it does not exist.
+    pub fn open_shown(&self, name: &str) -> Result<OwnedFd, Fault> {
+        self.open_file(name, OFlag::O_WRONLY | OFlag::O_CREAT, WRITE)
+    }
+
     /// Checks that `name` is a plain file that only root can write. Others may read it.
     pub fn is_roots_own(&self, name: &str) -> Result<(), Fault> {
         let path = self.path_of(name);

@@ -16,6 +16,7 @@ use super::code::{self, Audience};
 use super::{Decision, Desk, Passed, below};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
+use crate::factor::shown::Shown;
 use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
@@ -135,7 +136,8 @@ fn by_usb(
     let several = keys.len() > 1;
     let asks_to_plug_in = audience.own_command || audience.by.way == Way::Login;
     let (lang, conversation) = (audience.lang, &mut *desk.conversation);
-    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, conversation };
+    let shown = Shown::of(&view.user);
+    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, shown, conversation };
     let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
         usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact(), has_codes))?;
@@ -315,7 +317,7 @@ fn signed(key: &SkPublicKey, blob: &[u8]) -> Option<Signed> {
 }
 
 /// The person in front of the keys.
-pub struct AtTheKey<'a, 'n, 'c> {
+pub struct AtTheKey<'a, 'n, 'c, 's> {
     /// What has to be said first.
     pub notice: &'a mut Option<&'n str>,
     /// In which language.
@@ -327,11 +329,13 @@ pub struct AtTheKey<'a, 'n, 'c> {
     pub asks_to_plug_in: bool,
     /// Several keys are bound, so that they are called by their names.
     pub several: bool,
+    /// What shows their programs that a touch is waited for.
+    pub shown: Shown<'s>,
     /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
 
-impl AtTheKey<'_, '_, '_> {
+impl AtTheKey<'_, '_, '_, '_> {
     fn say(&self, what: usb::Event) -> String {
         self.lang.say(match what {
             usb::Event::Touch => Text::Touch,
@@ -349,8 +353,9 @@ impl AtTheKey<'_, '_, '_> {
     }
 }
 
-impl usb::Person for AtTheKey<'_, '_, '_> {
+impl usb::Person for AtTheKey<'_, '_, '_, '_> {
     fn tell(&mut self, what: usb::Event) {
+        self.shown.show(matches!(what, usb::Event::Touch | usb::Event::TouchToChoose));
         let text = self.say(what);
         // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
@@ -380,6 +385,7 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
     }
 
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, usb::NotAPin> {
+        self.shown.show(false);
         let label = if self.several { label } else { "" };
         let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left, label)));
         let asked = self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()));

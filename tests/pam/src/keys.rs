@@ -247,6 +247,11 @@ fn open_files() -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
+/// Whether any process has this file open.
+pub fn is_open(path: &Path) -> bool {
+    open_files().iter().any(|(_, file)| file == path)
+}
+
 /// One run of `key-host`.
 pub struct Asking {
     process: Child,

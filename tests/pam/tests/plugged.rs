@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Barrier;
@@ -323,6 +324,48 @@ fn what_is_said_where_a_pin_is_asked_is_true_there() {
     let bound = bind(&desk.helper(), "gina", "abcd-efgh-ijkl-mnop");
     let text = "That has the form of a recovery code: a PIN of that form is of no use here.\nNothing was bound.";
     assert_eq!((bound.verdict.outcome, bound.verdict.text.as_str()), (Outcome::Refused, text));
+}
+
+/// A program of the desktop shows it. It is root's, so that nobody can have root open another file.
+#[test]
+fn a_file_is_open_while_a_touch_is_waited_for() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("tina");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    assert_eq!(bind(&desk.helper(), "tina", "1234").verdict.outcome, Outcome::Accepted);
+    let login = || {
+        let under = desk.seated();
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        system.host("login").user("tina").password("1234").answer("").under(&under).steps(&["auth"]).start()
+    };
+    let file = PathBuf::from(format!("/run/mfa/touch/{}", run("id", &["--user", "tina"]).trim()));
+    let is_open = || pam_tests::is_open(&file);
+    // Without the folder, and in one that others may write to, nothing is made.
+    for folder in [None, Some("777")] {
+        if let Some(mode) = folder {
+            run("mkdir", &["--parents", "--mode", mode, "/run/mfa/touch"]);
+        }
+        assert_eq!(login().report().code("auth"), SUCCESS, "{folder:?}");
+        assert!(!file.exists(), "{folder:?}");
+    }
+    run("chmod", &["755", "/run/mfa/touch"]);
+    key.tell("touch wait");
+    let running = login();
+    key.tell("await touch");
+    // It is told beside the touch.
+    assert!((0..100).any(|_| is_open() || run("sleep", &["0.05"]) == "never"), "not shown");
+    let shown = run("stat", &["--format", "%U %G %a %s", file.to_str().unwrap()]);
+    assert_eq!(shown, "root tina 640 0\n");
+    key.tell("touch");
+    assert_eq!(running.report().code("auth"), SUCCESS);
+    assert!(!is_open());
+    // Nor is it open while a PIN is typed, or for a link that somebody else has made.
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/mfa/mfa.toml", &file).unwrap();
+    key.tell("touch auto");
+    assert_eq!(login().report().code("auth"), SUCCESS);
+    assert!(fs::symlink_metadata("/etc/mfa/mfa.toml").unwrap().permissions().mode() & 0o777 != 0o640);
 }
 
 #[test]
