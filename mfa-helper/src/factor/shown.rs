@@ -26,6 +26,11 @@ impl<'a> Shown<'a> {
         Shown { user, open: None }
     }
 
+    /// Whose it is.
+    pub fn user(&self) -> &str {
+        self.user
+    }
+
     /// Shows whether a touch is waited for. That it cannot be shown changes no login.
     pub fn show(&mut self, waits: bool) {
         self.open = match self.open.take() {

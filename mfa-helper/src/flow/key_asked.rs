@@ -14,6 +14,7 @@ use mfa_wire::{Cancelled, Login, Outcome, Secret};
 
 use super::code::{self, Audience};
 use super::{Decision, Desk, Passed, below};
+use crate::audit::{self, Level};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
 use crate::factor::shown::Shown;
@@ -132,7 +133,14 @@ fn by_usb(
 ) -> Result<Answered, NotAnswered> {
     let u2f = &desk.policy().u2f;
     let deadline = Duration::from_secs(u2f.timeout);
-    let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
+    let asked = usb::Asked {
+        keys,
+        challenge: *challenge,
+        pin: u2f.pin,
+        spare_tries: !audience.own_command,
+        deadline,
+        debug: u2f.debug,
+    };
     let several = keys.len() > 1;
     let asks_to_plug_in = audience.own_command || audience.by.way == Way::Login;
     let (lang, conversation) = (audience.lang, &mut *desk.conversation);
@@ -400,6 +408,11 @@ impl usb::Person for AtTheKey<'_, '_, '_, '_> {
             None if typed.bytes().trim_ascii().is_empty() => instead(Secret::default()),
             None => Ok(typed),
         }
+    }
+
+    fn exchanged(&mut self, device: &str, frame: &usb::Frame) {
+        let said = format!("{device} {frame}");
+        audit::log(Level::Debug, &[("event", "key-exchange"), ("user", self.shown.user()), ("reason", &said)]);
     }
 
     fn gone(&self) -> BorrowedFd<'_> {

@@ -76,6 +76,7 @@ pub fn by_touch(
         spare_tries: login.is_some(),
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
+        debug: u2f.debug,
     };
     let conversation = &mut *desk.conversation;
     let (notice, asks_to_plug_in, several) = (&mut None, false, false);

@@ -527,6 +527,31 @@ fn each_thing_that_stands_in_the_way_is_named() {
     assert_eq!(failure(&desk.ask(&["make", "pin=require"]).end()), "NeverAPin");
 }
 
+/// Who looks for what goes wrong sees each exchange, and nothing that it is about.
+#[test]
+fn the_exchanges_with_a_key_are_shown_where_that_is_wanted() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("busy once silent");
+    let shown = |lines: &[String]| {
+        let frames = lines.iter().filter_map(|line| line.strip_prefix("frame "));
+        frames.map(|frame| frame.split(',').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "debug"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+    let frames: Vec<String> = shown(&lines).into_iter().filter(|frame| frame != "said KEEPALIVE 0x01").collect();
+    assert_eq!(frames[..4], ["was sent INIT", "said INIT", "was sent CBOR 0x04", "said CBOR 0x00"], "{frames:?}");
+    for frame in ["was sent CBOR 0x06", "was sent CBOR 0x02", "said ERROR 0x06", "said KEEPALIVE 0x02"] {
+        assert!(frames.iter().any(|shown| shown == frame), "{frame}: {frames:?}");
+    }
+    assert!(shown(&desk.ask(&["assert", &bound, "answer=1234"]).end()).is_empty());
+    // A key that never stops talking does not fill the log.
+    key.tell("fault keepalive");
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "debug", "ms=2000"]).end();
+    assert!(shown(&lines).len() < 60, "{}", lines.len());
+}
+
 #[test]
 fn each_touch_has_its_cue_and_nothing_else_has() {
     let desk = Desk::new();

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use mfa_wire::{NewKey, Outcome, Request, Verb};
 use pam_tests::code::{AUTH_ERR, SUCCESS};
 use pam_tests::{
-    Bound, CONSOLE, Desk, FrontEnd, Host, Key, PASSWORD, Report, Running, System, add_user, artifact, run,
+    Bound, CONSOLE, Desk, FrontEnd, Host, Key, Log, PASSWORD, Report, Running, System, add_user, artifact, run,
 };
 
 /// What a key may do wrong, and what the person is told where it does so when it is touched.
@@ -324,6 +324,24 @@ fn what_is_said_where_a_pin_is_asked_is_true_there() {
     let bound = bind(&desk.helper(), "gina", "abcd-efgh-ijkl-mnop");
     let text = "That has the form of a recovery code: a PIN of that form is of no use here.\nNothing was bound.";
     assert_eq!((bound.verdict.outcome, bound.verdict.text.as_str()), (Outcome::Refused, text));
+}
+
+#[test]
+fn the_exchanges_with_a_key_are_logged_where_the_policy_says_so() {
+    let system = fresh("timeout = \"5s\"\ndebug = true");
+    add_user("ines");
+    let desk = Desk::new();
+    let _key = desk.plugged(&["--pin", "71724"]);
+    assert_eq!(bind(&desk.helper(), "ines", "71724").verdict.outcome, Outcome::Accepted);
+    let log = Log::listen();
+    assert_eq!(at(&desk, &system, "ines", "71724", "").code("auth"), SUCCESS);
+    let lines = log.lines_with("event=key-exchange user=ines reason=\"hidraw0 was sent CBOR 0x02, length ");
+    assert!(!lines.is_empty(), "{:?}", log.lines());
+    assert!(log.lines_with("71724").is_empty(), "{:?}", log.lines());
+    system.config(&format!("[u2f]\nconsoles = [\"{CONSOLE}\"]\n"));
+    let log = Log::listen();
+    assert_eq!(at(&desk, &system, "ines", "71724", "").code("auth"), SUCCESS);
+    assert!(log.lines_with("key-exchange user=ines").is_empty(), "{:?}", log.lines());
 }
 
 /// A program of the desktop shows it. It is root's, so that nobody can have root open another file.

@@ -38,6 +38,9 @@ const MOST_LISTED: usize = 8;
 /// The most keys that are used. With more, the person must unplug one.
 pub const MOST_PLUGGED: usize = 8;
 
+/// So many exchanges with one key are logged: a hostile one must not fill the log.
+const MOST_LOGGED: u32 = 500;
+
 /// The task of this module.
 pub enum Task<'a> {
     Assert(&'a Asked<'a>),
@@ -111,6 +114,9 @@ struct Plugged {
     verified: bool,
     /// Whether it was given a PIN.
     by_pin: bool,
+    /// Whether its exchanges are reported, and how many may still be logged.
+    debugs: bool,
+    to_log: u32,
 }
 
 /// All plugged-in keys.
@@ -154,6 +160,13 @@ impl Task<'_> {
         match self {
             Task::Assert(asked) => asked.deadline.min(INSERT),
             Task::Make(make) => make.deadline,
+        }
+    }
+
+    fn debug(&self) -> bool {
+        match self {
+            Task::Assert(asked) => asked.debug,
+            Task::Make(make) => make.debug,
         }
     }
 
@@ -419,6 +432,8 @@ impl Table {
                 wants_pin: false,
                 verified: false,
                 by_pin: false,
+                debugs: task.debug(),
+                to_log: MOST_LOGGED,
             };
             plugged.give(Stage::New, What::Open, task.deadline());
             self.keys.push(plugged);
@@ -601,6 +616,13 @@ impl Table {
                 plugged.changed = Instant::now();
                 return Ok(None);
             }
+            (_, Answer::Frame(frame)) if plugged.debugs => {
+                if let Some(left) = plugged.to_log.checked_sub(1) {
+                    plugged.to_log = left;
+                    person.exchanged(&plugged.node.name, &frame);
+                }
+                return Ok(None);
+            }
             (Stage::New, Answer::Open(features)) => {
                 plugged.features = features;
                 let probes = task.probes();
@@ -680,7 +702,7 @@ impl Plugged {
         self.end = self.begun + time;
         self.now = Now::Works;
         self.stage = stage;
-        self.process.send(&Job { milliseconds: milliseconds(time), what });
+        self.process.send(&Job { milliseconds: milliseconds(time), debug: self.debugs, what });
     }
 
     fn give_work(&mut self, task: &Task, verify: Verify) {
@@ -797,7 +819,8 @@ mod tests {
     fn judged(held: &[usize], verified: bool, answer: Answer) -> Result<u32, String> {
         let keys = [bound()];
         let deadline = Duration::ZERO;
-        let asked = Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline };
+        let asked =
+            Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline, debug: false };
         match Task::Assert(&asked).check_answer(held, verified, answer) {
             Ok(Done::Signed(0, _, counter)) => Ok(counter),
             Ok(_) => panic!("something else"),

@@ -22,6 +22,7 @@ pub use engine::MOST_PLUGGED;
 pub use made::New;
 pub use mfa_core::key::Pin;
 pub use process::ARGUMENT;
+pub use wire::Frame;
 
 /// The least number of PIN tries that must be left before a login sends a PIN: a person who types it wrongly here
 /// must still be able to use the key elsewhere.
@@ -85,6 +86,8 @@ pub trait Person {
     fn plug_in(&mut self, what: Event) -> Result<Waiting, NotAPin>;
     /// Asks for the PIN of a key; `label` is its name, empty for a new key. The PIN is not shown while it is typed.
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin>;
+    /// What a key and we have said to each other, for the log; only where that is wanted.
+    fn exchanged(&mut self, device: &str, frame: &Frame);
     /// Readable, or closed, when the person is gone.
     fn gone(&self) -> BorrowedFd<'_>;
 }
@@ -101,6 +104,8 @@ pub struct Asked<'a> {
     pub spare_tries: bool,
     /// How long to wait for a touch, without the time for typing a PIN.
     pub deadline: Duration,
+    /// Whether each exchange is reported, see [`Person::exchanged`].
+    pub debug: bool,
 }
 
 /// A request to make a new credential.
@@ -124,6 +129,8 @@ pub struct Make<'a> {
     pub aaguids: &'a [[u8; 16]],
     /// As in [`Asked`].
     pub deadline: Duration,
+    /// As in [`Asked`].
+    pub debug: bool,
 }
 
 /// Checks that the process of a key would find libfido2. That process gets no key.

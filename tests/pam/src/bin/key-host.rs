@@ -1,7 +1,7 @@
 //! The helper's engine for security keys, without a helper around it.
 //!
 //! ```text
-//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [asks] [aaguid=HEX] [key=BOUND]...
+//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [asks] [debug] [aaguid=HEX] [key=BOUND]...
 //! ```
 //!
 //! With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use mfa_core::Id;
 use mfa_core::key::{Key, PublicKey};
-use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, NotAPin, Person, Pin, Waiting};
+use mfa_helper::factor::usb::{self, Asked, Event, Frame, Make, NoAnswer, NotAPin, Person, Pin, Waiting};
 use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
@@ -52,6 +52,11 @@ impl Person for Tester {
         let nobody = || NotAPin::Gone(NoAnswer::Cancelled(Cancelled::NoConversation));
         let answer = self.answer.take().ok_or_else(nobody)?;
         Ok(Secret::copy_of(answer.as_bytes()))
+    }
+
+    fn exchanged(&mut self, device: &str, frame: &Frame) {
+        assert!(device.starts_with("hidraw"), "{device}");
+        say(&format!("frame {frame}"));
     }
 
     fn gone(&self) -> BorrowedFd<'_> {
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let verb = arguments.next().unwrap();
     let (mut rp_id, mut pin, mut milliseconds, mut spare_tries) = ("pam://test".to_owned(), Pin::IfSet, 10_000, false);
+    let mut debug = false;
     let (mut aaguids, mut keys, mut person) =
         (vec![], vec![], Tester { answer: None, asks: false, stdin: std::io::stdin() });
     for argument in arguments {
@@ -100,6 +106,7 @@ fn main() -> ExitCode {
             ("pin", "never") => pin = Pin::Never,
             ("ms", n) => milliseconds = n.parse().unwrap(),
             ("asks", _) => person.asks = true,
+            ("debug", _) => debug = true,
             ("spare", _) => spare_tries = true,
             ("answer", text) => person.answer = Some(text.to_owned()),
             ("aaguid", text) => aaguids.push(unhex(text).try_into().unwrap()),
@@ -113,7 +120,7 @@ fn main() -> ExitCode {
     let deadline = Duration::from_millis(milliseconds);
     let failure = match verb.as_str() {
         "assert" => {
-            let asked = Asked { keys: &keys, challenge, pin, spare_tries, deadline };
+            let asked = Asked { keys: &keys, challenge, pin, spare_tries, deadline, debug };
             match usb::assert(&asked, &mut person) {
                 Ok((n, signed, counter)) => {
                     say(&format!("signed {n} {counter} {:02x}", signed.auth_data[32]));
@@ -135,6 +142,7 @@ fn main() -> ExitCode {
                 spare_tries,
                 aaguids,
                 deadline,
+                debug,
             };
             match usb::make(&make, &mut person) {
                 Ok(new) => {
