@@ -116,6 +116,40 @@ fn enter_ends_the_wait_for_a_key_that_is_not_here() {
     assert_eq!(flags(&asking.end()), "01");
 }
 
+/// The kernel takes it away and shows it again, as another device.
+#[test]
+fn a_reset_of_the_bus_is_not_the_end() {
+    for kind in [&[][..], &["--pin", "1234"]] {
+        let desk = Desk::new();
+        let key = desk.plugged(kind);
+        let bound = desk.bind(&["answer=1234"]);
+        for resets in [1, 2] {
+            key.tell("touch wait");
+            let mut asking = desk.ask(&["assert", &bound, "answer=1234", "again", "debug"]);
+            for reset in 1..=resets {
+                // It has said that it waits for the touch.
+                asking.until("frame said KEEPALIVE 0x02");
+                // A device that comes and goes is waited for as long as one that comes back once.
+                run("sleep", &[if reset == 1 { "0" } else { "1.6" }]);
+                desk.unplug(&key);
+                key.tell("plug");
+                desk.plug(&key);
+                if reset == 1 {
+                    asking.until("frame was sent INIT");
+                }
+            }
+            key.tell("touch auto");
+            let lines = asking.end();
+            match resets {
+                1 => assert_eq!(flags(&lines), if kind.is_empty() { "01" } else { "05" }, "{lines:?}"),
+                // Otherwise a hostile one could keep a login for ever.
+                _ => assert_eq!(failure(&lines), "Unplugged", "{lines:?}"),
+            }
+            assert!(!told(&lines).contains(&"Insert"), "{lines:?}");
+        }
+    }
+}
+
 /// After 15 seconds a login waits for no key any more, but for this one.
 #[test]
 fn a_key_that_comes_late_has_its_own_time() {

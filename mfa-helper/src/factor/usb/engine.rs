@@ -29,6 +29,9 @@ const INSERT: Duration = Duration::from_secs(15);
 /// Where the PIN is wrong, no touch is asked for.
 const CUE: Duration = Duration::from_secs(2);
 
+/// How long a key that is gone in the middle may take to come back: a reset of the USB bus takes it away for a moment.
+const BACK: Duration = Duration::from_millis(1500);
+
 /// So much longer than it was given a process may take to say that the time is over.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -129,6 +132,9 @@ struct Table {
     kept_from_us: bool,
     /// A key has been chosen, by a touch or to ask for its PIN, and no other key is used any more.
     closed: bool,
+    /// Until when the key is waited for that was asked and is gone. That is done once.
+    back_by: Option<Instant>,
+    was_gone: bool,
 }
 
 impl Drop for Table {
@@ -322,11 +328,12 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
     loop {
         let now = Instant::now();
         if now >= next_look {
-            match now < begun + task.deadline() {
+            match now < begun + task.deadline() || table.back_by.is_some() {
                 true => table.look(task)?,
                 false => table.wait_for_no_other(),
             }
             table.end_what_is_late(now)?;
+            table.miss_what_is_gone(now)?;
             next_look = now + LOOK;
         }
         if table.is_settled(now)
@@ -460,6 +467,17 @@ impl Table {
         Ok(())
     }
 
+    /// The key that was asked has not come back, and no other may do the task.
+    fn miss_what_is_gone(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.back_by.is_some_and(|end| now >= end) {
+            self.back_by = None;
+            if !self.is_alive() {
+                return Err(Failure::Unplugged);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nobody is waited for any more before the keys that are ready get their work.
     fn is_settled(&self, now: Instant) -> bool {
         self.taken.is_empty() && !self.keys.iter().any(|plugged| plugged.is_unclear() && now < plugged.since + SETTLE)
@@ -467,7 +485,8 @@ impl Table {
 
     /// Whether any key may still do the task.
     fn is_alive(&self) -> bool {
-        !self.taken.is_empty() || self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_)))
+        let any_key = self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_)));
+        any_key || !self.taken.is_empty() || self.back_by.is_some()
     }
 
     fn is_waiting(&self) -> bool {
@@ -514,7 +533,9 @@ impl Table {
     /// Keeps key `n`, now number 0, and drops the others.
     fn choose(&mut self, n: usize) {
         let chosen = self.keys.swap_remove(n);
+        let was_gone = self.was_gone;
         drop(std::mem::take(self));
+        self.was_gone = was_gone;
         self.keys.push(chosen);
         self.closed = true;
     }
@@ -538,7 +559,9 @@ impl Table {
     fn state(&self, now: Instant) -> Option<Event> {
         let any = |is: fn(&Plugged) -> bool| self.keys.iter().any(is);
         let asked = |plugged: &&Plugged| matches!(plugged.stage, Stage::Asked | Stage::Choosing);
-        if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
+        if self.back_by.is_some() && !any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
+            None
+        } else if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
             Some(Event::Touch)
         } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.sure && plugged.now != Now::Busy) {
             Some(Event::TouchToChoose)
@@ -676,10 +699,16 @@ impl Table {
         // What came of a PIN is an answer to the person, but for "not bound".
         let is_strange = !plugged.sure && (!plugged.by_pin || matches!(failure, Failure::NoBoundKey));
         let goes_on = plugged.is_unclear() || is_strange;
+        let is_gone = matches!(failure, Failure::Unplugged);
         plugged.useless(failure);
         let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
         if self.is_alive() || goes_on && !self.keys.iter().all(bound) {
             self.closed = false;
+            return Ok(());
+        }
+        if is_gone && !self.was_gone {
+            self.back_by = Some(Instant::now() + BACK);
+            (self.was_gone, self.closed) = (true, false);
             return Ok(());
         }
         match self.keys.swap_remove(n).stage {

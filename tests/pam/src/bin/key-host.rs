@@ -1,10 +1,10 @@
 //! The helper's engine for security keys, without a helper around it.
 //!
 //! ```text
-//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [asks] [debug] [aaguid=HEX] [key=BOUND]...
+//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [again] [asks] [debug] [aaguid=HEX] [key=BOUND]...
 //! ```
 //!
-//! With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
+//! With `again`, the PIN is typed as often as it is asked for. With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
 //!
 //! BOUND is what `make` prints: rp,credential,public,verified. Everything that happens is a line of standard output. When
 //! standard input ends, nobody is there any more.
@@ -23,6 +23,7 @@ use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
     answer: Option<String>,
+    again: bool,
     asks: bool,
     stdin: std::io::Stdin,
 }
@@ -50,7 +51,8 @@ impl Person for Tester {
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin> {
         say(&format!("pin {label:?} {tries_left:?}"));
         let nobody = || NotAPin::Gone(NoAnswer::Cancelled(Cancelled::NoConversation));
-        let answer = self.answer.take().ok_or_else(nobody)?;
+        let answer = if self.again { self.answer.clone() } else { self.answer.take() };
+        let answer = answer.ok_or_else(nobody)?;
         Ok(Secret::copy_of(answer.as_bytes()))
     }
 
@@ -97,7 +99,7 @@ fn main() -> ExitCode {
     let (mut rp_id, mut pin, mut milliseconds, mut spare_tries) = ("pam://test".to_owned(), Pin::IfSet, 10_000, false);
     let mut debug = false;
     let (mut aaguids, mut keys, mut person) =
-        (vec![], vec![], Tester { answer: None, asks: false, stdin: std::io::stdin() });
+        (vec![], vec![], Tester { answer: None, again: false, asks: false, stdin: std::io::stdin() });
     for argument in arguments {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("rp", id) => rp_id = id.to_owned(),
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
             ("pin", "require") => pin = Pin::Require,
             ("pin", "never") => pin = Pin::Never,
             ("ms", n) => milliseconds = n.parse().unwrap(),
+            ("again", _) => person.again = true,
             ("asks", _) => person.asks = true,
             ("debug", _) => debug = true,
             ("spare", _) => spare_tries = true,
