@@ -227,6 +227,10 @@ fn the_touch_is_asked_on_the_screen_before_it_is_waited_for() {
         t.wait_for(TOUCH);
         key.tell("await touch");
         assert_ne!(key.users(), "", "{kind:?}");
+        // What a program of the desktop may watch: the service can make it.
+        let file = format!("/run/mfa/touch/$(id --user {})", who.name);
+        let shown = place.sh_ok(&format!("stat --format '%U %G %a' {file}; ls -l /proc/[0-9]*/fd | grep -c {file}"));
+        assert_eq!(shown, format!("root {} 640\n1\n", who.name), "{kind:?}");
         key.tell("touch");
         is_root(&mut t);
         assert_eq!(key.count("touches"), before + 1, "one touch: {kind:?}");
