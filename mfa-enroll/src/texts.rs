@@ -126,7 +126,7 @@ fn english(text: Text) -> String {
         Text::SecondsLeft(left) => format!("({left} s)"),
 
         Text::EachOnce => "Each of these recovery codes lets you in once, when the device is lost.".into(),
-        Text::ShownOnlyNow => "They are shown only now: keep them where the phone is not.".into(),
+        Text::ShownOnlyNow => "They are shown only now: keep them where the device is not.".into(),
         Text::TooSmallForCodes(count, needs, has) => format!(
             "Your window is too small for {count} recovery codes: it needs {needs} and has {has}. Enlarge it to see them."
         ),
@@ -189,7 +189,7 @@ fn chinese(text: Text) -> String {
         Text::SecondsLeft(left) => format!("({left} 秒)"),
 
         Text::EachOnce => "设备丢失时, 每个恢复码可代替验证码登录一次。".into(),
-        Text::ShownOnlyNow => "恢复码只显示这一次: 请抄下来, 不要和手机放在一起。".into(),
+        Text::ShownOnlyNow => "恢复码只显示这一次: 请抄下来, 不要和设备放在一起。".into(),
         Text::TooSmallForCodes(count, needs, has) => {
             format!("窗口太小, 放不下 {count} 个恢复码: 需要 {needs}, 现为 {has}。 请放大窗口。")
         }

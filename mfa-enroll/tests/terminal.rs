@@ -454,7 +454,7 @@ fn sixty_four_codes_stand_in_the_usual_window() {
     let mut session = Session::start("many", &["recovery-codes", "--user", "alice"], (80, 24), &[]);
     session.until_text(WRITTEN);
     assert_eq!(session.codes(), 64, "{}", session.text());
-    assert!(session.text().contains("keep them where the phone is not."));
+    assert!(session.text().contains("keep them where the device is not."));
     session.type_in("ok\n");
     let (code, screen) = session.end();
     assert_eq!((code, screen.as_str()), (Some(0), "These recovery codes hold; the ones before are void."));

@@ -20,6 +20,8 @@ pub enum Level {
     Notice = 5,
     /// A login that was let through.
     Info = 6,
+    /// An exchange with a security key.
+    Debug = 7,
 }
 
 /// `LOG_AUTHPRIV` of syslog(3).

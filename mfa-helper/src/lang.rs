@@ -38,6 +38,8 @@ pub enum Text<'a> {
     Touch,
     TouchToChoose,
     PlugIn,
+    /// The question in place of that.
+    PlugInOrCode,
     NotBound,
     KeyIsSilent,
     KeyIsSlow,
@@ -171,6 +173,7 @@ fn english(text: Text) -> String {
         Text::WrongFinger => "The key did not know this finger: type its PIN.".into(),
         Text::BoundAlready => "The key that is plugged in is bound already: plug in another.".into(),
         Text::PlugIn => "Plug in your security key, and touch it when it blinks.".into(),
+        Text::PlugInOrCode => PLUG_IN_OR_CODE.into(),
         Text::NotBound => "No key that is plugged in is bound to this account: plug in yours.".into(),
         Text::PlugInNew => "Plug in the key that is to be bound, and touch it when it blinks.".into(),
         Text::WhichKind(plugged, ssh) => english_which_kind(plugged, ssh),
@@ -238,6 +241,9 @@ fn english(text: Text) -> String {
         Text::MakeCodesFor(user) => format!("Recovery codes: mfa-enroll recovery-codes --user {}", shell_word(user)),
     }
 }
+
+const PLUG_IN_OR_CODE: &str =
+    "Plug in your security key, and press Enter. Without it:\nVerification code (a recovery code): ";
 
 /// The name of a key in the question for its PIN.
 fn name_of_key(label: &str) -> String {
@@ -384,6 +390,9 @@ fn chinese(text: Text) -> String {
         Text::WrongFinger => "未识别该指纹: 请输入密钥的 PIN。".into(),
         Text::BoundAlready => "已插入的密钥已经绑定: 请插入另一个。".into(),
         Text::PlugIn => "请插入安全密钥, 闪烁时触摸它。".into(),
+        Text::PlugInOrCode => {
+            "Plug in 请插入安全密钥, 然后按回车键。没有密钥时:\nVerification code 验证码 (恢复代码): ".into()
+        }
         Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
         Text::PlugInNew => "请插入要绑定的密钥, 闪烁时触摸它。".into(),
         Text::WhichKind(plugged, ssh) => chinese_which_kind(plugged, ssh),
@@ -538,7 +547,8 @@ mod tests {
             Text::Pin(Some(_), _) => Text::Touch,
             Text::Touch => Text::TouchToChoose,
             Text::TouchToChoose => Text::PlugIn,
-            Text::PlugIn => Text::NotBound,
+            Text::PlugIn => Text::PlugInOrCode,
+            Text::PlugInOrCode => Text::NotBound,
             Text::NotBound => Text::KeyIsSilent,
             Text::KeyIsSilent => Text::KeyIsSlow,
             Text::KeyIsSlow => Text::UnlockKey,
@@ -665,8 +675,10 @@ mod tests {
     /// ssh clients with a rule for prompts look for these words, as google-authenticator's prompt has them.
     #[test]
     fn every_question_for_a_code_has_the_words_verification_code() {
-        let codes = [Text::Code, Text::RecoveryCode, Text::First, Text::Second, Text::FirstOrWish, Text::SecondNext];
-        for text in codes {
+        let before = [Text::Code, Text::RecoveryCode, Text::PlugInOrCode];
+        let pairs = [Text::First, Text::Second, Text::FirstOrWish, Text::SecondNext];
+        let codes = || before.into_iter().chain(pairs);
+        for text in codes() {
             for said in [Lang::En.say(text), Lang::ZhCn.say(text)] {
                 assert!(said.to_lowercase().contains("verification code") && is_question(&said), "{said:?}");
             }
@@ -674,7 +686,8 @@ mod tests {
         assert_eq!(Lang::En.say(Text::Code), "Verification code: ");
         let asks = |said: &String| is_question(said) && said.to_lowercase().contains("code");
         let questions: Vec<_> = all().into_iter().map(|text| Lang::En.say(text)).filter(asks).collect();
-        assert_eq!(questions, codes.map(|text| Lang::En.say(text)), "in the order of `next`");
+        let in_order: Vec<_> = codes().map(|text| Lang::En.say(text)).collect();
+        assert_eq!(questions, in_order, "in the order of `next`");
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl Dir {
         Ok(self.open_file(name, flags, WRITE | READ)?.0)
     }
 
+    /// Opens a plain file without a secret, for writing; makes it if it does not exist.
+    pub fn open_shown(&self, name: &str) -> Result<OwnedFd, Fault> {
+        Ok(self.open_file(name, OFlag::O_WRONLY | OFlag::O_CREAT, WRITE)?.0)
+    }
+
     /// Checks that `name` is a plain file that only root can write. Others may read it.
     pub fn is_roots_own(&self, name: &str) -> Result<(), Fault> {
         let path = self.path_of(name);

@@ -133,7 +133,7 @@ fn judged(settings: &Settings, must_bind: bool) -> Vec<Wrong> {
     if grace > 0 && grace < if must_bind { TO_BIND } else { TO_TYPE } {
         let what = match must_bind {
             true => format!("sshd gives {grace} s, and somebody will have to bind a device in that time"),
-            false => format!("sshd gives {grace} s to find the phone and type a code"),
+            false => format!("sshd gives {grace} s to find a device and type its code"),
         };
         found("sshd-grace-time", false, what, "LoginGraceTime", "300");
     }

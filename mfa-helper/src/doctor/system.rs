@@ -16,6 +16,8 @@ use crate::sudo::{Setting, Waives};
 const TO_BIND: u64 = 180;
 /// The time for one code, if the clock shows the next one every 30 seconds.
 const TO_TYPE: u64 = 40;
+/// The time for a recovery code, which is asked for when the key that is plugged in has not answered in its own time.
+const AFTER_A_KEY: u64 = 30;
 
 /// The most people whose passwords are looked at: each look-up is a process.
 const MOST: usize = 200;
@@ -206,15 +208,17 @@ fn time_at_login(people: &[Person], binds_in_time: bool, host: &Host) -> Option<
         let identity = identity::find(person.name()).ok()??;
         let facts = Facts { user: person.name(), service: "login", place: Place::Local, now: (host.now)() };
         let require = host.policy().decide(&facts, &mut |group| identity.member(group)).require;
-        time_needed(require, person.bound(), binds)
+        let key = person.has_plugged_key().then_some(host.policy().u2f.timeout);
+        time_needed(require, person.bound(), binds, key)
     };
     people.iter().filter_map(needs).max()
 }
 
-fn time_needed(require: Require, bound: bool, binds: bool) -> Option<u64> {
+/// `key` is how long a key of this person is waited for.
+fn time_needed(require: Require, bound: bool, binds: bool, key: Option<u64>) -> Option<u64> {
     match (require, bound) {
         (Require::Off, _) | (Require::IfBound, false) => None,
-        (_, true) => Some(TO_TYPE),
+        (_, true) => Some(key.map_or(TO_TYPE, |key| TO_TYPE.max(key + AFTER_A_KEY))),
         (Require::Mfa, false) => binds.then_some(TO_BIND),
     }
 }
@@ -230,7 +234,11 @@ fn login_timeout(files: &Files, needed: u64) -> Option<Finding> {
     }
     let what = match needed {
         TO_BIND => format!("login gives {seconds} s, and somebody will have to bind a device in that time"),
-        _ => format!("login gives {seconds} s to find the phone and type a code"),
+        TO_TYPE => format!("login gives {seconds} s, too few to find a device and type its code"),
+        needed => {
+            let key = needed - AFTER_A_KEY;
+            format!("login gives {seconds} s: a security key that does not answer takes {key}, before a code is asked")
+        }
     };
     let remedy = match setting {
         Some(_) => format!("sed -i 's/^[[:blank:]]*LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 300/' {FILE}"),
@@ -379,9 +387,12 @@ mod tests {
 
     #[test]
     fn login_gives_time_for_what_is_to_be_done_there() {
-        let login = |defs: &'static str, bind: bool| {
-            login_timeout(&move |_| Ok(Some(defs.to_owned())), if bind { TO_BIND } else { TO_TYPE })
-        };
+        let within = |defs: &'static str, needed: u64| login_timeout(&move |_| Ok(Some(defs.to_owned())), needed);
+        let login = |defs: &'static str, bind: bool| within(defs, if bind { TO_BIND } else { TO_TYPE });
+        let what = within("LOGIN_TIMEOUT 60\n", 90 + AFTER_A_KEY).map(|finding| finding.what);
+        let says = "login gives 60 s: a security key that does not answer takes 90, before a code is asked";
+        assert_eq!(what.as_deref(), Some(says));
+        assert_eq!(within("# nothing\n", 30 + AFTER_A_KEY), None, "as both are shipped");
         assert_eq!(login("LOGIN_TIMEOUT\t\t60\n", false), None);
         assert_eq!(ids(login("LOGIN_TIMEOUT\t\t60\n", true)), ["login-timeout"]);
         assert_eq!(ids(login("LOGIN_TIMEOUT 20\n", false)), ["login-timeout"]);
@@ -393,13 +404,20 @@ mod tests {
     #[test]
     fn only_who_is_asked_at_login_needs_time_there() {
         for binds in [true, false] {
-            assert_eq!(time_needed(Require::Off, true, binds), None, "no rule asks there");
-            assert_eq!(time_needed(Require::IfBound, false, binds), None);
-            assert_eq!(time_needed(Require::IfBound, true, binds), Some(TO_TYPE));
-            assert_eq!(time_needed(Require::Mfa, true, binds), Some(TO_TYPE));
+            let time_needed = |require, bound, key| time_needed(require, bound, binds, key);
+            assert_eq!(time_needed(Require::Off, true, Some(90)), None, "no rule asks there");
+            assert_eq!(time_needed(Require::IfBound, false, None), None);
+            assert_eq!(time_needed(Require::IfBound, true, None), Some(TO_TYPE));
+            assert_eq!(time_needed(Require::Mfa, true, None), Some(TO_TYPE));
+            assert_eq!(time_needed(Require::Mfa, true, Some(90)), Some(120), "a key that is silent, and a code");
+            assert_eq!(time_needed(Require::Mfa, true, Some(5)), Some(TO_TYPE));
         }
-        assert_eq!(time_needed(Require::Mfa, false, true), Some(TO_BIND));
-        assert_eq!(time_needed(Require::Mfa, false, false), None, "nothing is bound there, or the clock is stopped");
+        assert_eq!(time_needed(Require::Mfa, false, true, None), Some(TO_BIND));
+        assert_eq!(
+            time_needed(Require::Mfa, false, false, None),
+            None,
+            "nothing is bound there, or the clock is stopped"
+        );
         assert!(is_of_util_linux(b"\x7fELF\0login from util-linux 2.41\0"));
         assert!(!is_of_util_linux(b"\x7fELF\0libshadow\0"));
     }

@@ -10,12 +10,14 @@ use mfa_core::lockout::Way;
 use mfa_core::view::View;
 use mfa_core::{Id, recovery};
 use mfa_ssh::{Hash, SignatureError, SkPublicKey, SkSignature};
-use mfa_wire::{Login, Outcome, Secret};
+use mfa_wire::{Cancelled, Login, Outcome, Secret};
 
 use super::code::{self, Audience};
 use super::{Decision, Desk, Passed, below};
+use crate::audit::{self, Level};
 use crate::conversation::{Conversation, NoAnswer};
 use crate::factor::agent::{self, Agent};
+use crate::factor::shown::Shown;
 use crate::factor::{sshd, usb};
 use crate::host::Host;
 use crate::lang::{Lang, Text};
@@ -131,9 +133,19 @@ fn by_usb(
 ) -> Result<Answered, NotAnswered> {
     let u2f = &desk.policy().u2f;
     let deadline = Duration::from_secs(u2f.timeout);
-    let asked = usb::Asked { keys, challenge: *challenge, pin: u2f.pin, spare_tries: !audience.own_command, deadline };
+    let asked = usb::Asked {
+        keys,
+        challenge: *challenge,
+        pin: u2f.pin,
+        spare_tries: !audience.own_command,
+        deadline,
+        debug: u2f.debug,
+    };
     let several = keys.len() > 1;
-    let mut person = AtTheKey { notice, lang: audience.lang, binds: false, several, conversation: desk.conversation };
+    let asks_to_plug_in = audience.own_command || audience.by.way == Way::Login;
+    let (lang, conversation) = (audience.lang, &mut *desk.conversation);
+    let shown = Shown::of(&view.user);
+    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, shown, conversation };
     let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
         usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact(), has_codes))?;
@@ -143,6 +155,7 @@ fn by_usb(
 fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered {
     let reason = failure.reason();
     match failure {
+        usb::Failure::Gone(NoAnswer::Cancelled(why)) => NotAnswered::Failed(no_pin(why)),
         usb::Failure::Gone(none) => NotAnswered::Failed(none.into()),
         usb::Failure::Refused(refused) => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, code::said(refused, contact), reason))
@@ -156,6 +169,10 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
             let text = format!("{failure}\n{without}");
             NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason))
         }
+        usb::Failure::FewTries(_) if has_codes => {
+            let text = format!("{failure}\nType a recovery code, and then, in a shell, run mfa-enroll test.");
+            NotAnswered::Unreachable(text, reason)
+        }
         // A key was asked, and this is its answer.
         usb::Failure::NotTouched | usb::Failure::Denied | usb::Failure::Unplugged => {
             NotAnswered::Failed(Decision::new(Outcome::Refused, failure.to_string(), reason))
@@ -163,6 +180,17 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
         // A user who has lost the key or its PIN can use a recovery code, whatever device is plugged in.
         failure => NotAnswered::Unreachable(failure.to_string(), reason),
     }
+}
+
+/// No PIN was typed, and no key was sent anything.
+fn no_pin(why: Cancelled) -> Decision {
+    let text = match why {
+        Cancelled::LoginSecret => "That is your login secret, and went to no key: the PIN of a key must be another.",
+        Cancelled::UserName => "That is your name, not the PIN of the key.",
+        Cancelled::NoConversation => "No PIN could be asked: use a terminal.",
+        Cancelled::ByUser => return NoAnswer::Cancelled(why).into(),
+    };
+    Decision { text: String::from(text), ..NoAnswer::Cancelled(why).into() }
 }
 
 /// Has the person's ssh agent ask: that of sudo's environment, or, where there is none, mfa-enroll's own.
@@ -299,22 +327,27 @@ pub fn touch_was_demanded(login: &Login, host: &Host) -> Result<sshd::Demands, S
 }
 
 /// The person in front of the keys.
-pub struct AtTheKey<'a, 'n, 'c> {
+pub struct AtTheKey<'a, 'n, 'c, 's> {
     /// What has to be said first.
     pub notice: &'a mut Option<&'n str>,
     /// In which language.
     pub lang: Lang,
     /// The key is to be bound.
     pub binds: bool,
+    /// Where no key is plugged in, this is a question, which Enter ends. A screen locker has no room for it, and may
+    /// answer it by itself.
+    pub asks_to_plug_in: bool,
     /// Several keys are bound, so that they are called by their names.
     pub several: bool,
+    /// What shows their programs that a touch is waited for.
+    pub shown: Shown<'s>,
     /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
 
-impl usb::Person for AtTheKey<'_, '_, '_> {
-    fn tell(&mut self, what: usb::Event) {
-        let text = self.lang.say(match what {
+impl AtTheKey<'_, '_, '_, '_> {
+    fn say(&self, what: usb::Event) -> String {
+        self.lang.say(match what {
             usb::Event::Touch => Text::Touch,
             usb::Event::TouchToChoose => Text::TouchToChoose,
             usb::Event::Insert if self.binds => Text::PlugInNew,
@@ -326,23 +359,62 @@ impl usb::Person for AtTheKey<'_, '_, '_> {
             usb::Event::InUse => Text::KeyIsInUse,
             usb::Event::WrongFinger => Text::WrongFinger,
             usb::Event::Unusable => Text::KeyIsSilent,
-        });
+        })
+    }
+}
+
+impl usb::Person for AtTheKey<'_, '_, '_, '_> {
+    fn tell(&mut self, what: usb::Event) {
+        self.shown.show(matches!(what, usb::Event::Touch | usb::Event::TouchToChoose));
+        let text = self.say(what);
         // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
     }
 
+    fn plug_in(&mut self, what: usb::Event) -> Result<usb::Waiting, usb::NotAPin> {
+        if !self.asks_to_plug_in {
+            self.tell(what);
+            return Ok(usb::Waiting::On);
+        }
+        let why = Some(self.say(what)).filter(|_| what != usb::Event::Insert);
+        let notice = self.notice.take();
+        let question = below(why.as_deref(), self.lang.say(Text::PlugInOrCode));
+        // Hidden, as mfa-enroll takes Enter for an answer there alone.
+        let asked = self.conversation.ask_with(false, Secret::copy_of(below(notice, question).as_bytes()));
+        match asked {
+            Ok(typed) if recovery::Code::parse(&typed).is_some() => Err(usb::NotAPin::Instead(usb::Typed(typed))),
+            Ok(_) | Err(NoAnswer::Cancelled(Cancelled::ByUser)) => Ok(usb::Waiting::Over),
+            // A program that cannot ask, or answers by itself. Somebody may sit there all the same.
+            Err(NoAnswer::Cancelled(_)) => {
+                self.asks_to_plug_in = false;
+                self.tell(what);
+                Ok(usb::Waiting::On)
+            }
+            Err(gone) => Err(usb::NotAPin::Gone(gone)),
+        }
+    }
+
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, usb::NotAPin> {
+        self.shown.show(false);
         let label = if self.several { label } else { "" };
         let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left, label)));
         let asked = self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()));
-        let typed = asked.map_err(usb::NotAPin::Gone)?;
         let instead = |typed| Err(usb::NotAPin::Instead(usb::Typed(typed)));
+        let typed = match asked {
+            Err(NoAnswer::Cancelled(Cancelled::ByUser)) => return instead(Secret::default()),
+            asked => asked.map_err(usb::NotAPin::Gone)?,
+        };
         match recovery::Code::parse(&typed) {
             // The key would count it as a try, and might be anybody's.
             Some(_) => instead(typed),
             None if typed.bytes().trim_ascii().is_empty() => instead(Secret::default()),
             None => Ok(typed),
         }
+    }
+
+    fn exchanged(&mut self, device: &str, frame: &usb::Frame) {
+        let said = format!("{device} {frame}");
+        audit::log(Level::Debug, &[("event", "key-exchange"), ("user", self.shown.user()), ("reason", &said)]);
     }
 
     fn gone(&self) -> BorrowedFd<'_> {

@@ -11,6 +11,7 @@ use super::code::said;
 use super::key_asked::{Answered, AtTheKey, NotAnswered, by_front_end};
 use super::proof::Proof;
 use super::{Decision, Desk};
+use crate::factor::shown::Shown;
 use crate::factor::usb;
 use crate::host::Host;
 use crate::lang::Text;
@@ -75,8 +76,12 @@ pub fn by_touch(
         spare_tries: login.is_some(),
         aaguids: &u2f.aaguids,
         deadline: Duration::from_secs(u2f.timeout),
+        debug: u2f.debug,
     };
-    let mut person = AtTheKey { notice: &mut None, lang, binds: true, several: false, conversation: desk.conversation };
+    let conversation = &mut *desk.conversation;
+    let (notice, asks_to_plug_in, several) = (&mut None, false, false);
+    let mut person =
+        AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, shown: Shown::of(user), conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {

@@ -95,11 +95,13 @@ pub struct U2f {
     pub consoles: Vec<String>,
     /// The models that may be bound; empty: every model.
     pub aaguids: Vec<[u8; 16]>,
+    /// Whether each exchange with a key that is plugged in is logged, without its content.
+    pub debug: bool,
 }
 
 impl Default for U2f {
     fn default() -> U2f {
-        U2f { rp_id: None, pin: Pin::IfSet, timeout: 30, consoles: Vec::new(), aaguids: Vec::new() }
+        U2f { rp_id: None, pin: Pin::IfSet, timeout: 30, consoles: Vec::new(), aaguids: Vec::new(), debug: false }
     }
 }
 

@@ -78,6 +78,7 @@ struct U2fTable {
     timeout: Option<Spanned<String>>,
     consoles: Option<Spanned<Vec<String>>>,
     aaguids: Option<Spanned<Vec<String>>>,
+    debug: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -263,6 +264,7 @@ impl File<'_> {
             self.demand(fit && !name.starts_with("ssh:"), &rp_id, rule)?;
             u2f.rp_id = Some(rp_id.into_inner());
         }
+        u2f.debug = table.debug;
         u2f.pin = table.pin.map(PinWord::pin).unwrap_or_default();
         if let Some(timeout) = table.timeout {
             // A front end waits 120 s for the next message (mfa_wire::FRAME_TIMEOUT), and none is sent during a
@@ -496,7 +498,7 @@ mod tests {
     fn every_value_arrives() {
         let text = "issuer = \"web1\"\nlang = \"zh_CN\"\n[totp]\ndigits = 8\nperiod = \"1m\"\nalgorithm = \"SHA256\"\nwindow = 2\n\
                     [u2f]\nrp_id = \"pam://fleet\"\npin = \"require\"\ntimeout = \"1m\"\nconsoles = [\"ttyS0\"]\n\
-                    aaguids = [\"2fc0579f-8113-47ea-b116-bb5a8db9202a\"]\n\
+                    aaguids = [\"2fc0579f-8113-47ea-b116-bb5a8db9202a\"]\ndebug = true\n\
                     [recovery]\ncodes = 8\n[lockout]\nafter = 3\nfirst = \"30s\"\ncap = \"1h\"\n\
                     [enroll]\nservices = [\"sshd\"]\nprograms = [\"dropbear\"]\n\
                     [store]\nbackend = \"files\"\npath = \"/srv/mfa\"\n";
@@ -514,6 +516,7 @@ mod tests {
                 timeout: 60,
                 consoles: vec!["ttyS0".into()],
                 aaguids: vec![*b"\x2f\xc0\x57\x9f\x81\x13\x47\xea\xb1\x16\xbb\x5a\x8d\xb9\x20\x2a"],
+                debug: true,
             },
             self_service: false,
             recovery_codes: 8,

@@ -16,7 +16,7 @@ use e2e::{Key, Machine, Terminal};
 
 const TOUCH: &str = "Touch your security key.";
 const RECOVERY: &str = "Verification code (a recovery code): ";
-const PLUG_IN: &str = "Plug in your security key, and touch it when it blinks.";
+const PLUG_IN: &str = "Plug in your security key, and press Enter. Without it:";
 const FOREIGN: &str = "No key that is plugged in is bound to this account: plug in yours.";
 
 static MACHINES: [LazyLock<Machine>; 3] = [const { LazyLock::new(boot) }; 3];
@@ -165,6 +165,14 @@ fn by_ssh(who: &Person) -> Terminal {
     t
 }
 
+/// To the question for a key that is not plugged in, below this line.
+#[track_caller]
+fn press_enter(t: &mut Terminal, line: &str) {
+    t.wait_for(line);
+    t.wait_for(RECOVERY);
+    t.type_line("");
+}
+
 /// Calls sudo there, up to its question for what comes after the password. No ticket of an earlier one counts.
 #[track_caller]
 fn sudo(t: &mut Terminal, who: &Person) {
@@ -219,6 +227,10 @@ fn the_touch_is_asked_on_the_screen_before_it_is_waited_for() {
         t.wait_for(TOUCH);
         key.tell("await touch");
         assert_ne!(key.users(), "", "{kind:?}");
+        // What a program of the desktop may watch: the service can make it.
+        let file = format!("/run/mfa/touch/$(id --user {})", who.name);
+        let shown = place.sh_ok(&format!("stat --format '%U %G %a' {file}; ls -l /proc/[0-9]*/fd | grep -c {file}"));
+        assert_eq!(shown, format!("root {} 640\n1\n", who.name), "{kind:?}");
         key.tell("touch");
         is_root(&mut t);
         assert_eq!(key.count("touches"), before + 1, "one touch: {kind:?}");
@@ -528,8 +540,11 @@ fn a_key_that_is_pulled_out_at_the_touch_ends_the_login_and_one_that_is_plugged_
     t.wait_for(PLUG_IN);
     // That of another user.
     others.plug();
+    t.wait_for(RECOVERY);
+    t.type_line("");
     t.wait_for(FOREIGN);
     key.plug();
+    press_enter(&mut t, PLUG_IN);
     t.wait_for(TOUCH);
     is_root(&mut t);
     assert_eq!(others.count("touches"), 1, "its own binding");
@@ -560,8 +575,11 @@ fn who_has_no_key_at_hand_gives_a_recovery_code_once() {
     key.unplug();
     for (first, line) in [(true, ""), (false, "That recovery code was used already.")] {
         sudo(&mut t, &who);
-        t.wait_for(PLUG_IN);
-        t.wait_for("No security key was plugged in.");
+        // In place of the key, or after Enter.
+        if !first {
+            press_enter(&mut t, PLUG_IN);
+            t.wait_for("No security key was plugged in.");
+        }
         t.wait_for(RECOVERY);
         t.type_line(&codes[3]);
         if !first {
@@ -574,7 +592,7 @@ fn who_has_no_key_at_hand_gives_a_recovery_code_once() {
     // A stranger's key is no key.
     let foreign = place.key("two", &[]);
     sudo(&mut t, &who);
-    t.wait_for(FOREIGN);
+    press_enter(&mut t, FOREIGN);
     t.wait_for("None of the keys that are plugged in is bound to this account.");
     t.wait_for(RECOVERY);
     t.type_line(&codes[4]);
@@ -602,7 +620,7 @@ fn ctrl_c_at_sudo_gives_the_prompt_back_and_lets_go_of_the_key() {
     lets_in(&mut t, &who);
 }
 
-const FEW_TRIES: &str = "Only 3 tries are left for the PIN of this key: use mfa-enroll test.";
+const FEW_TRIES: &str = "Only 3 tries are left for the PIN of this key: no login uses them.";
 
 /// Binds the key that is plugged in, at the seat, whatever PIN it wants; the codes are kept from the journal.
 #[track_caller]
@@ -788,6 +806,7 @@ fn a_spare_key_is_bound_and_unbound_and_the_last_one_stays_where_it_is_required(
     sudo(&mut t, &who);
     t.wait_for(FOREIGN);
     first.plug();
+    press_enter(&mut t, PLUG_IN);
     t.wait_for(TOUCH);
     is_root(&mut t);
 

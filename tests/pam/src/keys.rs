@@ -252,6 +252,11 @@ fn open_files() -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
+/// Whether any process has this file open.
+pub fn is_open(path: &Path) -> bool {
+    open_files().iter().any(|(_, file)| file == path)
+}
+
 /// One run of `key-host`.
 pub struct Asking {
     process: Child,
@@ -269,6 +274,11 @@ impl Asking {
             self.lines.push(line);
         }
         self.lines.last().unwrap().clone()
+    }
+
+    /// Says by Enter that a key is plugged in, or that there is none.
+    pub fn press_enter(&mut self) {
+        writeln!(self.stdin.as_mut().unwrap()).unwrap();
     }
 
     /// The process.

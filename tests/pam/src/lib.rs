@@ -49,7 +49,7 @@ pub use directory::Directory;
 pub use frontend::FrontEnd;
 pub use gate::Gate;
 pub use host::{Host, Report, Running, Said};
-pub use keys::{Asking, CONSOLE, Desk, Key};
+pub use keys::{Asking, CONSOLE, Desk, Key, is_open};
 pub use listener::Listener;
 pub use log::Log;
 pub use stage::Stage;

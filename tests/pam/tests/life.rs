@@ -81,6 +81,75 @@ fn nothing_bad_is_said_of_a_key_that_was_just_plugged_in() {
     assert_eq!(flags(&lines), "01");
 }
 
+/// Where a question can be asked, nobody waits for a key that is at home.
+#[test]
+fn enter_ends_the_wait_for_a_key_that_is_not_here() {
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    let bound = desk.bind(&[]);
+    desk.unplug(&key);
+    let begun = std::time::Instant::now();
+    let mut asking = desk.ask(&["assert", &bound, "asks"]);
+    asking.until("ask Insert");
+    asking.press_enter();
+    assert_eq!(failure(&asking.end()), "NoKey");
+    assert!(begun.elapsed().as_secs() < 8, "it waited as for somebody who could not be asked");
+
+    // The time begins with the answer, not with the question.
+    let mut asking = desk.ask(&["assert", &bound, "asks", "ms=1000"]);
+    asking.until("ask Insert");
+    run("sleep", &["1.2"]);
+    key.tell("plug");
+    desk.plug(&key);
+    asking.press_enter();
+    let lines = asking.end();
+    assert_eq!(told(&lines), ["Touch"], "{lines:?}");
+    assert_eq!(flags(&lines), "01");
+
+    desk.unplug(&key);
+    let _strange = desk.plugged(&[]);
+    let mut asking = desk.ask(&["assert", &bound, "asks"]);
+    asking.until("ask WrongKey");
+    key.tell("plug");
+    desk.plug(&key);
+    asking.press_enter();
+    assert_eq!(flags(&asking.end()), "01");
+}
+
+/// The kernel takes it away and shows it again, as another device.
+#[test]
+fn a_reset_of_the_bus_is_not_the_end() {
+    for kind in [&[][..], &["--pin", "1234"]] {
+        let desk = Desk::new();
+        let key = desk.plugged(kind);
+        let bound = desk.bind(&["answer=1234"]);
+        for resets in [1, 2] {
+            key.tell("touch wait");
+            let mut asking = desk.ask(&["assert", &bound, "answer=1234", "again", "debug"]);
+            for reset in 1..=resets {
+                // It has said that it waits for the touch.
+                asking.until("frame said KEEPALIVE 0x02");
+                // A device that comes and goes is waited for as long as one that comes back once.
+                run("sleep", &[if reset == 1 { "0" } else { "1.6" }]);
+                desk.unplug(&key);
+                key.tell("plug");
+                desk.plug(&key);
+                if reset == 1 {
+                    asking.until("frame was sent INIT");
+                }
+            }
+            key.tell("touch auto");
+            let lines = asking.end();
+            match resets {
+                1 => assert_eq!(flags(&lines), if kind.is_empty() { "01" } else { "05" }, "{lines:?}"),
+                // Otherwise a hostile one could keep a login for ever.
+                _ => assert_eq!(failure(&lines), "Unplugged", "{lines:?}"),
+            }
+            assert!(!told(&lines).contains(&"Insert"), "{lines:?}");
+        }
+    }
+}
+
 /// After 15 seconds a login waits for no key any more, but for this one.
 #[test]
 fn a_key_that_comes_late_has_its_own_time() {
@@ -298,13 +367,30 @@ fn a_strange_key_whose_pin_cannot_be_used_is_passed_over() {
         own.tell("plug");
         strange.tell(trouble);
         desk.plug(&strange);
-        // Without `spare`, as mfa-enroll asks.
-        let mut asking = desk.ask(&["assert", &bound, "answer=1234"]);
+        let mut asking = desk.ask(&["assert", &bound, "answer=1234", "spare"]);
         asking.until("tell Insert");
         desk.plug(&own);
         assert_eq!(flags(&asking.end()), "05", "{trouble}");
         assert_eq!(strange.count("pins"), 0, "{trouble}");
     }
+}
+
+/// It cannot be told from a strange one, so no login asks for its last tries; its owner, in mfa-enroll, may use them.
+#[test]
+fn the_last_tries_of_a_key_that_hides_are_its_owners() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    key.tell("protect 3");
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("retries 3");
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "spare", "ms=1000"]).end();
+    assert_eq!(failure(&lines), "FewTries(3)", "{lines:?}");
+    assert_eq!(key.tell("retries"), "3");
+    let touches = key.count("touches");
+    let lines = desk.ask(&["assert", &bound, "answer=1234"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+    assert!(lines.contains(&String::from("pin \"\" Some(3)")), "{lines:?}");
+    assert_eq!((key.tell("retries").as_str(), key.count("touches")), ("8", touches + 2), "a touch chooses it first");
 }
 
 /// The own key has not said yet what it holds when the strange one has.
@@ -473,6 +559,31 @@ fn each_thing_that_stands_in_the_way_is_named() {
     let desk = Desk::new();
     let _key = desk.plugged(&["--u2f-only"]);
     assert_eq!(failure(&desk.ask(&["make", "pin=require"]).end()), "NeverAPin");
+}
+
+/// Who looks for what goes wrong sees each exchange, and nothing that it is about.
+#[test]
+fn the_exchanges_with_a_key_are_shown_where_that_is_wanted() {
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    let bound = desk.bind(&["answer=1234"]);
+    key.tell("busy once silent");
+    let shown = |lines: &[String]| {
+        let frames = lines.iter().filter_map(|line| line.strip_prefix("frame "));
+        frames.map(|frame| frame.split(',').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "debug"]).end();
+    assert_eq!(flags(&lines), "05", "{lines:?}");
+    let frames: Vec<String> = shown(&lines).into_iter().filter(|frame| frame != "said KEEPALIVE 0x01").collect();
+    assert_eq!(frames[..4], ["was sent INIT", "said INIT", "was sent CBOR 0x04", "said CBOR 0x00"], "{frames:?}");
+    for frame in ["was sent CBOR 0x06", "was sent CBOR 0x02", "said ERROR 0x06", "said KEEPALIVE 0x02"] {
+        assert!(frames.iter().any(|shown| shown == frame), "{frame}: {frames:?}");
+    }
+    assert!(shown(&desk.ask(&["assert", &bound, "answer=1234"]).end()).is_empty());
+    // A key that never stops talking does not fill the log.
+    key.tell("fault keepalive");
+    let lines = desk.ask(&["assert", &bound, "answer=1234", "debug", "ms=2000"]).end();
+    assert!(shown(&lines).len() < 60, "{}", lines.len());
 }
 
 #[test]

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Barrier;
 
 use mfa_wire::{NewKey, Outcome, Request, Verb};
 use pam_tests::code::{AUTH_ERR, SUCCESS};
-use pam_tests::{Bound, CONSOLE, Desk, FrontEnd, Host, Key, Report, Running, System, add_user, artifact, run};
+use pam_tests::{
+    Bound, CONSOLE, Desk, FrontEnd, Host, Key, Log, PASSWORD, Report, Running, System, add_user, artifact, run,
+};
 
 /// What a key may do wrong, and what the person is told where it does so when it is touched.
 const FAULTS: [(&str, &str); 15] = [
@@ -212,9 +215,11 @@ fn a_recovery_code_helps_while_the_key_is_plugged_in() {
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
     assert_eq!(key.count("pins"), pins);
     // A user who has forgotten the PIN types nothing.
-    let report = at(&desk, &system, "dora", " ", &codes[1]);
-    assert!(asked(&report, RECOVERY), "{report:?}");
-    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    for (nothing, code) in [("", &codes[1]), (" ", &codes[3])] {
+        let report = at(&desk, &system, "dora", nothing, code);
+        assert!(asked(&report, RECOVERY), "{report:?}");
+        assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    }
     assert_eq!(key.count("pins"), pins);
     let report = at(&desk, &system, "dora", "4321", "");
     assert_eq!(report.code("auth"), AUTH_ERR, "{report:?}");
@@ -235,6 +240,44 @@ fn a_recovery_code_helps_while_the_key_is_plugged_in() {
     assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
 }
 
+/// Without the key nobody waits for it: the question takes Enter, or the code.
+#[test]
+fn who_has_not_the_key_with_them_answers_at_once() {
+    const PLUG_IN: &str = "Plug in your security key, and press Enter. Without it:";
+    const TOLD: &str = "Plug in your security key, and touch it when it blinks.";
+    let system = fresh("timeout = \"5s\"");
+    add_user("nora");
+    let desk = Desk::new();
+    let key = desk.plugged(&[]);
+    assert_eq!(bind(&desk.helper(), "nora", "").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "nora");
+    desk.unplug(&key);
+
+    let report = at(&desk, &system, "nora", &codes[0], "");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    assert!(asked(&report, PLUG_IN) && !asked(&report, TOLD), "{report:?}");
+    for enter in ["", "nothing of use"] {
+        let report = at(&desk, &system, "nora", enter, if enter.is_empty() { &codes[1] } else { &codes[2] });
+        assert_eq!(report.code("auth"), SUCCESS, "{enter:?}: {report:?}");
+        assert!(asked(&report, "No security key was plugged in.") && !asked(&report, TOLD), "{enter:?}: {report:?}");
+    }
+    // Programs that answer by themselves: the key is waited for, and what they say is no guess.
+    let before = fs::read(system.store().join("users/nora/state")).unwrap();
+    let report = at(&desk, &system, "nora", "nora", "nora");
+    assert!(asked(&report, TOLD), "{report:?}");
+    assert_ne!(report.code("auth"), SUCCESS, "{report:?}");
+    assert_eq!(fs::read(system.store().join("users/nora/state")).unwrap(), before, "it was counted");
+    // They show a key that comes meanwhile.
+    let under = desk.seated();
+    let under: Vec<&str> = under.iter().map(String::as_str).collect();
+    let host = system.host("login").user("nora").password("nora").answer("nora").under(&under).steps(&["auth"]);
+    let running = host.start();
+    run("sleep", &["1"]);
+    key.tell("plug");
+    desk.plug(&key);
+    assert_eq!(running.report().code("auth"), SUCCESS);
+}
+
 #[test]
 fn a_sensor_that_fails_ends_at_a_recovery_code() {
     let system = fresh("timeout = \"5s\"");
@@ -249,6 +292,98 @@ fn a_sensor_that_fails_ends_at_a_recovery_code() {
         assert_eq!(report.code("auth"), SUCCESS, "{finger}: {report:?}");
         assert!(asked(&report, "does not know this fingerprint"), "{finger}: {report:?}");
     }
+}
+
+/// The last tries are named, with what helps there; what is no PIN goes to no key, and is told so.
+#[test]
+fn what_is_said_where_a_pin_is_asked_is_true_there() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("gina");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "71724"]);
+    assert_eq!(bind(&desk.helper(), "gina", "71724").verdict.outcome, Outcome::Accepted);
+    let codes = recovery_codes(&system, "gina");
+    key.tell("retries 3");
+    let report = at(&desk, &system, "gina", "71724", &codes[0]);
+    assert!(asked(&report, "Only 3 tries are left for the PIN of this key: no login uses them."), "{report:?}");
+    assert!(asked(&report, "Type a recovery code, and then, in a shell, run mfa-enroll test."), "{report:?}");
+    assert_eq!(report.code("auth"), SUCCESS, "{report:?}");
+    key.tell("retries 8");
+    let pins = key.count("pins");
+    let report = at(&desk, &system, "gina", "gina", "");
+    assert!(asked(&report, "That is your name, not the PIN of the key."), "{report:?}");
+    // As with common-auth PAM has the login secret.
+    let module = "{module} stack=complete socket=/nowhere";
+    system.service("login", &format!("auth requisite pam_unix.so\nauth required {module}\naccount required {module}"));
+    let report = at(&desk, &system, "gina", PASSWORD, "");
+    assert!(asked(&report, "That is your login secret, and went to no key: "), "{report:?}");
+    assert_eq!(key.count("pins"), pins);
+    // A PIN that is taken for a recovery code at each login is not bound with.
+    assert!(system.enroll(&["disable", "--user", "gina"], "").status.success());
+    key.tell("pin abcd-efgh-ijkl-mnop");
+    let bound = bind(&desk.helper(), "gina", "abcd-efgh-ijkl-mnop");
+    let text = "That has the form of a recovery code: a PIN of that form is of no use here.\nNothing was bound.";
+    assert_eq!((bound.verdict.outcome, bound.verdict.text.as_str()), (Outcome::Refused, text));
+}
+
+#[test]
+fn the_exchanges_with_a_key_are_logged_where_the_policy_says_so() {
+    let system = fresh("timeout = \"5s\"\ndebug = true");
+    add_user("ines");
+    let desk = Desk::new();
+    let _key = desk.plugged(&["--pin", "71724"]);
+    assert_eq!(bind(&desk.helper(), "ines", "71724").verdict.outcome, Outcome::Accepted);
+    let log = Log::listen();
+    assert_eq!(at(&desk, &system, "ines", "71724", "").code("auth"), SUCCESS);
+    let lines = log.lines_with("event=key-exchange user=ines reason=\"hidraw0 was sent CBOR 0x02, length ");
+    assert!(!lines.is_empty(), "{:?}", log.lines());
+    assert!(log.lines_with("71724").is_empty(), "{:?}", log.lines());
+    system.config(&format!("[u2f]\nconsoles = [\"{CONSOLE}\"]\n"));
+    let log = Log::listen();
+    assert_eq!(at(&desk, &system, "ines", "71724", "").code("auth"), SUCCESS);
+    assert!(log.lines_with("key-exchange user=ines").is_empty(), "{:?}", log.lines());
+}
+
+/// A program of the desktop shows it. It is root's, so that nobody can have root open another file.
+#[test]
+fn a_file_is_open_while_a_touch_is_waited_for() {
+    let system = fresh("timeout = \"5s\"");
+    add_user("tina");
+    let desk = Desk::new();
+    let key = desk.plugged(&["--pin", "1234"]);
+    assert_eq!(bind(&desk.helper(), "tina", "1234").verdict.outcome, Outcome::Accepted);
+    let login = || {
+        let under = desk.seated();
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        system.host("login").user("tina").password("1234").answer("").under(&under).steps(&["auth"]).start()
+    };
+    let file = PathBuf::from(format!("/run/mfa/touch/{}", run("id", &["--user", "tina"]).trim()));
+    let is_open = || pam_tests::is_open(&file);
+    // Without the folder, and in one that others may write to, nothing is made.
+    for folder in [None, Some("777")] {
+        if let Some(mode) = folder {
+            run("mkdir", &["--parents", "--mode", mode, "/run/mfa/touch"]);
+        }
+        assert_eq!(login().report().code("auth"), SUCCESS, "{folder:?}");
+        assert!(!file.exists(), "{folder:?}");
+    }
+    run("chmod", &["755", "/run/mfa/touch"]);
+    key.tell("touch wait");
+    let running = login();
+    key.tell("await touch");
+    // It is told beside the touch.
+    assert!((0..100).any(|_| is_open() || run("sleep", &["0.05"]) == "never"), "not shown");
+    let shown = run("stat", &["--format", "%U %G %a %s", file.to_str().unwrap()]);
+    assert_eq!(shown, "root tina 640 0\n");
+    key.tell("touch");
+    assert_eq!(running.report().code("auth"), SUCCESS);
+    assert!(!is_open());
+    // Nor is it open while a PIN is typed, or for a link that somebody else has made.
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/mfa/mfa.toml", &file).unwrap();
+    key.tell("touch auto");
+    assert_eq!(login().report().code("auth"), SUCCESS);
+    assert!(fs::symlink_metadata("/etc/mfa/mfa.toml").unwrap().permissions().mode() & 0o777 != 0o640);
 }
 
 #[test]

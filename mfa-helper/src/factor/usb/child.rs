@@ -12,7 +12,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::alarm;
 
 use super::made::{credential, unwrapped};
-use super::wire::{Answer, Candidate, Cut, Job, MOST, Now, Verify, What};
+use super::wire::{Answer, Candidate, Cut, Frame, Job, MOST, Now, Verify, What};
 use crate::sys::child::{confine, given, shut_off};
 use crate::sys::fido::{self, Device, Error, Io, Library, Made, Making, Read};
 
@@ -53,6 +53,7 @@ pub fn main() -> Option<()> {
     loop {
         alarm::cancel();
         let job = job(helper)?;
+        line.debug.set(job.debug);
         line.begin(Duration::from_millis(job.milliseconds.into()));
         let done = key.work(&job.what).unwrap_or_else(|error| line.failed(error));
         // The helper may kill us once it has the answer, so the PIN must be wiped first.
@@ -248,10 +249,15 @@ struct Line<'a> {
     /// The key has said in this try that another program uses it.
     busy: Cell<bool>,
     now: Cell<Now>,
+    /// Whether each exchange is reported; when this job began, and what the last keepalive said.
+    debug: Cell<bool>,
+    begun: Cell<Instant>,
+    kept_alive: Cell<Option<u8>>,
 }
 
 /// Commands of CTAPHID as the first frame of a message has them (CTAP 2.1, 11.2.9).
 const MESSAGE: u8 = 0x83;
+const CBOR: u8 = 0x90;
 const KEEPALIVE: u8 = 0xbb;
 const ERROR: u8 = 0xbf;
 /// Errors: another channel is served, or has locked the key.
@@ -272,10 +278,14 @@ impl<'a> Line<'a> {
             channel: Cell::new([0xff; 4]),
             busy: Cell::new(false),
             now: Cell::new(Now::Works),
+            debug: Cell::new(false),
+            begun: Cell::new(now),
+            kept_alive: Cell::new(None),
         }
     }
 
     fn begin(&self, time: Duration) {
+        self.begun.set(Instant::now());
         self.last.set(Instant::now() + time);
         self.now.set(Now::Works);
         // For code that computes or sleeps and does not come back to `read`.
@@ -338,12 +348,43 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Reports the beginning of a message, without what it is about. Keepalives come ten times a second.
+    fn trace(&self, sent: bool, frame: &[u8]) {
+        let Some([command, high, low, content @ ..]) = frame.get(4..) else { return };
+        // Otherwise it goes on with a message.
+        if !self.debug.get() || command & 0x80 == 0 {
+            return;
+        }
+        let what = match *command {
+            // CLA and INS of a request, or the first byte of an answer.
+            MESSAGE if sent => content.get(1),
+            MESSAGE | CBOR | KEEPALIVE | ERROR => content.first(),
+            // A nonce, or nothing.
+            _ => None,
+        };
+        let kept_alive = what.copied().filter(|_| *command == KEEPALIVE);
+        if self.kept_alive.replace(kept_alive) == kept_alive && kept_alive.is_some() {
+            return;
+        }
+        let frame = Frame {
+            sent,
+            command: *command,
+            what: what.copied(),
+            length: u16::from_be_bytes([*high, *low]),
+            milliseconds: u32::try_from(self.begun.get().elapsed().as_millis()).unwrap_or(u32::MAX),
+        };
+        // It is no reason to wait that the helper does not listen.
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let _ = send(self.helper.as_raw_fd(), Answer::Frame(frame).encode().bytes(), flags);
+    }
+
     /// Looks at what the key says, before the library does, which keeps it to itself.
     fn heard(&self, report: &[u8]) {
         let Some((channel, [command, _, _, first, ..])) = report.split_first_chunk::<4>() else { return };
         if *channel != self.channel.get() {
             return;
         }
+        self.trace(false, report);
         match (*command, *first) {
             (KEEPALIVE, status) => {
                 if self.cut.get().is_none() {
@@ -418,6 +459,7 @@ impl Io for Line<'_> {
         // Behind the number of the report.
         if let Some(channel) = report.get(1..).and_then(|report| report.first_chunk()) {
             self.channel.set(*channel);
+            self.trace(true, &report[1..]);
         }
         loop {
             match nix::unistd::write(&self.key, report) {

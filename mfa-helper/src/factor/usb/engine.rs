@@ -13,7 +13,7 @@ use super::child::FOUND;
 use super::plugged::{Node, list};
 use super::process::{Heard, Process};
 use super::wire::{Answer, Candidate, Cut, Job, Now, Verify, What};
-use super::{Asked, Event, Failure, Make, New, NoAnswer, NotAPin, Person, Pin, SPARE_TRIES, made};
+use super::{Asked, Event, Failure, Make, New, NoAnswer, NotAPin, Person, Pin, SPARE_TRIES, Waiting, made};
 use crate::sys::fido::{Attested, Error, Features};
 
 /// How often to look for newly plugged-in keys.
@@ -22,12 +22,15 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a key that was just plugged in is waited for, before the others go on without it and anything is said of it.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long a login waits for a key to be plugged in.
+/// How long a login waits for a key to be plugged in, where nobody can say by Enter that it is there.
 const INSERT: Duration = Duration::from_secs(15);
 
 /// How long a key may think about a PIN before the person is told to touch it, though it does not say that it waits.
 /// Where the PIN is wrong, no touch is asked for.
 const CUE: Duration = Duration::from_secs(2);
+
+/// How long a key that is gone in the middle may take to come back: a reset of the USB bus takes it away for a moment.
+const BACK: Duration = Duration::from_millis(1500);
 
 /// So much longer than it was given a process may take to say that the time is over.
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,6 +40,9 @@ const MOST_LISTED: usize = 8;
 
 /// The most keys that are used. With more, the person must unplug one.
 pub const MOST_PLUGGED: usize = 8;
+
+/// So many exchanges with one key are logged: a hostile one must not fill the log.
+const MOST_LOGGED: u32 = 500;
 
 /// The task of this module.
 pub enum Task<'a> {
@@ -111,6 +117,9 @@ struct Plugged {
     verified: bool,
     /// Whether it was given a PIN.
     by_pin: bool,
+    /// Whether its exchanges are reported, and how many may still be logged.
+    debugs: bool,
+    to_log: u32,
 }
 
 /// All plugged-in keys.
@@ -123,6 +132,9 @@ struct Table {
     kept_from_us: bool,
     /// A key has been chosen, by a touch or to ask for its PIN, and no other key is used any more.
     closed: bool,
+    /// Until when the key is waited for that was asked and is gone. That is done once.
+    back_by: Option<Instant>,
+    was_gone: bool,
 }
 
 impl Drop for Table {
@@ -154,6 +166,13 @@ impl Task<'_> {
         match self {
             Task::Assert(asked) => asked.deadline.min(INSERT),
             Task::Make(make) => make.deadline,
+        }
+    }
+
+    fn debug(&self) -> bool {
+        match self {
+            Task::Assert(asked) => asked.debug,
+            Task::Make(make) => make.debug,
         }
     }
 
@@ -226,12 +245,9 @@ impl Task<'_> {
             false => Ok(Need::Nothing),
             true if uv && !plugged.wants_pin => Ok(Need::BuiltIn),
             true if pin && must_change => Err(Failure::MustChangePin(plugged.node.name.clone())),
-            // The owner of a key that only may be the bound one must not pay for a PIN that is not theirs.
             true if pin => match tries {
                 Some(0) => Err(Failure::PinBlocked { replug: false }),
-                Some(left) if left <= SPARE_TRIES && (self.spares_tries() || !plugged.sure) => {
-                    Err(Failure::FewTries(left.into()))
-                }
+                Some(left) if left <= SPARE_TRIES && self.spares_tries() => Err(Failure::FewTries(left.into())),
                 _ => Ok(Need::Pin),
             },
             true if fido2 => Err(Failure::NoPin),
@@ -304,18 +320,20 @@ impl Task<'_> {
 /// Asks all keys that are plugged in now or later, until one has done the task. Each has its own time, from its insertion
 /// on; after the time for one to be plugged in only those are waited for that may still do it.
 pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
-    let begun = Instant::now();
+    let mut begun = Instant::now();
+    let mut patience = task.patience();
     let mut table = Table::default();
     let mut told = None;
     let mut next_look = begun;
     loop {
         let now = Instant::now();
         if now >= next_look {
-            match now < begun + task.deadline() {
+            match now < begun + task.deadline() || table.back_by.is_some() {
                 true => table.look(task)?,
                 false => table.wait_for_no_other(),
             }
             table.end_what_is_late(now)?;
+            table.miss_what_is_gone(now)?;
             next_look = now + LOOK;
         }
         if table.is_settled(now)
@@ -325,10 +343,19 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             told = None;
         }
         if let Some(state) = table.state(now).filter(|state| told != Some(*state)) {
-            person.tell(state);
             told = Some(state);
+            match table.is_alive() {
+                true => person.tell(state),
+                false if person.plug_in(state)? == Waiting::On => {}
+                // The kernel takes a moment to show what was just plugged in.
+                false => {
+                    (begun, patience) = (Instant::now(), SETTLE);
+                    next_look = begun;
+                    continue;
+                }
+            }
         }
-        if now >= begun + task.patience() && !table.is_alive() {
+        if now >= begun + patience && !table.is_alive() {
             return Err(table.why_nothing());
         }
         for node in table.wait(next_look, person)? {
@@ -337,6 +364,15 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             if let Some(done) = table.heard(n, task, person)? {
                 return Ok(done);
             }
+        }
+    }
+}
+
+impl From<NotAPin> for Failure {
+    fn from(none: NotAPin) -> Failure {
+        match none {
+            NotAPin::Gone(none) => Failure::Gone(none),
+            NotAPin::Instead(typed) => Failure::NotAPin(typed),
         }
     }
 }
@@ -403,6 +439,8 @@ impl Table {
                 wants_pin: false,
                 verified: false,
                 by_pin: false,
+                debugs: task.debug(),
+                to_log: MOST_LOGGED,
             };
             plugged.give(Stage::New, What::Open, task.deadline());
             self.keys.push(plugged);
@@ -429,6 +467,17 @@ impl Table {
         Ok(())
     }
 
+    /// The key that was asked has not come back, and no other may do the task.
+    fn miss_what_is_gone(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.back_by.is_some_and(|end| now >= end) {
+            self.back_by = None;
+            if !self.is_alive() {
+                return Err(Failure::Unplugged);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nobody is waited for any more before the keys that are ready get their work.
     fn is_settled(&self, now: Instant) -> bool {
         self.taken.is_empty() && !self.keys.iter().any(|plugged| plugged.is_unclear() && now < plugged.since + SETTLE)
@@ -436,7 +485,8 @@ impl Table {
 
     /// Whether any key may still do the task.
     fn is_alive(&self) -> bool {
-        !self.taken.is_empty() || self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_)))
+        let any_key = self.keys.iter().any(|plugged| !matches!(plugged.stage, Stage::Useless(_)));
+        any_key || !self.taken.is_empty() || self.back_by.is_some()
     }
 
     fn is_waiting(&self) -> bool {
@@ -483,7 +533,9 @@ impl Table {
     /// Keeps key `n`, now number 0, and drops the others.
     fn choose(&mut self, n: usize) {
         let chosen = self.keys.swap_remove(n);
+        let was_gone = self.was_gone;
         drop(std::mem::take(self));
+        self.was_gone = was_gone;
         self.keys.push(chosen);
         self.closed = true;
     }
@@ -498,10 +550,7 @@ impl Table {
             (Task::Assert(asked), [n, ..]) if plugged.sure => &asked.keys[*n].label,
             _ => "",
         };
-        let pin = person.pin(label, left.map(u32::from)).map_err(|none| match none {
-            NotAPin::Gone(none) => Failure::Gone(none),
-            NotAPin::Instead(typed) => Failure::NotAPin(typed),
-        })?;
+        let pin = person.pin(label, left.map(u32::from))?;
         plugged.give_work(task, Verify::Pin(pin));
         Ok(())
     }
@@ -510,7 +559,9 @@ impl Table {
     fn state(&self, now: Instant) -> Option<Event> {
         let any = |is: fn(&Plugged) -> bool| self.keys.iter().any(is);
         let asked = |plugged: &&Plugged| matches!(plugged.stage, Stage::Asked | Stage::Choosing);
-        if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
+        if self.back_by.is_some() && !any(|plugged| !matches!(plugged.stage, Stage::Useless(_))) {
+            None
+        } else if self.keys.iter().any(|plugged| plugged.now != Now::Busy && plugged.is_to_be_touched(now)) {
             Some(Event::Touch)
         } else if any(|plugged| matches!(plugged.stage, Stage::Choosing) && plugged.sure && plugged.now != Now::Busy) {
             Some(Event::TouchToChoose)
@@ -588,6 +639,13 @@ impl Table {
                 plugged.changed = Instant::now();
                 return Ok(None);
             }
+            (_, Answer::Frame(frame)) if plugged.debugs => {
+                if let Some(left) = plugged.to_log.checked_sub(1) {
+                    plugged.to_log = left;
+                    person.exchanged(&plugged.node.name, &frame);
+                }
+                return Ok(None);
+            }
             (Stage::New, Answer::Open(features)) => {
                 plugged.features = features;
                 let probes = task.probes();
@@ -641,10 +699,16 @@ impl Table {
         // What came of a PIN is an answer to the person, but for "not bound".
         let is_strange = !plugged.sure && (!plugged.by_pin || matches!(failure, Failure::NoBoundKey));
         let goes_on = plugged.is_unclear() || is_strange;
+        let is_gone = matches!(failure, Failure::Unplugged);
         plugged.useless(failure);
         let bound = |plugged: &Plugged| matches!(plugged.stage, Stage::Useless(Failure::AlreadyBound));
         if self.is_alive() || goes_on && !self.keys.iter().all(bound) {
             self.closed = false;
+            return Ok(());
+        }
+        if is_gone && !self.was_gone {
+            self.back_by = Some(Instant::now() + BACK);
+            (self.was_gone, self.closed) = (true, false);
             return Ok(());
         }
         match self.keys.swap_remove(n).stage {
@@ -667,7 +731,7 @@ impl Plugged {
         self.end = self.begun + time;
         self.now = Now::Works;
         self.stage = stage;
-        self.process.send(&Job { milliseconds: milliseconds(time), what });
+        self.process.send(&Job { milliseconds: milliseconds(time), debug: self.debugs, what });
     }
 
     fn give_work(&mut self, task: &Task, verify: Verify) {
@@ -784,7 +848,8 @@ mod tests {
     fn judged(held: &[usize], verified: bool, answer: Answer) -> Result<u32, String> {
         let keys = [bound()];
         let deadline = Duration::ZERO;
-        let asked = Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline };
+        let asked =
+            Asked { keys: &keys, challenge: CHALLENGE, pin: Pin::IfSet, spare_tries: true, deadline, debug: false };
         match Task::Assert(&asked).check_answer(held, verified, answer) {
             Ok(Done::Signed(0, _, counter)) => Ok(counter),
             Ok(_) => panic!("something else"),

@@ -22,6 +22,7 @@ pub use engine::MOST_PLUGGED;
 pub use made::New;
 pub use mfa_core::key::Pin;
 pub use process::ARGUMENT;
+pub use wire::Frame;
 
 /// The least number of PIN tries that must be left before a login sends a PIN: a person who types it wrongly here
 /// must still be able to use the key elsewhere.
@@ -59,7 +60,7 @@ impl fmt::Debug for Typed {
     }
 }
 
-/// What comes in place of a PIN.
+/// What comes in place of a PIN, or of a key.
 #[derive(Debug)]
 pub enum NotAPin {
     /// There is no person to ask.
@@ -68,12 +69,25 @@ pub enum NotAPin {
     Instead(Typed),
 }
 
+/// What comes of asking somebody to plug in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Enter: a key is plugged in now, or there is none.
+    Over,
+    /// It cannot be asked. The person was told, and a key may still come.
+    On,
+}
+
 /// The person in front of the keys.
 pub trait Person {
     /// Shows what the person must do.
     fn tell(&mut self, what: Event);
+    /// Asks for a key to be plugged in, where none that is there may do the task; `what` says why.
+    fn plug_in(&mut self, what: Event) -> Result<Waiting, NotAPin>;
     /// Asks for the PIN of a key; `label` is its name, empty for a new key. The PIN is not shown while it is typed.
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin>;
+    /// What a key and we have said to each other, for the log; only where that is wanted.
+    fn exchanged(&mut self, device: &str, frame: &Frame);
     /// Readable, or closed, when the person is gone.
     fn gone(&self) -> BorrowedFd<'_>;
 }
@@ -90,6 +104,8 @@ pub struct Asked<'a> {
     pub spare_tries: bool,
     /// How long to wait for a touch, without the time for typing a PIN.
     pub deadline: Duration,
+    /// Whether each exchange is reported, see [`Person::exchanged`].
+    pub debug: bool,
 }
 
 /// A request to make a new credential.
@@ -113,6 +129,8 @@ pub struct Make<'a> {
     pub aaguids: &'a [[u8; 16]],
     /// As in [`Asked`].
     pub deadline: Duration,
+    /// As in [`Asked`].
+    pub debug: bool,
 }
 
 /// Checks that the process of a key would find libfido2. That process gets no key.
@@ -184,7 +202,7 @@ pub enum Failure {
     Unplugged,
     /// There is no person to ask.
     Gone(NoAnswer),
-    /// This was typed where a PIN was asked for, and sent to no key.
+    /// This was typed where a PIN or a key was asked for, and sent to no key.
     NotAPin(Typed),
     /// The key, or the process that talks to it, does something that no key does.
     Hostile(String),
@@ -213,7 +231,7 @@ impl Failure {
             Failure::NoProcess(why) => format!("no process for the security key: {why}"),
             Failure::WrongPin { left: Some(left) } => format!("the PIN was wrong, {left} tries are left"),
             Failure::NotAPin(typed) if typed.0.bytes().is_empty() => String::from("no PIN was typed"),
-            Failure::NotAPin(_) => String::from("a recovery code in place of the PIN"),
+            Failure::NotAPin(_) => String::from("a recovery code in place of the key or its PIN"),
             Failure::FewTries(left) => format!("only {left} tries are left for the PIN of the key"),
             other => other.to_string(),
         }
@@ -236,7 +254,7 @@ impl fmt::Display for Failure {
             Failure::PinBlocked { replug: false } => "The PIN of this key is blocked: the key must be reset.",
             Failure::FewTries(left) => {
                 let tries = if *left == 1 { "1 try is" } else { &format!("{left} tries are") };
-                return write!(f, "Only {tries} left for the PIN of this key: use mfa-enroll test.");
+                return write!(f, "Only {tries} left for the PIN of this key: no login uses them.");
             }
             Failure::NoPin => "This key has no PIN, and one is needed: set it, or use another key.",
             Failure::NeverAPin => "This key can have no PIN, and one is needed: use another key.",
@@ -250,7 +268,7 @@ impl fmt::Display for Failure {
             Failure::Forgetful => "This key does not find what it has just made: use another one.",
             Failure::Unplugged => "The security key was pulled out.",
             Failure::NotAPin(typed) if typed.0.bytes().is_empty() => "No PIN was typed.",
-            Failure::NotAPin(_) => "That has the form of a recovery code, and was not tried as a PIN.",
+            Failure::NotAPin(_) => "That has the form of a recovery code: a PIN of that form is of no use here.",
             Failure::Gone(_) => "Nobody is there to be asked.",
             Failure::Hostile(_) => "This security key cannot be used; the system log says why.",
             Failure::Refused(key::Refused::CounterBack { .. }) => {

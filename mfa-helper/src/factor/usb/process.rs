@@ -62,7 +62,7 @@ impl Process {
         match recv(self.socket.as_raw_fd(), packet.bytes_mut(), flags) {
             Ok(length) => match packet.bytes().get(..length).and_then(Answer::decode) {
                 Some(answer) => {
-                    self.busy.set(matches!(answer, Answer::Now(_)));
+                    self.busy.set(matches!(answer, Answer::Now(_) | Answer::Frame(_)));
                     Heard::Answer(answer)
                 }
                 None => Heard::Broken,
@@ -87,7 +87,7 @@ impl Process {
 pub fn library_loads() -> Result<(), String> {
     let no_process = |e: Errno| format!("no process: {}", e.desc());
     let process = Process::start(child::null().map_err(no_process)?.as_fd()).map_err(no_process)?;
-    process.send(&Job { milliseconds: LOADED.into(), what: What::Open });
+    process.send(&Job { milliseconds: LOADED.into(), debug: false, what: What::Open });
     let _ = poll(&mut [PollFd::new(process.socket(), PollFlags::POLLIN)], PollTimeout::from(LOADED));
     match process.hear() {
         Heard::Answer(Answer::NoLibrary(why)) => Err(why),

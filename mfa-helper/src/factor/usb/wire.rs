@@ -1,6 +1,8 @@
 //! The messages between the helper and the process of one key: one packet each. A hostile key that takes that process
 //! over can send anything, so the helper trusts nothing in them: lengths are checked here, and answers by the caller.
 
+use std::fmt;
+
 use mfa_core::key::{PublicKey, Signed};
 use mfa_wire::Secret;
 
@@ -27,6 +29,8 @@ pub struct Candidate {
 /// A task for the process, and the most time for it.
 pub struct Job {
     pub milliseconds: u32,
+    /// Whether each exchange is reported.
+    pub debug: bool,
     pub what: What,
 }
 
@@ -63,12 +67,49 @@ pub enum Now {
     Busy,
 }
 
+/// The beginning of a message to a key or from it, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// To the key.
+    pub sent: bool,
+    /// That of CTAPHID (CTAP 2.1, 11.2.9).
+    pub command: u8,
+    /// The command of CTAP2 or U2F, its status, that of a keepalive, or the error.
+    pub what: Option<u8>,
+    /// That of the message, in bytes.
+    pub length: u16,
+    /// Since the job began.
+    pub milliseconds: u32,
+}
+
+/// For the log.
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.sent { "was sent " } else { "said " })?;
+        match self.command {
+            0x83 => f.write_str("MSG")?,
+            0x86 => f.write_str("INIT")?,
+            0x90 => f.write_str("CBOR")?,
+            0x91 => f.write_str("CANCEL")?,
+            0xbb => f.write_str("KEEPALIVE")?,
+            0xbf => f.write_str("ERROR")?,
+            other => write!(f, "0x{other:02x}")?,
+        }
+        if let Some(what) = self.what {
+            write!(f, " 0x{what:02x}")?;
+        }
+        write!(f, ", length {}, at {} ms", self.length, self.milliseconds)
+    }
+}
+
 /// The answers of the process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     NoLibrary(String),
     /// No answer yet, but news.
     Now(Now),
+    /// No answer either: what was just said, where that is to be logged.
+    Frame(Frame),
     /// The key is open.
     Open(Features),
     /// For each credential whether the key holds it, if the key says.
@@ -218,7 +259,7 @@ impl Job {
             }
             What::Open => out = Out::new(5),
         }
-        out.raw(&self.milliseconds.to_be_bytes());
+        out.raw(&self.milliseconds.to_be_bytes()).raw(&[self.debug.into()]);
         out.0
     }
 
@@ -247,7 +288,8 @@ impl Job {
             _ => return None,
         };
         let milliseconds = packet.number()?;
-        packet.end(Job { milliseconds, what })
+        let debug = packet.flag()?;
+        packet.end(Job { milliseconds, debug, what })
     }
 }
 
@@ -289,6 +331,11 @@ impl Answer {
                 out.raw(&[*now as u8]);
             }
             Answer::Forgotten => out = Out::new(9),
+            Answer::Frame(Frame { sent, command, what, length, milliseconds }) => {
+                out = Out::new(10);
+                out.raw(&[u8::from(*sent), *command, what.is_some().into(), what.unwrap_or(0)]);
+                out.raw(&length.to_be_bytes()).raw(&milliseconds.to_be_bytes());
+            }
         }
         out.0
     }
@@ -342,6 +389,11 @@ impl Answer {
                 _ => return None,
             }),
             9 => Answer::Forgotten,
+            10 => {
+                let (sent, command, known, what) = (packet.flag()?, packet.byte()?, packet.flag()?, packet.byte()?);
+                let (length, milliseconds) = (u16::from_be_bytes(packet.raw()?), packet.number()?);
+                Answer::Frame(Frame { sent, command, what: known.then_some(what), length, milliseconds })
+            }
             _ => return None,
         };
         packet.end(answer)
@@ -360,9 +412,12 @@ mod tests {
         let candidate = Candidate { rp_id: "pam://web1".to_owned(), credential: vec![1; 64], public: public.unwrap() };
         let verify = Verify::Pin(Secret::copy_of(b"1234"));
         let what = What::Assert { candidates: vec![candidate.clone(); 16], hash: [7; 32], verify };
-        let packet = Job { milliseconds: 30_000, what }.encode();
-        let Some(Job { milliseconds: 30_000, what: What::Assert { candidates, hash, verify: Verify::Pin(pin) } }) =
-            Job::decode(packet.bytes())
+        let packet = Job { milliseconds: 30_000, debug: true, what }.encode();
+        let Some(Job {
+            milliseconds: 30_000,
+            debug: true,
+            what: What::Assert { candidates, hash, verify: Verify::Pin(pin) },
+        }) = Job::decode(packet.bytes())
         else {
             panic!("another job")
         };
@@ -383,6 +438,8 @@ mod tests {
             Answer::Touched,
             Answer::Now(Now::Busy),
             Answer::Forgotten,
+            Answer::Frame(Frame { sent: true, command: 0x90, what: Some(4), length: 1, milliseconds: 17 }),
+            Answer::Frame(Frame { sent: false, command: 0x86, what: None, length: 17, milliseconds: 0 }),
             Answer::Signed(3, Signed { auth_data: vec![1; 37], signature: vec![2; 70] }, true),
             Answer::Made { auth_data: vec![1], signature: vec![], attested: Attested::Certificate },
             Answer::Failed(-2, Some(Cut::Unplugged)),
@@ -398,12 +455,12 @@ mod tests {
     #[test]
     fn a_packet_that_would_be_too_long_is_none() {
         let what = What::Probe(vec![(String::new(), vec![0; 2048]); 16]);
-        assert!(Job::decode(Job { milliseconds: 1, what }.encode().bytes()).is_none());
+        assert!(Job::decode(Job { milliseconds: 1, debug: false, what }.encode().bytes()).is_none());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_an_answer_or_none(kind in 0u8..11, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_an_answer_or_none(kind in 0u8..12, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
             let packet = [&[kind], &rest[..]].concat();
             if let Some(answer) = Answer::decode(&packet) {
                 // An absent number of tries can be encoded in several ways, so this compares the second encoding.

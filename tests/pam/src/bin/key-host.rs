@@ -1,8 +1,10 @@
 //! The helper's engine for security keys, without a helper around it.
 //!
 //! ```text
-//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [aaguid=HEX] [key=BOUND]...
+//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [again] [asks] [debug] [aaguid=HEX] [key=BOUND]...
 //! ```
+//!
+//! With `again`, the PIN is typed as often as it is asked for. With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
 //!
 //! BOUND is what `make` prints: rp,credential,public,verified. Everything that happens is a line of standard output. When
 //! standard input ends, nobody is there any more.
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 use mfa_core::Id;
 use mfa_core::key::{Key, PublicKey};
-use mfa_helper::factor::usb::{self, Asked, Event, Make, NoAnswer, NotAPin, Person, Pin};
+use mfa_helper::factor::usb::{self, Asked, Event, Frame, Make, NoAnswer, NotAPin, Person, Pin, Waiting};
 use mfa_wire::{Cancelled, Secret};
 
 struct Tester {
     answer: Option<String>,
+    again: bool,
+    asks: bool,
     stdin: std::io::Stdin,
 }
 
@@ -34,11 +38,27 @@ impl Person for Tester {
         say(&format!("tell {what:?}"));
     }
 
+    fn plug_in(&mut self, what: Event) -> Result<Waiting, NotAPin> {
+        if !self.asks {
+            self.tell(what);
+            return Ok(Waiting::On);
+        }
+        say(&format!("ask {what:?}"));
+        self.stdin.read_line(&mut String::new()).unwrap();
+        Ok(Waiting::Over)
+    }
+
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, NotAPin> {
         say(&format!("pin {label:?} {tries_left:?}"));
         let nobody = || NotAPin::Gone(NoAnswer::Cancelled(Cancelled::NoConversation));
-        let answer = self.answer.take().ok_or_else(nobody)?;
+        let answer = if self.again { self.answer.clone() } else { self.answer.take() };
+        let answer = answer.ok_or_else(nobody)?;
         Ok(Secret::copy_of(answer.as_bytes()))
+    }
+
+    fn exchanged(&mut self, device: &str, frame: &Frame) {
+        assert!(device.starts_with("hidraw"), "{device}");
+        say(&format!("frame {frame}"));
     }
 
     fn gone(&self) -> BorrowedFd<'_> {
@@ -77,7 +97,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let verb = arguments.next().unwrap();
     let (mut rp_id, mut pin, mut milliseconds, mut spare_tries) = ("pam://test".to_owned(), Pin::IfSet, 10_000, false);
-    let (mut aaguids, mut keys, mut person) = (vec![], vec![], Tester { answer: None, stdin: std::io::stdin() });
+    let mut debug = false;
+    let (mut aaguids, mut keys, mut person) =
+        (vec![], vec![], Tester { answer: None, again: false, asks: false, stdin: std::io::stdin() });
     for argument in arguments {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("rp", id) => rp_id = id.to_owned(),
@@ -85,6 +107,9 @@ fn main() -> ExitCode {
             ("pin", "require") => pin = Pin::Require,
             ("pin", "never") => pin = Pin::Never,
             ("ms", n) => milliseconds = n.parse().unwrap(),
+            ("again", _) => person.again = true,
+            ("asks", _) => person.asks = true,
+            ("debug", _) => debug = true,
             ("spare", _) => spare_tries = true,
             ("answer", text) => person.answer = Some(text.to_owned()),
             ("aaguid", text) => aaguids.push(unhex(text).try_into().unwrap()),
@@ -98,7 +123,7 @@ fn main() -> ExitCode {
     let deadline = Duration::from_millis(milliseconds);
     let failure = match verb.as_str() {
         "assert" => {
-            let asked = Asked { keys: &keys, challenge, pin, spare_tries, deadline };
+            let asked = Asked { keys: &keys, challenge, pin, spare_tries, deadline, debug };
             match usb::assert(&asked, &mut person) {
                 Ok((n, signed, counter)) => {
                     say(&format!("signed {n} {counter} {:02x}", signed.auth_data[32]));
@@ -120,6 +145,7 @@ fn main() -> ExitCode {
                 spare_tries,
                 aaguids,
                 deadline,
+                debug,
             };
             match usb::make(&make, &mut person) {
                 Ok(new) => {

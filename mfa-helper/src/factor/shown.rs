@@ -1,0 +1,54 @@
+//! Shows a user's own programs that a touch is waited for: a file that is open as long as it is, as pam_u2f's
+//! `authpending_file`. It is root's, in a folder of root's, so that no user can have root open anything else, and has
+//! nothing in it. Its user's group may read it, which inotify(7) demands.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::setfsgid;
+
+use crate::rootfile::Dir;
+use crate::sys::names;
+
+/// systemd makes it (`packaging/systemd/mfa-helper.service`). Where it is missing, nothing is shown.
+const FOLDER: &str = "/run/mfa/touch";
+
+/// The file of one user.
+pub struct Shown<'a> {
+    user: &'a str,
+    open: Option<OwnedFd>,
+}
+
+impl<'a> Shown<'a> {
+    /// The file of the user whose key is asked.
+    pub fn of(user: &'a str) -> Shown<'a> {
+        Shown { user, open: None }
+    }
+
+    /// Whose it is.
+    pub fn user(&self) -> &str {
+        self.user
+    }
+
+    /// Shows whether a touch is waited for. That it cannot be shown changes no login.
+    pub fn show(&mut self, waits: bool) {
+        self.open = match self.open.take() {
+            _ if !waits => None,
+            None => open(self.user),
+            open => open,
+        };
+    }
+}
+
+fn open(user: &str) -> Option<OwnedFd> {
+    let user = names::user(user).ok()??;
+    let folder = Dir::open(Path::new(FOLDER)).ok()?;
+    // The service may not give files away, but it may make them for a group.
+    let ours = setfsgid(user.gid);
+    let file = folder.open_shown(&user.uid.to_string());
+    setfsgid(ours);
+    let file = file.ok()?;
+    fchmod(&file, Mode::from_bits_truncate(0o640)).ok()?;
+    Some(file)
+}
