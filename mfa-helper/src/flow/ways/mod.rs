@@ -373,6 +373,13 @@ impl Try<'_> {
                 .by_password_or_nothing(user),
             (_, false, _) => login.by_password_or_nothing(user),
         };
+        if list.contains(&Method::Password) && settings.lists_methods() {
+            for way in ways.iter_mut().filter(|way| way.first == First::Nothing) {
+                way.unsure = Some(String::from(
+                    "sshd takes a first empty password for its method none, which its AuthenticationMethods leave out",
+                ));
+            }
+        }
         if has_key && asks {
             for way in &mut ways {
                 match way.first {
@@ -385,13 +392,6 @@ impl Try<'_> {
                     First::Nothing => way.first = First::Key,
                     First::Key | First::KeyAndPassword | First::None => {}
                 }
-            }
-        }
-        if list.contains(&Method::Password) && settings.lists_methods() {
-            for way in ways.iter_mut().filter(|way| way.first == First::Nothing) {
-                way.unsure = Some(String::from(
-                    "sshd takes a first empty password for its method none, which its AuthenticationMethods leave out",
-                ));
             }
         }
         if user.uid == 0 && has_key && !self.root_has_keys(settings, user) {

@@ -214,7 +214,12 @@ fn an_empty_password_is_no_first_factor() {
         ways[0].starts_with("nothing: not known: sshd takes a first empty password for its method none"),
         "{ways:?}"
     );
-    let strict = Case { auth: AUTH.replace(" nullok", ""), ..with_list };
+    let sshd = open.replace("methods any", "methods publickey,password");
+    let auth = format!("auth required pam_permit.so\n{}", AUTH.split_once("pam_permit.so\n").unwrap().1);
+    let no_question = Case { sshd, auth, hash: "*", ..with_list };
+    let ways = no_question.at("sshd");
+    assert!(ways[0].starts_with("a key alone: not known: sshd takes a first empty password"), "{ways:?}");
+    let strict = Case { auth: AUTH.replace(" nullok", ""), hash: "", ..no_question };
     assert_eq!(strict.at("su"), [format!("a password: {}", NO_PASSWORD.replace("SERVICE", "su"))]);
 }
 
