@@ -1,5 +1,6 @@
 //! The front end's side of a conversation, the same for a login program and for the command line.
 
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -58,13 +59,20 @@ pub fn greet(channel: &mut Channel, patience: Duration) -> Result<(), Broken> {
     }
 }
 
-/// Sends `request` ahead of the Hello and then waits for it, which saves the helper one wait. Only for requests that may
-/// be made twice: the caller may still try another helper, which must find nothing done.
+/// Sends `request` ahead of the Hello and then waits for that, which saves the helper one wait. A helper says Hello before
+/// it reads, so one whose Hello does not come in time finds the socket shut down and reads no request.
 pub fn greet_with(channel: &mut Channel, request: Request, patience: Duration) -> Result<(), Broken> {
     // A helper of another version says so in its Hello, and may be gone before it is sent the request.
     let sent = channel.send(&ToHelper::Request(request).encode()?, patience);
-    greet(channel, patience)?;
-    sent
+    greet(channel, patience).inspect_err(|_| {
+        // A copy of this process may hold the socket open, and that helper must not begin when another has been started.
+        let _ = channel.stream().shutdown(Shutdown::Both);
+    })?;
+    match sent {
+        // It has said Hello and is gone: that is an end of the conversation, and no reason for another.
+        Err(Broken::Closed) => Ok(()),
+        sent => sent,
+    }
 }
 
 /// Sends `request` and relays until the verdict.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::Shutdown;
 
 use mfa_wire::{
     Broken, Channel, HELLO_TIMEOUT, Login, Outcome, Prompter, QUEUE_TIMEOUT, Request, SPAWN_TIMEOUT, Verdict,
@@ -43,8 +42,9 @@ pub(crate) enum NoListener {
 /// Finds a helper: the listening one or, for root, one that is started for this conversation. So root's logins do not
 /// depend on the service: the socket may be flooded, or the service dead or absent.
 ///
-/// What the module requests may be made twice: before the helper has had an answer, it changes nothing that counts, and
-/// a device that a session has confirmed is found confirmed. So the request need not wait for the Hello.
+/// The request does not wait for the Hello. A helper says Hello before it reads, and one that comes late finds the socket
+/// shut down. In the moment between, two could have the request: the first then loses its front end before it has asked
+/// anything, and a device that a session has confirmed is found confirmed.
 pub(crate) fn reach(arguments: &Arguments, login: &Login, request: &Request) -> Result<Helper, Unreachable> {
     // An ssh agent is reachable only for a helper that sees its owner's files. The service's sandbox hides them.
     if login.ssh_auth_sock.is_some()
@@ -69,11 +69,7 @@ fn knock(arguments: &Arguments, request: &Request) -> Result<Channel, NoListener
     // Root can start a helper, so root does not wait if the queue is full. Other callers must.
     let patience = if root { None } else { Some(QUEUE_TIMEOUT) };
     let mut channel = Channel::new(connect(arguments.socket(root), patience).map_err(NoListener::Connect)?);
-    greet_with(&mut channel, request.clone(), HELLO_TIMEOUT).map_err(|why| {
-        // A copy of the host may hold the socket open, and this helper must not begin when another has been started.
-        let _ = channel.stream().shutdown(Shutdown::Both);
-        NoListener::Hello(why)
-    })?;
+    greet_with(&mut channel, request.clone(), HELLO_TIMEOUT).map_err(NoListener::Hello)?;
     Ok(channel)
 }
 
