@@ -1,11 +1,12 @@
 //! Shows a user's own programs that a touch is waited for: a file that is open as long as it is, as pam_u2f's
 //! `authpending_file`. It is root's, in a folder of root's, so that no user can have root open anything else, and has
-//! nothing in it. Its user's group may read it, which inotify(7) demands.
+//! nothing in it. Its user's group may read it, which inotify(7) demands. The folder may not be listed, so that nobody is
+//! told of others by it.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::setfsgid;
 
 use crate::rootfile::Dir;
@@ -26,11 +27,6 @@ impl<'a> Shown<'a> {
         Shown { user, open: None }
     }
 
-    /// Whose it is.
-    pub fn user(&self) -> &str {
-        self.user
-    }
-
     /// Shows whether a touch is waited for. That it cannot be shown changes no login.
     pub fn show(&mut self, waits: bool) {
         self.open = match self.open.take() {
@@ -42,13 +38,16 @@ impl<'a> Shown<'a> {
 }
 
 fn open(user: &str) -> Option<OwnedFd> {
-    let user = names::user(user).ok()??;
     let folder = Dir::open(Path::new(FOLDER)).ok()?;
+    let user = names::user(user).ok()??;
     // The service may not give files away, but it may make them for a group.
     let ours = setfsgid(user.gid);
     let file = folder.open_shown(&user.uid.to_string());
     setfsgid(ours);
     let file = file.ok()?;
-    fchmod(&file, Mode::from_bits_truncate(0o640)).ok()?;
+    // The time of a change is seen by everybody (stat(2)), so that is made once.
+    if fstat(&file).ok()?.st_mode & 0o777 != 0o640 {
+        fchmod(&file, Mode::from_bits_truncate(0o640)).ok()?;
+    }
     Some(file)
 }

@@ -231,6 +231,9 @@ fn the_touch_is_asked_on_the_screen_before_it_is_waited_for() {
         let file = format!("/run/mfa/touch/$(id --user {})", who.name);
         let shown = place.sh_ok(&format!("stat --format '%U %G %a' {file}; ls -l /proc/[0-9]*/fd | grep -c {file}"));
         assert_eq!(shown, format!("root {} 640\n1\n", who.name), "{kind:?}");
+        // By a watch on the folder everybody could see whose touch is waited for.
+        let others = place.sh("setpriv --reuid=65534 --clear-groups ls /run/mfa/touch");
+        assert!(others.code != 0 && others.stderr.contains("Permission denied"), "{kind:?}: {others}");
         key.tell("touch");
         is_root(&mut t);
         assert_eq!(key.count("touches"), before + 1, "one touch: {kind:?}");
