@@ -102,6 +102,11 @@ impl Desk {
         self.inside(&["umount", "--lazy", &format!("/dev/{}", key.name)]);
     }
 
+    /// Another program can have the key for itself; fails if somebody keeps it locked.
+    pub fn lock(&self, key: &Key) {
+        self.inside(&["flock", "--nonblock", &format!("/dev/{}", key.name), "true"]);
+    }
+
     /// What the kernel says of the key's device is not so any more.
     pub fn change_number(&self, key: &Key, number: &str) {
         std::fs::write(self.folder.join("class/hidraw").join(&key.name).join("dev"), format!("{number}\n")).unwrap();

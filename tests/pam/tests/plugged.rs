@@ -367,7 +367,7 @@ fn a_file_is_open_while_a_touch_is_waited_for() {
         assert_eq!(login().report().code("auth"), SUCCESS, "{folder:?}");
         assert!(!file.exists(), "{folder:?}");
     }
-    run("chmod", &["755", "/run/mfa/touch"]);
+    run("chmod", &["711", "/run/mfa/touch"]);
     key.tell("touch wait");
     let running = login();
     key.tell("await touch");
@@ -378,7 +378,7 @@ fn a_file_is_open_while_a_touch_is_waited_for() {
     key.tell("touch");
     assert_eq!(running.report().code("auth"), SUCCESS);
     assert!(!is_open());
-    // Nor is it open while a PIN is typed, or for a link that somebody else has made.
+    // Nor is anything opened by a link that somebody else has made.
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/mfa/mfa.toml", &file).unwrap();
     key.tell("touch auto");

@@ -41,8 +41,11 @@ const MOST_LISTED: usize = 8;
 /// The most keys that are used. With more, the person must unplug one.
 pub const MOST_PLUGGED: usize = 8;
 
-/// So many exchanges with one key are logged: a hostile one must not fill the log.
+/// So many exchanges with keys are logged in one conversation: a hostile one must not fill the log.
 const MOST_LOGGED: u32 = 500;
+
+/// A line that takes longer to be logged is the last.
+const SLOW_LOG: Duration = Duration::from_millis(200);
 
 /// The task of this module.
 pub enum Task<'a> {
@@ -89,12 +92,21 @@ impl AsFd for Device {
     }
 }
 
+impl Device {
+    fn unlocked(self) -> Device {
+        match self {
+            Device::Locked(lock) => lock.unlock().map_or_else(|(lock, _)| Device::Locked(lock), Device::Shared),
+            shared => shared,
+        }
+    }
+}
+
 /// One plugged-in key.
 struct Plugged {
     node: Node,
     process: Process,
-    /// Kept open until its process has ended.
-    _device: Device,
+    /// Kept open until its process has ended, so that no other key gets its number meanwhile.
+    device: Option<Device>,
     features: Features,
     stage: Stage,
     /// When it was plugged in, or the prompt came.
@@ -117,9 +129,8 @@ struct Plugged {
     verified: bool,
     /// Whether it was given a PIN.
     by_pin: bool,
-    /// Whether its exchanges are reported, and how many may still be logged.
+    /// Whether its exchanges are reported.
     debugs: bool,
-    to_log: u32,
 }
 
 /// All plugged-in keys.
@@ -135,6 +146,8 @@ struct Table {
     /// Until when the key is waited for that was asked and is gone. That is done once.
     back_by: Option<Instant>,
     was_gone: bool,
+    /// How many exchanges have been logged.
+    logged: u32,
 }
 
 impl Drop for Table {
@@ -336,6 +349,10 @@ pub fn run(task: &Task, person: &mut dyn Person) -> Result<Done, Failure> {
             table.miss_what_is_gone(now)?;
             next_look = now + LOOK;
         }
+        if table.back_by.is_some() {
+            // Of a key that comes back everything is told again.
+            told = None;
+        }
         if table.is_settled(now)
             && let Some(chosen) = table.give_out(task)?
         {
@@ -425,7 +442,7 @@ impl Table {
             let mut plugged = Plugged {
                 node,
                 process,
-                _device: device,
+                device: Some(device),
                 features: Features::default(),
                 stage: Stage::New,
                 since,
@@ -440,7 +457,6 @@ impl Table {
                 verified: false,
                 by_pin: false,
                 debugs: task.debug(),
-                to_log: MOST_LOGGED,
             };
             plugged.give(Stage::New, What::Open, task.deadline());
             self.keys.push(plugged);
@@ -533,9 +549,9 @@ impl Table {
     /// Keeps key `n`, now number 0, and drops the others.
     fn choose(&mut self, n: usize) {
         let chosen = self.keys.swap_remove(n);
-        let was_gone = self.was_gone;
+        let (was_gone, logged) = (self.was_gone, self.logged);
         drop(std::mem::take(self));
-        self.was_gone = was_gone;
+        (self.was_gone, self.logged) = (was_gone, logged);
         self.keys.push(chosen);
         self.closed = true;
     }
@@ -640,9 +656,11 @@ impl Table {
                 return Ok(None);
             }
             (_, Answer::Frame(frame)) if plugged.debugs => {
-                if let Some(left) = plugged.to_log.checked_sub(1) {
-                    plugged.to_log = left;
+                if self.logged < MOST_LOGGED {
+                    let begun = Instant::now();
                     person.exchanged(&plugged.node.name, &frame);
+                    // A log that hangs must not hold up a login.
+                    self.logged = if begun.elapsed() > SLOW_LOG { MOST_LOGGED } else { self.logged + 1 };
                 }
                 return Ok(None);
             }
@@ -723,6 +741,8 @@ impl Plugged {
     fn useless(&mut self, why: Failure) {
         self.stage = Stage::Useless(why);
         self.process.call_off();
+        // Somebody may leave a question standing, and other programs must not be kept from the key meanwhile.
+        self.device = self.device.take().map(Device::unlocked);
     }
 
     /// A new stage of its life, with the time for it.
