@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mfa_ssh::{Line, SkPublicKey};
-use mfa_wire::MAX_PLACE;
+use mfa_wire::{MAX_PLACE, shell_word};
 
 use crate::exit::Exit;
 use crate::files;
@@ -36,10 +36,12 @@ impl SshKey {
         }
         let public = with_pub(&path);
         let text = read(&public).map_err(|_| {
-            let (private, public) = (path.display(), public.display());
+            let [from, to] = [&path, &public].map(|path| shell_word(&path.to_string_lossy()));
             let text = format!(
-                "{private}: This is a private key, and {public} cannot be read.\n\
-                 Make that of it: ssh-keygen -y -f {private} >{public}"
+                "{}: This is a private key, and {} cannot be read.\n\
+                 Make that of it: ssh-keygen -y -f {from} >{to}",
+                path.display(),
+                public.display(),
             );
             (text, Exit::Usage)
         })?;
