@@ -391,7 +391,7 @@ fn chinese(text: Text) -> String {
         Text::BoundAlready => "已插入的密钥已经绑定: 请插入另一个。".into(),
         Text::PlugIn => "请插入安全密钥, 闪烁时触摸它。".into(),
         Text::PlugInOrCode => {
-            "Plug in 请插入安全密钥, 然后按回车键。没有密钥时:\nVerification code 验证码 (恢复代码): ".into()
+            "Plug in 请插入安全密钥, 然后按回车键。没有密钥时:\nVerification code 验证码 (恢复码): ".into()
         }
         Text::NotBound => "已插入的密钥都未绑定到此账户: 请插入您自己的。".into(),
         Text::PlugInNew => "请插入要绑定的密钥, 闪烁时触摸它。".into(),

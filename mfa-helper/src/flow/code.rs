@@ -163,8 +163,12 @@ impl Audience<'_> {
     /// Whether a question may be asked again: at a login whose first factor is known to be right, so that a stranger
     /// learns nothing from it, and not in a screen locker, which has room for one question and no text.
     fn is_asked_again(self) -> bool {
-        let has_room = self.own_command || self.by.way == Way::Login;
-        self.login.is_some() && self.by.first_factor_known && has_room
+        self.login.is_some() && self.by.first_factor_known && self.has_room()
+    }
+
+    /// Whether there is room for more than one question: a screen locker has none, and may answer by itself.
+    pub fn has_room(self) -> bool {
+        self.own_command || self.by.way == Way::Login
     }
 
     fn passed(self, accepted: Accepted, host: &Host) -> Passed {

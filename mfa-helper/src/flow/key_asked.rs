@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use mfa_core::judge::{Answer, Judged};
 use mfa_core::key::{Key, Signed};
-use mfa_core::lockout::Way;
 use mfa_core::view::View;
 use mfa_core::{Id, recovery};
 use mfa_ssh::{Hash, SignatureError, SkPublicKey, SkSignature};
@@ -75,7 +74,7 @@ pub fn ask_key(mut notice: Option<&str>, audience: Audience, view: &View, desk: 
     };
     let notice = below(notice.take(), text);
     // A screen locker has room for the question alone.
-    let notice = Some(notice.as_str()).filter(|_| audience.own_command || audience.by.way == Way::Login);
+    let notice = Some(notice.as_str()).filter(|_| audience.has_room());
     let because = |decision: Decision| {
         let noted = decision.noted.into_iter().chain(alarm).collect();
         Decision { reason: format!("{} ({reason})", decision.reason), noted, ..decision }
@@ -142,10 +141,12 @@ fn by_usb(
         debug: u2f.debug,
     };
     let several = keys.len() > 1;
-    let asks_to_plug_in = audience.own_command || audience.by.way == Way::Login;
+    // GNOME's dialogue of polkit takes no empty answer.
+    let asks_to_plug_in = audience.has_room() && audience.login.is_none_or(|login| login.service != "polkit-1");
     let (lang, conversation) = (audience.lang, &mut *desk.conversation);
     let shown = Shown::of(&view.user);
-    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, shown, conversation };
+    let user = &view.user;
+    let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, user, shown, conversation };
     let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
         usb::assert(&asked, &mut person).map_err(|failure| no_key(failure, desk.host.policy().contact(), has_codes))?;
@@ -169,9 +170,12 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
             let text = format!("{failure}\n{without}");
             NotAnswered::Failed(Decision::new(Outcome::Refused, text, reason))
         }
-        usb::Failure::FewTries(_) if has_codes => {
-            let text = format!("{failure}\nType a recovery code, and then, in a shell, run mfa-enroll test.");
-            NotAnswered::Unreachable(text, reason)
+        usb::Failure::FewTries(_) => {
+            let then = match has_codes {
+                true => String::from("Type a recovery code, and then, in a shell, run mfa-enroll test."),
+                false => format!("In a shell, run mfa-enroll test, or ask {contact}."),
+            };
+            NotAnswered::Unreachable(format!("{failure}\n{then}"), reason)
         }
         // A key was asked, and this is its answer.
         usb::Failure::NotTouched | usb::Failure::Denied | usb::Failure::Unplugged => {
@@ -183,7 +187,7 @@ fn no_key(failure: usb::Failure, contact: &str, has_codes: bool) -> NotAnswered 
 }
 
 /// No PIN was typed, and no key was sent anything.
-fn no_pin(why: Cancelled) -> Decision {
+pub fn no_pin(why: Cancelled) -> Decision {
     let text = match why {
         Cancelled::LoginSecret => "That is your login secret, and went to no key: the PIN of a key must be another.",
         Cancelled::UserName => "That is your name, not the PIN of the key.",
@@ -339,6 +343,8 @@ pub struct AtTheKey<'a, 'n, 'c, 's> {
     pub asks_to_plug_in: bool,
     /// Several keys are bound, so that they are called by their names.
     pub several: bool,
+    /// Who they are, for the log.
+    pub user: &'s str,
     /// What shows their programs that a touch is waited for.
     pub shown: Shown<'s>,
     /// The conversation with the person.
@@ -372,6 +378,7 @@ impl usb::Person for AtTheKey<'_, '_, '_, '_> {
     }
 
     fn plug_in(&mut self, what: usb::Event) -> Result<usb::Waiting, usb::NotAPin> {
+        self.shown.show(false);
         if !self.asks_to_plug_in {
             self.tell(what);
             return Ok(usb::Waiting::On);
@@ -414,7 +421,7 @@ impl usb::Person for AtTheKey<'_, '_, '_, '_> {
 
     fn exchanged(&mut self, device: &str, frame: &usb::Frame) {
         let said = format!("{device} {frame}");
-        audit::log(Level::Debug, &[("event", "key-exchange"), ("user", self.shown.user()), ("reason", &said)]);
+        audit::log(Level::Debug, &[("event", "key-exchange"), ("user", self.user), ("reason", &said)]);
     }
 
     fn gone(&self) -> BorrowedFd<'_> {

@@ -8,9 +8,10 @@ use mfa_ssh::SkPublicKey;
 use mfa_wire::{Login, Outcome, printable};
 
 use super::code::said;
-use super::key_asked::{Answered, AtTheKey, NotAnswered, by_front_end};
+use super::key_asked::{Answered, AtTheKey, NotAnswered, by_front_end, no_pin};
 use super::proof::Proof;
 use super::{Decision, Desk};
+use crate::conversation::NoAnswer;
 use crate::factor::shown::Shown;
 use crate::factor::usb;
 use crate::host::Host;
@@ -81,10 +82,11 @@ pub fn by_touch(
     let conversation = &mut *desk.conversation;
     let (notice, asks_to_plug_in, several) = (&mut None, false, false);
     let mut person =
-        AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, shown: Shown::of(user), conversation };
+        AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, user, shown: Shown::of(user), conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
+            usb::Failure::Gone(NoAnswer::Cancelled(why)) => no_pin(why),
             usb::Failure::Gone(none) => none.into(),
             failure => Decision::new(Outcome::Refused, format!("{failure}\nNothing was bound."), reason),
         }
