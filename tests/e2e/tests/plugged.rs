@@ -1108,8 +1108,10 @@ enum Step {
     Reads(&'static str),
     Types(&'static str),
     Touches,
+    /// Something else is done to the key.
+    Tells(&'static str),
 }
-use Step::{Reads, Touches, Types};
+use Step::{Reads, Tells, Touches, Types};
 
 /// A key that is not like others, with what is said of it at a binding and at each login.
 struct Kind {
@@ -1127,6 +1129,14 @@ const PIN: Step = Reads("PIN of the key (8 tries are left): ");
 const PLUG_IN_OR_TOUCH: &str = "Plug in your security key, and touch it when it blinks.";
 const A_TOUCH: &[Step] = &[Reads(TOUCH), Touches];
 const A_PIN: &[Step] = &[PIN, Types("1234"), Reads(TOUCH), Touches];
+const A_BUSY_ONE: &[Step] =
+    &[Reads("Your security key is in use by another program: waiting for it."), Reads(TOUCH), Touches];
+const A_LOCKED_ONE: &[Step] = &[
+    Reads("Your security key is locked: unlock it, and leave it plugged in."),
+    Tells("unlocked"),
+    Reads(TOUCH),
+    Touches,
+];
 const A_FINGER: &[Step] = &[
     Reads(TOUCH),
     Touches,
@@ -1137,7 +1147,33 @@ const A_FINGER: &[Step] = &[
     Touches,
 ];
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 9] = [
+    Kind {
+        name: "slow",
+        options: &[],
+        told: ["slow 2500"; 2],
+        binding: &[Reads("Your security key takes long to answer: leave it plugged in."), Reads(TOUCH), Touches],
+        login: &[Reads("Your security key takes long to answer: leave it plugged in."), Reads(TOUCH), Touches],
+        by_code: false,
+    },
+    Kind { name: "busy", options: &[], told: ["busy 4000"; 2], binding: A_BUSY_ONE, login: A_BUSY_ONE, by_code: false },
+    Kind {
+        name: "locked",
+        options: &[],
+        told: ["locked"; 2],
+        // Nothing is asked of it before the touch, so it cannot be told from one that waits for that.
+        binding: &[Reads(TOUCH), Tells("unlocked"), Touches],
+        login: A_LOCKED_ONE,
+        by_code: false,
+    },
+    Kind {
+        name: "forced",
+        options: &["--pin", "1234"],
+        told: ["touch wait", "force-pin"],
+        binding: A_PIN,
+        login: &[Reads("The PIN of this key must be changed first: fido2-token -C /dev/"), Reads(RECOVERY)],
+        by_code: true,
+    },
     Kind {
         name: "eddsa",
         options: &["--eddsa-only"],
@@ -1196,7 +1232,7 @@ fn go_through(t: &mut Terminal, kind: &str, key: &Key, steps: &[Step]) {
                 // A question is printed anew with each character of its answer.
                 let is_known = |line: &str| {
                     line.trim().is_empty()
-                        || ["This device was bound ", "Password: ", "PIN of the key ("]
+                        || ["This device was bound ", "Password: ", "PIN of the key (", "hidraw"]
                             .iter()
                             .any(|word| line.starts_with(word))
                 };
@@ -1209,6 +1245,7 @@ fn go_through(t: &mut Terminal, kind: &str, key: &Key, steps: &[Step]) {
                 );
             }
             Types(text) => t.type_line(text),
+            Tells(word) => drop(key.tell(word)),
             Touches => {
                 key.tell("await touch");
                 key.tell("touch");
