@@ -12,7 +12,7 @@ pub trait Engine {
     /// Reads the record of `user`. A user of whom nothing is kept has an empty one.
     fn load(&self, user: &str) -> Result<(Record, Self::Revision), Unavailable>;
 
-    /// The same for who will not write: without the revision, which may be work to make.
+    /// The record alone, for a caller that will not write: its revision takes work to make.
     fn look(&self, user: &str) -> Result<Record, Unavailable> {
         Ok(self.load(user)?.0)
     }

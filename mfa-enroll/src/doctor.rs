@@ -145,14 +145,15 @@ fn no_helper(why: &NoVerdict) -> Finding {
     Finding::grave("helper-unusable", HELPER, what, remedy)
 }
 
-/// The users whom a login will ask: the first by name of those about whom sshd can be asked, how many there are, and whether one of them still has to bind
+/// The users whom a login will ask: the first by name of those about whom sshd can be asked, how many there are, and
+/// whether one of them still has to bind
 /// a device.
 #[derive(Default)]
 struct Users {
     names: BTreeSet<String>,
     count: usize,
     must_bind: bool,
-    /// They are listed because a device is missing. Who only begins to bind one is in both lists.
+    /// They are listed because a device is missing. A user who has only begun to bind one is in both lists.
     missing: bool,
 }
 

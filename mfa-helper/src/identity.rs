@@ -60,7 +60,7 @@ impl Identity {
         }
     }
 
-    /// The gids of all groups of this user, the primary one first or not; `None` if they cannot be determined.
+    /// The gids of all groups of this user, in any order; `None` if they cannot be determined.
     pub fn gids(&self) -> Option<&[Gid]> {
         self.groups().as_deref()
     }

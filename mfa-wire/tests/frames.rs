@@ -119,7 +119,7 @@ fn frames_that_come_together_are_received_one_by_one() {
     assert_eq!(ours.receive(SOON).err(), Some(Broken::Closed));
 }
 
-/// The stream itself is silent then, and whoever waits for it waits in vain.
+/// The stream itself is silent then, so a front end that waits for it would wait in vain.
 #[test]
 fn nobody_waits_for_a_frame_that_has_been_read_already() {
     struct Waits(Script);

@@ -22,7 +22,8 @@ const FIRST: usize = 4 * 1024;
 /// The largest buffer: a group of three million members. If an entry needs more, the look-up fails.
 const MOST: usize = 64 * 1024 * 1024;
 
-/// The same where all groups are read: a source other than files may not give an entry a second time.
+/// The smallest buffer where all groups are read. It is larger, because a source other than files may not give an entry
+/// a second time.
 const FIRST_OF_ALL: usize = 1024 * 1024;
 
 /// The file that names the sources.
@@ -698,7 +699,7 @@ mod tests {
                 .filter(|n| groups_of(&format!("user{n}"), Gid::from_raw(*n)).unwrap().contains(&Gid::from_raw(9000)));
             assert_eq!(members.collect::<Vec<_>>(), [3, 4]);
             assert_eq!(asked(), [Question::AllGroups]);
-            // Who is not listed may be in a directory.
+            // A user who is not listed may be in a directory.
             assert_eq!(user("eve"), Ok(None));
             assert_eq!(
                 (groups_of("eve", Gid::from_raw(1)), asked()),

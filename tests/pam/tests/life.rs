@@ -563,7 +563,7 @@ fn each_thing_that_stands_in_the_way_is_named() {
     assert_eq!(failure(&desk.ask(&["make", "pin=require"]).end()), "NeverAPin");
 }
 
-/// Who looks for what goes wrong sees each exchange, and nothing that it is about.
+/// An administrator who looks for a fault sees each exchange, and nothing of its content.
 #[test]
 fn the_exchanges_with_a_key_are_shown_where_that_is_wanted() {
     let desk = Desk::new();

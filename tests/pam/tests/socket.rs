@@ -257,7 +257,7 @@ fn a_socket_that_nobody_serves_does_not_keep_root_out() {
     let _ = fs::remove_file(SOCKET_OF_ROOT);
     let socket = UnixListener::bind(SOCKET_OF_ROOT).unwrap();
     assert_eq!(bound.auth(&bound.code(1)), SUCCESS, "accepted by nobody, so no Hello");
-    // Who accepts it now finds the request there. A helper says Hello before it reads one, and cannot any more.
+    // The request waits in it. A helper that accepts it now says Hello before it reads, and cannot any more.
     let mut late = Channel::new(socket.accept().unwrap().0);
     let hello = FromHelper::Hello(Hello { oldest: VERSION, newest: VERSION }).encode().unwrap();
     assert_eq!(late.send(&hello, SOON), Err(Broken::Closed));

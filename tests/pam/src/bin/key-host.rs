@@ -1,10 +1,12 @@
 //! The helper's engine for security keys, without a helper around it.
 //!
 //! ```text
-//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [again] [asks] [debug] [aaguid=HEX] [key=BOUND]...
+//! key-host assert|make [rp=ID] [pin=if-set|require|never] [ms=N] [spare] [answer=PIN] [again] [asks]
+//!     [debug] [aaguid=HEX] [key=BOUND]...
 //! ```
 //!
-//! With `again`, the PIN is typed as often as it is asked for. With `asks`, a key that is to be plugged in is asked for, and a line of standard input is the answer.
+//! With `again`, the PIN is typed as often as it is asked for. With `asks`, a key that is to be plugged in is asked for,
+//! and a line of standard input is the answer.
 //!
 //! BOUND is what `make` prints: rp,credential,public,verified. Everything that happens is a line of standard output. When
 //! standard input ends, nobody is there any more.
