@@ -48,14 +48,16 @@ unit:
 	tests/as-root cargo test --locked --workspace --exclude pam-tests --exclude e2e --exclude vm -- --include-ignored
 
 ## real libpam, in a throw-away copy of this machine. The tests of one copy go one after the other, because there is one
-## store in it, so those that take half of the time have a copy of their own.
+## store in it, so those that take the most time have copies of their own.
 PAM_TESTS := $(basename $(notdir $(wildcard tests/pam/tests/*.rs)))
-PAM_SLOW := kills long usb
+PAM_KEYS := life life_u2f plugged usb
+PAM_SLOW := kills long
 pam: all
 	cargo build --locked --workspace
 	cargo test --locked --no-run -p pam-tests
 	tests/beside \
-		"tests/as-root tests/sandbox cargo test --locked -p pam-tests --lib $(addprefix --test ,$(filter-out $(PAM_SLOW),$(PAM_TESTS)))" \
+		"tests/as-root tests/sandbox cargo test --locked -p pam-tests --lib $(addprefix --test ,$(filter-out $(PAM_SLOW) $(PAM_KEYS),$(PAM_TESTS)))" \
+		"tests/as-root tests/sandbox cargo test --locked -p pam-tests $(addprefix --test ,$(PAM_KEYS))" \
 		"tests/as-root tests/sandbox cargo test --locked -p pam-tests $(addprefix --test ,$(PAM_SLOW))"
 
 ## logins at the same moment, again and again (ROUNDS, else 1000), and the same beside other modules
