@@ -644,18 +644,18 @@ fn bind_at_the_seat(t: &mut Terminal, who: &Person, pin: &str) {
 #[test]
 fn the_pin_of_a_key_is_asked_hidden_and_demanded_from_then_on() {
     let place = place("# nothing\n");
-    let key = place.key("one", &["--pin", "71724"]);
+    let key = place.key("one", &["--pin", "tulip-7"]);
     let who = Person::new(place.machine, "pia");
-    who.keep_secret("71724");
+    who.keep_secret("tulip-7");
     let mut t = seat(&who);
-    bind_at_the_seat(&mut t, &who, "71724");
+    bind_at_the_seat(&mut t, &who, "tulip-7");
     let pin = |t: &mut Terminal, left: &str, pin: &str| {
         sudo(t, &who);
         t.wait_for(&format!("PIN of the key ({left} left): "));
         t.type_line(pin);
     };
     let right = |t: &mut Terminal| {
-        pin(t, "8 tries are", "71724");
+        pin(t, "8 tries are", "tulip-7");
         t.wait_for(TOUCH);
         is_root(t);
     };
@@ -663,13 +663,13 @@ fn the_pin_of_a_key_is_asked_hidden_and_demanded_from_then_on() {
     pin(&mut t, "8 tries are", "99999");
     is_refused(&mut t, "The PIN was wrong; 7 tries are left.");
     assert_eq!(key.tell("retries"), "7", "one try for one answer");
-    pin(&mut t, "7 tries are", "71724");
+    pin(&mut t, "7 tries are", "tulip-7");
     t.wait_for(TOUCH);
     is_root(&mut t);
 
     // It says that it has checked, and signs that it has not.
     key.tell("fault no-uv");
-    pin(&mut t, "8 tries are", "71724");
+    pin(&mut t, "8 tries are", "tulip-7");
     is_refused(&mut t, "The security key has checked neither a PIN nor a fingerprint.");
     key.tell("fault none");
     right(&mut t);
@@ -681,7 +681,7 @@ fn the_pin_of_a_key_is_asked_hidden_and_demanded_from_then_on() {
     assert_eq!(key.tell("retries"), "3");
     t.type_line("mfa-enroll test; echo \"exit $?\"");
     t.wait_for("PIN of the key (3 tries are left): ");
-    t.type_line("71724");
+    t.type_line("tulip-7");
     t.wait_for(TOUCH);
     t.wait_for("exit 0\n");
     assert_eq!(key.tell("retries"), "8");
@@ -691,7 +691,7 @@ fn the_pin_of_a_key_is_asked_hidden_and_demanded_from_then_on() {
     key.tell("pin none");
     sudo(&mut t, &who);
     is_no_use(&mut t, "This key has no PIN, and one is needed: set it, or use another key.");
-    key.tell("pin 71724");
+    key.tell("pin tulip-7");
     right(&mut t);
     place.is_quiet(&[&key]);
 }
