@@ -91,7 +91,10 @@ impl Settings {
             lists => lists.split_whitespace().filter_map(list).collect(),
         };
         let usable = |method: &Method| self.has(*method) && (uid != 0 || self.lets_root_by(*method));
-        lists.into_iter().filter(|list| list.iter().all(usable)).collect()
+        let mut lists: Vec<_> = lists.into_iter().filter(|list| list.iter().all(usable)).collect();
+        // In the order of ssh, and of most clients: questions before the method password.
+        lists.sort_by_key(|list| list.contains(&Method::Password));
+        lists
     }
 
     fn has(&self, method: Method) -> bool {
@@ -277,6 +280,11 @@ mod tests {
         let two = with("authenticationmethods publickey,password keyboard-interactive:pam");
         assert_eq!(two.lists(1000), [[Key, Password]], "the other one is off");
         assert!(two.lists(0).is_empty(), "the second step is not root's");
+        let both = with("authenticationmethods publickey,password publickey,keyboard-interactive");
+        let both = Settings(HashMap::from_iter(
+            both.0.into_iter().chain([(String::from("kbdinteractiveauthentication"), vec![String::from("yes")])]),
+        ));
+        assert_eq!(both.lists(1000), [[Key, Interactive], [Key, Password]], "as ssh takes them");
         assert_eq!(with("kbdinteractiveauthentication yes").lists(1000), [[Key], [Interactive], [Password]]);
         let without_pam = Settings::read(
             &DEBIAN
