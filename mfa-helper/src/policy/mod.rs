@@ -229,6 +229,13 @@ pub enum Answer {
     Unknown,
 }
 
+impl Answer {
+    /// What is known to hold, or not to.
+    pub fn known(holds: bool) -> Answer {
+        if holds { Answer::Yes } else { Answer::No }
+    }
+}
+
 /// A name of a rule that the name service is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named<'a> {

@@ -45,16 +45,15 @@ impl Place<'_> {
     }
 
     fn is(&self, from: &From) -> Answer {
-        let yes = |holds| if holds { Answer::Yes } else { Answer::No };
         match (from, self) {
             (_, Place::Unknown) => Answer::Unknown,
-            (From::Local, place) => yes(matches!(place, Place::Local)),
-            (From::Remote, place) => yes(matches!(place, Place::Remote(_))),
+            (From::Local, place) => Answer::known(matches!(place, Place::Local)),
+            (From::Remote, place) => Answer::known(matches!(place, Place::Remote(_))),
             (From::Network(_), Place::Local) => Answer::No,
             // A host name comes from a reverse lookup, so an attacker can choose it. Without a host, as in sudo
             // inside ssh, every address is possible.
             (From::Network(network), Place::Remote(host)) => match host.and_then(address) {
-                Some(address) => yes(network.holds(address)),
+                Some(address) => Answer::known(network.holds(address)),
                 None => Answer::Unknown,
             },
         }

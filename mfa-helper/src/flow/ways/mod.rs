@@ -185,6 +185,11 @@ impl<'a> Person<'a> {
         }
     }
 
+    fn as_user<T>(&self, question: impl FnOnce(&User) -> T) -> T {
+        let (member, groups) = (|group: &str| self.belongs_to(group), || self.groups());
+        question(&User { name: self.name(), uid: self.uid, member: &member, groups: &groups })
+    }
+
     fn groups(&self) -> Option<Vec<(u32, String)>> {
         let named = |gid: &Gid| Some((gid.as_raw(), names::group_name(*gid).ok()?.unwrap_or_default()));
         self.identity.gids()?.iter().map(named).collect()
@@ -252,20 +257,17 @@ struct Try<'a> {
 /// All ways of a person at a service, from a place.
 pub fn ways_in(person: &Person, service: &str, place: Place, rules: &Rules, facts: &Facts) -> Vec<Way> {
     let host = if place == Place::Local { &rules.here } else { &rules.elsewhere };
-    let (member, groups) = (|group: &str| person.belongs_to(group), || person.groups());
-    let user = User { name: person.name(), uid: person.uid, member: &member, groups: &groups };
     let login = Try { facts, host, person, service, place, mute: None, empty: true, key: false, exempt: false };
-    match service {
-        "sshd" => login.by_sshd(&user),
-        "sudo" | "sudo-i" => login.by_sudo(&user),
-        _ => login.by_password_or_nothing(&user),
-    }
+    person.as_user(|user| match service {
+        "sshd" => login.by_sshd(user),
+        "sudo" | "sudo-i" => login.by_sudo(user),
+        _ => login.by_password_or_nothing(user),
+    })
 }
 
 /// What sudoers grants to a person.
 pub fn granted(person: &Person, facts: &Facts) -> Grant {
-    let (member, groups) = (|group: &str| person.belongs_to(group), || person.groups());
-    facts.granted(&User { name: person.name(), uid: person.uid, member: &member, groups: &groups })
+    person.as_user(|user| facts.granted(user))
 }
 
 fn refused(first: First, why: impl Into<String>) -> Way {
@@ -717,10 +719,12 @@ impl Try<'_> {
     /// The end of account, in which our line says `code`, and `end` is what that leads to. `past` is what happens if no line
     /// of ours is called there.
     fn account(self, code: Code, end: End, past: &str) -> End {
-        let (member, groups) = (|group: &str| self.person.belongs_to(group), || self.person.groups());
-        let user = User { name: self.person.name(), uid: self.person.uid, member: &member, groups: &groups };
+        self.person.as_user(|user| self.account_of(user, code, end, past))
+    }
+
+    fn account_of(self, user: &User, code: Code, end: End, past: &str) -> End {
         let password = self.facts.shadow.password(user.name);
-        let scene = self.scene(&user, &password);
+        let scene = self.scene(user, &password);
         let stack = self.facts.stack(self.service, Kind::Account);
         let stack = match stack.as_ref() {
             Ok(stack) => stack,

@@ -151,10 +151,10 @@ impl Settings {
     fn by_host(&self, pattern: &str, address: Option<&str>) -> Answer {
         let network = Network::parse(pattern).ok();
         match (address, address.and_then(place::address), network) {
-            (Some(_), Some(address), Some(network)) => yes(network.holds(address)),
+            (Some(_), Some(address), Some(network)) => Answer::known(network.holds(address)),
             // sshd knows a name of the client only where it asks for one.
             (Some(address), Some(_), None) if !self.is_on("usedns") && !pattern.contains(['/', '!', ',']) => {
-                yes(matches(address, pattern))
+                Answer::known(matches(address, pattern))
             }
             _ => Answer::Unknown,
         }
@@ -163,7 +163,7 @@ impl Settings {
     /// The setting by which sshd turns this user away, whatever is proved. The error says why that is not known.
     pub fn turns_away(&self, user: &User, address: Option<&str>) -> Result<Option<String>, String> {
         let by_name = |pattern: &str| match pattern.rsplit_once('@') {
-            None => yes(matches(user.name, pattern)),
+            None => Answer::known(matches(user.name, pattern)),
             Some((name, host)) if matches(user.name, name) => self.by_host(host, address),
             Some(_) => Answer::No,
         };
@@ -186,10 +186,6 @@ impl Settings {
         }
         Ok(None)
     }
-}
-
-fn yes(holds: bool) -> Answer {
-    if holds { Answer::Yes } else { Answer::No }
 }
 
 /// A list of AuthenticationMethods; `None` if it has a method that is not known.
@@ -280,11 +276,10 @@ mod tests {
         let two = with("authenticationmethods publickey,password keyboard-interactive:pam");
         assert_eq!(two.lists(1000), [[Key, Password]], "the other one is off");
         assert!(two.lists(0).is_empty(), "the second step is not root's");
-        let both = with("authenticationmethods publickey,password publickey,keyboard-interactive");
-        let both = Settings(HashMap::from_iter(
-            both.0.into_iter().chain([(String::from("kbdinteractiveauthentication"), vec![String::from("yes")])]),
-        ));
-        assert_eq!(both.lists(1000), [[Key, Interactive], [Key, Password]], "as ssh takes them");
+        let both = DEBIAN
+            .replace("interactiveauthentication no", "interactiveauthentication yes")
+            .replace("methods any", "methods publickey,password publickey,keyboard-interactive");
+        assert_eq!(Settings::read(&both).lists(1000), [[Key, Interactive], [Key, Password]], "as ssh takes them");
         assert_eq!(with("kbdinteractiveauthentication yes").lists(1000), [[Key], [Interactive], [Password]]);
         let without_pam = Settings::read(
             &DEBIAN

@@ -75,21 +75,17 @@ fn last<'a>(entries: impl DoubleEndedIterator<Item = &'a Value>, is: &dyn Fn(&Va
     Answer::No
 }
 
-fn yes(holds: bool) -> Answer {
-    if holds { Answer::Yes } else { Answer::No }
-}
-
 fn is_user(entry: &Value, user: &User) -> Answer {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let number = |name: &str| entry.get(name).and_then(Value::as_u64);
     if let Some(name) = text("username") {
-        return yes(name == "ALL" || name == user.name);
+        return Answer::known(name == "ALL" || name == user.name);
     }
     if let Some(group) = text("usergroup") {
         return (user.member)(group);
     }
     match (number("userid"), number("usergid")) {
-        (Some(uid), _) => yes(uid == u64::from(user.uid)),
+        (Some(uid), _) => Answer::known(uid == u64::from(user.uid)),
         (None, Some(wanted)) => user.in_group(|gid, _| u64::from(gid) == wanted),
         (None, None) => Answer::Unknown,
     }
@@ -201,7 +197,7 @@ mod tests {
 
     fn granted_to_kim(specs: &[String], defaults: &str) -> Grant {
         let text = format!(r#"{{"Defaults": [{defaults}], "User_Specs": [{}]}}"#, specs.join(","));
-        let member = |group: &str| yes(group == "sudo");
+        let member = |group: &str| Answer::known(group == "sudo");
         granted(
             &serde_json::from_str(&text).unwrap(),
             &User { name: "kim", uid: 1000, member: &member, groups: &|| Some(vec![(27, String::from("sudo"))]) },
