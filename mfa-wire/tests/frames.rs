@@ -122,29 +122,6 @@ fn frames_that_come_together_are_received_one_by_one() {
 /// The stream itself is silent then, so a front end that waits for it would wait in vain.
 #[test]
 fn nobody_waits_for_a_frame_that_has_been_read_already() {
-    struct Waits(Script);
-    impl Prompter for Waits {
-        fn ask(&mut self, echo: bool, text: &str) -> Result<Secret, Cancelled> {
-            self.0.ask(echo, text)
-        }
-        fn tell(&mut self, text: &str) {
-            self.0.tell(text);
-        }
-        fn device(&mut self, _: &Device) {}
-        fn status(&mut self, _: &Status) {}
-        fn report(&mut self, _: &str) {}
-        fn recovery_codes(&mut self, _: &[Secret]) {}
-        fn remembered(&mut self, _: &Remembered) {}
-        fn notice(&mut self, text: &str) {
-            self.0.notice(text);
-        }
-        fn is_left(&mut self, _: &UnixStream) -> bool {
-            true
-        }
-        fn sign(&mut self, _: &[u8], _: &[u8]) -> Result<Secret, Cancelled> {
-            Err(Cancelled::NoConversation)
-        }
-    }
     let notice = FromHelper::Notice("touch".into()).encode().unwrap();
     let verdict = FromHelper::Verdict(Verdict { outcome: Outcome::Accepted, text: String::new() }).encode().unwrap();
     let whole =
@@ -156,7 +133,7 @@ fn nobody_waits_for_a_frame_that_has_been_read_already() {
             theirs.write_all(&whole(&verdict)).unwrap();
         }
         let request = Request::Verify(Login::at("alice", "su"));
-        let said = converse(&mut ours, request, &mut Waits(Script::default())).unwrap();
+        let said = converse(&mut ours, request, &mut Script { leaves: true, ..Script::default() }).unwrap();
         assert_eq!(said.outcome, expected);
     }
 }
@@ -193,6 +170,8 @@ fn a_verdict_before_the_hello_is_nothing() {
 struct Script {
     answers: Vec<&'static str>,
     shown: Vec<String>,
+    /// The person gives up after a notice, if nothing comes.
+    leaves: bool,
 }
 
 impl Prompter for Script {
@@ -220,6 +199,9 @@ impl Prompter for Script {
     }
     fn notice(&mut self, text: &str) {
         self.shown.push(format!("notice {text}"));
+    }
+    fn is_left(&mut self, _: &UnixStream) -> bool {
+        self.leaves
     }
     fn sign(&mut self, key: &[u8], message: &[u8]) -> Result<Secret, Cancelled> {
         self.shown.push(format!("sign {key:?} {message:?}"));

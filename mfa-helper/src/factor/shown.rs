@@ -15,23 +15,16 @@ use crate::sys::names;
 /// systemd makes it (`packaging/systemd/mfa-helper.service`). Where it is missing, nothing is shown.
 const FOLDER: &str = "/run/mfa/touch";
 
-/// The file of one user.
-pub struct Shown<'a> {
-    user: &'a str,
-    open: Option<OwnedFd>,
-}
+/// The file, while it is open.
+#[derive(Default)]
+pub struct Shown(Option<OwnedFd>);
 
-impl<'a> Shown<'a> {
-    /// The file of the user whose key is asked.
-    pub fn of(user: &'a str) -> Shown<'a> {
-        Shown { user, open: None }
-    }
-
-    /// Shows whether a touch is waited for. That it cannot be shown changes no login.
-    pub fn show(&mut self, waits: bool) {
-        self.open = match self.open.take() {
+impl Shown {
+    /// Shows whether a touch of this user is waited for. That it cannot be shown changes no login.
+    pub fn show(&mut self, user: &str, waits: bool) {
+        self.0 = match self.0.take() {
             _ if !waits => None,
-            None => open(self.user),
+            None => open(user),
             open => open,
         };
     }

@@ -144,8 +144,7 @@ fn by_usb(
     // GNOME's dialogue of polkit takes no empty answer.
     let asks_to_plug_in = audience.has_room() && audience.login.is_none_or(|login| login.service != "polkit-1");
     let (lang, conversation) = (audience.lang, &mut *desk.conversation);
-    let shown = Shown::of(&view.user);
-    let user = &view.user;
+    let (user, shown) = (&view.user, Shown::default());
     let mut person = AtTheKey { notice, lang, binds: false, asks_to_plug_in, several, user, shown, conversation };
     let has_codes = view.bound.as_ref().is_some_and(|bound| bound.codes.left > 0);
     let (n, signed, _) =
@@ -346,7 +345,7 @@ pub struct AtTheKey<'a, 'n, 'c, 's> {
     /// Who they are, for the log.
     pub user: &'s str,
     /// What shows their programs that a touch is waited for.
-    pub shown: Shown<'s>,
+    pub shown: Shown,
     /// The conversation with the person.
     pub conversation: &'c mut Conversation,
 }
@@ -371,14 +370,14 @@ impl AtTheKey<'_, '_, '_, '_> {
 
 impl usb::Person for AtTheKey<'_, '_, '_, '_> {
     fn tell(&mut self, what: usb::Event) {
-        self.shown.show(matches!(what, usb::Event::Touch | usb::Event::TouchToChoose));
+        self.shown.show(self.user, matches!(what, usb::Event::Touch | usb::Event::TouchToChoose));
         let text = self.say(what);
         // If the front end is gone, its missing answer will tell.
         let _ = self.conversation.notice(&below(self.notice.take(), text));
     }
 
     fn plug_in(&mut self, what: usb::Event) -> Result<usb::Waiting, usb::NotAPin> {
-        self.shown.show(false);
+        self.shown.show(self.user, false);
         if !self.asks_to_plug_in {
             self.tell(what);
             return Ok(usb::Waiting::On);
@@ -402,7 +401,7 @@ impl usb::Person for AtTheKey<'_, '_, '_, '_> {
     }
 
     fn pin(&mut self, label: &str, tries_left: Option<u32>) -> Result<Secret, usb::NotAPin> {
-        self.shown.show(false);
+        self.shown.show(self.user, false);
         let label = if self.several { label } else { "" };
         let text = below(self.notice.take(), self.lang.say(Text::Pin(tries_left, label)));
         let asked = self.conversation.ask_with(false, Secret::copy_of(text.as_bytes()));

@@ -82,7 +82,7 @@ pub fn by_touch(
     let conversation = &mut *desk.conversation;
     let (notice, asks_to_plug_in, several) = (&mut None, false, false);
     let mut person =
-        AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, user, shown: Shown::of(user), conversation };
+        AtTheKey { notice, lang, binds: true, asks_to_plug_in, several, user, shown: Shown::default(), conversation };
     let made = usb::make(&wanted, &mut person).map_err(|failure| {
         let reason = failure.reason();
         match failure {
